@@ -1,0 +1,325 @@
+"""The nouns of the house, frozen: what is measured (Cell), once (Trial), with which result (Attempt of Observations).
+
+Everything here crosses process and machine borders as JSON, so each record knows its way there and back.
+This module imports nothing of ours; everyone may import it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
+Better = Literal["higher", "lower", "none"]
+Role = Literal["cell", "baseline", "canary", "control"]
+
+ID_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A measured quantity: its contract name, its unit, and which direction is an improvement."""
+
+    name: str
+    unit: str
+    better: Better
+
+
+def _metrics(unit: str, better: Better, *names: str) -> dict[str, Metric]:
+    return {name: Metric(name, unit, better) for name in names}
+
+
+#: Every metric of the contract by name. Latency is in ns of the trial's clock; on the instruction clock the
+#: unit is replaced by ``instructions`` (see :func:`unit_on`).
+METRICS: dict[str, Metric] = {
+    **_metrics("bool", "higher", "reachable", "reachable_v6", "tcp_ok"),
+    **_metrics("text", "none", "dropped_at"),
+    **_metrics("hops", "lower", "hops_netif_rx", "hops_receive", "hops_queue"),
+    **_metrics("ns", "lower", "rtt_p50", "rtt_p90", "rtt_p99", "rtt_mean"),
+    **_metrics("ratio", "lower", "loss"),
+    **_metrics("bit/s", "higher", "throughput"),
+    **_metrics("packets/s", "higher", "packets_per_second"),
+    **_metrics("segments", "lower", "retransmits"),
+    **_metrics("B/skb", "none", "bytes_per_skb"),
+    **_metrics("B", "none", "packet_size"),
+    **_metrics("ns/B", "lower", "cpu_ns_per_byte"),
+    **_metrics("ns/packet", "lower", "cpu_ns_per_packet"),
+    **_metrics("instructions/B", "lower", "instructions_per_byte"),
+    **_metrics("instructions/packet", "lower", "instructions_per_packet"),
+    **_metrics("packets", "none", "bpf_packets"),
+    **_metrics("B", "none", "bpf_bytes"),
+    **_metrics("ns/run", "lower", "bpf_run_ns"),
+    **_metrics(
+        "bool",
+        "lower",
+        "eavesdrop_host_a",
+        "eavesdrop_host_b",
+        "eavesdrop_any",
+        "inject_raw",
+        "inject_raw_a",
+        "inject_bypass",
+        "inject_unprivileged",
+        "host_ping",
+    ),
+}
+
+_LATENCY = ("rtt_p50", "rtt_p90", "rtt_p99", "rtt_mean", "loss")
+_BULK = ("throughput", "packets_per_second", "retransmits", "bytes_per_skb")
+
+#: What each load measures, the deciding metric first. A failed or skipped trial has one row for each.
+METRICS_OF: dict[str, tuple[str, ...]] = {
+    "reachability": ("reachable", "reachable_v6", "tcp_ok"),
+    "ping": _LATENCY,
+    "sockperf": _LATENCY,
+    "sockperf_tcp": _LATENCY,
+    "iperf3_tcp": _BULK,
+    "iperf3_udp": ("throughput", "packets_per_second", "loss", "bytes_per_skb"),
+    "rtt_under_load": (*_LATENCY, "throughput"),
+    "isolation": (
+        "eavesdrop_host_a",
+        "eavesdrop_host_b",
+        "eavesdrop_any",
+        "inject_raw",
+        "inject_raw_a",
+        "inject_bypass",
+        "inject_unprivileged",
+        "host_ping",
+    ),
+}
+
+#: Loads whose messages go back and forth one at a time; the others are bulk or yes/no.
+REQUEST_RESPONSE = frozenset({"ping", "sockperf", "sockperf_tcp", "rtt_under_load"})
+BULK = frozenset({"iperf3_tcp", "iperf3_udp"})
+#: Loads that answer yes or no: neither payload, ip, streams nor cpus applies to them.
+YES_NO = frozenset({"reachability", "isolation"})
+
+#: How many main (first-named) metrics decide per load: what tables and charts show when room is short.
+HEADLINE: dict[str, str] = {load: metrics[0] for load, metrics in METRICS_OF.items()}
+
+
+def unit_on(clock: str, unit: str) -> str:
+    """The unit a metric has on a clock: guest instructions are never called nanoseconds."""
+    return unit.replace("ns", "instructions", 1) if clock == "instructions" and unit.startswith("ns") else unit
+
+
+def canonical(value: object) -> str:
+    """Canonical JSON: sorted keys, no spaces, UTF-8 as it is. Hash this, never ``repr``."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of the matrix, its load included. ``None``: the axis does not apply to this cell.
+
+    ``defaults`` names the value each axis would have had if the matrix had left it out, given the others;
+    it takes no part in equality.
+    """
+
+    device: str
+    mode: str
+    topology: str
+    hook: str
+    helper: str
+    return_hook: str
+    return_helper: str
+    policy: str | None
+    primary: str | None
+    peer: str | None
+    scrub: str | None
+    headroom: int | None
+    program: str
+    neighbours: str | None
+    ip: int | None
+    payload: int | None
+    mtu: int
+    streams: int | None
+    gso: str
+    gro: str
+    checksum: str
+    cpus: str | tuple[int, int] | None
+    kernel: str
+    load: str
+    defaults: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Every axis by its contract name."""
+        return {name: getattr(self, name) for name in AXES}
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The axes that differ from their default, the load always among them: what the id is made of."""
+        return {k: v for k, v in self.axes.items() if k == "load" or v != self.defaults.get(k, v)}
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the canonical JSON of the non-default axes (contract)."""
+        return hashlib.sha256(canonical(self.named).encode()).hexdigest()[:ID_LENGTH]
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        """The axes that make the network, apart from what is sent over it."""
+        return {name: value for name, value in self.axes.items() if name not in TRAFFIC_AXES}
+
+    @property
+    def wire_id(self) -> str:
+        """Identifies the network of the cell: cells with one wire_id differ only in what is sent."""
+        return hashlib.sha256(canonical(self.wire).encode()).hexdigest()[:ID_LENGTH]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object with the axes and ``defaults``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Cell:
+        """The inverse of :meth:`to_json`, also after a round trip through JSON text."""
+        cpus = data["cpus"]
+        return cls(**{**data, "cpus": tuple(cpus) if isinstance(cpus, list) else cpus})
+
+
+#: The axes in the order of the contract's table.
+AXES: tuple[str, ...] = tuple(f.name for f in fields(Cell) if f.name != "defaults")
+
+#: Axes that shape the traffic and not the network it crosses.
+TRAFFIC_AXES = frozenset({"ip", "payload", "streams", "cpus", "load"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One execution of a cell in a fresh lab: what a host is ordered to do.
+
+    ``options`` are the load's (durations in seconds: ``count``, ``interval``, ``duration``, ``timeout``, ``bytes``);
+    ``deadline`` is the whole trial's, in seconds of the host's clock.
+    """
+
+    id: str
+    cell: Cell
+    block: int
+    position: int
+    role: Role = "cell"
+    clock: str = "wall"
+    options: dict[str, Any] = field(default_factory=dict)
+    deadline: float = 60.0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object, the cell nested."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Trial:
+        """The inverse of :meth:`to_json`."""
+        return cls(**{**data, "cell": Cell.from_json(data["cell"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measured value: a number in ``value`` or a word in ``text``; neither where ``status`` is not ok."""
+
+    metric: str
+    unit: str
+    better: Better
+    value: float | None = None
+    text: str | None = None
+    status: Status = "ok"
+    error: str = ""
+
+    @classmethod
+    def of(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
+        """An ok observation of a contract metric, its unit and direction looked up."""
+        known = METRICS[metric]
+        unit = unit_on(clock, known.unit)
+        if isinstance(value, str):
+            return cls(metric, unit, known.better, text=value)
+        return cls(metric, unit, known.better, value=None if value is None else float(value))
+
+    @classmethod
+    def missing(cls, metric: str, status: Status, error: str, clock: str = "wall") -> Observation:
+        """The row that stands where a value should have been."""
+        known = METRICS[metric]
+        return cls(metric, unit_on(clock, known.unit), known.better, status=status, error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of a trial: one line of trials.jsonl.
+
+    ``seconds`` holds the phases' durations (``lab``, ``wire``, ``load``, ``undo`` …) in seconds of wall time as the
+    host saw it, ``details`` what is worth keeping beside the metrics (tool output, counters per hook, warnings).
+    """
+
+    trial: Trial
+    status: Status
+    observations: tuple[Observation, ...]
+    error: str = ""
+    host: str = ""
+    lab: str = ""
+    accelerator: str = "none"
+    kernel: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object, trial and observations nested."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Attempt:
+        """The inverse of :meth:`to_json`."""
+        return cls(
+            **{
+                **data,
+                "trial": Trial.from_json(data["trial"]),
+                "observations": tuple(Observation(**o) for o in data["observations"]),
+            }
+        )
+
+    @classmethod
+    def without_values(cls, trial: Trial, status: Status, error: str, **rest: Any) -> Attempt:
+        """An attempt that measured nothing: a row for each metric the load would have given."""
+        rows = tuple(Observation.missing(m, status, error, trial.clock) for m in METRICS_OF[trial.cell.load])
+        return cls(trial, status, rows, error, **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where the trials ran: stored as environment.json and compared before any comparison of numbers.
+
+    ``identity`` holds what must be equal for two runs to be comparable (kernel, accelerator, clock, tool versions,
+    guest fingerprint …); ``system`` what is only worth knowing; ``reasons`` why this lab and accelerator were chosen.
+    """
+
+    host: str
+    lab: str
+    accelerator: str
+    clock: str
+    kernel: str
+    identity: dict[str, str] = field(default_factory=dict)
+    system: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Environment:
+        """The inverse of :meth:`to_json`."""
+        return cls(**data)
+
+
+class YogurtError(Exception):
+    """An error with one clear sentence for the person, and the exit code it leads to (contract: 2 or 3)."""
+
+    exit_code = 3
+
+
+class MatrixError(YogurtError):
+    """The matrix or the command line is wrong."""
+
+    exit_code = 2
+
+
+class HostError(YogurtError):
+    """The machine cannot do it: something is missing, forbidden or broken."""

@@ -1,0 +1,132 @@
+"""The one place that starts processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+#: A load must not see the user's locale: its numbers are parsed.
+_ENVIRONMENT = {"LC_ALL": "C", "LANG": "C"}
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A process that ended: exit code, output, and its lifetime in seconds (monotonic clock)."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class CommandFailed(Exception):
+    """A process could not be started, ended badly or was ended at its deadline; carries all that it said."""
+
+    def __init__(self, completed: Completed, why: str) -> None:
+        self.completed = completed
+        self.why = why
+        said = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
+        super().__init__(f"{shlex.join(completed.argv)}: {why}" + (f": {' | '.join(said[-3:])}" if said else ""))
+
+
+class Background:
+    """A process under way in its own process group. Made by :func:`background`."""
+
+    def __init__(self, argv: Sequence[str], process: subprocess.Popen[str]) -> None:
+        self.argv = tuple(argv)
+        self.process = process
+        self._started = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process.poll() is None
+
+    def wait(self, timeout: float | None) -> Completed:
+        """Wait for the end; past ``timeout`` seconds end it and raise :class:`CommandFailed`."""
+        try:
+            stdout, stderr = self.process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            done = self.end()
+            raise CommandFailed(done, f"did not end within {timeout:g} s") from None
+        return Completed(self.argv, self.process.returncode, stdout or "", stderr or "", self._lifetime())
+
+    def end(self) -> Completed:
+        """Ask the whole group to end (SIGTERM), insist after half a second (SIGKILL), and reap it."""
+        for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, None)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            try:
+                stdout, stderr = self.process.communicate(timeout=patience)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+            except ValueError:  # communicate() already closed the pipes: only the reaping is left
+                self.process.wait()
+                stdout, stderr = "", ""
+                break
+        return Completed(self.argv, self.process.returncode, stdout or "", stderr or "", self._lifetime())
+
+    def _lifetime(self) -> float:
+        return time.monotonic() - self._started
+
+
+def start(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[str] | None = subprocess.DEVNULL,
+    environment: Mapping[str, str] | None = None,
+) -> Background:
+    """Start a process in a group of its own, its output captured. Raises CommandFailed where it cannot start."""
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, **_ENVIRONMENT, **(environment or {})},
+            process_group=0,
+        )
+    except OSError as error:
+        nothing = Completed(tuple(argv), 127, "", "", 0.0)
+        raise CommandFailed(nothing, f"could not be started ({error.strerror})") from error
+    return Background(argv, process)
+
+
+@contextlib.contextmanager
+def background(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Background]:
+    """A process for the length of a ``with`` block: ended and reaped on the way out, however that is."""
+    process = start(argv, environment=environment)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float | None = 60.0,
+    check: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run to the end. Raises CommandFailed past ``timeout`` seconds and, with ``check``, on an exit code not 0."""
+    process = start(argv, environment=environment)
+    try:
+        done = process.wait(timeout)
+    except BaseException:
+        process.end()
+        raise
+    if check and done.code:
+        raise CommandFailed(done, f"ended with exit code {done.code}")
+    return done
