@@ -1,0 +1,504 @@
+"""Frames to comparisons: how a cell compares with its own block's baseline, how sure that is, and what to call it.
+
+One value a cell and block; the logarithm of its ratio to the same block's baseline; over the blocks the
+Hodges-Lehmann estimate with the interval of Wilcoxon's signed-rank test, from its exact distribution [1, 2].
+A verdict needs the interval wholly beyond the margin (``faster``, ``slower``) or wholly inside it (``equivalent``),
+at a level adjusted for how many were asked: Holm [3] among the declared gate cells, Benjamini-Hochberg [4] among
+the rest. On the instruction clock nothing is estimated: a difference is a difference.
+
+[1] Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3rd ed., sections 3.1-3.3.
+[2] Hodges, Lehmann: Estimates of location based on rank tests, Ann. Math. Stat. 34 (1963).
+[3] Holm: A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979).
+[4] Benjamini, Hochberg: Controlling the false discovery rate, J. R. Stat. Soc. B 57 (1995).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from yogurtbench.records import AXES, HEADLINE, METRICS, Cell
+
+Floats = NDArray[np.float64]
+Series = dict[int, float]  # block -> value
+Key = tuple[str, str, str]  # cell id, role, metric
+
+ALPHA = 0.05
+#: Fewest blocks for which a 95 % signed-rank interval exists (2 ** -5 / 2 < 0.025).
+FEWEST = 6
+#: What counts as equivalent where the matrix names no margin, by clock, as a share of the baseline.
+MARGIN = {"wall": 0.03, "instructions": 0.0}
+
+#: Verdicts that decide, for metrics with a direction.
+DECIDED = ("faster", "slower", "equivalent", "identical")
+#: Why there is no comparison, by name.
+DEGENERATE: dict[str, str] = {
+    "identical": "the same value in every block",
+    "constant": "the same ratio in every block: no spread to judge by",
+    "zeros": "zeros among the values: no ratio exists",
+    "one_block": "a single block: nothing can be said about its noise",
+    "too_few_blocks": f"fewer than {FEWEST} blocks: no 95 % interval exists",
+    "incomplete": "it failed in some blocks",
+    "failed": "it failed in every block",
+    "dead": "the wire is dead: its loads were skipped",
+    "unsupported": "this kernel cannot do it",
+    "looping": "packets loop",
+    "no_baseline": "nothing to compare with",
+    "not_run": "no trial of it was run",
+}
+EMULATED = "emulated (TCG): not a statement about hardware"
+
+COLUMNS = (
+    "cell", "role", *AXES, "baseline", "metric", "unit", "better", "n", "baseline_median", "cell_median", "difference",
+    "ratio", "ratio_low", "ratio_high", "median_ratio", "delta", "verdict", "family", "p", "p_adjusted",
+    "lab", "accelerator", "clock", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A location of log-ratios: estimate and 95 % interval (natural logarithms; nan where none exists), blocks."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval as a share of the ratio (0.01: ±1 %)."""
+        return math.expm1((self.high - self.low) / 2)
+
+
+def walsh_averages(values: Floats) -> Floats:
+    """The n(n+1)/2 means of all pairs, a value with itself included, sorted."""
+    i, j = np.triu_indices(len(values))
+    return np.asarray(np.sort((values[i] + values[j]) / 2))
+
+
+@lru_cache(maxsize=256)
+def signed_rank_cdf(n: int) -> Floats:
+    """P(T <= t), t = 0 … n(n+1)/2, of Wilcoxon's signed-rank statistic under its null hypothesis; exact."""
+    p = np.zeros(n * (n + 1) // 2 + 1)
+    p[0] = 1.0
+    for rank in range(1, n + 1):
+        p[rank:] += p[:-rank].copy()
+        p /= 2
+    return np.cumsum(p)
+
+
+@lru_cache(maxsize=256)
+def critical(n: int, alpha: float = ALPHA) -> int:
+    """How many Walsh averages to leave out at either end for an interval at 1 - alpha; -1 where none exists."""
+    return int(np.searchsorted(signed_rank_cdf(n), alpha / 2, side="right")) - 1
+
+
+def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Effect:
+    """The median of the Walsh averages and the signed-rank interval at 1 - ``alpha`` (nan below six values)."""
+    data = np.asarray(values, dtype=float)
+    if not len(data):
+        return Effect(math.nan, math.nan, math.nan, 0)
+    walsh, out = walsh_averages(data), critical(len(data), alpha)
+    low, high = (walsh[out], walsh[-1 - out]) if out >= 0 else (math.nan, math.nan)
+    return Effect(float(np.median(walsh)), float(low), float(high), len(data))
+
+
+def p_beyond(values: Floats, margin: float) -> tuple[float, float]:
+    """Two-sided p that the location lies below -margin, and above +margin: the interval at 1 - p just touches it."""
+    walsh, cdf = walsh_averages(values), signed_rank_cdf(len(values))
+    return _two_sided(cdf, (walsh >= -margin).sum()), _two_sided(cdf, (walsh <= margin).sum())
+
+
+def p_within(values: Floats, margin: float) -> float:
+    """Two-sided p that the location lies within ±margin."""
+    walsh, cdf = walsh_averages(values), signed_rank_cdf(len(values))
+    return max(_two_sided(cdf, (walsh <= -margin).sum()), _two_sided(cdf, (walsh >= margin).sum()))
+
+
+def _two_sided(cdf: Floats, against: int) -> float:
+    return min(1.0, 2 * float(cdf[against]))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given."""
+    order = np.argsort(p, kind="stable")
+    steps = np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return [float(value) for value in adjusted]
+
+
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's adjusted p values, in the order given."""
+    return [float(value) for value in stats.false_discovery_control(list(p))] if len(p) else []
+
+
+def fewest_blocks(gate_cells: int, alpha: float = ALPHA) -> int:
+    """Fewest blocks at which that many gate cells can all be decided: Holm's first step needs 2 ** (1-n) * m <= alpha.
+
+    >>> fewest_blocks(25), fewest_blocks(409)
+    (10, 14)
+    """
+    return max(FEWEST, math.ceil(1 + math.log2(max(1, gate_cells) / alpha)))
+
+
+# --- values: one a cell and block ----------------------------------------------------------------------------------
+
+
+class Values:
+    """The frame as one value a (cell, role, metric) and block, and the statuses of the blocks without one."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self.series = _series(frame)
+        self.statuses = _statuses(frame)
+        self.metrics: dict[tuple[str, str], list[str]] = {}
+        for cell, role, metric in dict.fromkeys((*self.series, *self.statuses)):
+            self.metrics.setdefault((cell, role), []).append(metric)
+
+    def of(self, cell: str, role: str, metric: str) -> Series:
+        """Block to value."""
+        return self.series.get((cell, role, metric), {})
+
+    def missing(self, cell: str, role: str, metric: str) -> dict[int, str]:
+        """Block to status, for the blocks that gave no value."""
+        found, given = self.statuses.get((cell, role, metric), {}), self.of(cell, role, metric)
+        return {block: status for block, status in found.items() if block not in given}
+
+
+def _series(frame: pd.DataFrame) -> dict[Key, Series]:
+    ok = frame[(frame["status"] == "ok") & frame["value"].notna()]
+    found: dict[Key, dict[int, list[float]]] = {}
+    for cell, role, metric, block, value in _tuples(ok, "cell", "role", "metric", "block", "value"):
+        found.setdefault((cell, role, metric), {}).setdefault(int(block), []).append(value)
+    return {key: {block: _middle(values) for block, values in series.items()} for key, series in found.items()}
+
+
+def _middle(values: list[float]) -> float:
+    """A baseline that ran first and last divides by its geometric mean (arithmetic where there are zeros)."""
+    if len(values) == 1:
+        return values[0]
+    return (
+        math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else math.fsum(values) / len(values)
+    )
+
+
+def _statuses(frame: pd.DataFrame) -> dict[Key, dict[int, str]]:
+    found: dict[Key, dict[int, str]] = {}
+    for cell, role, metric, block, status in _tuples(
+        frame[frame["status"] != "ok"], "cell", "role", "metric", "block", "status"
+    ):
+        found.setdefault((cell, role, metric), {})[int(block)] = status
+    return found
+
+
+def _tuples(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*(frame[column].tolist() for column in columns), strict=True)
+
+
+# --- comparisons ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One question: a cell's metric against one of its baselines."""
+
+    cell: str
+    role: str
+    metric: str
+    baseline: str | None
+    main: bool
+    gate: bool
+    margin: float
+    exact: bool
+
+
+def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a cell (its baselines apart), metric and baseline: columns :data:`COLUMNS`, medians in ``unit``.
+
+    ``ratio`` is the Hodges-Lehmann estimate of cell over baseline, ``ratio_low``/``ratio_high`` its 95 % interval,
+    not adjusted; ``difference`` the median of the blocks' differences in ``unit``; ``delta`` the margin; ``verdict``
+    the word, from ``p_adjusted`` in ``family`` (gate, exploratory, canary). Metrics without a direction and yes/no
+    metrics are not compared (see :func:`words`).
+    """
+    values, clock = Values(frame), str(plan.get("clock", "wall"))
+    shared = {cell: row for cell, row in _first_rows(frame)}
+    rows = [_row(asked, values, shared.get(asked.cell, {}), entry) for entry, asked in _questions(values, plan, clock)]
+    table = pd.DataFrame(rows, columns=[*COLUMNS, "_faster", "_slower", "_within", "_why"])
+    return _judged(table).astype(
+        {"payload": "Int64", "ip": "Int64", "mtu": "Int64", "streams": "Int64", "headroom": "Int64"}
+    )
+
+
+def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    first = frame.drop_duplicates("cell")
+    keys = ["cell", "lab", "accelerator", "clock", "kernel"]
+    return ((row["cell"], row) for row in first[keys].to_dict("records"))
+
+
+def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[tuple[dict[str, Any], _Asked]]:
+    margins = plan.get("margins", {})
+    for entry in plan["cells"]:
+        if entry["role"] not in ("cell", "canary"):
+            continue
+        cell = Cell.from_json(entry["cell"])
+        metrics = [m for m in values.metrics.get((cell.id, entry["role"]), [HEADLINE[cell.load]]) if comparable(m)]
+        for place, baseline in enumerate(entry["baselines"] or [None]):
+            for metric in metrics:
+                gate = bool(entry["gate"]) and place == 0 and metric == HEADLINE[cell.load]
+                margin = margins.get(metric, MARGIN[clock])
+                yield (
+                    entry,
+                    _Asked(cell.id, entry["role"], metric, baseline, place == 0, gate, margin, clock == "instructions"),
+                )
+
+
+def comparable(metric: str) -> bool:
+    """Whether a ratio of this metric means something: a quantity with a direction."""
+    known = METRICS.get(metric)
+    return known is not None and known.better != "none" and known.unit != "bool"
+
+
+def _row(asked: _Asked, values: Values, shared: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    cell = values.of(asked.cell, asked.role, asked.metric)
+    base = values.of(asked.baseline, "baseline", asked.metric) if asked.baseline else {}
+    known = METRICS[asked.metric]
+    return {
+        **_axes(entry["cell"]), **shared, "cell": asked.cell, "role": asked.role, "baseline": asked.baseline,
+        "metric": asked.metric, "unit": _unit(asked), "better": known.better, "delta": asked.margin,
+        "baseline_median": _median(base.values()), "cell_median": _median(cell.values()),
+        "family": "canary" if asked.role == "canary" else "gate" if asked.gate else "exploratory",
+        **_measured(asked, cell, base, values),
+    }  # fmt: skip
+
+
+def _axes(cell: Mapping[str, Any]) -> dict[str, Any]:
+    cpus = cell["cpus"]
+    return {name: cell[name] for name in AXES} | {
+        "cpus": ",".join(map(str, cpus)) if isinstance(cpus, list | tuple) else cpus
+    }
+
+
+def _unit(asked: _Asked) -> str:
+    from yogurtbench.records import unit_on
+
+    return unit_on("instructions" if asked.exact else "wall", METRICS[asked.metric].unit)
+
+
+def _median(values: Any) -> float:
+    found = list(values)
+    return float(np.median(found)) if found else math.nan
+
+
+def _measured(asked: _Asked, cell: Series, base: Series, values: Values) -> dict[str, Any]:
+    blocks = sorted(cell.keys() & base.keys())
+    gaps = {**values.missing(asked.baseline or "", "baseline", asked.metric),
+            **values.missing(asked.cell, asked.role, asked.metric)}  # fmt: skip
+    x, y = np.array([cell[b] for b in blocks]), np.array([base[b] for b in blocks])
+    found = {"n": len(blocks), "difference": _median(x - y), **_ratios(x, y, asked.exact)}
+    named = _without_pairs(asked, cell, gaps) if not blocks else _degenerate(x, y, asked, gaps)
+    chances = _chances(x, y, asked) if _spread(x, y) else {}
+    return {**found, **chances, "verdict": named, "note": _note(named, gaps, len(blocks))}
+
+
+def _spread(x: Floats, y: Floats) -> bool:
+    return len(x) >= FEWEST and bool((x > 0).all() and (y > 0).all())
+
+
+def _ratios(x: Floats, y: Floats, exact: bool) -> dict[str, float]:
+    if not len(x) or not ((x > 0).all() and (y > 0).all()):
+        return {}
+    logs = np.log(x) - np.log(y)
+    effect = hodges_lehmann(logs)
+    low, high = (logs.min(), logs.max()) if exact else (effect.low, effect.high)
+    return {"ratio": math.exp(effect.estimate), "ratio_low": math.exp(low), "ratio_high": math.exp(high),
+            "median_ratio": float(np.median(x / y))}  # fmt: skip
+
+
+def _chances(x: Floats, y: Floats, asked: _Asked) -> dict[str, float]:
+    if asked.exact:
+        return {}
+    logs, margin = np.log(x) - np.log(y), math.log1p(asked.margin)
+    below, above = p_beyond(logs, margin)
+    better_is_less = METRICS[asked.metric].better == "lower"
+    faster, slower = (below, above) if better_is_less else (above, below)
+    within = p_within(logs, margin)
+    return {"_faster": faster, "_slower": slower, "_within": within, "p": min(faster, slower, within)}
+
+
+def _without_pairs(asked: _Asked, cell: Series, gaps: Mapping[int, str]) -> str:
+    if asked.baseline is None and cell:
+        return "no_baseline"
+    statuses = set(gaps.values())
+    for status, name in _ABSENT:
+        if status in statuses:
+            return name
+    return "no_baseline" if cell else "not_run"
+
+
+_ABSENT = (
+    ("crashed", "failed"),
+    ("failed", "failed"),
+    ("looping", "looping"),
+    ("unsupported", "unsupported"),
+    ("skipped", "dead"),
+)
+
+
+def _degenerate(x: Floats, y: Floats, asked: _Asked, gaps: Mapping[int, str]) -> str | None:
+    """The verdict that can be told without statistics; None where they must decide."""
+    if gaps:
+        return "incomplete"
+    if asked.exact:
+        return _exact(x, y, asked)
+    if len(x) == 1:
+        return "one_block"
+    if (x == y).all():
+        return "identical"
+    if not ((x > 0).all() and (y > 0).all()):
+        return "zeros"
+    if len(x) < FEWEST:
+        return "too_few_blocks"
+    return "constant" if np.ptp(np.log(x) - np.log(y)) < 1e-12 else None
+
+
+def _exact(x: Floats, y: Floats, asked: _Asked) -> str:
+    if (x == y).all():
+        return "identical"
+    if not ((x > 0).all() and (y > 0).all()):
+        return "zeros"
+    logs, margin = np.log(x) - np.log(y), math.log1p(asked.margin)
+    if (np.abs(logs) <= margin).all():
+        return "equivalent"
+    less, more = bool((logs < -margin).all()), bool((logs > margin).all())
+    if not (less or more):
+        return "inconclusive"
+    return "faster" if less == (METRICS[asked.metric].better == "lower") else "slower"
+
+
+def _note(named: str | None, gaps: Mapping[int, str], n: int) -> str:
+    if named == "incomplete":
+        return f"{len(gaps)} of {len(gaps) + n} blocks without a pair ({', '.join(sorted(set(gaps.values())))})"
+    return DEGENERATE.get(named or "", "")
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    for family, adjust in (("gate", holm), ("canary", holm), ("exploratory", benjamini_hochberg)):
+        mine = table.index[(table["family"] == family) & table["p"].notna() & table["verdict"].isna()]
+        _adjust(table, mine, adjust)
+    table["p_adjusted"] = table["p_adjusted"].astype(float)
+    undecided = table.index[table["verdict"].isna()]
+    table["verdict"] = table["verdict"].astype(object)
+    for at in undecided:
+        table.loc[at, ["verdict", "note"]] = _verdict(table.loc[at])
+    emulated = table["accelerator"] == "tcg"
+    table.loc[emulated, "note"] = [f"{EMULATED}; {note}" if note else EMULATED for note in table.loc[emulated, "note"]]
+    return table[list(COLUMNS)]
+
+
+def _adjust(table: pd.DataFrame, at: pd.Index[Any], adjust: Callable[[Sequence[float]], list[float]]) -> None:
+    table.loc[at, "p_adjusted"] = adjust(table.loc[at, "p"].tolist())
+
+
+def _verdict(row: pd.Series[Any]) -> tuple[str, str]:
+    chances = {"faster": row["_faster"], "slower": row["_slower"], "equivalent": row["_within"]}
+    likely = min(chances, key=lambda word: chances[word])
+    if row["p_adjusted"] <= ALPHA:
+        return likely, ""
+    return "inconclusive", f"{likely} before adjustment" if chances[likely] <= ALPHA else ""
+
+
+# --- the sweep's questions -----------------------------------------------------------------------------------------
+
+
+def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | None = None) -> bool:
+    """Whether every cell of a group is known well enough: half the 95 % interval's width at most ``precision``.
+
+    ``frame`` holds one group's rows, ``baseline`` is the id of its main baseline (the group's name; the first
+    baseline seen where not given), ``precision`` a share (0.01: ±1 %). Only the deciding metric of each load counts;
+    cells without a value (dead, failed) do not hold the others up. Never looks at whether there is a difference.
+    """
+    values = Values(frame)
+    bases = [cell for cell, role in values.metrics if role == "baseline"]
+    main = baseline or (bases[0] if bases else "")
+    loads = dict(_tuples(frame.drop_duplicates("cell"), "cell", "load"))
+    pairs = [(c, r, HEADLINE[loads[c]]) for c, r in values.metrics if r in ("cell", "canary")]
+    widths = [_width(values.of(*pair), values.of(main, "baseline", pair[2]), frame) for pair in pairs]
+    known = [width for width in widths if width is not None]
+    return bool(known) and max(known) <= precision
+
+
+def _width(cell: Series, base: Series, frame: pd.DataFrame) -> float | None:
+    logs = _logs(cell, base)
+    if not len(logs):
+        return None
+    if (frame["clock"] == "instructions").any():
+        return 0.0
+    width = hodges_lehmann(logs).half_width
+    return math.inf if math.isnan(width) else width
+
+
+def _logs(cell: Series, base: Series) -> Floats:
+    pairs = [(cell[b], base[b]) for b in sorted(cell.keys() & base.keys())]
+    return np.array([math.log(x / y) for x, y in pairs if x > 0 and y > 0])
+
+
+def drift(frame: pd.DataFrame, margins: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """The baselines that ran first and last in a block: last over first, a row a baseline.
+
+    Columns cell, metric, n, ratio, ratio_low, ratio_high, verdict (``drift``: beyond the margin; ``steady``: within
+    it; ``inconclusive``).
+    """
+    rows = frame[(frame["role"] == "baseline") & (frame["status"] == "ok") & frame["value"].notna()]
+    headline = rows[rows["metric"] == rows["load"].map(HEADLINE)].sort_values("position")
+    found = [_drift(str(cell), mine, margins or {}) for cell, mine in headline.groupby("cell", sort=False)]
+    columns = ["cell", "metric", "n", "ratio", "ratio_low", "ratio_high", "verdict"]
+    return pd.DataFrame([row for row in found if row], columns=columns)
+
+
+def _drift(cell: str, rows: pd.DataFrame, margins: Mapping[str, float]) -> dict[str, Any] | None:
+    metric, clock = str(rows["metric"].iloc[0]), str(rows["clock"].iloc[0])
+    blocks = rows.groupby("block")["value"].agg(["first", "last", "size"])
+    pairs = blocks[(blocks["size"] > 1) & (blocks["first"] > 0) & (blocks["last"] > 0)]
+    if pairs.empty:
+        return None
+    effect = hodges_lehmann(np.log((pairs["last"] / pairs["first"]).to_numpy(dtype=float)))
+    margin = math.log1p(margins.get(metric, MARGIN[clock]))
+    return {"cell": cell, "metric": metric, "n": effect.n, "ratio": math.exp(effect.estimate),
+            "ratio_low": math.exp(effect.low), "ratio_high": math.exp(effect.high),
+            "verdict": _drift_verdict(effect, margin)}  # fmt: skip
+
+
+def _drift_verdict(effect: Effect, margin: float) -> Literal["drift", "steady", "inconclusive"]:
+    if effect.low > margin or effect.high < -margin:
+        return "drift"
+    return "steady" if -margin <= effect.low and effect.high <= margin else "inconclusive"
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+def words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Yes/no and word metrics: a row a cell, a column a metric; the share of yes (0–1), or the word found most often."""
+    ok = frame[(frame["status"] == "ok") & (frame["role"] != "control") & frame["unit"].isin(["bool", "text"])]
+    shares = ok[ok["unit"] == "bool"].pivot_table(
+        index="cell", columns="metric", values="value", aggfunc="mean", sort=False
+    )
+    said = ok[(ok["unit"] == "text") & ok["text"].notna()]
+    texts = said.groupby(["cell", "metric"])["text"].agg(lambda found: found.mode().iloc[0]).unstack()
+    return shares.join(texts, how="outer").rename_axis(index="cell", columns=None)
+
+
+def dead_wires(frame: pd.DataFrame) -> pd.DataFrame:
+    """Reachability cells where nothing ever answered: index cell, columns ``reachable_v6`` and ``dropped_at``."""
+    found = words(frame)
+    if "reachable" not in found:
+        return pd.DataFrame(columns=["reachable_v6", "dropped_at"])
+    return found[found["reachable"] == 0].reindex(columns=["reachable_v6", "dropped_at"])

@@ -1,0 +1,266 @@
+"""The stored run: a folder whose trials.jsonl is the truth and from which everything else can be made again.
+
+``<out>/<name>/<UTC time>-<6 hex>/`` holds matrix.yaml, plan.json, environment.json and trials.jsonl (one line an
+attempt, on disk before the next trial starts); ``finish`` adds observations.parquet and comparison.csv.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from yogurtbench.records import AXES, Attempt, Environment, MatrixError, Observation, canonical
+
+if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
+    import pandas as pd
+    import pyarrow as pa
+
+MATRIX, PLAN, ENVIRONMENT, TRIALS = "matrix.yaml", "plan.json", "environment.json", "trials.jsonl"
+OBSERVATIONS, COMPARISON = "observations.parquet", "comparison.csv"
+
+_WHERE = ("run", "block", "position", "host", "lab", "accelerator", "clock", "kernel", "cell", "trial", "role")
+_WHAT = ("metric", "unit", "better", "value", "text", "status", "error")
+#: Columns of observations.parquet, in order (contract). ``kernel`` is the release that ran, not the axis's word.
+COLUMNS: tuple[str, ...] = (*_WHERE, *(axis for axis in AXES if axis != "kernel"), *_WHAT)
+INTEGERS = frozenset({"block", "position", "headroom", "ip", "payload", "mtu", "streams"})
+_ORDER = ["block", "position", "cell", "role", "trial"]
+
+
+@dataclass(slots=True)
+class Run:
+    """A run folder open for writing; one writer at a time. Use as a context manager."""
+
+    path: Path
+    done: set[str] = field(default_factory=set)
+    _lines: IO[bytes] | None = None
+
+    @classmethod
+    def create(cls, out: Path, name: str, matrix: str, plan: Mapping[str, Any], environment: Environment) -> Run:
+        """Make the folder and write what is known before the first trial. Raises MatrixError where it cannot."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        path = out / name / f"{stamp}-{secrets.token_hex(3)}"
+        try:
+            path.mkdir(parents=True)
+            (path / MATRIX).write_text(matrix, encoding="utf-8")
+            (path / PLAN).write_text(_pretty(plan), encoding="utf-8")
+            (path / ENVIRONMENT).write_text(_pretty(environment.to_json()), encoding="utf-8")
+        except OSError as error:
+            raise MatrixError(
+                f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
+            ) from error
+        return cls(path)._opened()
+
+    @classmethod
+    def resume(cls, path: Path) -> Run:
+        """Open a run that was broken off: ``done`` holds its trials' ids, a torn last line is cut away."""
+        check_folder(path)
+        done = {attempt.trial.id for attempt in read_attempts(path)}
+        _cut_torn_line(path / TRIALS)
+        return cls(path, done)._opened()
+
+    def append(self, attempt: Attempt) -> None:
+        """Add one line to trials.jsonl; it is on disk when this returns."""
+        if self._lines is None:
+            raise ValueError(f"{self.path} is closed")
+        self._lines.write(canonical(attempt.to_json()).encode() + b"\n")
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+        self.done.add(attempt.trial.id)
+
+    def finish(self) -> None:
+        """Write observations.parquet and comparison.csv from what is stored."""
+        finish(self.path)
+
+    def close(self) -> None:
+        """Let another writer have the folder."""
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _opened(self) -> Run:
+        import fcntl  # not on every system that reads runs; writing them needs Linux anyway
+
+        self._lines = (self.path / TRIALS).open("ab")
+        try:
+            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise MatrixError(f"{self.path}: this run is still being written by another process") from None
+        return self
+
+
+def check_folder(path: Path) -> None:
+    """Raise MatrixError unless ``path`` is a run folder."""
+    if not path.is_dir():
+        raise MatrixError(f"{path}: no such run folder")
+    missing = [name for name in (PLAN, ENVIRONMENT, TRIALS) if not (path / name).is_file()]
+    if missing:
+        raise MatrixError(f"{path}: not a run folder, {missing[0]} is missing; name the folder with the time stamp")
+
+
+def load(path: Path) -> tuple[list[Attempt], pd.DataFrame]:
+    """All attempts of a run in the order they happened, and its tidy frame (see :func:`to_frame`)."""
+    check_folder(path)
+    attempts = list(read_attempts(path))
+    return attempts, to_frame(attempts, path.resolve().name)
+
+
+def read_attempts(path: Path) -> Iterator[Attempt]:
+    """The attempts of a run folder; a last line torn by a kill is left out, any other damage is a MatrixError."""
+    file = path / TRIALS
+    lines = _read(file).split("\n")
+    for number, line in enumerate(lines, 1):
+        if number == len(lines):  # what follows the last newline: nothing, or a torn line
+            return
+        try:
+            attempt = Attempt.from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise MatrixError(f"{file}:{number}: not an attempt ({error}); the file was damaged") from error
+        yield attempt
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """plan.json of a run folder."""
+    return _read_json(path / PLAN)
+
+
+def read_environment(path: Path) -> Environment:
+    """environment.json of a run folder."""
+    data = _read_json(path / ENVIRONMENT)
+    try:
+        return Environment.from_json(data)
+    except TypeError as error:
+        raise MatrixError(f"{path / ENVIRONMENT}: not an environment ({error})") from error
+
+
+def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
+    """One row a measured value, columns and dtypes of the contract, in an order that does not depend on timing."""
+    import pandas as pd
+
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for attempt in attempts:
+        _extend(columns, attempt, run)
+    frame = pd.DataFrame({name: pd.array(values, dtype=_dtype(name)) for name, values in columns.items()})
+    return frame.sort_values(_ORDER, kind="stable", ignore_index=True)
+
+
+def finish(path: Path) -> None:
+    """Write observations.parquet and comparison.csv of a run folder; each appears whole or not at all."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from yogurtbench import analysis
+
+    _, frame = load(path)
+    table = pa.Table.from_pandas(frame, schema=schema(), preserve_index=False)
+    _replace(path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd"))
+    comparison = analysis.compare(frame, read_plan(path))
+    _replace(path / COMPARISON, lambda part: comparison.to_csv(part, index=False, lineterminator="\n"))
+
+
+def schema() -> pa.Schema:
+    """The Arrow schema of observations.parquet."""
+    import pyarrow as pa
+
+    return pa.schema([(name, _arrow_type(name)) for name in COLUMNS])
+
+
+def digest(frame: pd.DataFrame) -> str:
+    """SHA-256 over the sorted (cell, block, metric, unit, value, text, status) of a run (contract).
+
+    Each row is one line of canonical JSON, its number as the shortest decimal that reads back as the same double
+    (``repr``), absent numbers and words as null; the lines are sorted and each ends in a newline.
+    """
+    keys = ["cell", "block", "metric", "unit", "value", "text", "status"]
+    rows = frame[keys].astype(object).where(frame[keys].notna(), None).itertuples(index=False, name=None)
+    lines = sorted(canonical([_plain(value) for value in row]) for row in rows)
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def _plain(value: Any) -> str | int | None:
+    return repr(float(value)) if isinstance(value, float) else value if value is None else _int_or_text(value)
+
+
+def _int_or_text(value: Any) -> str | int:
+    return value if isinstance(value, str) else int(value)
+
+
+def _extend(columns: dict[str, list[Any]], attempt: Attempt, run: str) -> None:
+    rows = attempt.observations
+    for name, value in _shared(attempt, run).items():
+        columns[name] += [value] * len(rows)
+    for name in _WHAT:
+        columns[name] += [_of(row, name) for row in rows]
+
+
+def _of(row: Observation, name: str) -> Any:
+    return getattr(row, name)
+
+
+def _shared(attempt: Attempt, run: str) -> dict[str, Any]:
+    trial, cell = attempt.trial, attempt.trial.cell
+    where = (run, trial.block, trial.position, attempt.host, attempt.lab, attempt.accelerator, trial.clock)
+    axes = {**cell.axes, "cpus": _cpus(cell.cpus), "kernel": attempt.kernel or cell.kernel}
+    return {**axes, **dict(zip(_WHERE, where, strict=False)), "cell": cell.id, "trial": trial.id, "role": trial.role}
+
+
+def _cpus(cpus: str | tuple[int, int] | None) -> str | None:
+    return ",".join(map(str, cpus)) if isinstance(cpus, tuple) else cpus
+
+
+def _dtype(name: str) -> str:
+    return "Int64" if name in INTEGERS else "float64" if name == "value" else "str"
+
+
+def _arrow_type(name: str) -> pa.DataType:
+    import pyarrow as pa
+
+    return pa.int64() if name in INTEGERS else pa.float64() if name == "value" else pa.string()
+
+
+def _replace(path: Path, write: Any) -> None:
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    part.replace(path)
+
+
+def _cut_torn_line(file: Path) -> None:
+    data = file.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        os.truncate(file, whole)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise MatrixError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(_read(file))
+    except ValueError as error:
+        raise MatrixError(f"{file}: not JSON ({error}); the file was damaged") from error
+    if not isinstance(data, dict):
+        raise MatrixError(f"{file}: not a JSON object; the file was damaged")
+    return data
+
+
+def _pretty(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
