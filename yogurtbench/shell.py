@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import shlex
 import signal
 import subprocess
@@ -111,6 +112,20 @@ def background(argv: Sequence[str], *, environment: Mapping[str, str] | None = N
         yield process
     finally:
         process.end()
+
+
+def chunks(pipes: Mapping[IO[str] | None, str]) -> Iterator[tuple[str, str]]:
+    """What a process prints as it prints it: pairs of the pipe's label and text, until all pipes are closed."""
+    with selectors.DefaultSelector() as waiting:
+        for pipe, label in pipes.items():
+            if pipe is not None:
+                waiting.register(pipe, selectors.EVENT_READ, label)
+        while waiting.get_map():
+            for key, _ in waiting.select():
+                if text := os.read(key.fd, 1 << 16):
+                    yield key.data, text.decode(errors="replace")
+                else:
+                    waiting.unregister(key.fileobj)
 
 
 def run(

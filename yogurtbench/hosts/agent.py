@@ -1,0 +1,115 @@
+"""The agent: lives where the trials run, takes orders as JSON lines, and answers each as soon as it has something.
+
+``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
+the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``, ``{"op": "stop"}``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from yogurtbench import shell
+from yogurtbench.hosts.channel import Channel
+from yogurtbench.lab import Unsupported, bring_up, room
+from yogurtbench.records import HostError, Trial
+from yogurtbench.shell import CommandFailed
+from yogurtbench.trial import run_trial
+from yogurtbench.wire import Programs, attached, attachments
+
+_VERSION_COMMANDS = {
+    "iperf3": ["iperf3", "--version"],
+    "sockperf": ["sockperf", "--version"],
+    "ping": ["ping", "-V"],
+    "iproute2": ["ip", "-V"],
+}
+
+
+def main() -> None:
+    """Furnish the room, say that we are ready, and take orders until told to stop or left alone."""
+    channel = _take_over_stdio()
+    room.furnish()
+    programs = Programs()
+    channel.send({"event": "ready", "kernel": platform.release(), "versions": versions()})
+    orders: dict[str, Callable[[dict[str, Any]], None]] = {
+        "trial": lambda order: _trial(order, programs, channel),
+        "lab": lambda order: _lab(order, programs, channel),
+    }
+    while (order := _next(channel)) is not None and order["op"] != "stop":
+        orders[order["op"]](order)
+
+
+def _take_over_stdio() -> Channel:
+    """Keep stdin and stdout for the conversation; whatever else prints goes to stderr."""
+    channel = Channel(os.dup(0), os.dup(1))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    return channel
+
+
+def _next(channel: Channel) -> dict[str, Any] | None:
+    try:
+        return channel.receive(None)
+    except EOFError:
+        return None
+
+
+def _trial(order: dict[str, Any], programs: Programs, channel: Channel) -> None:
+    attempt = run_trial(Trial.from_json(order["trial"]), programs)
+    channel.send({"event": "attempt", "attempt": attempt.to_json()})
+
+
+def _lab(order: dict[str, Any], programs: Programs, channel: Channel) -> None:
+    """Bring a cell's network up, run a command in the lab's host namespace, pass its output on, take it down."""
+    cell = Trial.from_json(order["trial"]).cell
+    try:
+        with bring_up(cell) as network:
+            if attachments(cell):
+                with attached(programs, network):
+                    code = _pass_on(order["argv"], channel)
+            else:
+                code = _pass_on(order["argv"], channel)
+    except (Unsupported, HostError, CommandFailed) as error:
+        channel.send({"event": "exit", "code": None, "error": str(error)})
+        return
+    channel.send({"event": "exit", "code": code, "error": ""})
+
+
+def _pass_on(argv: list[str], channel: Channel) -> int:
+    process = shell.start(argv)
+    pipes = {process.process.stdout: "stdout", process.process.stderr: "stderr"}
+    for stream, text in shell.chunks(pipes):
+        channel.send({"event": "output", "stream": stream, "text": text})
+    return process.process.wait()
+
+
+def versions() -> dict[str, str]:
+    """Versions of the tools that trials use, by name; a tool that is missing is ``missing``."""
+    found = {name: _version(argv) for name, argv in _VERSION_COMMANDS.items()}
+    return {**found, "python": platform.python_version(), "bcc": _bcc_version()}
+
+
+def _version(argv: list[str]) -> str:
+    try:
+        done = shell.run(argv, timeout=10, check=False)
+    except CommandFailed:
+        return "missing"
+    number = re.search(r"\d+(\.\d+|\d{5,})[\w.-]*", done.stdout + done.stderr)
+    return number[0] if number else "unknown"
+
+
+def _bcc_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bcc")
+    except PackageNotFoundError:
+        return "missing"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""JSON lines over a pair of file descriptors: pipes natively, the guest's serial port in the VM."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from typing import Any
+
+
+class Channel:
+    """Both ends of the conversation with an agent use this. Owns its descriptors."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd, self._write_fd = read_fd, write_fd
+        self._received = bytearray()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message. Raises EOFError when the other end is gone."""
+        line = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        try:
+            while line:
+                line = line[os.write(self._write_fd, line) :]
+        except OSError as error:  # EPIPE, ECONNRESET, and EIO from a dead serial line
+            raise EOFError(f"the other end is gone: {error.strerror}") from error
+
+    def receive(self, timeout: float | None) -> dict[str, Any]:
+        """The next message. Raises TimeoutError after ``timeout`` seconds, EOFError when the other end is gone.
+
+        Lines that are not JSON objects (a kernel message that strayed onto the line) are passed over.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            line, found, rest = self._received.partition(b"\n")
+            if found:
+                self._received = rest
+                message = _parsed(bytes(line))
+                if message is not None:
+                    return message
+                continue
+            self._fill(deadline)
+
+    def _fill(self, deadline: float | None) -> None:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not select.select([self._read_fd], [], [], left)[0]:
+            raise TimeoutError
+        try:
+            chunk = os.read(self._read_fd, 1 << 16)
+        except OSError as error:
+            raise EOFError(f"the other end is gone: {error.strerror}") from error
+        if not chunk:
+            raise EOFError("the other end is gone")
+        self._received += chunk
+
+    def close(self) -> None:
+        """Close both descriptors (which may be one and the same)."""
+        for descriptor in {self._read_fd, self._write_fd}:
+            os.close(descriptor)
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None

@@ -1,0 +1,21 @@
+"""What a host needs of the place where its agent lives."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from yogurtbench.hosts.channel import Channel
+
+
+class Machine(Protocol):
+    """A started agent: a native room or a booted guest."""
+
+    channel: Channel
+
+    def obituary(self) -> str:
+        """Why it died, in its own words: panic text, standard error."""
+        ...
+
+    def close(self) -> None:
+        """End it, whatever its state, and leave nothing behind."""
+        ...

@@ -1,0 +1,87 @@
+"""The native host: an agent in a room of its own on this very kernel."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+
+import psutil
+
+from yogurtbench.hosts.channel import Channel
+from yogurtbench.hosts.host import AgentHost
+from yogurtbench.lab import room
+from yogurtbench.records import Environment, HostError
+
+_READY_SECONDS = 30.0
+
+
+class Room:
+    """A machine (see hosts.machine) that is a process tree in private namespaces; the kernel clears it away."""
+
+    def __init__(self) -> None:
+        argv = room.command([sys.executable, "-m", "yogurtbench.hosts.agent"])
+        self._stderr = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            preexec_fn=room.die_with_parent,
+            process_group=0,
+        )
+        assert self._process.stdin and self._process.stdout
+        self.channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
+        self._process.stdin.close()
+        self._process.stdout.close()
+
+    def obituary(self) -> str:
+        """The end of what the agent and its tools wrote to standard error."""
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return " | ".join(lines[-5:]) or "nothing was said"
+
+    def close(self) -> None:
+        """Kill the room; with its first process the kernel ends all others and frees what they held."""
+        self.channel.close()
+        with suppress(subprocess.TimeoutExpired):  # an idle agent leaves by itself when its line closes
+            self._process.wait(0.5)
+        self._process.kill()
+        self._process.wait()
+        self._stderr.close()
+
+
+def host() -> AgentHost:
+    """The native host. Raises HostError, on entry, without root or where a room cannot be made."""
+    return AgentHost(_start)
+
+
+def _start() -> tuple[Room, Environment]:
+    if os.geteuid() != 0:
+        raise HostError("the native lab needs root: run it with sudo, or use --lab vm, which does not")
+    made = Room()
+    try:
+        ready = made.channel.receive(_READY_SECONDS)
+    except (EOFError, TimeoutError):
+        why = made.obituary()
+        made.close()
+        raise HostError(f"the native lab could not be made: {why}") from None
+    return made, _environment(ready)
+
+
+def _environment(ready: dict[str, object]) -> Environment:
+    versions = ready["versions"]
+    assert isinstance(versions, dict)
+    identity = {"lab": "native", "kernel": platform.release(), "machine": _machine_name(), **versions}
+    system = {"cpus": str(len(os.sched_getaffinity(0))), "memory": f"{psutil.virtual_memory().total >> 20} MiB"}
+    return Environment(platform.node(), "native", "none", "wall", platform.release(), identity, system)
+
+
+def _machine_name() -> str:
+    """Which machine this is, without naming it: the processor's model and the number of usable CPUs."""
+    with open("/proc/cpuinfo") as info:
+        model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown")
+    return f"{model}, {len(os.sched_getaffinity(0))} CPUs"

@@ -1,0 +1,101 @@
+"""A network namespace under a name of the private /run/netns, with a netlink socket inside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pyroute2 import IPRoute, netns
+
+#: Where this process stood when the room was furnished: the lab's host.
+_SELF = "/proc/self/ns/net"
+
+
+@contextmanager
+def inside(netns_fd: int) -> Iterator[None]:
+    """Be in another network namespace for the length of the block (setns(2); this process has one thread)."""
+    home = os.open(_SELF, os.O_RDONLY)
+    try:
+        netns.setns(netns_fd)
+        yield
+    finally:
+        netns.setns(home)
+        os.close(home)
+
+
+class Namespace:
+    """A namespace of the lab. ``name`` is None for the lab's host, the namespace the agent itself lives in."""
+
+    def __init__(self, name: str | None, netns_fd: int) -> None:
+        self.name = name
+        self.fd = netns_fd
+        with self.entered():
+            self.ip = IPRoute()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Be in this namespace for the length of the block: sockets made there stay there."""
+        with inside(self.fd):
+            yield
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The command line that runs ``argv`` in this namespace (nsenter(1): one exec, no new mounts)."""
+        return ["nsenter", f"--net=/run/netns/{self.name}", "--", *argv] if self.name else list(argv)
+
+    def sysctl(self, key: str, value: int | str) -> None:
+        """Write ``net.<key>`` (slashes for dots) of this namespace; /proc/sys/net follows the task's namespace."""
+        with self.entered():
+            Path("/proc/sys/net", key).write_text(f"{value}\n")
+
+    def close(self) -> None:
+        """Close the sockets; a named namespace loses its name and, with it, its life."""
+        self.ip.close()
+        os.close(self.fd)
+        if self.name:
+            with suppress(FileNotFoundError):
+                netns.remove(self.name)
+
+
+def host() -> Namespace:
+    """The lab's host namespace."""
+    return Namespace(None, os.open(_SELF, os.O_RDONLY))
+
+
+def create(name: str) -> Namespace:
+    """A new, quiet namespace: loopback up, and nothing in it that would send a packet of its own accord.
+
+    IPv6 makes no link-local addresses, solicits no routers and repeats its multicast reports at once (the number of
+    reports belongs to the whole machine); neighbours stay reachable for an hour. So a wire's counters can be held against the load's packets exactly.
+    """
+    home = os.open(_SELF, os.O_RDONLY)
+    try:
+        netns.setns(name, fork=False)  # O_CREAT: made by this very process, not by a child of its size
+    finally:
+        netns.setns(home)
+        os.close(home)
+    made = Namespace(name, os.open(f"/run/netns/{name}", os.O_RDONLY))
+    quieten(made)
+    made.ip.link("set", index=1, state="up")
+    return made
+
+
+_QUIET: dict[str, int] = {
+    "ipv6/conf/default/addr_gen_mode": 1,
+    "ipv6/conf/default/accept_ra": 0,
+    "ipv6/conf/default/router_solicitations": 0,
+    "ipv6/conf/default/accept_dad": 0,
+    "ipv6/conf/default/mldv2_unsolicited_report_interval": 1,
+    "ipv4/neigh/default/base_reachable_time_ms": 3_600_000,
+    "ipv6/neigh/default/base_reachable_time_ms": 3_600_000,
+}
+
+
+def quieten(namespace: Namespace) -> None:
+    """Apply the quiet settings to devices that will be made in ``namespace``."""
+    with namespace.entered():
+        for key, value in _QUIET.items():
+            # A kernel without IPv6 has none of its keys: that lab has IPv4 alone.
+            with suppress(FileNotFoundError):
+                Path("/proc/sys/net", key).write_text(f"{value}\n")

@@ -1,0 +1,151 @@
+"""What the loads share: the bench they run on, what they give back, pinning, readiness, packet arithmetic."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yogurtbench.lab import Lab, Pot, Unsupported
+from yogurtbench.records import Trial
+from yogurtbench.shell import Background
+
+#: No skb is larger: GSO_LEGACY_MAX_SIZE in include/linux/netdevice.h (BIG TCP is off in every lab).
+LARGEST_SKB = 65_536
+#: Readiness is polled this often (seconds).
+_POLL = 0.002
+
+
+class LoadFailed(Exception):
+    """The load ran and did not come to a result; the text says why, in the tool's own words where it had any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How many packets the wire must have seen each way for the load's result to be believed.
+
+    Both bounds inclusive; ``None``: no upper bound.
+    """
+
+    forward: tuple[int, int | None]
+    back: tuple[int, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A load's result: contract metrics by name, the flow for the path assertion, and what else is worth keeping."""
+
+    values: dict[str, float | str | None]
+    flow: Flow | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A network that is up, and the trial to run over it."""
+
+    lab: Lab
+    trial: Trial
+
+    @property
+    def client(self) -> Pot:
+        """Who asks."""
+        return self.lab.client
+
+    @property
+    def server(self) -> Pot:
+        """Who answers."""
+        return self.lab.server
+
+    @property
+    def address(self) -> str:
+        """The server's address in the cell's IP version."""
+        return self.server.address(self.trial.cell.ip)
+
+    @property
+    def payload(self) -> int:
+        """Bytes per message or write; loads without a payload do not ask."""
+        assert self.trial.cell.payload is not None
+        return self.trial.cell.payload
+
+    def option(self, name: str) -> float:
+        """A numeric load option, in seconds where it is a time."""
+        return float(self.trial.options[name])
+
+    def client_command(self, argv: Sequence[str]) -> list[str]:
+        """``argv`` in the client's namespace, pinned as the cell says."""
+        return self.client.namespace.command([*_pin(self.trial.cell.cpus, 0), *argv])
+
+    def server_command(self, argv: Sequence[str]) -> list[str]:
+        """``argv`` in the server's namespace, pinned as the cell says."""
+        return self.server.namespace.command([*_pin(self.trial.cell.cpus, 1), *argv])
+
+
+def _pin(cpus: str | tuple[int, int] | None, side: int) -> list[str]:
+    """taskset(1) for the client (side 0) or the server (side 1). Raises Unsupported where the CPU does not exist."""
+    if cpus in (None, "free"):
+        return []
+    usable = sorted(os.sched_getaffinity(0))
+    wanted = {"same": (usable[0], usable[0]), "split": tuple(usable[:2])}.get(cpus) if isinstance(cpus, str) else cpus
+    if not wanted or len(wanted) < 2:
+        raise Unsupported(f"cpus {cpus} needs two CPUs and this host may use {len(usable)}")
+    if wanted[side] not in usable:
+        raise Unsupported(f"cpus {list(wanted)}: this host may only use {usable}")
+    return ["taskset", "-c", str(wanted[side])]
+
+
+def bound_ports(table: str, *, listening: bool) -> set[int]:
+    """Local ports of a /proc/net/{tcp,udp,tcp6,udp6} table; ``listening``: only TCP_LISTEN (0A). See proc_net_tcp(5)."""
+    rows = [line.split() for line in table.splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if not listening or row[3] == "0A"}
+
+
+def wait_until_bound(pot: Pot, server: Background, protocol: str, port: int, timeout: float) -> None:
+    """Return when something in the pot is bound to the port. Raises LoadFailed when the server ends or time does."""
+    deadline = time.monotonic() + timeout
+    tables = (Path("/proc/thread-self/net", protocol), Path("/proc/thread-self/net", f"{protocol}6"))
+    while True:
+        with pot.namespace.entered():
+            bound = {
+                port for t in tables if t.exists() for port in bound_ports(t.read_text(), listening=protocol == "tcp")
+            }
+        if port in bound:
+            return
+        if not server.alive:
+            raise LoadFailed(f"the server {server.argv[0]} ended before it was ready: {server.end().stderr.strip()}")
+        if time.monotonic() > deadline:
+            raise LoadFailed(f"nothing was bound to {protocol} port {port} after {timeout:g} s")
+        time.sleep(_POLL)
+
+
+def packets_per_message(payload: int, ip: int | None, mtu: int) -> int:
+    """IP packets that one datagram of ``payload`` bytes becomes (8 bytes of UDP or ICMP header; RFC 791, RFC 8200)."""
+    header, extra = (40, 8) if ip == 6 else (20, 0)
+    if payload + 8 + header <= mtu:
+        return 1
+    per_fragment = (mtu - header - extra) // 8 * 8
+    return -(-(payload + 8) // per_fragment)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStats:
+    """rtnl_link_stats64 of one device, the fields we use."""
+
+    tx_packets: int
+    tx_bytes: int
+    rx_packets: int
+    rx_bytes: int
+
+    def __sub__(self, earlier: DeviceStats) -> DeviceStats:
+        return DeviceStats(*(getattr(self, f) - getattr(earlier, f) for f in self.__slots__))
+
+
+def device_stats(bench: Bench) -> DeviceStats:
+    """Counters of the device the client's packets leave through (lo in topology loopback)."""
+    index = 1 if bench.trial.cell.topology == "loopback" else bench.client.end.ifindex
+    (link,) = bench.client.namespace.ip.get_links(index)
+    stats = link.get_attr("IFLA_STATS64")
+    return DeviceStats(*(int(stats[f]) for f in DeviceStats.__slots__))

@@ -1,0 +1,47 @@
+"""ping (iputils): familiar, coarse (microseconds). For latency prefer sockperf."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from typing import Any
+
+from yogurtbench import shell
+from yogurtbench.loads.common import Bench, Flow, LoadFailed, Measured, packets_per_message
+from yogurtbench.loads.quantiles import quantile
+
+_TIME = re.compile(r"time=([\d.]+) ms")
+_SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) received")
+
+
+def run(bench: Bench) -> Measured:
+    """Echo requests from yogurt-1 to yogurt-2, one by one. Raises LoadFailed where no summary came."""
+    options = bench.trial.options
+    argv = ["ping", "-n", "-c", f"{options['count']:d}", "-i", f"{options['interval']:g}"]
+    argv += ["-s", str(bench.payload), "-w", f"{max(1, round(options['timeout']))}", bench.address]
+    done = shell.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
+    parsed = parse(done.stdout, done.stderr)
+    fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
+    sent, received = parsed.pop("sent") * fragments, parsed.pop("received") * fragments
+    flow = Flow((sent, sent), (received, received))
+    return Measured(parsed.pop("values"), flow, {**parsed, "argv": list(done.argv)})
+
+
+def parse(stdout: str, stderr: str = "") -> dict[str, Any]:
+    """ping's output -> ``sent``, ``received`` (packets), ``values`` (ns, ratio) and ``quantiles`` (ns).
+
+    Raises LoadFailed where ping said nothing usable.
+    """
+    summary = _SUMMARY.search(stdout)
+    times = sorted(float(ms) * 1e6 for ms in _TIME.findall(stdout))
+    if summary is None or not times:
+        raise LoadFailed(f"ping gave no round trips: {(stderr or stdout).strip()[-300:]}")
+    sent, received = int(summary[1]), int(summary[2])
+    values: dict[str, float] = {f"rtt_p{p}": quantile(times, p / 100) for p in (50, 90, 99)}
+    values |= {"rtt_mean": statistics.fmean(times), "loss": 1 - received / sent}
+    return {
+        "sent": sent,
+        "received": received,
+        "values": values,
+        "quantiles": {f"{p}": quantile(times, p / 100) for p in (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)},
+    }

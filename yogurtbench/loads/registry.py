@@ -1,0 +1,17 @@
+"""Which function runs which load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from yogurtbench.loads import iperf3, ping, reachability, sockperf
+from yogurtbench.loads.common import Bench, Measured
+
+RUN: dict[str, Callable[[Bench], Measured]] = {
+    "reachability": reachability.run,
+    "ping": ping.run,
+    "sockperf": sockperf.run,
+    "sockperf_tcp": sockperf.run,
+    "iperf3_tcp": iperf3.run,
+    "iperf3_udp": iperf3.run,
+}

@@ -1,0 +1,69 @@
+"""sockperf ping-pong: one message at a time, full round trips with nanosecond percentiles."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from yogurtbench import shell
+from yogurtbench.loads.common import Bench, Flow, LoadFailed, Measured, packets_per_message, wait_until_bound
+
+PORT = 11111
+#: sockperf 3.7 sleeps 2 s, and warms up and cools down 0.45 s, around what -t asks for.
+OWN_SECONDS = 2.5
+
+_PERCENTILE = re.compile(r"percentile ([\d.]+)\s*=\s*([\d.]+)")
+_EXTREME = re.compile(r"<(MAX|MIN)> observation\s*=\s*([\d.]+)")
+_MEAN = re.compile(r"avg-(?:rtt|latency)=([\d.]+)")
+_TOTAL = re.compile(r"\[Total Run\].*SentMessages=(\d+);\s*ReceivedMessages=(\d+)")
+_VALID = re.compile(r"\[Valid Duration\].*SentMessages=(\d+);\s*ReceivedMessages=(\d+)")
+
+
+def run(bench: Bench) -> Measured:
+    """Ping-pong from yogurt-1 to a server in yogurt-2, over UDP or (``sockperf_tcp``) TCP. Raises LoadFailed."""
+    tcp = bench.trial.cell.load == "sockperf_tcp"
+    common = ["-i", bench.address, "-p", str(PORT), *(["--tcp"] if tcp else [])]
+    client = ["sockperf", "ping-pong", *common, "-m", str(bench.payload), "-t", _seconds(bench), "--full-rtt"]
+    with shell.background(bench.server_command(["sockperf", "server", *common])) as server:
+        wait_until_bound(bench.server, server, "tcp" if tcp else "udp", PORT, timeout=10)
+        lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
+        done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
+    parsed = parse(done.stdout, done.stderr)
+    return Measured(parsed["values"], _flow(bench, parsed, tcp), {"quantiles": parsed["quantiles"], "argv": client})
+
+
+def _seconds(bench: Bench) -> str:
+    """sockperf takes whole seconds only."""
+    return str(max(1, round(bench.option("duration"))))
+
+
+def _flow(bench: Bench, parsed: dict[str, Any], tcp: bool) -> Flow:
+    if tcp:  # the kernel may piggyback acknowledgements or not: a message is at least one packet each way
+        return Flow((parsed["sent"], None), (parsed["received"], None))
+    fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
+    sent, received = parsed["sent"] * fragments, parsed["received"] * fragments
+    return Flow((sent, sent), (received, received))
+
+
+def parse(stdout: str, stderr: str = "") -> dict[str, Any]:
+    """sockperf's output -> ``sent``, ``received`` (messages of the whole run), ``values`` and ``quantiles`` (ns).
+
+    sockperf prints microseconds with three decimals: nanoseconds. Raises LoadFailed where it gave no percentiles.
+    """
+    text = _without_colours(stdout)
+    total, valid, mean = _TOTAL.search(text), _VALID.search(text), _MEAN.search(text)
+    quantiles = {f"{float(p):g}": _ns(us) for p, us in _PERCENTILE.findall(text)}
+    quantiles |= {{"MAX": "100", "MIN": "0"}[which]: _ns(us) for which, us in _EXTREME.findall(text)}
+    if not (total and valid and mean and "50" in quantiles):
+        raise LoadFailed(f"sockperf gave no percentiles: {(stderr.strip() or text.strip())[-300:]}")
+    values = {f"rtt_p{p}": quantiles[f"{p}"] for p in (50, 90, 99)}
+    values |= {"rtt_mean": _ns(mean[1]), "loss": 1 - int(valid[2]) / max(1, int(valid[1]))}
+    return {"sent": int(total[1]), "received": int(total[2]), "values": values, "quantiles": quantiles}
+
+
+def _ns(microseconds: str) -> float:
+    return float(round(float(microseconds) * 1000))
+
+
+def _without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[\d;]*m", "", text)

@@ -1,0 +1,153 @@
+"""One trial: the lab, then the wire, then the load; everything undone on the way out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from yogurtbench import lab, loads, wire
+from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
+from yogurtbench.loads.reachability import answers
+from yogurtbench.records import YES_NO, Attempt, Cell, HostError, Observation, Trial
+from yogurtbench.shell import CommandFailed
+from yogurtbench.wire import Counters, Programs, Wire
+
+#: A quiet wire sees nothing; more packets than this in one look between two are a loop inside the kernel.
+_LOOP_PACKETS = 50
+_LOOK_SECONDS = 0.01
+
+
+class _Ended(Exception):
+    """The trial is over before its load could give values: carries the attempt's status."""
+
+    def __init__(self, status: Any, error: str, observations: tuple[Observation, ...] = ()) -> None:
+        super().__init__(error)
+        self.status = status
+        self.observations = observations
+
+
+class Phases:
+    """Seconds of wall time by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """Everything since the last end belongs to phase ``name``."""
+        now = time.monotonic()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
+        self._since = now
+
+
+def run_trial(trial: Trial, programs: Programs) -> Attempt:
+    """Run a trial in a fresh lab. Never raises for what the lab, the wire or the load does: that is the attempt's status."""
+    phases = Phases()
+    try:
+        try:
+            measured, counted = _measure(trial, programs, phases)
+        finally:
+            phases.end("undo")
+        assert_path(measured.flow, counted)
+    except _Ended as ended:
+        blank = Attempt.without_values(trial, ended.status, str(ended), seconds=phases.seconds)
+        return _with(blank, ended.observations)
+    except lab.Unsupported as reason:
+        return Attempt.without_values(trial, "unsupported", str(reason), seconds=phases.seconds)
+    except (LoadFailed, CommandFailed, HostError, NetlinkError, OSError) as error:
+        return Attempt.without_values(trial, "failed", str(error), seconds=phases.seconds)
+    details = {**measured.details, "counters": {k: [c.packets, c.bytes] for k, c in counted.items()}}
+    return Attempt(trial, "ok", tuple(_observations(trial, measured, counted)), seconds=phases.seconds, details=details)
+
+
+def _with(attempt: Attempt, observations: tuple[Observation, ...]) -> Attempt:
+    return replace(attempt, observations=observations + attempt.observations)
+
+
+def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured, dict[str, Counters]]:
+    with lab.bring_up(trial.cell) as network:
+        phases.end("lab")
+        with _wired(programs, network) as hung:
+            phases.end("wire")
+            network.settle()
+            bench = Bench(network, trial)
+            if trial.cell.load not in YES_NO:
+                _must_answer(bench, hung)
+            before = hung.counters() if hung else {}
+            phases.end("probe")
+            try:
+                measured = loads.RUN[trial.cell.load](bench)
+            finally:
+                phases.end("load")
+            counted = _since(before, hung)
+            if hung and _loops(hung):
+                raise _Ended("looping", f"packets went round inside the kernel until the programs were detached: {counted}")
+            return measured, counted
+
+
+@contextmanager
+def _wired(programs: Programs, network: lab.Lab) -> Iterator[Wire | None]:
+    """The wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
+    if not wire.attachments(network.cell):
+        yield None
+        return
+    with wire.attached(programs, network) as hung:
+        yield hung
+
+
+def _must_answer(bench: Bench, hung: Wire | None) -> None:
+    """Resolve neighbours, and stop here where the wire is dead: that is a result, and nothing else can be measured."""
+    cell = bench.trial.cell
+    if answers(bench.lab, cell.ip or 4):
+        return
+    if hung and _loops(hung):
+        raise _Ended("looping", "packets went round inside the kernel until the programs were detached")
+    metric = "reachable_v6" if cell.ip == 6 else "reachable"
+    raise _Ended("skipped", "the wire is dead: nothing answered", (Observation.of(metric, 0.0, bench.trial.clock),))
+
+
+def _since(before: Mapping[str, Counters], hung: Wire | None) -> dict[str, Counters]:
+    return {name: now - before[name] for name, now in hung.counters().items()} if hung else {}
+
+
+def _loops(hung: Wire) -> bool:
+    """Whether packets still go round with nobody sending; if so the programs are detached at once."""
+    first = sum(c.packets for c in hung.counters().values())
+    time.sleep(_LOOK_SECONDS)
+    if sum(c.packets for c in hung.counters().values()) - first <= _LOOP_PACKETS:
+        return False
+    hung.detach()
+    return True
+
+
+def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
+    """The path assertion: where traffic arrived, the wire's programs carried it. Raises LoadFailed where they did not."""
+    for name, bounds in (("wire.forward", flow and flow.forward), ("wire.return", flow and flow.back)):
+        if not bounds or name not in counted:
+            continue
+        low, high = bounds
+        seen = counted[name].packets
+        if seen < low or (high is not None and seen > high):
+            wanted = f"exactly {low}" if high == low else f"at least {low}"
+            raise LoadFailed(f"path assertion: {name} counted {seen} packets where the load had {wanted}")
+
+
+def _observations(trial: Trial, measured: Measured, counted: Mapping[str, Counters]) -> Iterator[Observation]:
+    for metric, value in measured.values.items():
+        yield Observation.of(metric, value, trial.clock)
+    carried = [c for name, c in counted.items() if name.startswith("wire.")]
+    if carried:
+        yield Observation.of("bpf_packets", sum(c.packets for c in carried), trial.clock)
+        yield Observation.of("bpf_bytes", sum(c.bytes for c in carried), trial.clock)
+
+
+def describe(cell: Cell) -> str:
+    """The network of a cell in a few words, e.g. ``netkit l3 netkit_peer redirect``."""
+    words = [cell.device, cell.mode if cell.device == "netkit" else "", cell.topology if cell.hook == "none" else ""]
+    words += [cell.hook, cell.helper] if cell.hook != "none" else []
+    return " ".join(word for word in words if word)
