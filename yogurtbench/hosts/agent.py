@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from yogurtbench import shell
+from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Unsupported, bring_up, room
 from yogurtbench.records import HostError, Trial
@@ -34,7 +35,8 @@ def main() -> None:
     channel = _take_over_stdio()
     room.furnish()
     programs = Programs()
-    channel.send({"event": "ready", "kernel": platform.release(), "versions": versions()})
+    ready = {"event": "ready", "kernel": platform.release(), "versions": versions(), "features": features.probe()}
+    channel.send(ready)
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _trial(order, programs, channel),
         "lab": lambda order: _lab(order, programs, channel),

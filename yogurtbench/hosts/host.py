@@ -17,16 +17,18 @@ _GRACE = 10.0
 class AgentHost:
     """A host whose agent is reached over a channel. Use as a context manager; the machine starts on entry.
 
-    ``start`` makes a machine whose agent has said that it is ready, and the environment it lives in.
+    ``start`` makes a machine whose agent has said that it is ready, the environment it lives in and its features.
     """
 
-    def __init__(self, start: Callable[[], tuple[Machine, Environment]]) -> None:
+    def __init__(self, start: Callable[[], tuple[Machine, Environment, dict[str, bool]]]) -> None:
         self._start = start
         self._machine: Machine | None = None
         self.environment: Environment
+        #: What the agent found its kernel to have, by name (see hosts.features).
+        self.features: dict[str, bool] = {}
 
     def __enter__(self) -> AgentHost:
-        self._machine, self.environment = self._start()
+        self._machine, self.environment, self.features = self._start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -35,7 +37,7 @@ class AgentHost:
     def run(self, trials: Iterable[Trial]) -> Iterator[Attempt]:
         """Attempts as they happen. A machine that dies costs the trial it died in; the next gets a new machine."""
         for trial in trials:
-            yield self._stamped(self._attempt(trial))
+            yield self.stamped(self._attempt(trial))
 
     def lab(self, trial: Trial, argv: Sequence[str], output: Callable[[str, str], None]) -> int:
         """Run ``argv`` in a cell's lab; ``output(stream, text)`` is called as it prints. Returns its exit code.
@@ -73,7 +75,7 @@ class AgentHost:
 
     def _alive(self) -> Machine:
         if self._machine is None:
-            self._machine, _ = self._start()
+            self._machine, _, _ = self._start()
         return self._machine
 
     def _bury(self) -> str:
@@ -85,7 +87,8 @@ class AgentHost:
         machine.close()
         return why
 
-    def _stamped(self, attempt: Attempt) -> Attempt:
+    def stamped(self, attempt: Attempt) -> Attempt:
+        """The attempt with where it was made written on it."""
         where = self.environment
         return replace(
             attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel

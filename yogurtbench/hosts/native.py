@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from typing import Any
 
 import psutil
 
@@ -59,7 +60,7 @@ def host() -> AgentHost:
     return AgentHost(_start)
 
 
-def _start() -> tuple[Room, Environment]:
+def _start() -> tuple[Room, Environment, dict[str, bool]]:
     if os.geteuid() != 0:
         raise HostError("the native lab needs root: run it with sudo, or use --lab vm, which does not")
     made = Room()
@@ -69,13 +70,11 @@ def _start() -> tuple[Room, Environment]:
         why = made.obituary()
         made.close()
         raise HostError(f"the native lab could not be made: {why}") from None
-    return made, _environment(ready)
+    return made, _environment(ready), ready["features"]
 
 
-def _environment(ready: dict[str, object]) -> Environment:
-    versions = ready["versions"]
-    assert isinstance(versions, dict)
-    identity = {"lab": "native", "kernel": platform.release(), "machine": _machine_name(), **versions}
+def _environment(ready: dict[str, Any]) -> Environment:
+    identity = {"lab": "native", "kernel": platform.release(), "machine": _machine_name(), **ready["versions"]}
     system = {"cpus": str(len(os.sched_getaffinity(0))), "memory": f"{psutil.virtual_memory().total >> 20} MiB"}
     return Environment(platform.node(), "native", "none", "wall", platform.release(), identity, system)
 

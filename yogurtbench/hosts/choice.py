@@ -1,0 +1,113 @@
+"""Which host a plan runs on: native where this kernel can do every cell, else the VM; always with the reason."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from yogurtbench import headers
+from yogurtbench.hosts import native
+from yogurtbench.hosts.host import AgentHost
+from yogurtbench.records import Cell, HostError, MatrixError
+
+_TOOLS = {"ping": "ping", "sockperf": "sockperf", "sockperf_tcp": "sockperf", "rtt_under_load": "sockperf"}
+_TOOLS |= {"iperf3_tcp": "iperf3", "iperf3_udp": "iperf3"}
+
+
+def choose(
+    cells: Iterable[Cell], lab: str, clock: str, undo: ExitStack, say: Callable[[str], None]
+) -> AgentHost:
+    """A started host for the cells; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
+
+    ``lab``: auto, native or vm. Raises HostError where the lab cannot be had, MatrixError where the choice
+    contradicts the cells.
+    """
+    wanted = list(cells)
+    if lab == "native":
+        return _native(wanted, clock, undo)
+    reason = "the matrix or the command line names it"
+    if lab == "auto":
+        host, reason = _native_or_why_not(wanted, clock, undo)
+        if host:
+            return _because(host, "this kernel can do every cell")
+    return _because(undo.enter_context(_vm(wanted, clock, say)), reason)
+
+
+def _because(host: AgentHost, reason: str) -> AgentHost:
+    host.environment = replace(host.environment, reasons={**host.environment.reasons, "lab": reason})
+    return host
+
+
+def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
+    if clock == "instructions":
+        raise MatrixError("the instruction clock exists in the VM only: use lab: vm or auto, or clock: wall")
+    if named := _other_kernels(cells):
+        raise MatrixError(f"kernel {named[0]!r} needs the VM, which can boot it: use lab: vm or auto")
+    if missing := missing_tools(cells):
+        raise HostError(f"the native lab needs {missing[0]}, which is not installed; yogurtbench doctor says how to add it")
+    host = undo.enter_context(native.host())
+    lacking = _lacking(cells, host.features)
+    if lacking:
+        raise HostError(f"this kernel has no {lacking[0]}, which the matrix needs: use --lab vm")
+    return _because(host, "the matrix or the command line names it")
+
+
+def _native_or_why_not(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[AgentHost | None, str]:
+    """The native host where it can do every cell, else None and the first reason why not."""
+    if clock == "instructions":
+        return None, "the instruction clock exists in the VM only"
+    if named := _other_kernels(cells):
+        return None, f"kernel {named[0]} is not the one that runs here"
+    if os.geteuid() != 0:
+        return None, "the native lab needs root"
+    if missing := missing_tools(cells):
+        return None, f"{missing[0]} is not installed here"
+    trying = ExitStack()
+    try:
+        host = trying.enter_context(native.host())
+    except HostError as error:
+        return None, str(error)
+    lacking = _lacking(cells, host.features)
+    if lacking:
+        trying.close()
+        return None, f"this kernel has no {lacking[0]}"
+    undo.push(trying)
+    return host, ""
+
+
+def _vm(cells: list[Cell], clock: str, say: Callable[[str], None]) -> AgentHost:
+    from yogurtbench.hosts.vm import host as vm
+
+    kernels = sorted({cell.kernel for cell in cells})
+    if len(kernels) > 1:
+        raise MatrixError(f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only kernel=… for each")
+    return vm.host(kernels[0] if kernels else "host", clock, say)
+
+
+def _other_kernels(cells: list[Cell]) -> list[str]:
+    return sorted({cell.kernel for cell in cells if cell.kernel != "host"})
+
+
+def missing_tools(cells: list[Cell]) -> list[str]:
+    """What the cells need and PATH, Python or the headers lack."""
+    needed = {_TOOLS[cell.load] for cell in cells if cell.load in _TOOLS} | {"unshare", "nsenter", "taskset", "mount"}
+    missing = sorted(tool for tool in needed if not shutil.which(tool))
+    if any(cell.hook != "none" for cell in cells):
+        missing += [] if _has_bcc() else ["the Python binding of bcc (python3-bpfcc)"]
+        missing += [] if headers.found() else ["any kernel's headers"]
+    return missing
+
+
+def _has_bcc() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("bcc") is not None
+
+
+def _lacking(cells: list[Cell], features: dict[str, bool]) -> list[str]:
+    needed = {cell.device for cell in cells}
+    needed |= {"tcx" for cell in cells for hook in (cell.hook, cell.return_hook) if hook.startswith("tcx")}
+    return sorted(name for name in needed if not features.get(name, False))

@@ -1,0 +1,59 @@
+"""What the kernel that we are on can do, found out by trying it. Runs where the agent lives, in its own namespace."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from contextlib import suppress
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from yogurtbench.lab import namespace, netkit
+
+_SYS_BPF = 321  # x86-64; other architectures share the number in the generic table, 280
+_SYS_BPF_GENERIC = 280
+_BPF_PROG_QUERY = 16
+_TCX_INGRESS = 46
+_LOOPBACK = 1
+_PROBE_INDEX = 4_000
+
+
+def probe() -> dict[str, bool]:
+    """``netkit``, ``veth`` and ``tcx``: whether this kernel has them."""
+    return {"netkit": _makes("netkit"), "veth": _makes("veth"), "tcx": _knows_tcx()}
+
+
+def _makes(kind: str) -> bool:
+    """Whether a pair of the kind can be made (and is taken away again)."""
+    host = namespace.host()
+    try:
+        with suppress(NetlinkError):
+            peer = netkit.peer_info("yb-probe1", _PROBE_INDEX + 1, host.fd, 1500)
+            name = ("yb-probe0", _PROBE_INDEX, 1500, peer)
+            request = (
+                netkit.veth_request(*name)
+                if kind == "veth"
+                else netkit.netkit_request(*name, mode="l3", policy="forward", scrub="default", headroom=0)
+            )
+            host.ip.link("add", **request)
+            host.ip.link("del", index=_PROBE_INDEX)
+            return True
+        return False
+    finally:
+        host.close()
+
+
+def _knows_tcx() -> bool:
+    """BPF_PROG_QUERY on lo's tcx ingress: EINVAL from a kernel that knows no such attach type (bpf(2))."""
+    attribute = ctypes.create_string_buffer(struct.pack("=IIII", _LOOPBACK, _TCX_INGRESS, 0, 0) + bytes(112))
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = _SYS_BPF if ctypes.sizeof(ctypes.c_void_p) == 8 and _is_x86() else _SYS_BPF_GENERIC
+    done = libc.syscall(number, _BPF_PROG_QUERY, attribute, len(attribute.raw) - 1)
+    return bool(done == 0 or ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS))
+
+
+def _is_x86() -> bool:
+    import platform
+
+    return platform.machine() in ("x86_64", "AMD64")
