@@ -42,7 +42,8 @@ def _flow(bench: Bench, parsed: dict[str, Any], tcp: bool) -> Flow:
         return Flow((parsed["sent"], None), (parsed["received"], None))
     fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
     sent, received = parsed["sent"] * fragments, parsed["received"] * fragments
-    return Flow((sent, sent), (received, received))
+    # The server answers the last message also when the client has already stopped listening.
+    return Flow((sent, sent), (received, sent))
 
 
 def parse(stdout: str, stderr: str = "") -> dict[str, Any]:
