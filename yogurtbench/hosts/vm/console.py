@@ -1,0 +1,28 @@
+"""What a guest's console says about its end. Pure: text in, sentences out."""
+
+from __future__ import annotations
+
+import re
+
+_STAMP = re.compile(r"^(\x1b\[\S*[A-Za-z])*\[\s*\d+\.\d+\]\s*(\[[CT]\s*\d+\]\s*)?")
+#: The kernel's words for the end, or for what led to it.
+_TELLING = re.compile(
+    r"Kernel panic|BUG:|Oops:|kernel BUG at|general protection fault|Out of memory|oom-kill|Unable to mount"
+    r"|soft lockup|hard LOCKUP|rcu: INFO|invalid opcode|stack segment|double fault|Initramfs unpacking failed"
+)
+_WHERE = re.compile(r"^(RIP: 0010:|sysrq: )")
+_LAST = 6
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a console log, without time stamps, control characters and empty lines."""
+    plain = (_STAMP.sub("", line.replace("\r", "")).strip() for line in text.split("\n"))
+    return [line for line in plain if line and line.isprintable()]
+
+
+def obituary(text: str) -> str:
+    """Why the guest died: its telling lines in order, else the last ones; empty for an empty log."""
+    said = lines(text)
+    telling = [line for line in said if _TELLING.search(line) or _WHERE.match(line)]
+    fatal = any(_TELLING.search(line) for line in telling)
+    return " | ".join(dict.fromkeys(telling[-_LAST:]) if fatal else said[-_LAST:])

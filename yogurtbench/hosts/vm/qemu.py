@@ -1,0 +1,264 @@
+"""The guest as a machine: QEMU's command line, its monitor, and the booted guest with its agent.
+
+The guest is hermetic: no disk, no network, no firmware settings of the user. QEMU is given open descriptors instead of
+paths (an unlinked initramfs, an unlinked console log, socket pairs for the agent and the monitor), so that when
+either side dies, SIGKILL included, the kernel clears everything away.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import psutil
+
+from yogurtbench import shell
+from yogurtbench.hosts.channel import Channel
+from yogurtbench.hosts.vm import archive, console
+from yogurtbench.hosts.vm.image import GuestImage
+from yogurtbench.records import HostError
+
+PROGRAM = "qemu-system-x86_64"
+#: The guest's hardware must not change when QEMU does; a QEMU that has outgrown this gives its own "pc".
+_MACHINE = "pc-i440fx-7.2"
+_READY_SECONDS = {"kvm": 60.0, "tcg": 180.0}
+_QMP_SECONDS = 30.0
+_LAST_WORDS_SECONDS = 0.5
+_MIB = 1 << 20
+#: What compiling the wires and running the loads takes beside the guest's own files.
+_WORKING_MEMORY = 640 * _MIB
+
+_KERNEL_ARGUMENTS = (
+    "console=ttyS0",
+    "quiet",
+    # A wire that oopses the kernel ends the guest, its text on the console and QEMU with it (-no-reboot).
+    "oops=panic",
+    "panic=-1",
+    "random.trust_cpu=on",
+    # tmpfs as root would be limited to half the memory.
+    "rootfstype=ramfs",
+    "nokaslr",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What QEMU is asked to emulate. ``memory`` in bytes; ``clock`` is wall or instructions."""
+
+    accelerator: str
+    clock: str
+    machine: str
+    memory: int
+    cpus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Descriptors that QEMU inherits."""
+
+    initramfs: int
+    console: int
+    agent: int
+    monitor: int
+
+
+def command(image: GuestImage, hardware: Hardware, files: Files) -> list[str]:
+    """QEMU's command line for a guest; pure."""
+    return [
+        *(PROGRAM, "-name", "yogurtbench", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+        *("-nic", "none", "-M", hardware.machine, "-m", f"{hardware.memory // _MIB}M"),
+        *_processor(hardware),
+        *("-kernel", str(image.kernel), "-initrd", _path_of(files.initramfs)),
+        *("-append", " ".join(_kernel_arguments(hardware))),
+        *("-chardev", f"file,id=console,path={_path_of(files.console)}", "-serial", "chardev:console"),
+        *("-chardev", f"socket,id=agent,fd={files.agent}", "-serial", "chardev:agent"),
+        *("-chardev", f"socket,id=monitor,fd={files.monitor}", "-mon", "chardev=monitor,mode=control"),
+    ]
+
+
+def _processor(hardware: Hardware) -> list[str]:
+    if hardware.accelerator == "kvm":
+        return ["-accel", "kvm", "-cpu", "host", "-smp", str(hardware.cpus)]
+    return ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", str(hardware.cpus)]
+
+
+def _kernel_arguments(hardware: Hardware) -> tuple[str, ...]:
+    """Emulation leaks nothing through speculation: there, guarding against it is only slow."""
+    return (*_KERNEL_ARGUMENTS, *(["mitigations=off"] if hardware.accelerator == "tcg" else []))
+
+
+def _path_of(descriptor: int) -> str:
+    return f"/proc/self/fd/{descriptor}"
+
+
+@cache
+def machine_type() -> str:
+    """Our pinned machine model, or the generic one of a QEMU that does not know it. Raises HostError without QEMU."""
+    if not shutil.which(PROGRAM):
+        raise HostError(f"the guest needs {PROGRAM}: sudo apt-get install qemu-system-x86")
+    known = shell.run([PROGRAM, "-M", "help"]).stdout
+    return _MACHINE if re.search(rf"^{re.escape(_MACHINE)}\s", known, re.MULTILINE) else "pc"
+
+
+@cache
+def version() -> str:
+    """QEMU's version, with the distribution's revision."""
+    said = shell.run([PROGRAM, "--version"]).stdout
+    found = re.search(r"version (\S+( \(.*\))?)", said)
+    return found[1] if found else said.splitlines()[0]
+
+
+def memory_for(image: GuestImage, overlay: Path) -> int:
+    """Bytes of memory a guest needs: its files twice while they unpack, and room to work; whole 128 MiB.
+
+    Raises HostError where the machine has not that much to give.
+    """
+    files = image.size + overlay.stat().st_size
+    needed = math.ceil((2 * files + _WORKING_MEMORY) / (128 * _MIB)) * 128 * _MIB
+    available = psutil.virtual_memory().available
+    if available < needed:
+        raise HostError(
+            f"the guest needs {needed // _MIB} MiB of memory and this machine has {available // _MIB} MiB available: "
+            "end other programs, or use --lab native"
+        )
+    return needed
+
+
+class Monitor:
+    """QEMU's monitor (QMP) over one end of a socket pair; its messages are JSON lines, as the agent's."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._socket = line
+        self._channel = Channel(line.fileno(), line.fileno())
+        self._ready = False
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """Run a QMP command and give what it returns. Raises HostError where QEMU refuses, EOFError where it is gone."""
+        if not self._ready:
+            self._ready = True
+            self.execute("qmp_capabilities")
+        self._channel.send({"execute": command, "arguments": arguments})
+        while True:
+            answer = self._channel.receive(_QMP_SECONDS)
+            if "error" in answer:
+                raise HostError(f"QEMU refused {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+class Guest:
+    """A booted guest (a hosts.machine.Machine) whose agent has said that it is ready; ``ready`` is what it said."""
+
+    channel: Channel
+    ready: dict[str, Any]
+
+    def __init__(self, image: GuestImage, hardware: Hardware, initramfs: IO[bytes]) -> None:
+        self.hardware = hardware
+        self._console = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()
+        agent, agents = socket.socketpair()
+        monitor, monitors = socket.socketpair()
+        files = Files(initramfs.fileno(), self._console.fileno(), agents.fileno(), monitors.fileno())
+        with agents, monitors:
+            self._process = _start(command(image, hardware, files), files, self._stderr)
+        self.channel = Channel(*(2 * [agent.detach()]))
+        self.monitor = Monitor(monitor)
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Wait for the agent's first word. Raises HostError, with the console's last lines, where it never comes."""
+        try:
+            while (said := self.channel.receive(seconds)).get("event") != "ready":
+                pass
+        except TimeoutError:
+            raise HostError(f"the guest was not ready within {seconds:g} s: {self.obituary()}") from None
+        except EOFError:
+            raise HostError(f"the guest died while it booted: {self.obituary()}") from None
+        self.ready = said
+
+    def obituary(self) -> str:
+        """Why it died: the telling lines of its console, and what QEMU itself had to say."""
+        with suppress(subprocess.TimeoutExpired):  # a guest that is just panicking is still writing
+            self._process.wait(_LAST_WORDS_SECONDS)
+        told = (console.obituary(_text(self._console)), *console.lines(_text(self._stderr))[-3:])
+        return " | ".join(filter(None, told)) or "nothing was said"
+
+    def close(self) -> None:
+        """End QEMU; nothing of it is left."""
+        self.channel.close()
+        self.monitor.close()
+        self._process.terminate()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._console.close()
+        self._stderr.close()
+
+    def __enter__(self) -> Guest:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def boot(
+    image: GuestImage,
+    accelerator: str,
+    *,
+    overlay: Path,
+    clock: str = "wall",
+    memory: int | None = None,
+    cpus: int | None = None,
+) -> Guest:
+    """Boot a guest and wait for its agent.
+
+    ``accelerator`` is kvm or tcg, ``memory`` bytes (default: what the image needs), ``cpus`` by default at most two.
+    Raises HostError where QEMU is missing, memory is short or the guest never comes up.
+    """
+    hardware = Hardware(
+        accelerator,
+        clock,
+        machine_type(),
+        memory or memory_for(image, overlay),
+        cpus or min(2, len(os.sched_getaffinity(0))),
+    )
+    with tempfile.TemporaryFile() as initramfs, ExitStack() as undo:
+        archive.join((*image.archives, overlay), initramfs)
+        guest = Guest(image, hardware, initramfs)
+        undo.callback(guest.close)
+        guest.wait_until_ready(_READY_SECONDS[accelerator])
+        undo.pop_all()
+        return guest
+
+
+def _start(argv: list[str], files: Files, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+    """QEMU in a group of its own (a Ctrl-C is ours to handle) that the kernel kills when we die."""
+    return subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=stderr,
+        stderr=stderr,
+        pass_fds=(files.initramfs, files.console, files.agent, files.monitor),
+        process_group=0,
+    )
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
