@@ -123,7 +123,9 @@ class Invented:
             0 if self.clock == "instructions" else block + noise.gauss(0, self.noise)
         )
         rows = tuple(_rows(trial, effect, noise if self.clock == "wall" else random.Random(0)))
-        return Attempt(trial, "ok", rows, "", seconds={"lab": 0.012, "wire": 0.02, "load": 1.0}, **where)
+        details = {"quantiles": _quantiles(rows[0].value or 0.0)} if trial.cell.load == "sockperf" else {}
+        seconds = {"lab": 0.012, "wire": 0.02, "load": 1.0}
+        return Attempt(trial, "ok", rows, seconds=seconds, details=details, **where)
 
     def _of_dead(self, trial: Trial, where: dict[str, str]) -> Attempt:
         if trial.cell.load != "reachability":
@@ -152,6 +154,11 @@ def _rows(trial: Trial, effect: float, noise: random.Random) -> Iterable[Observa
     return [Observation.of(m, round(base * effect * k), trial.clock) for m, k in tail.items()] + [
         Observation.of("loss", 0.0)
     ]
+
+
+def _quantiles(median: float) -> dict[str, float]:
+    tail = {"0": 0.8, "25": 0.96, "50": 1.0, "75": 1.1, "90": 1.3, "99": 2.1, "99.9": 4.0, "99.99": 9.0, "100": 20.0}
+    return {share: round(median * factor) for share, factor in tail.items()}
 
 
 def _bulk(load: str, clock: str, payload: int, effect: float) -> list[Observation]:

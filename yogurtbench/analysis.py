@@ -423,7 +423,8 @@ def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | Non
 
     ``frame`` holds one group's rows, ``baseline`` is the id of its main baseline (the group's name; the first
     baseline seen where not given), ``precision`` a share (0.01: ±1 %). Only the deciding metric of each load counts;
-    cells without a value (dead, failed) do not hold the others up. Never looks at whether there is a difference.
+    cells without a value (dead, failed, nothing to compare with) do not hold the others up. Never looks at whether
+    there is a difference.
     """
     values = Values(frame)
     bases = [cell for cell, role in values.metrics if role == "baseline"]
@@ -431,8 +432,7 @@ def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | Non
     loads = dict(_tuples(frame.drop_duplicates("cell"), "cell", "load"))
     pairs = [(c, r, HEADLINE[loads[c]]) for c, r in values.metrics if r in ("cell", "canary")]
     widths = [_width(values.of(*pair), values.of(main, "baseline", pair[2]), frame) for pair in pairs]
-    known = [width for width in widths if width is not None]
-    return bool(known) and max(known) <= precision
+    return all(width is None or width <= precision for width in widths)
 
 
 def _width(cell: Series, base: Series, frame: pd.DataFrame) -> float | None:

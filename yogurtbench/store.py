@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,9 +36,13 @@ _ORDER = ["block", "position", "cell", "role", "trial"]
 
 @dataclass(slots=True)
 class Run:
-    """A run folder open for writing; one writer at a time. Use as a context manager."""
+    """A run folder open for writing; one writer at a time. Use as a context manager.
+
+    ``attempts`` are those stored before it was opened, ``done`` the ids of all trials that have an attempt.
+    """
 
     path: Path
+    attempts: list[Attempt] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
     _lines: IO[bytes] | None = None
 
@@ -60,11 +64,13 @@ class Run:
 
     @classmethod
     def resume(cls, path: Path) -> Run:
-        """Open a run that was broken off: ``done`` holds its trials' ids, a torn last line is cut away."""
+        """Open a run that was broken off: its attempts are read, a torn last line is cut away."""
         check_folder(path)
-        done = {attempt.trial.id for attempt in read_attempts(path)}
+        run = cls(path)._opened()
         _cut_torn_line(path / TRIALS)
-        return cls(path, done)._opened()
+        run.attempts = list(read_attempts(path))
+        run.done = {attempt.trial.id for attempt in run.attempts}
+        return run
 
     def append(self, attempt: Attempt) -> None:
         """Add one line to trials.jsonl; it is on disk when this returns."""
@@ -138,6 +144,11 @@ def read_plan(path: Path) -> dict[str, Any]:
     return _read_json(path / PLAN)
 
 
+def read_matrix(path: Path) -> str:
+    """matrix.yaml of a run folder, as it was given; empty where it is gone (a report needs only plan.json)."""
+    return _read(path / MATRIX) if (path / MATRIX).is_file() else ""
+
+
 def read_environment(path: Path) -> Environment:
     """environment.json of a run folder."""
     data = _read_json(path / ENVIRONMENT)
@@ -159,17 +170,23 @@ def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
 
 
 def finish(path: Path) -> None:
-    """Write observations.parquet and comparison.csv of a run folder; each appears whole or not at all."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    """Write observations.parquet and comparison.csv of a run folder."""
     from yogurtbench import analysis
 
     _, frame = load(path)
+    write_tables(path, frame, analysis.compare(frame, read_plan(path)))
+
+
+def write_tables(path: Path, frame: pd.DataFrame, comparison: pd.DataFrame) -> list[Path]:
+    """Write observations.parquet and comparison.csv, each whole or not at all; returns their paths."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
     table = pa.Table.from_pandas(frame, schema=schema(), preserve_index=False)
-    _replace(path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd"))
-    comparison = analysis.compare(frame, read_plan(path))
-    _replace(path / COMPARISON, lambda part: comparison.to_csv(part, index=False, lineterminator="\n"))
+    return [
+        _replace(path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd")),
+        _replace(path / COMPARISON, lambda part: comparison.to_csv(part, index=False, lineterminator="\n")),
+    ]
 
 
 def schema() -> pa.Schema:
@@ -232,10 +249,10 @@ def _arrow_type(name: str) -> pa.DataType:
     return pa.int64() if name in INTEGERS else pa.float64() if name == "value" else pa.string()
 
 
-def _replace(path: Path, write: Any) -> None:
+def _replace(path: Path, write: Callable[[Path], object]) -> Path:
     part = path.with_name(f".{path.name}.part")
     write(part)
-    part.replace(path)
+    return part.replace(path)
 
 
 def _cut_torn_line(file: Path) -> None:

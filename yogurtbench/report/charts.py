@@ -1,0 +1,93 @@
+"""What all charts share: sober style, deterministic SVG, colours that follow the page into the dark."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from yogurtbench.report.names import INK
+
+mpl.use("svg")
+
+PAPER, MUTED, GRID, BAND = "#ffffff", "#6a6a73", "#dcdce0", "#eeeef1"
+#: Width of a chart in inches; the page shows it at 1:1 on a laptop.
+WIDTH = 7.6
+#: More wires than this in one chart are a thicket: the best are drawn, the tables have them all.
+MOST = 12
+
+_VARIABLES = {INK: "var(--ink)", PAPER: "var(--paper)", MUTED: "var(--muted)", GRID: "var(--grid)", BAND: "var(--band)"}
+
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "yogurtbench", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5,
+    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "text.color": INK,
+    "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": MUTED, "ytick.color": MUTED,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "grid.linewidth": 0.6,
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "legend.frameon": False, "legend.fontsize": 8.5,
+    "axes.axisbelow": True, "lines.linewidth": 1.4, "axes.unicode_minus": True, "figure.constrained_layout.use": True,
+    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawn chart: file name without suffix, heading, sentence below, standalone SVG, texts shown on hover."""
+
+    name: str
+    section: str
+    title: str
+    caption: str
+    svg: str
+    hover: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inline(self) -> str:
+        """The SVG as part of a page: no prolog, the page's colours, its own ids apart from other charts'."""
+        body = self.svg[self.svg.index("<svg") :]
+        for colour, variable in _VARIABLES.items():
+            body = body.replace(colour, variable)
+        body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", body)
+        return body.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.title)}" ', 1)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw inside this."""
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def to_svg(figure: Figure, hover: Mapping[str, str] | None = None) -> str:
+    """The figure as SVG text, the same bytes for the same data; ``hover`` gives artists' gids a tooltip."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "yogurtbench"})
+    text = buffer.getvalue()
+    for gid, said in (hover or {}).items():
+        text = text.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(said)}</title>', 1)
+    return text
+
+
+def emulation_label(figure: Figure, emulated: str) -> None:
+    """Say on the chart itself that its numbers come from emulation."""
+    if emulated:
+        figure.suptitle(emulated, x=0.995, ha="right", fontsize=8, color="#b3261e", fontweight="normal")
+
+
+def light_grid(axes: Axes, which: str) -> None:
+    """Thin lines across one direction, no ticks."""
+    axes.grid(visible=True, axis=which)  # type: ignore[arg-type]
+    axes.tick_params(length=0)
+
+
+def slug(text: str) -> str:
+    """A file name out of words."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

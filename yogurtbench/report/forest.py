@@ -1,0 +1,92 @@
+"""The forest plot: each wire's effect with its interval against the baseline, one chart a load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from yogurtbench.records import METRICS
+from yogurtbench.report.charts import BAND, INK, PAPER, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.names import change, load_name, metric_name
+from yogurtbench.report.story import Story
+
+#: Rows in one chart; what is nearer to the baseline than these is in the table.
+ROWS = 48
+
+
+def draw(story: Story) -> Iterator[Chart]:
+    """One chart a load that has effects."""
+    rows = story.headlines[story.headlines["ratio"].notna()]
+    for load, mine in rows.groupby("load", sort=False):
+        yield _chart(story, str(load), mine)
+
+
+def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:
+    metric = str(rows["metric"].iloc[0])
+    best_first = rows.sort_values("ratio", ascending=METRICS[metric].better == "lower")
+    shown = best_first if len(rows) <= ROWS else pd.concat([best_first[: ROWS // 2], best_first[-ROWS // 2 :]])
+    title = f"{load_name(load)}: {metric_name(metric)} against {_baseline(story, rows)}"
+    return Chart(f"effect-{slug(load)}", "effects", title, _caption(story, rows, shown), _svg(story, shown))
+
+
+def _baseline(story: Story, rows: pd.DataFrame) -> str:
+    names = dict.fromkeys(story.wire(cell).name for cell in rows["baseline"])
+    return next(iter(names)) if len(names) == 1 else "its baseline"
+
+
+def _caption(story: Story, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
+    better = METRICS[str(rows["metric"].iloc[0])].better
+    side = "left" if better == "lower" else "right"
+    delta = float(rows["delta"].max())
+    said = [f"Better is to the {side}."]
+    said.append("Exact: no interval, a difference is a difference." if story.exact else "Lines: 95 % intervals.")
+    said.append("Filled marks are decided, hollow ones are not." + (f" Band: ±{delta * 100:g} %, counted as equivalent." if delta else ""))
+    said += [f"The {len(shown) // 2} best and worst of {len(rows)}; all are in the table."] if len(shown) < len(rows) else []
+    return " ".join(said)
+
+
+def _svg(story: Story, rows: pd.DataFrame) -> str:
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.24 * len(rows)))
+        axes = figure.subplots()
+        _band(axes, rows)
+        for place, row in enumerate(rows.to_dict("records")):
+            _effect(axes, story, place, row)
+        _frame(axes, story, rows)
+        emulation_label(figure, story.emulated)
+        return to_svg(figure)
+
+
+def _band(axes: Axes, rows: pd.DataFrame) -> None:
+    margin = np.log1p(float(rows["delta"].max()))
+    if margin:
+        axes.axvspan(-margin, margin, color=BAND, lw=0)
+    axes.axvline(0, color=INK, lw=0.8)
+
+
+def _effect(axes: Axes, story: Story, place: int, row: dict[str, object]) -> None:
+    wire = story.wire(str(row["cell"]))
+    ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))  # type: ignore[arg-type]
+    decided = row["verdict"] in ("faster", "slower", "equivalent", "identical")
+    if not np.isnan(low):
+        axes.plot(np.log([low, high]), [place, place], color=wire.colour, lw=1.6, solid_capstyle="butt")
+    fill = wire.colour if decided else PAPER
+    axes.plot(np.log(ratio), place, marker=wire.mark, ms=5.5, color=wire.colour, mfc=fill, mew=1.2, ls="")
+    axes.annotate(change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                  textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+
+
+def _frame(axes: Axes, story: Story, rows: pd.DataFrame) -> None:
+    labels = [f"{story.wire(cell).name}, {story.traffic[cell]}".rstrip(", ") for cell in rows["cell"]]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: change(float(np.exp(at)), 0 if abs(at) > 0.015 else 1)))
+    axes.set_xlabel(f"change of the {metric_name(str(rows['metric'].iloc[0]))} (logarithmic scale)")
+    light_grid(axes, "x")
+    axes.spines["left"].set_visible(False)

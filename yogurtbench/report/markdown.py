@@ -1,0 +1,74 @@
+"""The short report for a pull request: at most forty lines, the rest folded away."""
+
+from __future__ import annotations
+
+import re
+
+from yogurtbench.report import answer, tables
+from yogurtbench.report.facts import reproduce, surroundings
+from yogurtbench.report.story import Story
+
+#: Lines that a pull request bears.
+LINES = 40
+_BEST, _MORE = 6, 8
+
+
+def render(story: Story) -> str:
+    """The report as Markdown, at most :data:`LINES` lines."""
+    lines = [f"### {_text(str(story.plan.get('question') or story.plan['name']))}", "", f"**{_text(answer.answer(story))}**", ""]
+    lines += _cautions(story) + _glance(story) + _details(story)
+    return "\n".join(lines[:LINES]) + "\n"
+
+
+def _cautions(story: Story) -> list[str]:
+    found = [f"> ⚠ {_text(one.text)}  " for one in answer.cautions(story)]
+    return [*found, ""] if found else []
+
+
+def _glance(story: Story) -> list[str]:
+    table = tables.glance(story)
+    if not table.rows:
+        return []
+    label = " (emulated)" if story.emulated else ""
+    heads = [f"wire, against its baseline{label}", *table.heads]
+    rows = [_row([row.wire.name, *(_mark(mark) for mark in row.marks)]) for row in table.rows[:_BEST]]
+    rest = [f"<sub>{len(table.rows) - _BEST} more wires in report.html</sub>"] if len(table.rows) > _BEST else []
+    return [_row(heads), _row(["---"] * len(heads), escape=False), *rows, *rest, ""]
+
+
+def _mark(mark: tables.Mark) -> str:
+    return f"{mark.text} {mark.kind}" if mark.kind not in ("none", "mixed") else mark.text
+
+
+def _details(story: Story) -> list[str]:
+    return [*_folded("Dead wires and failures", _troubles(story)), *_folded("Environment", _where(story))]
+
+
+def _troubles(story: Story) -> list[str]:
+    dead = [f"- {_text(one['wire'].name)}: dead, at `{_code(one['site'])}`" for one in tables.dead(story)]
+    bad = [f"- {_text(one['wire'].name)}, {one['load']}: {one['status']} ×{one['count']}: `{_code(one['error'][:120])}`"
+           for one in tables.failures(story)]  # fmt: skip
+    found = bad + dead
+    return found if len(found) <= _MORE else [*found[:_MORE], f"- and {len(found) - _MORE} more"]
+
+
+def _where(story: Story) -> list[str]:
+    facts = surroundings(story)
+    return ["- " + _text(", ".join(f"{fact.name} {fact.value}" for fact in facts)), f"- `{_code(reproduce(story))}`"]
+
+
+def _folded(title: str, lines: list[str]) -> list[str]:
+    return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>"] if lines else []
+
+
+def _row(cells: list[str], *, escape: bool = True) -> str:
+    return "| " + " | ".join(_text(cell) if escape else cell for cell in cells) + " |"
+
+
+def _text(text: str) -> str:
+    """Text that stays text in Markdown: no markup, no HTML, no line breaks, no mentions or links."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~!@&])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'")

@@ -1,0 +1,102 @@
+"""What a report tells, gathered once: plan, environment, attempts, frames, and a name and colour for each wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from yogurtbench import analysis, store
+from yogurtbench.records import HEADLINE, Attempt, Cell, Environment
+from yogurtbench.report.names import Wire, traffic_names, wire_names
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything a section may use. ``cells`` maps cell ids to cells, ``wires`` wire ids to names and colours,
+    ``traffic`` cell ids to what is sent, ``main`` cell ids to the id of their main baseline."""
+
+    run: str
+    matrix: str
+    plan: Mapping[str, Any]
+    environment: Environment
+    attempts: list[Attempt]
+    frame: pd.DataFrame
+    comparison: pd.DataFrame
+    words: pd.DataFrame
+    drift: pd.DataFrame
+    cells: dict[str, Cell]
+    wires: dict[str, Wire]
+    traffic: dict[str, str]
+    main: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Story:
+        """From a run folder. Raises MatrixError where it is none."""
+        attempts, frame = store.load(folder)
+        plan, environment = store.read_plan(folder), store.read_environment(folder)
+        return cls.tell(folder.resolve().name, store.read_matrix(folder), plan, environment, attempts, frame)
+
+    @classmethod
+    def tell(
+        cls,
+        run: str,
+        matrix: str,
+        plan: Mapping[str, Any],
+        environment: Environment,
+        attempts: list[Attempt],
+        frame: pd.DataFrame,
+    ) -> Story:
+        """From what was read."""
+        entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
+        cells = {cell.id: cell for cell, _ in entries}
+        reference = {cell.wire_id for cell, entry in entries if entry["role"] == "baseline"}
+        return cls(
+            run=run,
+            matrix=matrix,
+            plan=plan,
+            environment=environment,
+            attempts=attempts,
+            frame=frame,
+            comparison=analysis.compare(frame, plan),
+            words=analysis.words(frame),
+            drift=analysis.drift(frame, plan.get("margins", {})),
+            cells=cells,
+            wires=wire_names(cells.values(), reference),
+            traffic=traffic_names(cells),
+            main={cell.id: entry["baselines"][0] for cell, entry in entries if entry["baselines"]},
+        )
+
+    def wire(self, cell: str) -> Wire:
+        """Name and colour of a cell's wire."""
+        return self.wires[self.cells[cell].wire_id]
+
+    @property
+    def emulated(self) -> str:
+        """The label that every chart, table and export of emulated numbers carries; empty where they are not."""
+        tcg = self.environment.accelerator == "tcg" or "tcg" in set(self.frame["accelerator"])
+        return analysis.EMULATED if tcg else ""
+
+    @property
+    def exact(self) -> bool:
+        """Whether the clock counted guest instructions."""
+        return str(self.plan.get("clock", "wall")) == "instructions"
+
+    @property
+    def headlines(self) -> pd.DataFrame:
+        """The deciding comparisons: each cell's main metric against its main baseline."""
+        rows = self.comparison[self.comparison["role"] == "cell"]
+        return rows[(rows["metric"] == rows["load"].map(HEADLINE)) & (rows["baseline"] == rows["cell"].map(self.main))]
+
+    @property
+    def canaries(self) -> pd.DataFrame:
+        """The baseline under another name, compared with itself."""
+        return self.comparison[self.comparison["role"] == "canary"]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks were begun."""
+        return int(self.frame["block"].nunique())

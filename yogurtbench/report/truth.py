@@ -1,0 +1,90 @@
+"""The truth table: which hook with which helper carries packets, and where they die if not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+from yogurtbench.records import Cell
+from yogurtbench.report.charts import PAPER, Chart, emulation_label, slug, style, to_svg
+from yogurtbench.report.story import Story
+
+_COLOURS = LinearSegmentedColormap.from_list("reach", ["#e9b79d", "#f4efe6", "#86b9d8"])
+#: Tiles stay light on a dark page, so what is written on them stays dark (ink would turn light).
+ON_TILE = "#1b1b20"
+Found = dict[tuple[str, str], list[tuple[float, str]]]  # (hook, helper) -> [(reachable, dropped_at)]
+
+
+def draw(story: Story) -> Iterator[Chart]:
+    """One chart a kind of device, where reachability was measured for more than one hook and helper."""
+    for device, found in _by_device(story).items():
+        if len(found) > 1:
+            svg, hover = _svg(story, device, found)
+            caption = "Wires that answer, of those tried with this hook and helper. Hover for where packets die."
+            yield Chart(f"truth-{slug(device)}", "truth", f"{device}: which wires carry packets", caption, svg, hover)
+
+
+def _by_device(story: Story) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    reached = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
+    drops = story.words["dropped_at"] if "dropped_at" in story.words else pd.Series(dtype=object)
+    for key, share in reached.items():
+        cell = story.cells.get(str(key))
+        if cell and cell.hook != "none":
+            site = drops.get(key)
+            entry = (float(share), site if isinstance(site, str) else "")
+            found.setdefault(_device(cell), {}).setdefault((cell.hook, cell.helper), []).append(entry)
+    return found
+
+
+def _device(cell: Cell) -> str:
+    return f"netkit {cell.mode}" if cell.device == "netkit" else cell.device
+
+
+def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
+    hooks = list(dict.fromkeys(hook for hook, _ in found))
+    helpers = list(dict.fromkeys(helper for _, helper in found))
+    shares = np.array([[_share(found.get((hook, helper))) for helper in helpers] for hook in hooks])
+    with style():
+        figure = Figure(figsize=(2.2 + 1.05 * len(helpers), 1.3 + 0.38 * len(hooks)))
+        axes = figure.subplots()
+        sns.heatmap(shares, vmin=0, vmax=1, cmap=_COLOURS, cbar=False, linewidths=2, linecolor=PAPER, ax=axes,
+                    xticklabels=helpers, yticklabels=hooks)  # fmt: skip
+        hover = _annotate(axes, device, hooks, helpers, found)
+        axes.set_xlabel("helper")
+        axes.set_ylabel("hook")
+        axes.tick_params(length=0)
+        axes.tick_params(axis="x", rotation=25)
+        axes.tick_params(axis="y", rotation=0)
+        emulation_label(figure, story.emulated)
+        return to_svg(figure, hover), hover
+
+
+def _share(entries: list[tuple[float, str]] | None) -> float:
+    return float(np.mean([share > 0.5 for share, _ in entries])) if entries else float("nan")
+
+
+def _annotate(axes: Axes, device: str, hooks: list[str], helpers: list[str], found: Found) -> dict[str, str]:
+    hover: dict[str, str] = {}
+    for (hook, helper), entries in found.items():
+        live = sum(share > 0.5 for share, _ in entries)
+        mark = "✓" if live == len(entries) else "✕" if not live else ""
+        text = mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
+        gid = slug(f"{device}-{hook}-{helper}")
+        axes.text(helpers.index(helper) + 0.5, hooks.index(hook) + 0.5, text, ha="center", va="center", gid=gid,
+                  color=ON_TILE)  # fmt: skip
+        hover[gid] = _said(hook, helper, entries)
+    return hover
+
+
+def _said(hook: str, helper: str, entries: list[tuple[float, str]]) -> str:
+    sites = Counter(site for _, site in entries if site)
+    died = "; ".join(f"{site} ×{count}" if count > 1 else site for site, count in sites.most_common(3))
+    return f"{hook} → {helper}: " + (f"dies at {died}" if died else "answers" if _share(entries) else "no answer")
