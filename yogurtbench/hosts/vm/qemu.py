@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import psutil
 
@@ -30,6 +30,7 @@ from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.records import HostError
 
 PROGRAM = "qemu-system-x86_64"
+MISSING = f"the guest needs {PROGRAM}: sudo apt-get install qemu-system-x86"
 #: The guest's hardware must not change when QEMU does; a QEMU that has outgrown this gives its own "pc".
 _MACHINE = "pc-i440fx-7.2"
 _READY_SECONDS = {"kvm": 60.0, "tcg": 180.0}
@@ -106,7 +107,7 @@ def _path_of(descriptor: int) -> str:
 def machine_type() -> str:
     """Our pinned machine model, or the generic one of a QEMU that does not know it. Raises HostError without QEMU."""
     if not shutil.which(PROGRAM):
-        raise HostError(f"the guest needs {PROGRAM}: sudo apt-get install qemu-system-x86")
+        raise HostError(MISSING)
     known = shell.run([PROGRAM, "-M", "help"]).stdout
     return _MACHINE if re.search(rf"^{re.escape(_MACHINE)}\s", known, re.MULTILINE) else "pc"
 
@@ -169,8 +170,9 @@ class Guest:
 
     def __init__(self, image: GuestImage, hardware: Hardware, initramfs: IO[bytes]) -> None:
         self.hardware = hardware
-        self._console = tempfile.TemporaryFile()
-        self._stderr = tempfile.TemporaryFile()
+        self._files = ExitStack()
+        self._console = self._files.enter_context(tempfile.TemporaryFile())
+        self._stderr = self._files.enter_context(tempfile.TemporaryFile())
         agent, agents = socket.socketpair()
         monitor, monitors = socket.socketpair()
         files = Files(initramfs.fileno(), self._console.fileno(), agents.fileno(), monitors.fileno())
@@ -207,13 +209,14 @@ class Guest:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._console.close()
-        self._stderr.close()
+        self._files.close()
 
-    def __enter__(self) -> Guest:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -247,10 +250,15 @@ def boot(
         return guest
 
 
+def dying_with_us(argv: list[str]) -> list[str]:
+    """A command line whose process the kernel kills when ours ends, however that is."""
+    return ["setpriv", "--pdeathsig", "KILL", *argv]
+
+
 def _start(argv: list[str], files: Files, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     """QEMU in a group of its own (a Ctrl-C is ours to handle) that the kernel kills when we die."""
     return subprocess.Popen(
-        ["setpriv", "--pdeathsig", "KILL", *argv],
+        dying_with_us(argv),
         stdin=subprocess.DEVNULL,
         stdout=stderr,
         stderr=stderr,

@@ -67,12 +67,12 @@ common=$(apt-cache depends "linux-headers-$release" | grep -o 'linux-headers-.*-
 mkdir -p "$1/kernel"
 cd "$1/kernel"
 apt-get download -q "$image" "linux-headers-$release" "$common"
-ls > "$1/yogurt-packages" # PACKAGE_LIST
+ls > "$1/@LIST@"
 for package in *.deb; do dpkg-deb -x "$package" .; done
 rm -f *.deb
 chroot "$1" find /kernel/lib/modules -name '*.ko.xz' -exec xz -d {} +
 chroot "$1" depmod -b /kernel "$release"
-"""
+""".replace("@LIST@", PACKAGE_LIST)
 
 #: What FETCH_KERNEL needs inside its root.
 KERNEL_TOOLS = ("coreutils", "dash", "findutils", "kmod", "xz-utils")
@@ -125,6 +125,22 @@ FILES: tuple[Member, ...] = (
     file("etc/group", b"root:x:0:\nnogroup:x:65534:\n"),
     file("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),
 )
+
+
+#: A guest that has just a shell, to see whether it runs at all.
+MARKER = "user space reached"
+SMALLEST_FILES: tuple[Member, ...] = (
+    folder("dev"),
+    file("init", f"#!/bin/sh\necho {MARKER} > /dev/console\n".encode(), executable=True),
+)
+_SMALLEST = re.compile(
+    r"bin|lib|lib64|usr/s?bin/(sh|dash)|usr/lib64/ld-linux.*|usr/lib/x86_64-linux-gnu/(libc\.so\.6|ld-linux.*)"
+)
+
+
+def smallest(path: str) -> str | None:
+    """Where a path of the bootstrapped root goes in the guest that has just a shell; None: nowhere."""
+    return path if _SMALLEST.fullmatch(path) else None
 
 
 def userland(path: str) -> str | None:

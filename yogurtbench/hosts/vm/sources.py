@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def parse_deb822(text: str) -> Iterator[Source]:
         yield from _of_stanza(HeaderParser().parsestr(stanza.strip()))
 
 
-def _of_stanza(fields: Mapping[str, str]) -> Iterator[Source]:
+def _of_stanza(fields: Message[str, str]) -> Iterator[Source]:
     if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes").lower() in ("no", "false"):
         return
     key = fields.get("Signed-By", "").strip()

@@ -1,0 +1,105 @@
+"""KVM or emulation: /dev/kvm may exist and still not run a guest, so only a boot that reaches user space is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from yogurtbench import shell
+from yogurtbench.hosts.vm import cache, console, qemu, recipe
+from yogurtbench.hosts.vm.image import GuestImage
+from yogurtbench.records import HostError, canonical
+from yogurtbench.shell import CommandFailed
+
+_DEVICE = Path("/dev/kvm")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_DEADLINE = 15.0
+_MEMORY_MIB = 256
+#: Answers for other kernels and QEMUs that are worth keeping.
+_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What runs the guest, and why, in one sentence."""
+
+    accelerator: Literal["kvm", "tcg"]
+    reason: str
+
+
+def probe(image: GuestImage, *, deadline: float = _DEADLINE, device: Path = _DEVICE) -> Probe:
+    """KVM where a boot of the guest's kernel reaches user space under it within ``deadline`` seconds, else TCG.
+
+    The answer is kept per kernel, QEMU and boot of this machine. Raises HostError where there is no QEMU.
+    """
+    if refusal := _unusable(device):
+        return Probe("tcg", refusal)
+    answer = cache.file("accelerator", f"{_key(image)}.json", lambda: _ask(image, deadline), keep=_KEPT)
+    return Probe(**json.loads(answer.read_bytes()))
+
+
+def command(image: GuestImage) -> list[str]:
+    """QEMU's command line for the smallest guest that has a user space, its console on standard output; pure."""
+    return [
+        *(qemu.PROGRAM, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"),
+        *("-accel", "kvm", "-cpu", "host", "-M", qemu.machine_type(), "-m", f"{_MEMORY_MIB}M", "-serial", "stdio"),
+        *("-kernel", str(image.kernel), "-initrd", str(image.smallest)),
+        *("-append", "console=ttyS0 quiet panic=-1"),
+    ]
+
+
+def _ask(image: GuestImage, deadline: float) -> bytes:
+    return json.dumps(asdict(_boot(image, deadline))).encode()
+
+
+def _boot(image: GuestImage, deadline: float) -> Probe:
+    started = time.monotonic()
+    try:
+        done = shell.run(qemu.dying_with_us(command(image)), timeout=deadline, check=False)
+    except CommandFailed as failure:
+        if recipe.MARKER not in failure.completed.stdout:
+            said = "".join(f" ({line})" for line in console.lines(failure.completed.stderr)[:1])
+            return Probe("tcg", f"KVM is offered, but a guest under it hung: no user space within {deadline:g} s{said}")
+        done = failure.completed
+    if recipe.MARKER in done.stdout:
+        return Probe("kvm", f"a guest reached user space under KVM in {time.monotonic() - started:.1f} s")
+    return Probe("tcg", f"KVM is offered, but QEMU {_end(done.code)} before user space: {_last(done)}")
+
+
+def _end(code: int) -> str:
+    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def _last(done: shell.Completed) -> str:
+    said = console.lines(done.stderr) or console.lines(done.stdout)
+    return " | ".join(said[-2:]) or "it said nothing"
+
+
+def _unusable(device: Path) -> str:
+    """Why KVM cannot even be tried; empty where it can."""
+    try:
+        if not stat.S_ISCHR(device.stat().st_mode):
+            return f"{device} is not a device"
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return f"there is no {device}: this machine offers no hardware virtualisation"
+    except PermissionError:
+        return f"{device} may not be opened by this user: sudo usermod -aG kvm $USER, then log in again"
+    except OSError as error:
+        return f"{device} cannot be opened: {error.strerror}"
+    return ""
+
+
+def _key(image: GuestImage) -> str:
+    program = shutil.which(qemu.PROGRAM)
+    if program is None:
+        raise HostError(qemu.MISSING)
+    facts = [image.fingerprint, program, qemu.version(), os.uname().release, _BOOT_ID.read_text().strip()]
+    return hashlib.sha256(canonical(facts).encode()).hexdigest()[:16]

@@ -1,0 +1,92 @@
+"""Folders and files that are built once and kept: what is there is whole, whoever was interrupted while building it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from yogurtbench import places
+from yogurtbench.records import HostError
+
+Say = Callable[[str], None]
+
+
+def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Path:
+    """The guest's folder of this kind and name; where it is missing, ``build`` fills it, guarded against other runs.
+
+    Raises HostError where it cannot be written.
+    """
+    wanted = places.cache() / "guest" / kind / name
+    if wanted.is_dir():
+        return wanted
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(wanted.parent / f"{name}.lock", say):
+            if not wanted.is_dir():
+                say(f"building the guest's {kind} ({name}), once; kept in {wanted.parent}")
+                _build(wanted, build)
+    except OSError as error:
+        raise HostError(f"the guest's {kind} cannot be kept in {wanted.parent}: {error.strerror or error}") from None
+    return wanted
+
+
+def file(kind: str, name: str, content: Callable[[], bytes], *, keep: int) -> Path:
+    """The guest's file of this kind and name, and only the newest ``keep`` of the kind.
+
+    Raises HostError where it cannot be written.
+    """
+    wanted = places.cache() / "guest" / kind / name
+    try:
+        if not wanted.exists():
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            _replace(wanted, content())
+            _forget(wanted.parent, keep)
+    except OSError as error:
+        raise HostError(f"{wanted} cannot be written: {error.strerror or error}") from None
+    return wanted
+
+
+def _build(wanted: Path, build: Callable[[Path], None]) -> None:
+    for left_over in wanted.parent.glob(f".building-{wanted.name}-*"):  # we hold the lock: nobody is at it
+        shutil.rmtree(left_over)
+    with tempfile.TemporaryDirectory(prefix=f".building-{wanted.name}-", dir=wanted.parent) as making:
+        whole = Path(making) / "whole"
+        whole.mkdir()
+        build(whole)
+        whole.rename(wanted)
+
+
+@contextlib.contextmanager
+def _locked(path: Path, say: Say) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("waiting for another run that is building the guest")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _replace(target: Path, content: bytes) -> None:
+    """Write whole or not at all, over what was there."""
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".making-", delete=False) as making:
+        try:
+            making.write(content)
+        except BaseException:
+            Path(making.name).unlink()
+            raise
+    Path(making.name).replace(target)
+
+
+def _forget(kind: Path, keep: int) -> None:
+    newest_first = sorted(kind.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[keep:]:
+        path.unlink(missing_ok=True)

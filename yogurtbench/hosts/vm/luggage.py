@@ -1,0 +1,106 @@
+"""What rides along into the guest beside its image: init, our own source, what the agent imports, files of the user."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import py_compile
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from yogurtbench.hosts.vm import archive, cache
+from yogurtbench.hosts.vm.archive import Member
+from yogurtbench.records import HostError
+
+_HERE = Path(__file__).parent
+_PACKAGE = _HERE.parent.parent
+#: Where this package lies in the guest.
+GUEST_HOME = "yogurt"
+#: Pure Python packages of the running interpreter that the agent imports.
+_DEPENDENCIES = ("pyroute2", "platformdirs")
+#: What never runs in the guest.
+_NOT_IN_GUEST = ("report/", "hosts/vm/", "analysis.py", "cli.py", "gate.py", "matrix.py", "store.py", "sweep.py")
+#: Archives of earlier sources pile up; this many of the newest are kept.
+_KEPT = 4
+
+
+def overlay(extra: Mapping[str, bytes] | None = None) -> Path:
+    """The archive with init, this package's own source and what its agent imports, and ``extra`` files.
+
+    ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same path.
+    """
+    ours = _ours()
+    guest_files = [archive.file(path.lstrip("/"), content) for path, content in (extra or {}).items()]
+    members = archive.sorted_with_folders([*ours, *_bytecode_of(ours), *guest_files])
+    content = io.BytesIO()
+    archive.write(content, members)
+    name = hashlib.sha256(content.getbuffer()).hexdigest()[:16]
+    return cache.file("luggage", f"{name}.cpio", content.getvalue, keep=_KEPT)
+
+
+def _ours() -> list[Member]:
+    """init, this package, its programs, and the pure Python packages its agent imports."""
+    init = archive.file("init", (_HERE / "guest/init").read_bytes(), executable=True)
+    return [
+        init,
+        *_python_of(_PACKAGE, _in_guest),
+        *_programs(),
+        *(m for name in _DEPENDENCIES for m in _dependency(name)),
+    ]
+
+
+def _in_guest(path: str) -> bool:
+    return not path.startswith(_NOT_IN_GUEST)
+
+
+def _dependency(name: str) -> list[Member]:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise HostError(f"the guest needs the Python package {name}: reinstall yogurtbench with its dependencies")
+    return _python_of(Path(spec.origin).parent, lambda path: not path.startswith("tests/"))
+
+
+def _python_of(package: Path, wanted: Callable[[str], bool]) -> list[Member]:
+    paths = ((path, path.relative_to(package).as_posix()) for path in sorted(package.rglob("*.py")))
+    return [
+        archive.file(f"{GUEST_HOME}/{package.name}/{name}", path.read_bytes()) for path, name in paths if wanted(name)
+    ]
+
+
+def _programs() -> list[Member]:
+    """The wire programs, beside the package as in a checkout or inside it as in a wheel."""
+    inside = _PACKAGE / "bpf"
+    folder = inside if inside.is_dir() else _PACKAGE.parent / "bpf"
+    return [
+        archive.file(f"{GUEST_HOME}/{_PACKAGE.name}/bpf/{path.name}", path.read_bytes())
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".c", ".h")
+    ]
+
+
+def _bytecode_of(members: Iterable[Member]) -> Iterator[Member]:
+    """Unchecked bytecode, which saves the guest the compiling, for the Python that runs here.
+
+    A guest with another Python ignores it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch, "source.py"), str(Path(scratch, "target.pyc"))
+        for member in members:
+            if member.path.endswith(".py"):
+                source.write_bytes(member.content)
+                py_compile.compile(
+                    str(source),
+                    target,
+                    dfile=f"/{member.path}",
+                    doraise=True,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
+                yield archive.file(_bytecode_path(member.path), Path(target).read_bytes())
+
+
+def _bytecode_path(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"
