@@ -84,16 +84,23 @@ def _verdicts(one: Standing) -> set[str]:
 
 
 def _clauses(one: Standing) -> str:
-    return " and ".join(clause for load, rows in list(one.loads.items())[:3] if (clause := _clause(load, rows)))
+    said: dict[str, list[str]] = {}
+    for load, rows in one.loads.items():
+        decided = rows[rows["verdict"].isin(["faster", "slower"])]
+        if not decided.empty:
+            effect, where = _strongest(load, decided, sweep=len(rows) > 1)
+            said.setdefault(effect, []).append(where)
+    return _listed([f"{effect} ({_listed(where)})" for effect, where in said.items()])
 
 
-def _clause(load: str, rows: pd.DataFrame) -> str:
-    decided = rows[rows["verdict"].isin(["faster", "slower"])]
-    if decided.empty:
-        return ""
-    strongest = decided.loc[np.log(decided["ratio"]).abs().idxmax()]
-    size = f" at {strongest['payload']} B" if len(rows) > 1 and pd.notna(strongest["payload"]) else ""
-    return f"{better_word(str(strongest['metric']), float(strongest['ratio']))} ({load_name(load)}{size})"
+def _strongest(load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:
+    row = decided.loc[np.log(decided["ratio"]).abs().idxmax()]
+    size = f" at {row['payload']} B" if sweep and pd.notna(row["payload"]) else ""
+    return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def _reference(story: Story) -> str:
@@ -102,7 +109,7 @@ def _reference(story: Story) -> str:
 
 
 def _rest(ranked: list[Standing], better: list[Standing]) -> str:
-    return f"; {len(better)} of {len(ranked)} wires beat it" if len(ranked) > 1 else ""
+    return f"; {len(better)} of {len(ranked)} wires beat{'s' if len(better) == 1 else ''} it" if len(ranked) > 1 else ""
 
 
 def _by_reach(story: Story) -> str:

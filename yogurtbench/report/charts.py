@@ -56,7 +56,9 @@ class Chart:
         for colour, variable in _VARIABLES.items():
             body = body.replace(colour, variable)
         body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", body)
-        return body.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.title)}" ', 1)
+        wide = re.search(r'width="([\d.]+)pt"', body)
+        width = f'style="--wide:{wide[1]}pt" ' if wide else ""
+        return body.replace("<svg ", f'<svg role="img" {width}aria-label="{html.escape(self.title)}" ', 1)
 
 
 @contextmanager

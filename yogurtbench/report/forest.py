@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from yogurtbench.records import METRICS
 from yogurtbench.report.charts import BAND, INK, PAPER, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
@@ -85,8 +85,20 @@ def _frame(axes: Axes, story: Story, rows: pd.DataFrame) -> None:
     labels = [f"{story.wire(cell).name}, {story.traffic[cell]}".rstrip(", ") for cell in rows["cell"]]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: change(float(np.exp(at)), 0 if abs(at) > 0.015 else 1)))
+    ticks = _ticks(*axes.get_xlim())
+    axes.set_xticks([np.log(ratio) for ratio in ticks], [change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks])
     axes.set_xlabel(f"change of the {metric_name(str(rows['metric'].iloc[0]))} (logarithmic scale)")
     light_grid(axes, "x")
     axes.spines["left"].set_visible(False)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Round percentages, as ratios, within an axis of logarithms."""
+    if high - low > np.log(6):  # percentages crowd on the left and leap on the right: factors read better
+        return [2.0**power for power in range(int(np.ceil(low / np.log(2))), int(high / np.log(2)) + 1)]
+    percents = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(np.expm1(low) * 100, np.expm1(high) * 100)
+    return [1 + at / 100 for at in percents if at > -100 and low <= np.log1p(at / 100) <= high]
+
+
+def _whole(ratio: float) -> bool:
+    return bool(abs((ratio - 1) * 100 - round((ratio - 1) * 100)) < 1e-6)

@@ -18,9 +18,10 @@ from yogurtbench.report.story import Story
 def draw(story: Story) -> Iterator[Chart]:
     """One chart a load, of its deciding metric."""
     ok = story.frame[(story.frame["status"] == "ok") & story.frame["value"].notna() & (story.frame["role"] != "control")]
-    for load, mine in ok[ok["metric"] == ok["load"].map(HEADLINE)].groupby("load", sort=False):
-        if load not in YES_NO:
-            yield _chart(story, str(load), mine)
+    for load in dict.fromkeys(cell.load for cell in story.cells.values()):
+        mine = ok[(ok["load"] == load) & (ok["metric"] == HEADLINE[load])]
+        if load not in YES_NO and len(mine):
+            yield _chart(story, load, mine)
 
 
 def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:

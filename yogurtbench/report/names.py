@@ -30,10 +30,10 @@ METRIC_NAMES: dict[str, str] = {
 }
 LOAD_NAMES: dict[str, str] = {
     "ping": "ping",
-    "sockperf": "sockperf, UDP",
-    "sockperf_tcp": "sockperf, TCP",
-    "iperf3_tcp": "iperf3, TCP",
-    "iperf3_udp": "iperf3, UDP",
+    "sockperf": "sockperf UDP",
+    "sockperf_tcp": "sockperf TCP",
+    "iperf3_tcp": "iperf3 TCP",
+    "iperf3_udp": "iperf3 UDP",
     "rtt_under_load": "round trip under load",
 }
 VERDICT_MARKS: dict[str, str] = {
@@ -70,11 +70,11 @@ def _wire(wire: str, name: str, place: int) -> Wire:
 
 def _name(cell: Cell) -> str:
     device = f"{cell.device} {cell.mode}" if cell.device == "netkit" else cell.device
-    there = "" if cell.hook == "none" else f" {cell.hook} → {cell.helper}"
+    there = "" if cell.hook == "none" else f" · {cell.hook} → {cell.helper}"
     back = (cell.return_hook, cell.return_helper)
     way_back = "" if back in ((cell.hook, cell.helper), ("none", "none")) else f" ⇠ {back[0]} → {back[1]}"
     place = "" if cell.topology == "wire" else f" {cell.topology}"
-    own = "" if cell.program == "builtin" else f" {cell.program}"
+    own = "" if cell.program == "builtin" else f" · {cell.program}"
     return f"{device}{place}{there}{way_back}{own}"
 
 

@@ -53,7 +53,7 @@ def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
     helpers = list(dict.fromkeys(helper for _, helper in found))
     shares = np.array([[_share(found.get((hook, helper))) for helper in helpers] for hook in hooks])
     with style():
-        figure = Figure(figsize=(2.2 + 1.05 * len(helpers), 1.3 + 0.38 * len(hooks)))
+        figure = Figure(figsize=(2.4 + 0.9 * len(helpers), 1.5 + 0.34 * len(hooks)))
         axes = figure.subplots()
         sns.heatmap(shares, vmin=0, vmax=1, cmap=_COLOURS, cbar=False, linewidths=2, linecolor=PAPER, ax=axes,
                     xticklabels=helpers, yticklabels=hooks)  # fmt: skip
@@ -61,7 +61,7 @@ def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
         axes.set_xlabel("helper")
         axes.set_ylabel("hook")
         axes.tick_params(length=0)
-        axes.tick_params(axis="x", rotation=25)
+        axes.set_xticklabels(helpers, rotation=25, ha="right", rotation_mode="anchor")
         axes.tick_params(axis="y", rotation=0)
         emulation_label(figure, story.emulated)
         return to_svg(figure, hover), hover
