@@ -74,12 +74,12 @@ def _start() -> tuple[Room, Environment, dict[str, bool]]:
 
 
 def _environment(ready: dict[str, Any]) -> Environment:
-    identity = {"lab": "native", "kernel": platform.release(), "machine": _machine_name(), **ready["versions"]}
+    identity = {"lab": "native", "kernel": platform.release(), "machine": machine_name(), **ready["versions"]}
     system = {"cpus": str(len(os.sched_getaffinity(0))), "memory": f"{psutil.virtual_memory().total >> 20} MiB"}
     return Environment(platform.node(), "native", "none", "wall", platform.release(), identity, system)
 
 
-def _machine_name() -> str:
+def machine_name() -> str:
     """Which machine this is, without naming it: the processor's model and the number of usable CPUs."""
     with open("/proc/cpuinfo") as info:
         model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown")

@@ -14,6 +14,7 @@ from typing import Literal
 
 from yogurtbench import shell
 from yogurtbench.hosts.vm import cache, console, qemu, recipe
+from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.records import HostError, canonical
 from yogurtbench.shell import CommandFailed
@@ -34,14 +35,14 @@ class Probe:
     reason: str
 
 
-def probe(image: GuestImage, *, deadline: float = _DEADLINE, device: Path = _DEVICE) -> Probe:
+def probe(image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: Path = _DEVICE) -> Probe:
     """KVM where a boot of the guest's kernel reaches user space under it within ``deadline`` seconds, else TCG.
 
     The answer is kept per kernel, QEMU and boot of this machine. Raises HostError where there is no QEMU.
     """
     if refusal := _unusable(device):
         return Probe("tcg", refusal)
-    answer = cache.file("accelerator", f"{_key(image)}.json", lambda: _ask(image, deadline), keep=_KEPT)
+    answer = cache.file("accelerator", f"{_key(image)}.json", lambda: _ask(image, deadline, say), keep=_KEPT)
     return Probe(**json.loads(answer.read_bytes()))
 
 
@@ -55,7 +56,8 @@ def command(image: GuestImage) -> list[str]:
     ]
 
 
-def _ask(image: GuestImage, deadline: float) -> bytes:
+def _ask(image: GuestImage, deadline: float, say: Say) -> bytes:
+    say(f"trying whether KVM runs a guest here (at most {deadline:g} s, once)")
     return json.dumps(asdict(_boot(image, deadline))).encode()
 
 

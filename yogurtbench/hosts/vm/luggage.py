@@ -19,10 +19,14 @@ _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parent.parent
 #: Where this package lies in the guest.
 GUEST_HOME = "yogurt"
+_PROGRAMS = f"{GUEST_HOME}/{_PACKAGE.name}/bpf"
 #: Pure Python packages of the running interpreter that the agent imports.
 _DEPENDENCIES = ("pyroute2", "platformdirs")
 #: What never runs in the guest.
-_NOT_IN_GUEST = ("report/", "hosts/vm/", "analysis.py", "cli.py", "gate.py", "matrix.py", "store.py", "sweep.py")
+_NOT_IN_GUEST = (
+    *("report/", "hosts/vm/", "__main__.py", "analysis.py", "cli.py", "combinations.py", "document.py", "gate.py"),
+    *("matrix.py", "options.py", "plan.py", "progress.py", "selector.py", "session.py", "store.py", "sweep.py"),
+)
 #: Archives of earlier sources pile up; this many of the newest are kept.
 _KEPT = 4
 
@@ -39,6 +43,12 @@ def overlay(extra: Mapping[str, bytes] | None = None) -> Path:
     archive.write(content, members)
     name = hashlib.sha256(content.getbuffer()).hexdigest()[:16]
     return cache.file("luggage", f"{name}.cpio", content.getvalue, keep=_KEPT)
+
+
+def agent_digest() -> str:
+    """Changes when what measures in the guest does; the wire programs, which are what is measured, do not count."""
+    code = (member for member in _ours() if not member.path.startswith(_PROGRAMS))
+    return hashlib.sha256(b"".join(member.path.encode() + member.content for member in code)).hexdigest()[:16]
 
 
 def _ours() -> list[Member]:
@@ -75,7 +85,7 @@ def _programs() -> list[Member]:
     inside = _PACKAGE / "bpf"
     folder = inside if inside.is_dir() else _PACKAGE.parent / "bpf"
     return [
-        archive.file(f"{GUEST_HOME}/{_PACKAGE.name}/bpf/{path.name}", path.read_bytes())
+        archive.file(f"{_PROGRAMS}/{path.name}", path.read_bytes())
         for path in sorted(folder.iterdir())
         if path.suffix in (".c", ".h")
     ]

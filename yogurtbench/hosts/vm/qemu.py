@@ -1,7 +1,7 @@
 """The guest as a machine: QEMU's command line, its monitor, and the booted guest with its agent.
 
 The guest is hermetic: no disk, no network, no firmware settings of the user. QEMU is given open descriptors instead of
-paths (an unlinked initramfs, an unlinked console log, socket pairs for the agent and the monitor), so that when
+paths (an unlinked initramfs, a console log in memory, socket pairs for the agent and the monitor), so that when
 either side dies, SIGKILL included, the kernel clears everything away.
 """
 
@@ -170,12 +170,11 @@ class Guest:
 
     def __init__(self, image: GuestImage, hardware: Hardware, initramfs: IO[bytes]) -> None:
         self.hardware = hardware
-        self._files = ExitStack()
-        self._console = self._files.enter_context(tempfile.TemporaryFile())
-        self._stderr = self._files.enter_context(tempfile.TemporaryFile())
+        self._console = os.memfd_create("console")
+        self._stderr = os.memfd_create("stderr")
         agent, agents = socket.socketpair()
         monitor, monitors = socket.socketpair()
-        files = Files(initramfs.fileno(), self._console.fileno(), agents.fileno(), monitors.fileno())
+        files = Files(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno())
         with agents, monitors:
             self._process = _start(command(image, hardware, files), files, self._stderr)
         self.channel = Channel(*(2 * [agent.detach()]))
@@ -209,7 +208,8 @@ class Guest:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._files.close()
+        os.close(self._console)
+        os.close(self._stderr)
 
     def __enter__(self) -> Self:
         return self
@@ -255,7 +255,7 @@ def dying_with_us(argv: list[str]) -> list[str]:
     return ["setpriv", "--pdeathsig", "KILL", *argv]
 
 
-def _start(argv: list[str], files: Files, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(argv: list[str], files: Files, stderr: int) -> subprocess.Popen[bytes]:
     """QEMU in a group of its own (a Ctrl-C is ours to handle) that the kernel kills when we die."""
     return subprocess.Popen(
         dying_with_us(argv),
@@ -267,6 +267,5 @@ def _start(argv: list[str], files: Files, stderr: IO[bytes]) -> subprocess.Popen
     )
 
 
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
+def _text(file: int) -> str:
+    return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
