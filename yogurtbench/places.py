@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -12,3 +14,12 @@ def cache() -> Path:
     """The user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
     named = os.environ.get("YOGURTBENCH_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
+
+
+def clean(*, everything: bool) -> Iterator[Path]:
+    """Remove what broken builds left half made, or the whole cache; yields what was removed."""
+    folder = cache()
+    found = [folder] if everything and folder.is_dir() else [*folder.glob("**/.making-*"), *folder.glob("**/.*.part")]
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        yield path

@@ -13,7 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from yogurtbench import lab, loads, wire
 from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
 from yogurtbench.loads.reachability import answers
-from yogurtbench.records import YES_NO, Attempt, Cell, HostError, Observation, Trial
+from yogurtbench.records import YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.shell import CommandFailed
 from yogurtbench.wire import Counters, Programs, Wire
 
@@ -144,10 +144,3 @@ def _observations(trial: Trial, measured: Measured, counted: Mapping[str, Counte
     if carried:
         yield Observation.of("bpf_packets", sum(c.packets for c in carried), trial.clock)
         yield Observation.of("bpf_bytes", sum(c.bytes for c in carried), trial.clock)
-
-
-def describe(cell: Cell) -> str:
-    """The network of a cell in a few words, e.g. ``netkit l3 netkit_peer redirect``."""
-    words = [cell.device, cell.mode if cell.device == "netkit" else "", cell.topology if cell.hook == "none" else ""]
-    words += [cell.hook, cell.helper] if cell.hook != "none" else []
-    return " ".join(word for word in words if word)

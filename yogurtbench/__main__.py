@@ -1,0 +1,71 @@
+"""``python -m yogurtbench`` and the ``yogurtbench`` command: runs the CLI and turns what happened into an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+from yogurtbench.records import YogurtError
+
+OURS, INTERRUPTED = 70, 130
+
+
+def main() -> None:
+    """Exit with the contract's codes: 0, 2, 3, 130, 70; only ``check`` and ``compare`` add 1 and 4."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of a command line; never raises."""
+    from typer.exceptions import TyperException
+
+    from yogurtbench.cli import app
+
+    signal.signal(signal.SIGTERM, _interrupted)
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except TyperException as error:
+        return _refused(error)
+    except YogurtError as error:
+        print(f"yogurtbench: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left: nothing to tell anybody
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        return _ours(error)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _refused(error: Exception) -> int:
+    """A wrong command line: Typer's own words, exit code 2 whatever Typer would have chosen."""
+    show = getattr(error, "show", None)
+    if show:
+        show()
+    else:
+        print(f"yogurtbench: {error}", file=sys.stderr)
+    return 2
+
+
+def _ours(error: Exception) -> int:
+    import os
+    import traceback
+
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    sentence = f"{type(error).__name__}: {error} (at {os.path.basename(where.filename)}:{where.lineno})"
+    print(f"yogurtbench: an error of ours, please report it: {sentence}", file=sys.stderr)
+    if os.environ.get("YOGURTBENCH_TRACEBACK"):
+        traceback.print_exception(error)
+    else:
+        print("YOGURTBENCH_TRACEBACK=1 shows the traceback.", file=sys.stderr)
+    return OURS
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The command line: parse, call, print, exit code. Nothing else; what is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from yogurtbench.plan import Plan
+
+app = typer.Typer(
+    name="yogurtbench",
+    help="Sweeps eBPF wires between two network namespaces and says which works, how fast it is and what it costs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Start with: yogurtbench run experiments/quickstart.yaml",
+)
+
+Matrix = Annotated[Path, typer.Argument(help="A matrix: YAML (1.2) or JSON.", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder: results/<name>/<time>-<hex>.", show_default=False)]
+Lab = Annotated[Optional[str], typer.Option(help="auto, native or vm, instead of what the matrix says.")]
+Clock = Annotated[Optional[str], typer.Option(help="wall or instructions, instead of what the matrix says.")]
+Only = Annotated[Optional[str], typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.")]
+Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def run(
+    matrix: Matrix,
+    lab: Lab = None,
+    clock: Clock = None,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
+    resume: Annotated[Optional[Path], typer.Option(help="Go on with a run that was broken off.")] = None,
+    only: Only = None,
+    blocks: Blocks = None,
+    budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Run a matrix and report it.
+
+    Examples: yogurtbench run experiments/quickstart.yaml · yogurtbench run my.yaml --lab vm --blocks 3
+    """
+    from yogurtbench import session
+
+    plan = _plan(matrix, lab, clock, only, blocks)
+    wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet)
+    ended = session.run(plan, wishes)
+    _print_result(ended.folder, as_json)
+    return ended.exit_code
+
+
+@app.command()
+def plan(
+    matrix: Matrix,
+    lab: Lab = None,
+    clock: Clock = None,
+    only: Only = None,
+    blocks: Blocks = None,
+    as_json: Json = False,
+) -> int:
+    """Show what would run, how long it would take and what could not be decided. Runs nothing."""
+    from yogurtbench.plan import describe
+
+    made = _plan(matrix, lab, clock, only, blocks)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(made.to_json(), indent=1, ensure_ascii=False))
+    else:
+        for likely in ("native", "vm") if made.lab == "auto" else (made.lab,):
+            typer.echo(describe(made, likely))
+    return 0
+
+
+@app.command()
+def report(run_folder: RunFolder, as_json: Json = False) -> int:
+    """Make a run's report again from its stored files: no root, no bcc, no network."""
+    from yogurtbench import report as reports
+
+    reports.make(run_folder)
+    _print_result(run_folder, as_json)
+    return 0
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def lab(
+    matrix: Matrix,
+    command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
+    cell: Annotated[str, typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.")] = "",
+    lab: Lab = None,
+) -> int:
+    """Bring one cell's network up, run a command in the lab's host namespace, take the network down.
+
+    Example: yogurtbench lab --cell hook=netkit_peer,load=ping experiments/quickstart.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
+    """
+    from yogurtbench import session
+
+    return session.lab(_plan(matrix, lab, None, None, None), cell, command or [])
+
+
+@app.command()
+def doctor(as_json: Json = False) -> int:
+    """Say what this machine can do, what is missing, and the exact command that mends it."""
+    from yogurtbench import doctor as doctors
+
+    findings = doctors.examine()
+    typer.echo(doctors.as_json(findings) if as_json else doctors.as_text(findings))
+    return 0 if doctors.can_run(findings) else 3
+
+
+@app.command()
+def clean(
+    cache: Annotated[bool, typer.Option("--cache", help="Also the guest images and headers.")] = False,
+) -> int:
+    """Remove what broken runs left half made; with --cache, the cached guest images too."""
+    from yogurtbench import places
+
+    for path in places.clean(everything=cache):
+        typer.echo(f"removed {path}")
+    return 0
+
+
+@app.command()
+def schema() -> int:
+    """Print the JSON Schema (draft 7) of a matrix, for editors."""
+    import json
+
+    from yogurtbench.matrix import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Options that stand before every command."""
+    if version:
+        from yogurtbench import __version__
+
+        typer.echo(f"yogurtbench {__version__}")
+        raise typer.Exit
+
+
+def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:
+    from dataclasses import replace
+
+    from yogurtbench.matrix import load, make_plan
+    from yogurtbench.records import MatrixError
+
+    for option, value, words in (("--lab", lab, ("auto", "native", "vm")), ("--clock", clock, ("wall", "instructions"))):
+        if value is not None and value not in words:
+            raise MatrixError(f"{option} {value}: not one of {', '.join(words)}")
+    made = make_plan(load(matrix), clock=clock, only=only, blocks=blocks)
+    return replace(made, lab=lab) if lab else made
+
+
+def _print_result(folder: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from yogurtbench.report import terminal
+    from yogurtbench.report.story import Story
+
+    story = Story.read(folder)
+    if as_json:
+        typer.echo(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
+        return
+    console = Console(file=sys.stdout, soft_wrap=False)
+    console.print(terminal.table(story.comparison, console.width))
+    typer.echo(f"report: {folder / 'report.html'}")

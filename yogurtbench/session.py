@@ -1,0 +1,160 @@
+"""A command's way through the house: choose a host, sweep the plan on it, leave a report behind."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+
+from yogurtbench import progress, report, store
+from yogurtbench.hosts.choice import choose
+from yogurtbench.hosts.host import AgentHost
+from yogurtbench.plan import Plan, estimate_seconds
+from yogurtbench.records import Attempt, MatrixError, Trial
+from yogurtbench.selector import find_cell
+from yogurtbench.sweep import Sweep, Tally
+from yogurtbench.units import Duration
+
+FAILED, INTERRUPTED = 3, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks of a run beside its plan."""
+
+    out: Path
+    resume: Path | None
+    budget: str | None
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: where it lies, and the exit code it deserves."""
+
+    folder: Path
+    exit_code: int
+
+
+def run(plan: Plan, wishes: Wishes) -> Ended:
+    """Sweep a plan and report it. Interrupted, it still keeps and reports what it has.
+
+    Raises MatrixError or HostError before anything is created.
+    """
+    budget = _seconds(wishes.budget) if wishes.budget else None
+    console = Console(stderr=True)
+    say = _nothing if wishes.quiet else _sayer(console)
+    earlier = _earlier(plan, wishes.resume)
+    with ExitStack() as undo:
+        host = choose([planned.cell for planned in plan.cells], plan.lab, plan.clock, undo, say)
+        say(_where(host))
+        stored = undo.enter_context(_run_folder(plan, wishes, host))
+        tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
+    _say_how_it_ended(tally, code, stored.path, say)
+    report.make(stored.path)
+    return Ended(stored.path, code)
+
+
+def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:
+    """Run a command in a cell's lab; its exit code."""
+    if not argv:
+        raise MatrixError("lab: name the command to run after --, for example: -- ip netns exec yogurt-1 ping -c1 10.42.0.2")
+    chosen = find_cell(plan, cell)
+    with ExitStack() as undo:
+        host = choose([chosen], plan.lab, "wall", undo, _sayer(Console(stderr=True)))
+        return host.lab(Trial("lab", chosen, 0, 0), argv, _pass_on)
+
+
+def _sweep(
+    plan: Plan,
+    host: AgentHost,
+    stored: store.Run,
+    wishes: Wishes,
+    console: Console,
+    earlier: list[Attempt],
+    budget: float | None,
+) -> tuple[Tally, int]:
+    with progress.of_console(console, plan, estimate_seconds(plan, host.environment.lab), quiet=wishes.quiet) as shown:
+        sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
+        try:
+            sweep.run()
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, _once_more)
+            return sweep.tally, INTERRUPTED
+    return sweep.tally, FAILED if sweep.tally.bad else 0
+
+
+def _seconds(budget: str) -> float:
+    try:
+        return TypeAdapter(Duration).validate_python(budget)
+    except ValidationError:
+        raise MatrixError(f"--budget {budget}: a duration is a number with a unit, such as 90s or 10m") from None
+
+
+def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
+    """The attempts of a run to resume. Raises MatrixError where it is not a run of this plan."""
+    if resume is None:
+        return []
+    store.check_folder(resume)
+    theirs = store.read_plan(resume)
+    if theirs["cells"] != plan.to_json()["cells"] or theirs["seed"] != plan.seed:
+        raise MatrixError(f"{resume}: this run was made from another plan; resume it with the matrix and options it had")
+    return list(store.read_attempts(resume))
+
+
+def _run_folder(plan: Plan, wishes: Wishes, host: AgentHost) -> store.Run:
+    if wishes.resume:
+        there = store.read_environment(wishes.resume)
+        if there.identity != host.environment.identity:
+            changed = sorted(k for k in there.identity | host.environment.identity
+                             if there.identity.get(k) != host.environment.identity.get(k))
+            raise MatrixError(f"{wishes.resume}: it was begun elsewhere ({', '.join(changed)} differ): start a new run")
+        return store.Run.resume(wishes.resume)
+    return store.Run.create(wishes.out, plan.name, plan.source, plan.to_json(), host.environment)
+
+
+def _where(host: AgentHost) -> str:
+    where = host.environment
+    chosen = where.reasons.get("lab", "")
+    words = [f"{where.lab} lab, Linux {where.kernel} ({chosen})"]
+    if where.accelerator != "none":
+        words.append(f"accelerator {where.accelerator} ({where.reasons.get('accelerator', '')})")
+    return "; ".join(words)
+
+
+def _say_how_it_ended(tally: Tally, code: int, folder: Path, say: Callable[[str], None]) -> None:
+    if code == INTERRUPTED:
+        say(f"interrupted; what was measured is kept, go on with --resume {folder}")
+    if tally.out_of_budget:
+        say("the budget is used up: the verdicts rest on the blocks that were run")
+    if tally.bad:
+        say(f"{tally.bad} trials failed; the report lists them with their errors")
+
+
+def _sayer(console: Console) -> Callable[[str], None]:
+    def say(sentence: str) -> None:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    return say
+
+
+def _nothing(_sentence: str) -> None:
+    return None
+
+
+def _pass_on(stream: str, text: str) -> None:
+    target = sys.stderr if stream == "stderr" else sys.stdout
+    target.write(text)
+    target.flush()
+
+
+def _once_more(_number: int, _frame: FrameType | None) -> None:
+    """A second Ctrl-C does not tear the report that the first one asked for."""
+    print("yogurtbench: finishing the report of what was measured", file=sys.stderr)
