@@ -1,0 +1,66 @@
+"""Axes, ``exclude`` and ``include`` to combinations, by the rules of GitHub Actions' matrices. Pure.
+
+https://docs.github.com/actions: "Expanding or adding matrix configurations", "Excluding matrix configurations".
+One thing is added: in ``include`` and ``exclude`` a list stands for each of its values.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Entry = Mapping[str, Sequence[Any]]
+
+
+@dataclass(slots=True)
+class Combination:
+    """``values`` by axis; ``crossed``: whether it comes from the axes; ``entries``: the includes that made or added to it."""
+
+    values: dict[str, Any]
+    crossed: bool
+    entries: list[int] = field(default_factory=list)
+
+
+def size(axes: Entry) -> int:
+    """How many combinations the cross product has."""
+    return math.prod(len(values) for values in axes.values())
+
+
+def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> list[Combination]:
+    """The cross product without what ``exclude`` names, with ``include`` added.
+
+    An include goes into every combination whose original values it does not contradict, and becomes a combination
+    of its own where there is none. Without axes there is no cross product.
+    """
+    crossed = [Combination(point, True) for point in _product(axes)] if axes else []
+    kept = [one for one in crossed if not any(_excluded(one, entry) for entry in exclude)]
+    originals = [dict(one.values) for one in kept]
+    made: list[Combination] = []
+    for index, entry in enumerate(include):
+        for point in _product(entry):
+            if not _add(index, point, kept, originals):
+                made.append(Combination(point, False, [index]))
+    return kept + made
+
+
+def _product(entry: Entry) -> Iterator[dict[str, Any]]:
+    return (dict(zip(entry, values, strict=True)) for values in itertools.product(*entry.values()))
+
+
+def _excluded(one: Combination, entry: Entry) -> bool:
+    return all(name in one.values and one.values[name] in values for name, values in entry.items())
+
+
+def _add(index: int, point: dict[str, Any], kept: list[Combination], originals: list[dict[str, Any]]) -> bool:
+    """Add a point to the combinations it agrees with; whether there were any."""
+    shared = [(name, value) for name, value in point.items() if originals and name in originals[0]]
+    added = False
+    for one, original in zip(kept, originals, strict=True):
+        if all(original[name] == value for name, value in shared):
+            one.values.update(point)
+            one.entries.append(index)
+            added = True
+    return added

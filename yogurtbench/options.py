@@ -1,0 +1,160 @@
+"""The loads as a matrix writes them: ``{kind: ping, count: 100, interval: 10ms}``, their options and defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from yogurtbench import axes
+from yogurtbench.document import Step, kind
+from yogurtbench.units import Bitrate, Bytes, Count, Duration, WholeSeconds
+
+
+class Strict(BaseModel):
+    """Unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class At(ValueError):
+    """A complaint about something further down than the value it was found at: its path from there."""
+
+    def __init__(self, path: tuple[Step, ...], sentence: str, *, key: bool = False) -> None:
+        super().__init__(sentence)
+        self.path = path
+        self.key = key
+
+
+class _Load(Strict):
+    kind: str
+    timeout: Duration = 10.0
+    """How long to wait for the load beyond its own duration."""
+
+    def options(self, clock: str) -> dict[str, Any]:
+        """What a trial is told: every option, durations in seconds."""
+        return self.model_dump(exclude={"kind"}, exclude_none=True)
+
+
+class Ping(_Load):
+    """ping (iputils), one echo after another: familiar and coarse."""
+
+    kind: Literal["ping"]
+    count: Count = 100
+    """Echo requests."""
+    interval: Duration = 0.01
+    """Time between two requests."""
+    timeout: Duration = 30.0
+    """The whole load's time limit."""
+
+    @model_validator(mode="after")
+    def _has_time(self) -> Ping:
+        if self.count * self.interval >= self.timeout:
+            raise ValueError(
+                f"{self.count} pings every {self.interval:g} s take longer than the timeout of {self.timeout:g} s"
+            )
+        return self
+
+
+class _PingPong(_Load):
+    duration: WholeSeconds = 1.0
+    """How long to measure; sockperf itself adds about 2.5 s."""
+
+
+class Sockperf(_PingPong):
+    """sockperf over UDP: request and response, nanosecond percentiles."""
+
+    kind: Literal["sockperf"]
+
+
+class SockperfTcp(_PingPong):
+    """sockperf over TCP: request and response, nanosecond percentiles."""
+
+    kind: Literal["sockperf_tcp"]
+
+
+class RttUnderLoad(_PingPong):
+    """sockperf while iperf3 fills the wire."""
+
+    kind: Literal["rtt_under_load"]
+
+
+#: What a bulk load moves on the instruction clock where the matrix names a duration: only bytes repeat exactly there.
+BYTES_ON_INSTRUCTIONS = 64 * 2**20
+
+
+class _Bulk(_Load):
+    duration: WholeSeconds | None = None
+    """How long to send (default: 3s)."""
+    bytes: Bytes | None = None
+    """How much to send, instead of a duration."""
+
+    @model_validator(mode="after")
+    def _one_end(self) -> _Bulk:
+        if self.duration is not None and self.bytes is not None:
+            raise ValueError("duration and bytes exclude each other: give one")
+        return self
+
+    def options(self, clock: str) -> dict[str, Any]:
+        options = super().options(clock)
+        if clock == "instructions" and self.bytes is None:
+            return {**options, "duration": None, "bytes": BYTES_ON_INSTRUCTIONS}
+        return options if self.bytes is not None else {"duration": 3.0, **options}
+
+
+class IperfTcp(_Bulk):
+    """iperf3 over TCP: throughput."""
+
+    kind: Literal["iperf3_tcp"]
+
+
+class IperfUdp(_Bulk):
+    """iperf3 over UDP: throughput and loss."""
+
+    kind: Literal["iperf3_udp"]
+    bitrate: Bitrate = 0
+    """Bits a second to offer."""
+
+
+class Reachability(_Load):
+    """Whether anything arrives, over IPv4, IPv6 and TCP; where packets die and which way they take."""
+
+    kind: Literal["reachability"]
+
+
+class Isolation(_Load):
+    """Who can listen in and who can inject."""
+
+    kind: Literal["isolation"]
+
+
+def _with_kind(value: object) -> object:
+    """``ping`` alone is short for ``{kind: ping}``; wrong kinds are told here, to name the nearest."""
+    load = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(load, dict):
+        raise ValueError(f"a load is a kind or a mapping, as in {{kind: ping, count: 100}}, not {kind(value)}")
+    if "kind" not in load:
+        raise ValueError(f"the load has no kind; known: {', '.join(axes.LOADS)}")
+    try:
+        axes.WORDS["load"].parse(load["kind"])
+    except ValueError as error:
+        raise At(("kind",), str(error)) from None
+    return load
+
+
+#: Every kind of load by its word.
+KINDS: dict[str, type[_Load]] = {
+    "ping": Ping,
+    "sockperf": Sockperf,
+    "sockperf_tcp": SockperfTcp,
+    "iperf3_tcp": IperfTcp,
+    "iperf3_udp": IperfUdp,
+    "rtt_under_load": RttUnderLoad,
+    "reachability": Reachability,
+    "isolation": Isolation,
+}
+AnyLoad = Annotated[
+    Ping | Sockperf | SockperfTcp | IperfTcp | IperfUdp | RttUnderLoad | Reachability | Isolation,
+    Field(discriminator="kind"),
+    BeforeValidator(_with_kind),
+]

@@ -1,0 +1,254 @@
+"""A plan: what runs, in which groups, blocks and order, how long it takes and what it cannot decide. Pure.
+
+A plan needs neither the matrix nor YAML: it is stored as plan.json in the run folder, and reports start from there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from yogurtbench.axes import word
+from yogurtbench.records import AXES, YES_NO, Cell, Role, Trial
+
+#: Groups with more cells than this run their baseline twice a block, first and last (contract).
+FEW_CELLS = 8
+#: Level of the tests that Holm's method adjusts.
+ALPHA = 0.05
+#: Seconds the lab, the wire and the probe cost a trial, and a boot a sweep; measured (vm: under TCG).
+TRIAL_SECONDS = {"native": 0.1, "vm": 2.5}
+BOOT_SECONDS = {"native": 1.0, "vm": 12.0}
+#: sockperf 3.7 sleeps 2 s and warms up 0.45 s by itself.
+SOCKPERF_SECONDS = 2.45
+#: Under an emulator a guest second of work lasts this many seconds at worst.
+SLOWEST = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How many blocks at least and at most, and the precision to stop at: half the interval's width as a ratio."""
+
+    min: int = 10
+    max: int = 40
+    precision: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Combinations that cannot exist: why, how many fell out of the cross product, and one of them as a selector."""
+
+    reason: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """A cell and its part in the plan.
+
+    ``group``: the id of its completed main baseline, empty where there is none. ``baselines``: the ids of all its
+    completed baselines, the main one first. ``options``: its load's, durations in seconds.
+    """
+
+    cell: Cell
+    role: Role
+    group: str
+    baselines: tuple[str, ...]
+    gate: bool
+    options: dict[str, Any]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PlannedCell:
+        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
+        return cls(**{**data, "cell": Cell.from_json(data["cell"]), "baselines": tuple(data["baselines"])})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a sweep has to know. Equal plans give equal trials in equal order."""
+
+    name: str
+    question: str
+    lab: str
+    clock: str
+    seed: int
+    blocks: Blocks
+    margins: dict[str, float]
+    cells: tuple[PlannedCell, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    collapsed: int = 0
+    programs: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    path: str = ""
+
+    @cached_property
+    def _by_group(self) -> dict[str, tuple[PlannedCell, ...]]:
+        found: dict[str, list[PlannedCell]] = {}
+        for planned in self.cells:
+            found.setdefault(planned.group, []).append(planned)
+        return {group: tuple(members) for group, members in found.items()}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups: those that ask whether a wire is alive first, since a dead one needs no more asking."""
+        first = {group: members[0].cell.load != "reachability" for group, members in self._by_group.items()}
+        return tuple(sorted(first, key=first.__getitem__))
+
+    def members(self, group: str) -> tuple[PlannedCell, ...]:
+        """What is planned in a group. Raises KeyError."""
+        return self._by_group[group]
+
+    def trials(self, group: str, block: int) -> list[Trial]:
+        """A block's trials in their order: random from seed, group and block, reachability before the other loads.
+
+        With more than eight cells the main baseline runs first and last. Blocks and positions count from 0.
+        """
+        order = list(self.members(group))
+        random.Random(f"{self.seed}/{group}/{block}").shuffle(order)
+        order.sort(key=lambda planned: planned.cell.load != "reachability")
+        if sum(planned.role == "cell" for planned in order) > FEW_CELLS:
+            main = [planned for planned in order if _is_main(planned)]
+            order = [*main, *(planned for planned in order if not _is_main(planned)), *main]
+        return [self._trial(planned, block, position) for position, planned in enumerate(order)]
+
+    def _trial(self, planned: PlannedCell, block: int, position: int) -> Trial:
+        name = f"{planned.group or 'none'}-b{block:03d}-p{position:02d}"
+        options = dict(planned.options)
+        if planned.cell.program in self.programs:
+            options["source"] = self.programs[planned.cell.program]
+        limit = deadline(planned.cell, options, self.clock)
+        return Trial(name, planned.cell, block, position, planned.role, self.clock, options, limit)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; :meth:`from_json` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """The plan of a stored plan.json."""
+        return cls(
+            **{
+                **data,
+                "blocks": Blocks(**data["blocks"]),
+                "cells": tuple(PlannedCell.from_json(planned) for planned in data["cells"]),
+                "left_out": tuple(LeftOut(**left) for left in data["left_out"]),
+            }
+        )
+
+
+def _is_main(planned: PlannedCell) -> bool:
+    return planned.role == "baseline" and planned.cell.id == planned.group
+
+
+# -- time ------------------------------------------------------------------------------------------------------------
+
+
+def load_seconds(load: str, options: Mapping[str, Any]) -> float:
+    """Seconds a load's processes live, with these options, when all goes well."""
+    duration = float(options.get("duration") or 0.0)
+    if load == "ping":
+        # The kernel's tick makes a ping at 10 ms intervals take 16 ms.
+        return float(options["count"]) * max(float(options["interval"]), 0.016)
+    if load in ("sockperf", "sockperf_tcp"):
+        return SOCKPERF_SECONDS + duration
+    if load == "rtt_under_load":
+        return SOCKPERF_SECONDS + duration + 1.0
+    if load in YES_NO:
+        return 0.2 if load == "reachability" else 2.0
+    return duration + 0.3 if duration else 0.3 + float(options["bytes"]) / 1e8
+
+
+def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
+    """Seconds after which a trial is given up: generous, for an emulator compiles and connects slowly."""
+    lifetime = load_seconds(cell.load, options) + float(options["timeout"])
+    return 60.0 + lifetime * (SLOWEST if clock == "instructions" else 2.0)
+
+
+def estimate_seconds(plan: Plan, lab: str, blocks: int | None = None) -> float:
+    """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it may stop at)."""
+    block = sum(
+        load_seconds(trial.cell.load, trial.options) + TRIAL_SECONDS[lab]
+        for group in plan.groups
+        for trial in plan.trials(group, 0)
+    )
+    return BOOT_SECONDS[lab] + block * (plan.blocks.min if blocks is None else blocks)
+
+
+# -- what a person wants to know beforehand --------------------------------------------------------------------------
+
+
+def decidable(blocks: int) -> int:
+    """How many gate cells Holm's method can decide: n blocks give a signed-rank p of 2/2^n at best."""
+    return int(ALPHA * 2.0 ** (min(blocks, 1000) - 1))
+
+
+def blocks_needed(gate_cells: int) -> int:
+    """The fewest blocks that can decide so many gate cells."""
+    return next(blocks for blocks in range(1, 1001) if decidable(blocks) >= gate_cells)
+
+
+def warnings(plan: Plan) -> list[str]:
+    """What the plan cannot give, a sentence each. On the instruction clock a difference is a difference: nothing."""
+    if plan.clock == "instructions":
+        return []
+    return [*_too_many_gates(plan), *_too_few_blocks(plan)]
+
+
+def _too_many_gates(plan: Plan) -> Iterator[str]:
+    gates, most = sum(planned.gate for planned in plan.cells), decidable(plan.blocks.min)
+    if gates > most and most:
+        yield (
+            f"{plan.blocks.min} blocks decide at most {most} gate cells, and the gate has {gates}: "
+            f"name fewer, or set blocks min to {blocks_needed(gates)}"
+        )
+
+
+def _too_few_blocks(plan: Plan) -> Iterator[str]:
+    needed = blocks_needed(1)
+    compared = any(planned.baselines for planned in plan.cells if planned.cell.load not in YES_NO)
+    if compared and plan.blocks.min < needed:
+        yield (
+            f"from {plan.blocks.min} blocks no 95 % interval can be made: they give estimates, no verdicts "
+            f"(verdicts need blocks min {needed} or more)"
+        )
+
+
+def filled_in(plan: Plan) -> dict[str, list[str]]:
+    """The axes that no cell names, and the values the defaults gave them (``-``: does not apply)."""
+    cells = [planned.cell for planned in plan.cells]
+    named = {axis for cell in cells for axis in cell.named}
+    return {axis: sorted({word(getattr(cell, axis)) for cell in cells}) for axis in AXES if axis not in named}
+
+
+def describe(plan: Plan, lab: str) -> str:
+    """The plan in a few lines of text, as ``yogurtbench plan`` prints it."""
+    roles = [planned.role for planned in plan.cells]
+    blocks = plan.blocks
+    lines = [
+        f"{plan.name}: {plan.question}" if plan.question else plan.name,
+        f"{roles.count('cell')} cells, {roles.count('baseline')} baselines, {roles.count('canary')} A/A canaries",
+        f"{len(plan.groups)} groups, {blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}",
+        f"about {_minutes(estimate_seconds(plan, lab))} to {_minutes(estimate_seconds(plan, lab, blocks.max))} on {lab}",
+        "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items()),
+        *(f"left out: {left.count} × {left.reason} (such as {left.example})" for left in plan.left_out),
+        *(
+            [f"{plan.collapsed} combinations are the same as another: their axes do not apply"]
+            if plan.collapsed
+            else []
+        ),
+        *(f"warning: {warning}" for warning in warnings(plan)),
+    ]
+    return "\n".join(lines)
+
+
+def _minutes(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )

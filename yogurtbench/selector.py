@@ -1,0 +1,64 @@
+"""Selectors: ``hook=netkit_peer,payload=64|1400`` picks cells. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from yogurtbench import axes
+from yogurtbench.axes import Value
+from yogurtbench.plan import Plan
+from yogurtbench.records import ID_LENGTH, Cell, MatrixError
+
+_ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
+#: More candidates than this do not help anybody.
+_LISTED = 8
+
+
+class Selector:
+    """``axis=word[|word…][,axis=word…]``: every axis named must have one of its words.
+
+    Raises ValueError with a sentence that names the nearest valid word.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._wanted: dict[str, set[Value]] = {}
+        for part in text.split(","):
+            name, equals, words = part.strip().partition("=")
+            if not equals:
+                raise ValueError(
+                    f"{part.strip()!r} is not a selector: write axis=word, as in hook=netkit_peer,payload=64"
+                )
+            axis = axes.axis(name.strip())
+            self._wanted.setdefault(axis.name, set()).update(axis.read(one.strip()) for one in words.split("|"))
+
+    def matches(self, cell: Cell) -> bool:
+        """Whether the cell has one of the wanted words on every axis named."""
+        return all(getattr(cell, name) in values for name, values in self._wanted.items())
+
+
+def find_cell(plan: Plan, text: str) -> Cell:
+    """The one cell of a plan that an id, the beginning of an id (4 or more digits) or a selector names.
+
+    Raises MatrixError, with the candidates, where it is none or several.
+    """
+    cells = {planned.cell.id: planned.cell for planned in plan.cells}
+    if _ID.fullmatch(text):
+        found = [cell for name, cell in cells.items() if name.startswith(text)]
+    else:
+        try:
+            selector = Selector(text)
+        except ValueError as error:
+            raise MatrixError(f"--cell: {error}") from None
+        found = [cell for cell in cells.values() if selector.matches(cell)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}; it has {_listing(cells.values())}")
+    raise MatrixError(f"--cell: {text!r} is {len(found)} cells of {plan.name}, name one: {_listing(found)}")
+
+
+def _listing(cells: Iterable[Cell]) -> str:
+    listed = [f"{cell.id} ({axes.text(cell.named)})" for cell in cells]
+    return "; ".join(listed[:_LISTED]) + ("; …" if len(listed) > _LISTED else "")

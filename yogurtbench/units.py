@@ -1,0 +1,83 @@
+"""Values with units, as a matrix writes them: ``10ms``, ``1%``, ``64MiB``, ``100Mbit``. Pure.
+
+The validators raise ValueError with a sentence; the annotated types carry them and their JSON Schema into pydantic.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from yogurtbench.document import kind
+
+_TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_LONGEST = 86_400.0
+
+
+def _seconds(value: object) -> float:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(us|ms|s|m|min|h)", value) if isinstance(value, str) else None
+    if match is None:
+        hint = f": did you mean {value}s?" if type(value) in (int, float) else ""
+        raise ValueError(f"a duration is a number with a unit, such as 10ms, 1s or 3m, not {kind(value)}{hint}")
+    seconds = float(match[1]) * _TIME_UNITS[match[2]]
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"the duration {value} is out of range: more than 0, at most 24h")
+    return seconds
+
+
+def _whole_seconds(value: object) -> float:
+    seconds = _seconds(value)
+    if seconds != round(seconds):
+        raise ValueError(f"this load's tool takes whole seconds, not {value}: did you mean {max(1, round(seconds))}s?")
+    return seconds
+
+
+def _share(value: object) -> float:
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
+    if match is None:
+        hint = f": did you mean {value}%?" if type(value) in (int, float) else ""
+        raise ValueError(f"a share is a percentage, such as 1% or 0.5%, not {kind(value)}{hint}")
+    if not 0 < float(match[1]) <= 100:
+        raise ValueError(f"the percentage {value} is out of range: more than 0%, at most 100%")
+    return float(match[1]) / 100
+
+
+def _bytes(value: object) -> int:
+    text = str(value) if type(value) is int else value
+    match = re.fullmatch(r"(\d{1,12}) ?(k|M|G|Ki|Mi|Gi)?B?", text) if isinstance(text, str) else None
+    if match is None or not 0 < (size := int(match[1]) * _SIZES[match[2] or ""]) <= 2**43:
+        raise ValueError(f"bytes is a number from 1 to 8796093022208, such as 1000000, 64MiB or 1GB, not {kind(value)}")
+    return size
+
+
+def _bitrate(value: object) -> int:
+    if value == "unlimited":
+        return 0
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(k|M|G)bit", value) if isinstance(value, str) else None
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"bitrate is unlimited or bits a second, such as 100Mbit or 1Gbit, not {kind(value)}")
+    return round(float(match[1]) * _SIZES[match[2]])
+
+
+def _text_schema(pattern: str, description: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "description": description})
+
+
+_DURATION = r"^\d+(\.\d+)? ?(us|ms|s|m|min|h)$"
+Duration = Annotated[float, PlainValidator(_seconds), _text_schema(_DURATION, "such as 10ms, 1s or 3m")]
+WholeSeconds = Annotated[
+    float, PlainValidator(_whole_seconds), _text_schema(r"^\d+ ?(s|m|min|h)$", "whole seconds, such as 1s")
+]
+Share = Annotated[float, PlainValidator(_share), _text_schema(r"^\d+(\.\d+)? ?%$", "a percentage, such as 1%")]
+Bytes = Annotated[
+    int,
+    PlainValidator(_bytes),
+    WithJsonSchema({"type": ["integer", "string"], "description": "a number of bytes, such as 1000000, 64MiB or 1GB"}),
+]
+Bitrate = Annotated[
+    int, PlainValidator(_bitrate), _text_schema(r"^(unlimited|\d+(\.\d+)? ?[kMG]bit)$", "such as 100Mbit; or unlimited")
+]
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
