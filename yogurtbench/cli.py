@@ -1,4 +1,4 @@
-"""The command line: parse, call, print, exit code. Nothing else; what is heavy is imported by the command that needs it."""
+"""The command line: parse, call, print, exit code. What is heavy is imported by the command that needs it."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def lab(
 ) -> int:
     """Bring one cell's network up, run a command in the lab's host namespace, take the network down.
 
-    Example: yogurtbench lab --cell hook=netkit_peer,load=ping experiments/quickstart.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
+    Example: yogurtbench lab --cell hook=netkit_peer,load=ping my.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
     """
     from yogurtbench import session
 
@@ -153,7 +153,10 @@ def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, bl
     from yogurtbench.matrix import load, make_plan
     from yogurtbench.records import MatrixError
 
-    for option, value, words in (("--lab", lab, ("auto", "native", "vm")), ("--clock", clock, ("wall", "instructions"))):
+    for option, value, words in (
+        ("--lab", lab, ("auto", "native", "vm")),
+        ("--clock", clock, ("wall", "instructions")),
+    ):
         if value is not None and value not in words:
             raise MatrixError(f"{option} {value}: not one of {', '.join(words)}")
     made = make_plan(load(matrix), clock=clock, only=only, blocks=blocks)

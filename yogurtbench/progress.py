@@ -1,4 +1,4 @@
-"""How a sweep looks while it runs: a live line on a terminal, a line a trial elsewhere, nothing when quiet. To stderr."""
+"""How a sweep looks while it runs, on stderr: a live line on a terminal, a line a trial elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from yogurtbench.plan import Plan
 from yogurtbench.records import HEADLINE, Attempt, Trial
 from yogurtbench.report.names import _name as wire_name
 
-_STYLES = {"ok": "green", "skipped": "dim", "unsupported": "dim", "looping": "yellow", "failed": "red", "crashed": "red"}
+_STYLES = {
+    "ok": "green",
+    "skipped": "dim",
+    "unsupported": "dim",
+    "looping": "yellow",
+    "failed": "red",
+    "crashed": "red",
+}
 
 
 class Quiet:

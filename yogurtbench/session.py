@@ -65,7 +65,9 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
 def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:
     """Run a command in a cell's lab; its exit code."""
     if not argv:
-        raise MatrixError("lab: name the command to run after --, for example: -- ip netns exec yogurt-1 ping -c1 10.42.0.2")
+        raise MatrixError(
+            "lab: name the command to run after --, for example: -- ip netns exec yogurt-1 ping -c1 10.42.0.2"
+        )
     chosen = find_cell(plan, cell)
     with ExitStack() as undo:
         host = choose([chosen], plan.lab, "wall", undo, _sayer(Console(stderr=True)))
@@ -105,7 +107,9 @@ def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
     store.check_folder(resume)
     theirs = store.read_plan(resume)
     if theirs["cells"] != plan.to_json()["cells"] or theirs["seed"] != plan.seed:
-        raise MatrixError(f"{resume}: this run was made from another plan; resume it with the matrix and options it had")
+        raise MatrixError(
+            f"{resume}: this run was made from another plan; resume it with the matrix and options it had"
+        )
     return list(store.read_attempts(resume))
 
 
@@ -113,8 +117,11 @@ def _run_folder(plan: Plan, wishes: Wishes, host: AgentHost) -> store.Run:
     if wishes.resume:
         there = store.read_environment(wishes.resume)
         if there.identity != host.environment.identity:
-            changed = sorted(k for k in there.identity | host.environment.identity
-                             if there.identity.get(k) != host.environment.identity.get(k))
+            changed = sorted(
+                k
+                for k in there.identity | host.environment.identity
+                if there.identity.get(k) != host.environment.identity.get(k)
+            )
             raise MatrixError(f"{wishes.resume}: it was begun elsewhere ({', '.join(changed)} differ): start a new run")
         return store.Run.resume(wishes.resume)
     return store.Run.create(wishes.out, plan.name, plan.source, plan.to_json(), host.environment)

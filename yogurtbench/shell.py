@@ -114,6 +114,11 @@ def background(argv: Sequence[str], *, environment: Mapping[str, str] | None = N
         process.end()
 
 
+def dying_with_us(argv: Sequence[str]) -> list[str]:
+    """A command line whose process the kernel kills when ours ends, however that is (prctl(2), PR_SET_PDEATHSIG)."""
+    return ["setpriv", "--pdeathsig", "KILL", *argv]
+
+
 def chunks(pipes: Mapping[IO[str] | None, str]) -> Iterator[tuple[str, str]]:
     """What a process prints as it prints it: pairs of the pipe's label and text, until all pipes are closed."""
     with selectors.DefaultSelector() as waiting:

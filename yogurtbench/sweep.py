@@ -13,7 +13,7 @@ from yogurtbench.plan import Plan
 from yogurtbench.records import YES_NO, Attempt, Trial
 from yogurtbench.store import Run, to_frame
 
-#: A wire this often found dead is not asked again by the loads that need it alive; reachability still asks in each block.
+#: A wire so often found dead is not asked again by loads that need it alive; reachability still asks in each block.
 _DEAD_AFTER = 2
 
 

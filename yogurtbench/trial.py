@@ -46,7 +46,7 @@ class Phases:
 
 
 def run_trial(trial: Trial, programs: Programs) -> Attempt:
-    """Run a trial in a fresh lab. Never raises for what the lab, the wire or the load does: that is the attempt's status."""
+    """Run a trial in a fresh lab. What goes wrong there is the attempt's status, never an exception."""
     phases = Phases()
     try:
         try:
@@ -86,7 +86,9 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
                 phases.end("load")
             counted = _since(before, hung)
             if hung and _loops(hung):
-                raise _Ended("looping", f"packets went round inside the kernel until the programs were detached: {counted}")
+                raise _Ended(
+                    "looping", f"packets went round inside the kernel until the programs were detached: {counted}"
+                )
             return measured, counted
 
 
@@ -101,7 +103,7 @@ def _wired(programs: Programs, network: lab.Lab) -> Iterator[Wire | None]:
 
 
 def _must_answer(bench: Bench, hung: Wire | None) -> None:
-    """Resolve neighbours, and stop here where the wire is dead: that is a result, and nothing else can be measured."""
+    """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be measured."""
     cell = bench.trial.cell
     if answers(bench.lab, cell.ip or 4):
         return

@@ -10,7 +10,7 @@ import ipaddress
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -118,7 +118,7 @@ class Programs:
 
     @cached_property
     def bpf(self) -> Any:
-        """bcc's handle, compiled at first use. Raises HostError where bcc or its headers are missing."""
+        """Bcc's handle, compiled at first use. Raises HostError where bcc or its headers are missing."""
         headers.provide()
         try:
             from bcc import BPF
@@ -134,7 +134,7 @@ class Programs:
                 raise HostError(f"bcc could not compile the wires: {error}: {said()}") from error
 
     def load(self, name: str, kind: str) -> Any:
-        """A loaded program by its C name; ``kind`` is ``SCHED_CLS`` or ``XDP``. Raises HostError with the verifier's log."""
+        """A loaded program by its C name, ``kind`` SCHED_CLS or XDP. Raises HostError with the verifier's log."""
         with _quiet() as said:
             try:
                 return self.bpf.load_func(name, getattr(self.bpf, kind))

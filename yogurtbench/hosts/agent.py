@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -114,4 +113,4 @@ def _bcc_version() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

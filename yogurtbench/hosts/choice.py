@@ -17,9 +17,7 @@ _TOOLS = {"ping": "ping", "sockperf": "sockperf", "sockperf_tcp": "sockperf", "r
 _TOOLS |= {"iperf3_tcp": "iperf3", "iperf3_udp": "iperf3"}
 
 
-def choose(
-    cells: Iterable[Cell], lab: str, clock: str, undo: ExitStack, say: Callable[[str], None]
-) -> AgentHost:
+def choose(cells: Iterable[Cell], lab: str, clock: str, undo: ExitStack, say: Callable[[str], None]) -> AgentHost:
     """A started host for the cells; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
 
     ``lab``: auto, native or vm. Raises HostError where the lab cannot be had, MatrixError where the choice
@@ -47,7 +45,9 @@ def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
     if named := _other_kernels(cells):
         raise MatrixError(f"kernel {named[0]!r} needs the VM, which can boot it: use lab: vm or auto")
     if missing := missing_tools(cells):
-        raise HostError(f"the native lab needs {missing[0]}, which is not installed; yogurtbench doctor says how to add it")
+        raise HostError(
+            f"the native lab needs {missing[0]}, which is not installed; yogurtbench doctor says how to add it"
+        )
     host = undo.enter_context(native.host())
     lacking = _lacking(cells, host.features)
     if lacking:
@@ -57,25 +57,30 @@ def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
 
 def _native_or_why_not(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[AgentHost | None, str]:
     """The native host where it can do every cell, else None and the first reason why not."""
-    if clock == "instructions":
-        return None, "the instruction clock exists in the VM only"
-    if named := _other_kernels(cells):
-        return None, f"kernel {named[0]} is not the one that runs here"
-    if os.geteuid() != 0:
-        return None, "the native lab needs root"
-    if missing := missing_tools(cells):
-        return None, f"{missing[0]} is not installed here"
+    if reason := _known_beforehand(cells, clock):
+        return None, reason
     trying = ExitStack()
     try:
         host = trying.enter_context(native.host())
     except HostError as error:
         return None, str(error)
-    lacking = _lacking(cells, host.features)
-    if lacking:
+    if lacking := _lacking(cells, host.features):
         trying.close()
         return None, f"this kernel has no {lacking[0]}"
     undo.push(trying)
     return host, ""
+
+
+def _known_beforehand(cells: list[Cell], clock: str) -> str:
+    """Why native cannot do the cells, as far as that is known without trying; empty where nothing speaks against it."""
+    if clock == "instructions":
+        return "the instruction clock exists in the VM only"
+    if named := _other_kernels(cells):
+        return f"kernel {named[0]} is not the one that runs here"
+    if os.geteuid() != 0:
+        return "the native lab needs root"
+    missing = missing_tools(cells)
+    return f"{missing[0]} is not installed here" if missing else ""
 
 
 def _vm(cells: list[Cell], clock: str, say: Callable[[str], None]) -> AgentHost:
@@ -83,7 +88,9 @@ def _vm(cells: list[Cell], clock: str, say: Callable[[str], None]) -> AgentHost:
 
     kernels = sorted({cell.kernel for cell in cells})
     if len(kernels) > 1:
-        raise MatrixError(f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only kernel=… for each")
+        raise MatrixError(
+            f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only kernel=… for each"
+        )
     return vm.host(kernels[0] if kernels else "host", clock, say)
 
 

@@ -31,7 +31,9 @@ class AgentHost:
         self._machine, self.environment, self.features = self._start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bury()
 
     def run(self, trials: Iterable[Trial]) -> Iterator[Attempt]:
@@ -90,6 +92,4 @@ class AgentHost:
     def stamped(self, attempt: Attempt) -> Attempt:
         """The attempt with where it was made written on it."""
         where = self.environment
-        return replace(
-            attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel
-        )
+        return replace(attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel)

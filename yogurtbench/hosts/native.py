@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from yogurtbench import shell
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.lab import room
@@ -24,14 +25,13 @@ class Room:
     """A machine (see hosts.machine) that is a process tree in private namespaces; the kernel clears it away."""
 
     def __init__(self) -> None:
-        argv = room.command([sys.executable, "-m", "yogurtbench.hosts.agent"])
-        self._stderr = tempfile.TemporaryFile()
+        argv = shell.dying_with_us(room.command([sys.executable, "-P", "-m", "yogurtbench.hosts.agent"]))
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the room
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            preexec_fn=room.die_with_parent,
             process_group=0,
         )
         assert self._process.stdin and self._process.stdout

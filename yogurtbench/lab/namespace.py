@@ -66,8 +66,9 @@ def host() -> Namespace:
 def create(name: str) -> Namespace:
     """A new, quiet namespace: loopback up, and nothing in it that would send a packet of its own accord.
 
-    IPv6 makes no link-local addresses, solicits no routers and repeats its multicast reports at once (the number of
-    reports belongs to the whole machine); neighbours stay reachable for an hour. So a wire's counters can be held against the load's packets exactly.
+    IPv6 makes no link-local addresses, solicits no routers and repeats its multicast reports at once (how often
+    is the whole machine's setting); neighbours stay reachable for an hour. So a wire's counters can be held against
+    the load's packets exactly.
     """
     home = os.open(_SELF, os.O_RDONLY)
     try:

@@ -26,7 +26,7 @@ _UNKNOWN = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTSUP, errno.ERANGE}
 
 
 class Unsupported(Exception):
-    """This kernel cannot make what the cell asks for; the text says what."""
+    """The kernel cannot make what the cell asks for; the text says what."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,9 @@ def _multicast_reports(where: Namespace) -> int:
             table = Path("/proc/thread-self/net/snmp6").read_text()
         except FileNotFoundError:  # no IPv6: nothing to wait for
             return _REPORTS
-    return next((int(line.split()[1]) for line in table.splitlines() if line.startswith("Icmp6OutMLDv2Reports")), _REPORTS)
+    return next(
+        (int(line.split()[1]) for line in table.splitlines() if line.startswith("Icmp6OutMLDv2Reports")), _REPORTS
+    )
 
 
 @contextmanager
@@ -169,7 +171,9 @@ def _bridge(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
         try:
             host.ip.link("set", index=end.ifindex, master=1005)
         except NetlinkError as error:
-            raise Unsupported(f"this kernel takes no {cell.device} {cell.mode} device as a bridge port ({error})") from error
+            raise Unsupported(
+                f"this kernel takes no {cell.device} {cell.mode} device as a bridge port ({error})"
+            ) from error
     host.ip.link("set", index=1005, state="up")
     return lab
 

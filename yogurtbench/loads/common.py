@@ -98,7 +98,7 @@ def _pin(cpus: str | tuple[int, int] | None, side: int) -> list[str]:
 
 
 def bound_ports(table: str, *, listening: bool) -> set[int]:
-    """Local ports of a /proc/net/{tcp,udp,tcp6,udp6} table; ``listening``: only TCP_LISTEN (0A). See proc_net_tcp(5)."""
+    """Local ports of a /proc/net/{tcp,udp,tcp6,udp6} table; ``listening``: only state 0A. See proc_net_tcp(5)."""
     rows = [line.split() for line in table.splitlines()[1:]]
     return {int(row[1].rpartition(":")[2], 16) for row in rows if not listening or row[3] == "0A"}
 

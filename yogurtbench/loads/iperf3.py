@@ -29,7 +29,11 @@ def run(bench: Bench) -> Measured:
     if not udp:
         values["packets_per_second"] = sent.tx_packets / parsed["seconds"]
     flow = Flow((max(1, parsed["delivered"] // LARGEST_SKB), None), (1, None))
-    details = {"argv": argv, "delivered_bytes": parsed["delivered"], "device": {k: getattr(sent, k) for k in sent.__slots__}}
+    details = {
+        "argv": argv,
+        "delivered_bytes": parsed["delivered"],
+        "device": {k: getattr(sent, k) for k in sent.__slots__},
+    }
     return Measured(values, flow, details)
 
 

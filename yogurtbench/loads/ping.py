@@ -28,7 +28,7 @@ def run(bench: Bench) -> Measured:
 
 
 def parse(stdout: str, stderr: str = "") -> dict[str, Any]:
-    """ping's output -> ``sent``, ``received`` (packets), ``values`` (ns, ratio) and ``quantiles`` (ns).
+    """Ping's output -> ``sent``, ``received`` (packets), ``values`` (ns, ratio) and ``quantiles`` (ns).
 
     Raises LoadFailed where ping said nothing usable.
     """

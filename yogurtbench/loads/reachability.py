@@ -37,7 +37,9 @@ def run(bench: Bench) -> Measured:
 def answers(lab: Lab, ip: int, probes: int = PROBES) -> bool:
     """Whether yogurt-2 answers an ICMP echo from yogurt-1."""
     with lab.client.namespace.entered():
-        family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+        family, protocol = (
+            (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+        )
         try:
             opened = socket.socket(family, socket.SOCK_RAW, protocol)
         except OSError:  # no IPv6 in this kernel
@@ -101,7 +103,9 @@ def exchanges_tcp(lab: Lab) -> bool:
 
 def _ready(listener: socket.socket, client: socket.socket, deadline: float) -> bool:
     left = max(0.0, deadline - time.monotonic())
-    return bool(select.select([listener], [], [], left)[0]) and client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    return (
+        bool(select.select([listener], [], [], left)[0]) and client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    )
 
 
 def _talk(client: socket.socket, served: socket.socket, deadline: float) -> bool:

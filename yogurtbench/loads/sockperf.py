@@ -33,7 +33,7 @@ def run(bench: Bench) -> Measured:
 
 
 def _seconds(bench: Bench) -> str:
-    """sockperf takes whole seconds only."""
+    """Sockperf takes whole seconds only."""
     return str(max(1, round(bench.option("duration"))))
 
 
@@ -47,7 +47,7 @@ def _flow(bench: Bench, parsed: dict[str, Any], tcp: bool) -> Flow:
 
 
 def parse(stdout: str, stderr: str = "") -> dict[str, Any]:
-    """sockperf's output -> ``sent``, ``received`` (messages of the whole run), ``values`` and ``quantiles`` (ns).
+    """Sockperf's output -> ``sent``, ``received`` (messages of the whole run), ``values`` and ``quantiles`` (ns).
 
     sockperf prints microseconds with three decimals: nanoseconds. Raises LoadFailed where it gave no percentiles.
     """

@@ -1,0 +1,43 @@
+"""The sessions of ``./yb test``, run in the environment that yb made: bcc comes from the system's Python."""
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests", "wheel", "vm"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: style and format."""
+    session.run("python", "-m", "ruff", "check", ".")
+    session.run("python", "-m", "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    session.run("python", "-m", "mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything that needs no guest: pure code, and real namespaces on this kernel."""
+    session.run("python", "-m", "pytest", "-m", "not vm", *session.posargs)
+
+
+@nox.session
+def vm(session: nox.Session) -> None:
+    """Real netkit in the guest."""
+    session.run("python", "-m", "pytest", "-m", "vm", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """The package as a wheel, used from an empty folder."""
+    session.run("python", "tests/wheel.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Our own speed, as ratios: guest boot, native overhead, start-up of the command."""
+    session.run("python", "tests/bench.py", *session.posargs)
