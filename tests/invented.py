@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.records import Attempt, Cell, Environment, METRICS_OF, Observation, Trial
+from yogurtbench.records import METRICS_OF, Attempt, Cell, Environment, Observation, Trial
 from yogurtbench.store import Run
 
 SHARED: dict[str, Any] = {

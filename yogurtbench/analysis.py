@@ -15,17 +15,17 @@ the rest. On the instruction clock nothing is estimated: a difference is a diffe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from yogurtbench.records import AXES, HEADLINE, METRICS, Cell
+from yogurtbench.records import AXES, HEADLINE, METRICS, Cell, unit_on
 
 Floats = NDArray[np.float64]
 Series = dict[int, float]  # block -> value
@@ -37,8 +37,6 @@ FEWEST = 6
 #: What counts as equivalent where the matrix names no margin, by clock, as a share of the baseline.
 MARGIN = {"wall": 0.03, "instructions": 0.0}
 
-#: Verdicts that decide, for metrics with a direction.
-DECIDED = ("faster", "slower", "equivalent", "identical")
 #: Why there is no comparison, by name.
 DEGENERATE: dict[str, str] = {
     "identical": "the same value in every block",
@@ -60,6 +58,13 @@ COLUMNS = (
     "cell", "role", *AXES, "baseline", "metric", "unit", "better", "n", "baseline_median", "cell_median", "difference",
     "ratio", "ratio_low", "ratio_high", "median_ratio", "delta", "verdict", "family", "p", "p_adjusted",
     "lab", "accelerator", "clock", "note",
+)  # fmt: skip
+
+
+_INTEGERS = ("headroom", "ip", "payload", "mtu", "streams")
+_NUMBERS = (
+    "baseline_median", "cell_median", "difference", "ratio", "ratio_low", "ratio_high", "median_ratio",
+    "p", "p_adjusted",
 )  # fmt: skip
 
 
@@ -141,15 +146,6 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     return [float(value) for value in stats.false_discovery_control(list(p))] if len(p) else []
 
 
-def fewest_blocks(gate_cells: int, alpha: float = ALPHA) -> int:
-    """Fewest blocks at which that many gate cells can all be decided: Holm's first step needs 2 ** (1-n) * m <= alpha.
-
-    >>> fewest_blocks(25), fewest_blocks(409)
-    (10, 14)
-    """
-    return max(FEWEST, math.ceil(1 + math.log2(max(1, gate_cells) / alpha)))
-
-
 # --- values: one a cell and block ----------------------------------------------------------------------------------
 
 
@@ -229,18 +225,21 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     metrics are not compared (see :func:`words`).
     """
     values, clock = Values(frame), str(plan.get("clock", "wall"))
-    shared = {cell: row for cell, row in _first_rows(frame)}
+    shared = dict(_first_rows(frame))
     rows = [_row(asked, values, shared.get(asked.cell, {}), entry) for entry, asked in _questions(values, plan, clock)]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, "_faster", "_slower", "_within", "_why"])
-    return _judged(table).astype(
-        {"payload": "Int64", "ip": "Int64", "mtu": "Int64", "streams": "Int64", "headroom": "Int64"}
-    )
+    table = pd.DataFrame(_judged(rows), columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_NUMBERS, "float64"))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A frame's rows as dicts by column name."""
+    return cast("list[dict[str, Any]]", table.to_dict("records"))
 
 
 def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     first = frame.drop_duplicates("cell")
     keys = ["cell", "lab", "accelerator", "clock", "kernel"]
-    return ((row["cell"], row) for row in first[keys].to_dict("records"))
+    return ((row["cell"], row) for row in rows_of(first[keys]))
 
 
 def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[tuple[dict[str, Any], _Asked]]:
@@ -287,12 +286,10 @@ def _axes(cell: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unit(asked: _Asked) -> str:
-    from yogurtbench.records import unit_on
-
     return unit_on("instructions" if asked.exact else "wall", METRICS[asked.metric].unit)
 
 
-def _median(values: Any) -> float:
+def _median(values: Iterable[float]) -> float:
     found = list(values)
     return float(np.median(found)) if found else math.nan
 
@@ -318,19 +315,20 @@ def _ratios(x: Floats, y: Floats, exact: bool) -> dict[str, float]:
     logs = np.log(x) - np.log(y)
     effect = hodges_lehmann(logs)
     low, high = (logs.min(), logs.max()) if exact else (effect.low, effect.high)
-    return {"ratio": math.exp(effect.estimate), "ratio_low": math.exp(low), "ratio_high": math.exp(high),
-            "median_ratio": float(np.median(x / y))}  # fmt: skip
+    found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high, "median_ratio": np.median(logs)}
+    with np.errstate(over="ignore"):  # values from 5e-324 to 1e308 may be nonsense, but are no reason to crash
+        return {name: float(np.exp(value)) for name, value in found.items()}
 
 
-def _chances(x: Floats, y: Floats, asked: _Asked) -> dict[str, float]:
+def _chances(x: Floats, y: Floats, asked: _Asked) -> dict[str, Any]:
     if asked.exact:
         return {}
     logs, margin = np.log(x) - np.log(y), math.log1p(asked.margin)
     below, above = p_beyond(logs, margin)
     better_is_less = METRICS[asked.metric].better == "lower"
     faster, slower = (below, above) if better_is_less else (above, below)
-    within = p_within(logs, margin)
-    return {"_faster": faster, "_slower": slower, "_within": within, "p": min(faster, slower, within)}
+    chances = {"faster": faster, "slower": slower, "equivalent": p_within(logs, margin)}
+    return {"chances": chances, "p": min(chances.values())}
 
 
 def _without_pairs(asked: _Asked, cell: Series, gaps: Mapping[int, str]) -> str:
@@ -389,28 +387,22 @@ def _note(named: str | None, gaps: Mapping[int, str], n: int) -> str:
     return DEGENERATE.get(named or "", "")
 
 
-def _judged(table: pd.DataFrame) -> pd.DataFrame:
+def _judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Fill in what depends on how many were asked: adjusted p, the verdict, and the note that goes with it."""
     for family, adjust in (("gate", holm), ("canary", holm), ("exploratory", benjamini_hochberg)):
-        mine = table.index[(table["family"] == family) & table["p"].notna() & table["verdict"].isna()]
-        _adjust(table, mine, adjust)
-    table["p_adjusted"] = table["p_adjusted"].astype(float)
-    undecided = table.index[table["verdict"].isna()]
-    table["verdict"] = table["verdict"].astype(object)
-    for at in undecided:
-        table.loc[at, ["verdict", "note"]] = _verdict(table.loc[at])
-    emulated = table["accelerator"] == "tcg"
-    table.loc[emulated, "note"] = [f"{EMULATED}; {note}" if note else EMULATED for note in table.loc[emulated, "note"]]
-    return table[list(COLUMNS)]
+        asked = [row for row in rows if row["family"] == family and row["verdict"] is None]
+        for row, adjusted in zip(asked, adjust([row["p"] for row in asked]), strict=True):
+            row["p_adjusted"] = adjusted
+            row["verdict"], row["note"] = _verdict(row["chances"], adjusted)
+    for row in rows:
+        if row.get("accelerator") == "tcg":
+            row["note"] = f"{EMULATED}; {row['note']}" if row["note"] else EMULATED
+    return rows
 
 
-def _adjust(table: pd.DataFrame, at: pd.Index[Any], adjust: Callable[[Sequence[float]], list[float]]) -> None:
-    table.loc[at, "p_adjusted"] = adjust(table.loc[at, "p"].tolist())
-
-
-def _verdict(row: pd.Series[Any]) -> tuple[str, str]:
-    chances = {"faster": row["_faster"], "slower": row["_slower"], "equivalent": row["_within"]}
+def _verdict(chances: Mapping[str, float], adjusted: float) -> tuple[str, str]:
     likely = min(chances, key=lambda word: chances[word])
-    if row["p_adjusted"] <= ALPHA:
+    if adjusted <= ALPHA:
         return likely, ""
     return "inconclusive", f"{likely} before adjustment" if chances[likely] <= ALPHA else ""
 
@@ -486,7 +478,7 @@ def _drift_verdict(effect: Effect, margin: float) -> Literal["drift", "steady", 
 
 
 def words(frame: pd.DataFrame) -> pd.DataFrame:
-    """Yes/no and word metrics: a row a cell, a column a metric; the share of yes (0–1), or the word found most often."""
+    """Yes/no and word metrics: a row a cell, a column a metric; the share of yes (0-1), or the commonest word."""
     ok = frame[(frame["status"] == "ok") & (frame["role"] != "control") & frame["unit"].isin(["bool", "text"])]
     shares = ok[ok["unit"] == "bool"].pivot_table(
         index="cell", columns="metric", values="value", aggfunc="mean", sort=False

@@ -165,7 +165,7 @@ def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for attempt in attempts:
         _extend(columns, attempt, run)
-    frame = pd.DataFrame({name: pd.array(values, dtype=_dtype(name)) for name, values in columns.items()})
+    frame = pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
     return frame.sort_values(_ORDER, kind="stable", ignore_index=True)
 
 

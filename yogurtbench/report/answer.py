@@ -63,7 +63,9 @@ def _by_effects(story: Story) -> str:
         return ""
     better = [one for one in ranked if _verdicts(one) & {"faster"} and not _verdicts(one) & {"slower"}]
     if better:
-        return f"{better[0].wire.name} is best: {_clauses(better[0])}, against {_reference(story)}{_rest(ranked, better)}."
+        return (
+            f"{better[0].wire.name} is best: {_clauses(better[0])}, against {_reference(story)}{_rest(ranked, better)}."
+        )
     return _none_better(story, ranked)
 
 
@@ -143,7 +145,9 @@ def _canary(story: Story) -> Caution | None:
         return None
     worst = seen.iloc[int(np.argmax(np.abs(np.log(seen["ratio"].to_numpy(dtype=float)))))]
     text = f"The baseline differs from itself by {change(worst['ratio'])} ({worst['metric']}, {worst['load']}): "
-    return Caution("canary", text + "something other than the wires moves these numbers; do not trust differences of that size.")
+    return Caution(
+        "canary", text + "something other than the wires moves these numbers; do not trust differences of that size."
+    )
 
 
 def _drift(story: Story) -> Caution | None:
@@ -170,12 +174,18 @@ def _unfinished(story: Story) -> Caution | None:
     if story.blocks >= planned and not absent:
         return None
     lost = f"; {absent} cells have no trial" if absent else ""
-    return Caution("unfinished", f"The run is not complete: {story.blocks} of at least {planned} blocks{lost}.", grave=False)
+    return Caution(
+        "unfinished", f"The run is not complete: {story.blocks} of at least {planned} blocks{lost}.", grave=False
+    )
 
 
 def _mixed(story: Story) -> Caution | None:
     mixed = [name for name in ("host", "lab", "accelerator", "clock") if story.frame[name].nunique() > 1]
-    return Caution("mixed", f"Trials differ in {', '.join(mixed)}; cells are only compared within a block.") if mixed else None
+    return (
+        Caution("mixed", f"Trials differ in {', '.join(mixed)}; cells are only compared within a block.")
+        if mixed
+        else None
+    )
 
 
 def effect(row: dict[str, Any]) -> tuple[str, str]:

@@ -64,7 +64,7 @@ class Chart:
 @contextmanager
 def style() -> Iterator[None]:
     """Draw inside this."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # stubs want each key as a literal
         yield
 
 

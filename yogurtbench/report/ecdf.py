@@ -22,7 +22,9 @@ def draw(story: Story) -> Iterator[Chart]:
     for (load, traffic), cells in _collected(story).items():
         title = f"{load_name(load)}, {traffic}: distribution of round trips".replace(", :", ":")
         best = dict(sorted(cells.items(), key=lambda item: item[1].get(0.5, 0.0))[:MOST])
-        caption = "Further left is better; the scale widens towards the tail. Each quantile is the median over the blocks."
+        caption = (
+            "Further left is better; the scale widens towards the tail. Each quantile is the median over the blocks."
+        )
         yield Chart(f"ecdf-{slug(load)}-{slug(traffic)}", "distributions", title, caption, _svg(story, best))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import pyperf
@@ -26,7 +26,7 @@ _SECONDS: dict[str, tuple[Callable[[float], float], str]] = {
     "ns/B": (lambda value: value / 1e9, "seconds per byte"),
     "ns/packet": (lambda value: value / 1e9, "seconds per packet"),
 }
-Key = tuple[str, str]  # cell id, role
+Key = tuple[str, str]  # cell id and role, or metric and unit
 
 
 def write(story: Story, path: Path) -> list[Path]:
@@ -42,7 +42,8 @@ def write(story: Story, path: Path) -> list[Path]:
 def _benchmarks(story: Story) -> Iterator[pyperf.Benchmark]:
     ok = story.frame[(story.frame["status"] == "ok") & (story.frame["role"] != "control")]
     words, names = _words(ok), set[str]()
-    for (cell, role), rows in ok.groupby(["cell", "role"], sort=False):
+    for key, rows in ok.groupby(["cell", "role"], sort=False):
+        cell, role = map(str, cast("Key", key))
         shared = _shared(story, cell, role) | words.get((cell, role), {})
         for metric, unit, values, extra in _timed(story, rows) or [_counted(rows)]:
             name = _unique(_name(story, cell, role, metric), cell, names)
@@ -53,7 +54,8 @@ def _timed(story: Story, rows: pd.DataFrame) -> list[Exported]:
     """What pyperf can hold of a cell: positive durations, or on the instruction clock positive counts."""
     found = rows[rows["value"].notna()].groupby(["metric", "unit", "block"], sort=False)["value"].median()
     convert = _as_counts if story.exact else _as_seconds
-    each = (convert(*key, values.to_list()) for key, values in found.groupby(level=[0, 1], sort=False))
+    groups = found.groupby(level=[0, 1], sort=False)
+    each = (convert(*cast("Key", key), values.to_list()) for key, values in groups)
     return [one for one in each if one is not None]
 
 
@@ -81,7 +83,8 @@ def _words(ok: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     numbers = ok[ok["value"].notna()].groupby(["cell", "role", "metric"])["value"].median()
     texts = ok[ok["text"].notna()].groupby(["cell", "role", "metric"])["text"].agg(lambda said: said.mode().iloc[0])
     found: dict[Key, dict[str, Any]] = {}
-    for (cell, role, metric), value in [*numbers.items(), *texts.items()]:  # type: ignore[misc]
+    for key, value in [*numbers.items(), *texts.items()]:
+        cell, role, metric = cast("tuple[str, str, str]", key)
         found.setdefault((cell, role), {})[metric] = value
     return found
 
@@ -99,8 +102,13 @@ def _flat(value: Any) -> Any:
 
 
 def _benchmark(metadata: dict[str, Any], values: list[float]) -> pyperf.Benchmark:
-    kept = {key: value for key, value in metadata.items() if value != ""}
+    kept = {_line(key): _line(value) for key, value in metadata.items() if value != ""}
     return pyperf.Benchmark([pyperf.Run(values, metadata=kept, collect_metadata=False)])
+
+
+def _line(value: Any) -> Any:
+    """pyperf takes no line breaks."""
+    return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def _name(story: Story, cell: str, role: str, metric: str) -> str:

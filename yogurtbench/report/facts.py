@@ -37,4 +37,6 @@ def reproduce(story: Story) -> str:
     """The command that runs the same plan again."""
     plan = story.plan
     matrix = str(plan.get("path") or "matrix.yaml")
-    return shlex.join(["yogurtbench", "run", matrix, "--lab", story.environment.lab, "--clock", str(plan.get("clock", "wall"))])
+    return shlex.join(
+        ["yogurtbench", "run", matrix, "--lab", story.environment.lab, "--clock", str(plan.get("clock", "wall"))]
+    )

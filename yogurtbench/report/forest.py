@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from yogurtbench.analysis import rows_of
 from yogurtbench.records import METRICS
-from yogurtbench.report.charts import BAND, INK, PAPER, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
-from yogurtbench.report.names import change, load_name, metric_name
+from yogurtbench.report.charts import BAND, PAPER, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.names import INK, change, load_name, metric_name
 from yogurtbench.report.story import Story
 
 #: Rows in one chart; what is nearer to the baseline than these is in the table.
@@ -45,8 +47,10 @@ def _caption(story: Story, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
     delta = float(rows["delta"].max())
     said = [f"Better is to the {side}."]
     said.append("Exact: no interval, a difference is a difference." if story.exact else "Lines: 95 % intervals.")
-    said.append("Filled marks are decided, hollow ones are not." + (f" Band: ±{delta * 100:g} %, counted as equivalent." if delta else ""))
-    said += [f"The {len(shown) // 2} best and worst of {len(rows)}; all are in the table."] if len(shown) < len(rows) else []
+    said.append("Filled marks are decided, hollow ones are not.")
+    said += [f"Band: ±{delta * 100:g} %, counted as equivalent."] if delta else []
+    left = len(rows) - len(shown)
+    said += [f"The {len(shown) // 2} best and worst of {len(rows)}; all are in the table."] if left else []
     return " ".join(said)
 
 
@@ -55,7 +59,7 @@ def _svg(story: Story, rows: pd.DataFrame) -> str:
         figure = Figure(figsize=(WIDTH, 0.9 + 0.24 * len(rows)))
         axes = figure.subplots()
         _band(axes, rows)
-        for place, row in enumerate(rows.to_dict("records")):
+        for place, row in enumerate(rows_of(rows)):
             _effect(axes, story, place, row)
         _frame(axes, story, rows)
         emulation_label(figure, story.emulated)
@@ -69,9 +73,9 @@ def _band(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axvline(0, color=INK, lw=0.8)
 
 
-def _effect(axes: Axes, story: Story, place: int, row: dict[str, object]) -> None:
+def _effect(axes: Axes, story: Story, place: int, row: dict[str, Any]) -> None:
     wire = story.wire(str(row["cell"]))
-    ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))  # type: ignore[arg-type]
+    ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
     decided = row["verdict"] in ("faster", "slower", "equivalent", "identical")
     if not np.isnan(low):
         axes.plot(np.log([low, high]), [place, place], color=wire.colour, lw=1.6, solid_capstyle="butt")

@@ -17,7 +17,9 @@ from yogurtbench.report.story import Story
 
 def draw(story: Story) -> Iterator[Chart]:
     """One chart a load, of its deciding metric."""
-    ok = story.frame[(story.frame["status"] == "ok") & story.frame["value"].notna() & (story.frame["role"] != "control")]
+    ok = story.frame[
+        (story.frame["status"] == "ok") & story.frame["value"].notna() & (story.frame["role"] != "control")
+    ]
     for load in dict.fromkeys(cell.load for cell in story.cells.values()):
         mine = ok[(ok["load"] == load) & (ok["metric"] == HEADLINE[load])]
         if load not in YES_NO and len(mine):
@@ -30,7 +32,11 @@ def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:
     wires = _best(rows, metric)
     shown = rows[rows["wire"].isin(wires) | rows["role"].eq("baseline")]
     sweep = shown["payload"].nunique() > 1
-    caption = "Median over the blocks, bars from the smallest to the largest." if sweep else "Each dot is one block, the bar their median."
+    caption = (
+        "Median over the blocks, bars from the smallest to the largest."
+        if sweep
+        else "Each dot is one block, the bar their median."
+    )
     left = rows["wire"].nunique() - shown["wire"].nunique()
     caption += f" The {MOST} best wires; {left} more are in the table." if left else ""
     svg = _svg(story, shown, metric, sweep)

@@ -15,7 +15,12 @@ _BEST, _MORE = 6, 8
 
 def render(story: Story) -> str:
     """The report as Markdown, at most :data:`LINES` lines."""
-    lines = [f"### {_text(str(story.plan.get('question') or story.plan['name']))}", "", f"**{_text(answer.answer(story))}**", ""]
+    lines = [
+        f"### {_text(str(story.plan.get('question') or story.plan['name']))}",
+        "",
+        f"**{_text(answer.answer(story))}**",
+        "",
+    ]
     lines += _cautions(story) + _glance(story) + _details(story)
     return "\n".join(lines[:LINES]) + "\n"
 

@@ -57,7 +57,7 @@ def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, W
     wires = {cell.wire_id: cell for cell in cells}
     names = _told_apart({wire: (_name(cell), cell.wire) for wire, cell in wires.items()})
     others = [wire for wire in wires if wire not in reference]
-    places = {wire: place for place, wire in enumerate(others)} | {wire: -1 for wire in reference}
+    places = {wire: place for place, wire in enumerate(others)} | dict.fromkeys(reference, -1)
     return {wire: _wire(wire, names[wire], places[wire]) for wire in wires}
 
 
@@ -149,13 +149,13 @@ def number(value: float, unit: str) -> str:
     if value is None or math.isnan(value):
         return "–"
     factor, name = scale(unit, value)
-    return f"{_figures(value / factor)} {name}".strip()
+    return f"{_figures(value / factor, whole=factor == 1 and value == int(value))} {name}".strip()
 
 
-def _figures(value: float) -> str:
-    if value == int(value) or abs(value) >= 1000:
+def _figures(value: float, *, whole: bool) -> str:
+    if whole or abs(value) >= 1000:
         return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.{max(0, 2 - int(math.floor(math.log10(abs(value)))))}f}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
 def change(ratio: float, digits: int = 1) -> str:

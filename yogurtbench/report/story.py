@@ -16,8 +16,12 @@ from yogurtbench.report.names import Wire, traffic_names, wire_names
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """Everything a section may use. ``cells`` maps cell ids to cells, ``wires`` wire ids to names and colours,
-    ``traffic`` cell ids to what is sent, ``main`` cell ids to the id of their main baseline."""
+    """Everything a section may use.
+
+    ``cells`` maps cell ids to cells, ``wires`` wire ids to names and colours, ``traffic`` cell ids to what is sent,
+    ``main`` cell ids to the id of their main baseline. ``emulated`` is the label that every chart, table and export
+    of emulated numbers carries, empty where they are not; ``exact``: the clock counted guest instructions.
+    """
 
     run: str
     matrix: str
@@ -32,6 +36,8 @@ class Story:
     wires: dict[str, Wire]
     traffic: dict[str, str]
     main: dict[str, str]
+    emulated: str
+    exact: bool
 
     @classmethod
     def read(cls, folder: Path) -> Story:
@@ -68,22 +74,13 @@ class Story:
             wires=wire_names(cells.values(), reference),
             traffic=traffic_names(cells),
             main={cell.id: entry["baselines"][0] for cell, entry in entries if entry["baselines"]},
+            emulated=analysis.EMULATED if "tcg" in {environment.accelerator, *frame["accelerator"].unique()} else "",
+            exact=plan.get("clock") == "instructions",
         )
 
     def wire(self, cell: str) -> Wire:
         """Name and colour of a cell's wire."""
         return self.wires[self.cells[cell].wire_id]
-
-    @property
-    def emulated(self) -> str:
-        """The label that every chart, table and export of emulated numbers carries; empty where they are not."""
-        tcg = self.environment.accelerator == "tcg" or "tcg" in set(self.frame["accelerator"])
-        return analysis.EMULATED if tcg else ""
-
-    @property
-    def exact(self) -> bool:
-        """Whether the clock counted guest instructions."""
-        return str(self.plan.get("clock", "wall")) == "instructions"
 
     @property
     def headlines(self) -> pd.DataFrame:

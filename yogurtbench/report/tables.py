@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from yogurtbench.analysis import dead_wires
+from yogurtbench.analysis import dead_wires, rows_of
 from yogurtbench.records import HEADLINE, METRICS_OF, Attempt
 from yogurtbench.report.answer import Standing, effect, standings
 from yogurtbench.report.names import VERDICT_MARKS, Wire, load_name, metric_name, number
@@ -54,7 +54,7 @@ def _glance_row(one: Standing, loads: list[str]) -> Row:
 def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     if rows is None:
         return Mark("–", "none")
-    told = [(effect(row), str(row["verdict"])) for row in rows.to_dict("records")]
+    told = [(effect(row), str(row["verdict"])) for row in rows_of(rows)]
     texts = list(dict.fromkeys(change for (change, _), _ in told))
     words = {word for _, word in told}
     kind = words.pop() if len(words) == 1 else "mixed"
@@ -66,7 +66,7 @@ def effects(story: Story) -> list[dict[str, Any]]:
     """Every comparison, ready to print: the deciding metrics first."""
     rows = story.comparison[story.comparison["baseline"].notna()]
     first = rows["metric"] == rows["load"].map(HEADLINE)
-    return [_effect_row(story, row) for row in pd.concat([rows[first], rows[~first]]).to_dict("records")]
+    return [_effect_row(story, row) for row in rows_of(pd.concat([rows[first], rows[~first]]))]
 
 
 def _effect_row(story: Story, row: dict[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,17 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from yogurtbench.analysis import EMULATED
+from yogurtbench.analysis import EMULATED, rows_of
 from yogurtbench.records import AXES, HEADLINE, Cell
 from yogurtbench.report.names import change, interval, load_name, metric_name, number, traffic_names, wire_names
 
 #: Columns of text from which there is room for the measured values, and for the bars.
 ROOM_FOR_VALUES, ROOM_FOR_BARS = 125, 95
 _BAR = 21
-_STYLES = {"faster": "green", "slower": "red", "inconclusive": "dim", "dead": "dim", "failed": "bold red", "incomplete": "yellow"}
+_STYLES = {
+    "faster": "green", "slower": "red", "failed": "bold red", "incomplete": "yellow",
+    "inconclusive": "dim", "dead": "dim",
+}  # fmt: skip
 
 
 def table(comparison: pd.DataFrame, width: int) -> Table:
@@ -55,7 +58,7 @@ def _rank(row: Mapping[str, Any]) -> float:
 def _deciding(comparison: pd.DataFrame) -> list[dict[str, Any]]:
     asked = comparison[(comparison["role"] == "cell") & comparison["baseline"].notna()]
     rows = asked[asked["metric"] == asked["load"].map(HEADLINE)]
-    return list(rows.drop_duplicates(["cell", "metric"]).to_dict("records"))  # type: ignore[arg-type]
+    return rows_of(rows.drop_duplicates(["cell", "metric"]))
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
@@ -110,5 +113,3 @@ def _bar(row: Mapping[str, Any], reach: float) -> str:
 
 def _place(ratio: float, reach: float) -> int:
     return round((math.log(ratio) / reach + 1) / 2 * (_BAR - 1))
-
-

@@ -1,0 +1,337 @@
+"""Comparisons, verdicts and the rule that stops a sweep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from invented import Invented, cell, yogurt_phone
+from yogurtbench import analysis
+from yogurtbench.records import Attempt, Observation
+from yogurtbench.store import to_frame
+
+Floats = NDArray[np.float64]
+ONE = cell()
+SIGNIFICANT = {"faster", "slower"}
+
+
+def compared(run: Invented) -> pd.DataFrame:
+    return analysis.compare(to_frame(run.attempts(), "run"), run.plan())
+
+
+def made(pairs: list[tuple[float | None, float | None]], metric: str = "rtt_p50", **changes: Any) -> pd.Series:
+    """The comparison of invented (cell, baseline) values, one pair a block; None: the trial failed."""
+    run = Invented((ONE,), blocks=len(pairs), **changes)
+    attempts = [_given(one, pairs[one.trial.block], metric) for one in run.attempts() if one.trial.role != "canary"]
+    table = analysis.compare(to_frame(attempts, "run"), run.plan())
+    return table[(table["role"] == "cell") & (table["metric"] == metric)].iloc[0]
+
+
+def _given(attempt: Attempt, pair: tuple[float | None, float | None], metric: str) -> Attempt:
+    value = pair[attempt.trial.role == "baseline"]
+    clock = attempt.trial.clock
+    found = (
+        Observation.missing(metric, "failed", "no", clock) if value is None else Observation.of(metric, value, clock)
+    )
+    return replace(attempt, observations=(found,), status=found.status)
+
+
+# --- estimate and interval -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", range(1, 26))
+def test_distribution_is_scipys(n: int) -> None:
+    values = np.arange(1, n + 1) * np.where(np.arange(n) % 3, 1.0, -1.0)
+    statistic = int(values[values > 0].sum())
+    less = stats.wilcoxon(values, alternative="less", method="exact")
+    assert analysis.signed_rank_cdf(n)[statistic] == pytest.approx(less.pvalue)
+
+
+def test_interval_is_that_of_hollander_and_wolfe() -> None:
+    """Example 3.1 of the book (Hamilton depression scale): estimate -0.46, 96 % interval -0.786 to -0.010 (n = 9)."""
+    x = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
+    y = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
+    effect = analysis.hodges_lehmann(y - x, alpha=0.04)
+    assert effect.estimate == pytest.approx(-0.46)
+    assert (effect.low, effect.high) == (pytest.approx(-0.786), pytest.approx(-0.010))
+
+
+@pytest.mark.parametrize("n", range(6))
+def test_no_interval_exists_below_six_values(n: int) -> None:
+    effect = analysis.hodges_lehmann(np.arange(n, dtype=float))
+    assert math.isnan(effect.low) and math.isnan(effect.high) and effect.n == n
+
+
+@given(st.lists(st.floats(-1, 1), min_size=6, max_size=30), st.floats(0.001, 0.2))
+def test_tests_and_intervals_agree(values: list[float], margin: float) -> None:
+    data = np.array(values)
+    effect, (below, above) = analysis.hodges_lehmann(data), analysis.p_beyond(data, margin)
+    assert (above <= analysis.ALPHA) == (effect.low > margin)
+    assert (below <= analysis.ALPHA) == (effect.high < -margin)
+    assert (analysis.p_within(data, margin) <= analysis.ALPHA) == (-margin < effect.low and effect.high < margin)
+
+
+def test_adjustments_are_those_of_the_books() -> None:
+    assert analysis.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert analysis.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
+    assert analysis.holm([]) == analysis.benjamini_hochberg([]) == []
+
+
+# --- verdicts ------------------------------------------------------------------------------------------------------
+
+
+def test_known_effects_are_found_with_the_metrics_own_direction() -> None:
+    table = compared(yogurt_phone())
+    found = table[(table["hook"] == "netkit_peer") & (table["helper"] == "redirect") & (table["family"] == "gate")]
+    assert set(found["verdict"]) == {"faster"}
+    latency, throughput = (found[found["metric"] == metric].iloc[0] for metric in ("rtt_p50", "throughput"))
+    assert latency["ratio"] == pytest.approx(0.88, abs=0.02) and throughput["ratio"] == pytest.approx(
+        1 / 0.88, abs=0.02
+    )
+    assert latency["ratio_low"] < latency["ratio"] < latency["ratio_high"]
+
+
+def test_noise_shared_by_a_block_divides_out() -> None:
+    rng = np.random.default_rng(3)
+    blocks = rng.uniform(0.2, 5, 12)
+    pairs = [(float(100 * b * e), float(100 * b)) for b, e in zip(blocks, rng.normal(1.1, 0.003, 12), strict=True)]
+    row = made(pairs)
+    assert row["verdict"] == "slower" and row["ratio"] == pytest.approx(1.1, abs=0.01)
+
+
+def test_a_margin_of_its_own_decides_for_its_metric() -> None:
+    rng = np.random.default_rng(4)
+    pairs = [(float(x), 100.0) for x in rng.normal(105, 0.5, 12)]
+    assert made(pairs)["verdict"] == "slower"
+    assert made(pairs, margins={"rtt_p50": 0.1})["verdict"] == "equivalent"
+
+
+def test_gate_cells_share_holms_level_and_the_rest_is_exploratory() -> None:
+    table = compared(yogurt_phone())
+    gate = table[table["family"] == "gate"]
+    assert set(gate["helper"]) == {"redirect"} and set(gate["metric"]) == {"rtt_p50", "throughput"}
+    assert (gate["p_adjusted"] >= gate["p"]).all()
+    assert set(table[table["role"] == "canary"]["family"]) == {"canary"}
+
+
+def test_ten_blocks_decide_twenty_five_gate_cells_and_no_more() -> None:
+    p = 2 / 2**10
+    assert max(analysis.holm([p] * 25)) <= analysis.ALPHA < max(analysis.holm([p] * 26))
+
+
+def noisy(n: int, ratio: float = 2.0) -> list[tuple[float | None, float | None]]:
+    rng = np.random.default_rng(n)
+    return [(float(100 * ratio * rng.normal(1, 0.01)), float(100 * rng.normal(1, 0.01))) for _ in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict"),
+    [
+        ([(200.0, 100.0)], "one_block"),
+        (noisy(5), "too_few_blocks"),
+        ([(100.0, 100.0)] * 10, "identical"),
+        ([(200.0, 100.0)] * 10, "constant"),
+        ([(0.0, 100.0), *noisy(9)], "zeros"),
+        ([(0.0, 0.0)] * 10, "identical"),
+        ([(-1.0, 100.0), *noisy(9)], "zeros"),
+        ([(None, 100.0), *noisy(9)], "incomplete"),
+        ([(100.0, None), *noisy(9)], "incomplete"),
+        ([(None, 100.0)] * 10, "failed"),
+        ([(100.0, None)] * 10, "failed"),
+        ([(None, None)], "failed"),
+    ],
+)
+def test_degenerate_data_has_a_name(pairs: list[tuple[float | None, float | None]], verdict: str) -> None:
+    row = made(pairs)
+    assert row["verdict"] == verdict
+    assert row["note"] and math.isnan(row["p_adjusted"])
+
+
+@given(st.lists(st.tuples(st.none() | st.floats(0, 1e12), st.none() | st.floats(0, 1e12)), max_size=12))
+def test_no_data_make_it_crash(pairs: list[tuple[float | None, float | None]]) -> None:
+    assert not pairs or isinstance(made(pairs)["verdict"], str)
+
+
+def test_dead_wires_are_named_dead_and_nothing_else() -> None:
+    run = yogurt_phone(blocks=6)
+    table = compared(run)
+    dead = table[table["cell"].isin(run.dead) & table["baseline"].notna()]
+    assert set(dead["verdict"]) == {"dead"}
+    frame = to_frame(run.attempts(), "run")
+    assert list(analysis.dead_wires(frame)["dropped_at"]) == ["netkit_xmit:NOT_SPECIFIED"]
+
+
+def test_a_cell_without_a_baseline_and_one_that_never_ran() -> None:
+    run = yogurt_phone(blocks=6)
+    hops = compared(run)[lambda table: table["metric"] == "hops_queue"]
+    assert set(hops["verdict"]) == {"no_baseline"}
+    nothing = analysis.compare(to_frame([], "run"), run.plan())
+    assert set(nothing["verdict"]) == {"not_run"} and tuple(nothing.columns) == analysis.COLUMNS
+
+
+def test_emulation_is_in_every_row() -> None:
+    table = compared(yogurt_phone(accelerator="tcg", blocks=6))
+    assert table["note"].str.startswith(analysis.EMULATED).all()
+
+
+# --- the instruction clock -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict", "difference"),
+    [
+        ([(28113.0, 28113.0)], "identical", 0.0),
+        ([(28147.0, 28113.0)], "slower", 34.0),
+        ([(28112.0, 28113.0)] * 3, "faster", -1.0),
+        ([(28112.0, 28113.0), (28114.0, 28113.0)], "inconclusive", 0.0),
+    ],
+)
+def test_on_the_instruction_clock_a_difference_is_a_difference(
+    pairs: list[tuple[float | None, float | None]], verdict: str, difference: float
+) -> None:
+    row = made(pairs, clock="instructions")
+    assert (row["verdict"], row["difference"], row["unit"]) == (verdict, difference, "instructions")
+
+
+def test_a_margin_counts_on_the_instruction_clock_where_one_is_given() -> None:
+    pairs: list[tuple[float | None, float | None]] = [(28147.0, 28113.0)]
+    assert made(pairs, clock="instructions", margins={"rtt_p50": 0.002})["verdict"] == "equivalent"
+
+
+# --- drift, canary, words ------------------------------------------------------------------------------------------
+
+
+def many(**changes: Any) -> Invented:
+    """More than eight cells: the baseline runs first and last."""
+    helpers = ("redirect", "redirect_peer", "redirect_neigh", "redirect_ingress", "redirect_container")
+    cells = tuple(cell(hook=hook, helper=helper) for hook in ("netkit_peer", "tcx_ingress") for helper in helpers)
+    return Invented(cells, **changes)
+
+
+def test_the_geometric_mean_of_first_and_last_divides() -> None:
+    row = compared(many(drift=1.21, noise=1e-9)).query("role == 'cell'").iloc[0]
+    assert row["ratio"] == pytest.approx(1 / 1.1, rel=1e-3)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.1, "drift"), (1.0, "steady")])
+def test_drift_is_last_over_first(factor: float, verdict: str) -> None:
+    found = analysis.drift(to_frame(many(drift=factor, noise=0.005).attempts(), "run"))
+    assert list(found["verdict"]) == [verdict]
+    assert found["ratio"].iloc[0] == pytest.approx(factor, rel=0.02)
+
+
+@pytest.mark.parametrize(("factor", "verdicts"), [(1.0, set()), (1.2, {"slower"})])
+def test_the_canary_tells_when_the_baseline_differs_from_itself(factor: float, verdicts: set[str]) -> None:
+    table = compared(many(canary=factor)).query("role == 'canary' and metric == 'rtt_p50'")
+    assert set(table["verdict"]) & SIGNIFICANT == verdicts
+
+
+def test_words_are_shares_and_the_commonest_word() -> None:
+    run = yogurt_phone(blocks=3)
+    found = analysis.words(to_frame(run.attempts(), "run"))
+    assert set(found["reachable"].dropna()) == {0.0, 1.0}
+    assert set(found["dropped_at"].dropna()) == {"netkit_xmit:NOT_SPECIFIED"}
+
+
+# --- when to stop --------------------------------------------------------------------------------------------------
+
+
+def test_precision_is_half_the_intervals_width() -> None:
+    run = Invented((ONE,), noise=0.01, blocks=20)
+    frame = to_frame(run.attempts(), "run")
+    width = compared(run).query("role == 'cell' and metric == 'rtt_p50'").iloc[0]
+    canary = compared(run).query("role == 'canary' and metric == 'rtt_p50'").iloc[0]
+    reached = max(math.sqrt(row["ratio_high"] / row["ratio_low"]) - 1 for row in (width, canary))
+    group = run.groups()[0]
+    assert analysis.precision_reached(frame, reached * 1.001, group)
+    assert not analysis.precision_reached(frame, reached * 0.999, group)
+
+
+def test_without_an_interval_precision_is_not_reached() -> None:
+    assert not analysis.precision_reached(to_frame(Invented((ONE,), blocks=5).attempts(), "run"), 0.5)
+
+
+def test_dead_cells_and_cells_without_a_baseline_hold_nobody_up() -> None:
+    dead = Invented((ONE,), dead=frozenset({ONE.id}), blocks=10, noise=1e-6)
+    assert analysis.precision_reached(to_frame(dead.attempts(), "run"), 0.01)
+    alone = Invented((cell(load="reachability"),), blocks=2)
+    assert analysis.precision_reached(to_frame(alone.attempts(), "run"), 0.01, None)
+
+
+def test_on_the_instruction_clock_one_block_is_precise() -> None:
+    assert analysis.precision_reached(
+        to_frame(Invented((ONE,), blocks=1, clock="instructions").attempts(), "run"), 1e-9
+    )
+
+
+# --- calibration of the sequential rule ----------------------------------------------------------------------------
+
+Noise = Callable[[np.random.Generator, tuple[int, int]], Floats]
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    return rng.normal(0, 0.03, shape)
+
+
+def heavy_tailed(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    return 0.02 * rng.standard_t(3, shape)
+
+
+def spiky(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """A tenth of all trials, cell's or baseline's, takes a third longer."""
+    one, other = (rng.normal(0, 0.015, shape) + (rng.random(shape) < 0.1) * rng.exponential(0.3, shape) for _ in "ab")
+    return np.asarray(one - other)
+
+
+def stopped(data: Floats, precision: float, fewest: int = 10) -> tuple[Floats, Floats, NDArray[np.int_]]:
+    """Interval ends and lengths of runs, each stopped by the width of its interval; a row a run, vectorised.
+
+    Vectorised for speed; test_vectorised_rule_is_the_sweeps holds it against hodges_lehmann.
+    """
+    runs, most = data.shape
+    low, high, length = np.zeros(runs), np.zeros(runs), np.zeros(runs, dtype=int)
+    for n in range(fewest, most + 1):
+        open_ = np.flatnonzero(length == 0)
+        i, j = np.triu_indices(n)
+        walsh, out = np.sort((data[open_][:, i] + data[open_][:, j]) / 2, axis=1), analysis.critical(n)
+        low[open_], high[open_] = walsh[:, out], walsh[:, -1 - out]
+        done = (np.expm1((high[open_] - low[open_]) / 2) <= precision) | (n == most)
+        length[open_[done]] = n
+    return low, high, length
+
+
+def test_vectorised_rule_is_the_sweeps() -> None:
+    data = normal(np.random.default_rng(5), (40, 40))
+    for row, low, high, n in zip(data, *stopped(data, 0.015), strict=True):
+        effect = analysis.hodges_lehmann(row[:n])
+        assert (effect.low, effect.high) == (low, high)
+        assert n == 40 or effect.half_width <= 0.015 < (
+            analysis.hodges_lehmann(row[: n - 1]).half_width if n > 10 else 1
+        )
+
+
+@pytest.mark.parametrize("noise", [normal, heavy_tailed, spiky])
+@pytest.mark.parametrize("precision", [0.01, 0.015, 0.02, 1.0])
+def test_coverage_of_the_sequential_rule_is_93_to_97_percent(noise: Noise, precision: float) -> None:
+    low, high, _ = stopped(noise(np.random.default_rng(7), (4000, 40)), precision)
+    assert 0.93 <= float(((low <= 0) & (high >= 0)).mean()) <= 0.97
+
+
+@pytest.mark.parametrize("noise", [normal, heavy_tailed, spiky])
+def test_false_alarms_stay_below_the_nominal_rate_even_for_effects_as_large_as_the_margin(noise: Noise) -> None:
+    margin = math.log1p(0.03)
+    low, high, _ = stopped(noise(np.random.default_rng(8), (4000, 40)) + margin, 0.01)
+    assert float((low > margin).mean()) <= analysis.ALPHA  # called slower, though it is not beyond the margin
+    assert float(((low > -margin) & (high < margin)).mean()) <= analysis.ALPHA  # called equivalent at the border
+    low, high, _ = stopped(noise(np.random.default_rng(9), (4000, 40)), 0.01)
+    assert float(((low > margin) | (high < -margin)).mean()) <= 0.001  # A/A
