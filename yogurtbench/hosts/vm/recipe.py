@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from yogurtbench.hosts.vm.archive import Member, file, folder
+from yogurtbench.hosts.vm.archive import Member, file, folder, symlink
 
 #: The Debian series that has netkit, tcx and long-term support: the guest's kernel where a matrix names none.
 DEFAULT_KERNEL = "6.12"
@@ -121,6 +121,7 @@ HEADERS = "usr/src/headers"
 #: Unconfigured packages leave these out.
 FILES: tuple[Member, ...] = (
     *(folder(name) for name in ("dev", "proc", "root", "run", "sys", "tmp", "var", "var/tmp")),
+    symlink("var/run", "/run"),
     file("etc/passwd", b"root:x:0:0::/root:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"),
     file("etc/group", b"root:x:0:\nnogroup:x:65534:\n"),
     file("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n"),
