@@ -41,7 +41,7 @@ LOADS = (
     "rtt_under_load",
     "isolation",
 )
-#: Loads whose kernel release or path stands for a machine of its own.
+#: The kernel that is there; every other one has to be booted.
 HOST_KERNEL = "host"
 
 #: Bytes a load can hand to its socket at once: a UDP datagram's 65,507 (RFC 768 over RFC 791), sockperf's header of
@@ -77,7 +77,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis: what it means, and the values it takes: words, numbers from ``low`` to ``high``, or its own ``parse``."""
+    """One axis: what it means and what it takes: words, numbers from ``low`` to ``high``, or what ``own`` can parse."""
 
     name: str
     meaning: str
@@ -158,9 +158,8 @@ def _program(value: object) -> Value:
         return value
     if isinstance(value, str):
         near = difflib.get_close_matches(value, ["builtin"], n=1)
-        raise ValueError(
-            f"program does not know {value!r}{': did you mean builtin?' if near else '; it is builtin or a C file (./my_wire.c)'}"
-        )
+        hint = ": did you mean builtin?" if near else "; it is builtin or a C file (./my_wire.c)"
+        raise ValueError(f"program does not know {value!r}{hint}")
     raise ValueError(f"program takes builtin or the name of a C file, not {_kind(value)}")
 
 
@@ -265,8 +264,8 @@ def text(point: Mapping[str, Any]) -> str:
 
 
 # -- defaults --------------------------------------------------------------------------------------------------------
-# Each sees the axes above it in AXES, resolved, and the load; None: the axis does not apply and whatever was named
-# for it collapses. Two rules keep ids stable: a default never looks at an axis below it, and none ever changes.
+# Each sees the axes above it in _WIRE_DEFAULTS, resolved. None: the axis does not apply, and whatever was named for it
+# collapses. What keeps ids stable: a default looks only at axes above it, and never changes.
 
 _Seen = Mapping[str, Any]
 
@@ -313,8 +312,10 @@ def _policy(seen: _Seen) -> str | None:
 
 
 def _beside(seen: _Seen, own: str) -> str | None:
-    """The program on a netkit hook: none of ours where the wire itself hangs there both ways; else pass, where the
-    policy would drop what the wire sends through it."""
+    """The program on the netkit hook ``own`` beside the wire: ``pass`` where the policy would drop what the wire sends.
+
+    Does not apply where the wire itself hangs there, both ways.
+    """
     if seen["device"] != "netkit":
         return None
     on_netkit = {seen["return_hook"]} if seen["topology"] == "uplink" else {seen["hook"], seen["return_hook"]}
@@ -336,9 +337,13 @@ def _only_netkit(value: Value) -> Callable[[_Seen], Value | None]:
     return lambda seen: value if seen["device"] == "netkit" else None
 
 
+def _always(value: Value) -> Callable[[_Seen], Value | None]:
+    return lambda _seen: value
+
+
 _WIRE_DEFAULTS: tuple[tuple[str, Callable[[_Seen], Value | None]], ...] = (
-    ("device", lambda seen: "netkit"),
-    ("topology", lambda seen: "wire"),
+    ("device", _always("netkit")),
+    ("topology", _always("wire")),
     ("mode", _mode),
     ("hook", _hook),
     ("helper", _helper),
@@ -349,13 +354,13 @@ _WIRE_DEFAULTS: tuple[tuple[str, Callable[[_Seen], Value | None]], ...] = (
     ("peer", lambda seen: _beside(seen, "netkit_peer")),
     ("scrub", _only_netkit("default")),
     ("headroom", _only_netkit(0)),
-    ("program", lambda seen: "builtin"),
+    ("program", _always("builtin")),
     ("neighbours", lambda seen: "arp" if seen["mode"] == "l2" else None),
-    ("mtu", lambda seen: 1500),
-    ("gso", lambda seen: "on"),
-    ("gro", lambda seen: "on"),
-    ("checksum", lambda seen: "on"),
-    ("kernel", lambda seen: HOST_KERNEL),
+    ("mtu", _always(1500)),
+    ("gso", _always("on")),
+    ("gro", _always("on")),
+    ("checksum", _always("on")),
+    ("kernel", _always(HOST_KERNEL)),
 )
 _WIRE_AXES = tuple(name for name, _ in _WIRE_DEFAULTS)
 

@@ -17,7 +17,7 @@ Entry = Mapping[str, Sequence[Any]]
 
 @dataclass(slots=True)
 class Combination:
-    """``values`` by axis; ``crossed``: whether it comes from the axes; ``entries``: the includes that made or added to it."""
+    """``values`` by axis; ``crossed``: whether it is of the axes; ``entries``: the includes that made or fed it."""
 
     values: dict[str, Any]
     crossed: bool
@@ -40,9 +40,8 @@ def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> 
     originals = [dict(one.values) for one in kept]
     made: list[Combination] = []
     for index, entry in enumerate(include):
-        for point in _product(entry):
-            if not _add(index, point, kept, originals):
-                made.append(Combination(point, False, [index]))
+        alone = [point for point in _product(entry) if not _add(index, point, kept, originals)]
+        made += [Combination(point, False, [index]) for point in alone]
     return kept + made
 
 

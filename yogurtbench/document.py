@@ -22,7 +22,7 @@ from yogurtbench.records import MatrixError
 Place = tuple[int, int]
 Step = str | int
 
-#: A matrix is written by people: beyond these (bytes, values after aliases were followed, depth) it is an accident or a bomb.
+#: A matrix is written by people: beyond these (bytes; values, aliases followed; depth) it is an accident or a bomb.
 MAX_BYTES = 4 * 1024 * 1024
 MAX_VALUES = 200_000
 MAX_DEPTH = 16
@@ -33,7 +33,7 @@ _TRUE = frozenset({"true", "True", "TRUE"})
 
 @dataclass(slots=True)
 class Document:
-    """``value``: plain Python. ``places`` and ``keys`` give the line and column (from 1) of a value and of its key by path."""
+    """``value`` in plain Python; ``places`` and ``keys``: line and column (from 1) of a value and its key, by path."""
 
     path: Path
     text: str
@@ -112,6 +112,8 @@ def _decode(path: Path, raw: bytes) -> str:
 def _compose(document: Document) -> Node | None:
     path = document.path
     try:
+        if document.text.startswith("%YAML") and not document.text.startswith("%YAML 1.2"):
+            raise _error(path, (1, 1), "a matrix is YAML 1.2: remove this line")
         return YAML(typ="safe", pure=True).compose(document.text)  # type: ignore[no-any-return]
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -213,8 +215,15 @@ class _Builder:
         if tag in ("int", "float"):
             return self._number(node, text, tag)
         if tag in ("str", "timestamp", "value"):
-            return text
+            return self._text(node, text)
         raise self._error(node, f"the tag {node.tag} is not allowed here")
+
+    def _text(self, node: ScalarNode, text: str) -> str:
+        """JSON writes what lies beyond 16 bits as two escapes, which belong together."""
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise self._error(node, "half a character: an escape \\ud800 to \\udfff without its other half") from None
 
     def _number(self, node: ScalarNode, text: str, tag: str) -> int | float | str:
         plain = text.replace("_", "")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from yogurtbench import axes
 from yogurtbench.document import Step, kind
-from yogurtbench.units import Bitrate, Bytes, Count, Duration, WholeSeconds
+from yogurtbench.units import Bitrate, Bytes, Duration, WholeSeconds, number
 
 
 class Strict(BaseModel):
@@ -32,7 +32,8 @@ class _Load(Strict):
     """How long to wait for the load beyond its own duration."""
 
     def options(self, clock: str) -> dict[str, Any]:
-        """What a trial is told: every option, durations in seconds."""
+        """What a trial is told on a clock: every option, durations in seconds."""
+        del clock  # only bulk loads depend on it
         return self.model_dump(exclude={"kind"}, exclude_none=True)
 
 
@@ -40,7 +41,7 @@ class Ping(_Load):
     """ping (iputils), one echo after another: familiar and coarse."""
 
     kind: Literal["ping"]
-    count: Count = 100
+    count: Annotated[int, number("count", 1, 1_000_000)] = 100
     """Echo requests."""
     interval: Duration = 0.01
     """Time between two requests."""

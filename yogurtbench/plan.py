@@ -5,17 +5,20 @@ A plan needs neither the matrix nor YAML: it is stored as plan.json in the run f
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from yogurtbench.axes import word
+from yogurtbench.axes import text, word
 from yogurtbench.records import AXES, YES_NO, Cell, Role, Trial
 
 #: Groups with more cells than this run their baseline twice a block, first and last (contract).
 FEW_CELLS = 8
+#: Trials of the first block that a description lists.
+SHOWN = 60
 #: Level of the tests that Holm's method adjusts.
 ALPHA = 0.05
 #: Seconds the lab, the wire and the probe cost a trial, and a boot a sweep; measured (vm: under TCG).
@@ -68,7 +71,11 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a sweep has to know. Equal plans give equal trials in equal order."""
+    """Everything a sweep has to know. Equal plans give equal trials in equal order.
+
+    ``collapsed`` counts combinations that are another's double, ``named`` the axes the matrix gives its cells,
+    ``programs`` the sources of the wires of one's own by the matrix's word, ``source`` and ``path`` the matrix itself.
+    """
 
     name: str
     question: str
@@ -80,6 +87,7 @@ class Plan:
     cells: tuple[PlannedCell, ...]
     left_out: tuple[LeftOut, ...] = ()
     collapsed: int = 0
+    named: tuple[str, ...] = ()
     programs: dict[str, str] = field(default_factory=dict)
     source: str = ""
     path: str = ""
@@ -123,8 +131,9 @@ class Plan:
         return Trial(name, planned.cell, block, position, planned.role, self.clock, options, limit)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object; :meth:`from_json` is its inverse."""
-        return asdict(self)
+        """JSON object, equal to what a stored one reads back as; :meth:`from_json` is its inverse."""
+        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
@@ -135,6 +144,7 @@ class Plan:
                 "blocks": Blocks(**data["blocks"]),
                 "cells": tuple(PlannedCell.from_json(planned) for planned in data["cells"]),
                 "left_out": tuple(LeftOut(**left) for left in data["left_out"]),
+                "named": tuple(data["named"]),
             }
         )
 
@@ -217,38 +227,47 @@ def _too_few_blocks(plan: Plan) -> Iterator[str]:
 
 
 def filled_in(plan: Plan) -> dict[str, list[str]]:
-    """The axes that no cell names, and the values the defaults gave them (``-``: does not apply)."""
-    cells = [planned.cell for planned in plan.cells]
-    named = {axis for cell in cells for axis in cell.named}
-    return {axis: sorted({word(getattr(cell, axis)) for cell in cells}) for axis in AXES if axis not in named}
+    """The axes that the matrix leaves out, and the values the defaults gave its cells (``-``: does not apply)."""
+    cells = [planned.cell for planned in plan.cells if planned.role == "cell"]
+    values = {axis: sorted({word(getattr(cell, axis)) for cell in cells}) for axis in AXES if axis not in plan.named}
+    return {axis: words for axis, words in values.items() if words not in (["-"], [])}
 
 
 def describe(plan: Plan, lab: str) -> str:
-    """The plan in a few lines of text, as ``yogurtbench plan`` prints it."""
-    roles = [planned.role for planned in plan.cells]
-    blocks = plan.blocks
-    lines = [
-        f"{plan.name}: {plan.question}" if plan.question else plan.name,
-        f"{roles.count('cell')} cells, {roles.count('baseline')} baselines, {roles.count('canary')} A/A canaries",
-        f"{len(plan.groups)} groups, {blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}",
-        f"about {_minutes(estimate_seconds(plan, lab))} to {_minutes(estimate_seconds(plan, lab, blocks.max))} on {lab}",
-        "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items()),
-        *(f"left out: {left.count} × {left.reason} (such as {left.example})" for left in plan.left_out),
-        *(
-            [f"{plan.collapsed} combinations are the same as another: their axes do not apply"]
-            if plan.collapsed
-            else []
-        ),
-        *(f"warning: {warning}" for warning in warnings(plan)),
-    ]
-    return "\n".join(lines)
+    """The plan in lines of text, as ``yogurtbench plan`` prints it; ``lab``: whose time to estimate."""
+    return "\n".join([*_summary(plan, lab), *_losses(plan), *_first_block(plan)])
 
 
-def _minutes(seconds: float) -> str:
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{seconds / 60:.0f} min"
-        if seconds < 5400
-        else f"{seconds / 3600:.1f} h"
-    )
+def _summary(plan: Plan, lab: str) -> Iterator[str]:
+    roles, blocks = [planned.role for planned in plan.cells], plan.blocks
+    yield f"{plan.name}: {plan.question}" if plan.question else plan.name
+    yield f"{roles.count('cell')} cells, {roles.count('baseline')} baselines, {roles.count('canary')} A/A canaries"
+    until = f"{blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}"
+    yield f"{len(plan.groups)} groups, {until if blocks.min < blocks.max else f'{blocks.max} blocks each'}"
+    fewest, most = estimate_seconds(plan, lab), estimate_seconds(plan, lab, blocks.max)
+    yield f"about {_span(fewest)} to {_span(most)} on {lab}" if fewest != most else f"about {_span(fewest)} on {lab}"
+    yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items())
+
+
+def _losses(plan: Plan) -> Iterator[str]:
+    for left in plan.left_out:
+        yield f"left out: {left.count} × {left.reason} (such as {left.example})"
+    if plan.collapsed:
+        yield f"collapsed: {plan.collapsed} combinations differ only in axes that do not apply to them"
+    yield from (f"warning: {warning}" for warning in warnings(plan))
+
+
+def _first_block(plan: Plan) -> Iterator[str]:
+    """The order of the first block, as far as anybody would read on."""
+    trials = [trial for group in plan.groups for trial in plan.trials(group, 0)]
+    yield f"the first block, {len(trials)} trials in this order:"
+    for trial in trials[:SHOWN]:
+        yield f"  {trial.cell.id}  {trial.role:8}  {text(trial.cell.named)}"
+    if len(trials) > SHOWN:
+        yield f"  … and {len(trials) - SHOWN} more"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

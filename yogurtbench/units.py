@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import PlainValidator, WithJsonSchema
 
+from yogurtbench.axes import Axis
 from yogurtbench.document import kind
 
 _TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -80,4 +81,8 @@ Bytes = Annotated[
 Bitrate = Annotated[
     int, PlainValidator(_bitrate), _text_schema(r"^(unlimited|\d+(\.\d+)? ?[kMG]bit)$", "such as 100Mbit; or unlimited")
 ]
-Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+
+
+def number(name: str, low: int, high: int) -> PlainValidator:
+    """A validator of whole numbers between two, both allowed."""
+    return PlainValidator(Axis(name, "", low=low, high=high).parse, json_schema_input_type=int)
