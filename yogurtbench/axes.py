@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from yogurtbench.records import AXES, BULK, YES_NO, Cell
+from yogurtbench.words import kind, nearest
 
 Value = str | int | tuple[int, int]
 Point = dict[str, Value]
@@ -68,13 +68,6 @@ IPV6_MTU = 1280
 _RELEASE = re.compile(r"\d+\.\d+[A-Za-z0-9.+~_-]*")
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
-    """``: did you mean tcx_ingress?`` where a known word is near, else the list of them."""
-    known = list(words)
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f": did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
-
-
 @dataclass(frozen=True, slots=True)
 class Axis:
     """One axis: what it means and what it takes: words, numbers from ``low`` to ``high``, or what ``own`` can parse."""
@@ -107,14 +100,14 @@ class Axis:
         if isinstance(value, bool) and "on" in self.words:
             raise ValueError(f"{self.name} is on or off: did you mean {'on' if value else 'off'}?")
         if value is None and "none" in self.words:
-            raise ValueError(f"{self.name} is empty: did you mean none?")
+            raise ValueError(f"{self.name} is given nothing: did you mean none?")
         if isinstance(value, str):
             raise ValueError(f"{self.name} does not know {value!r}{nearest(value, self.words)}")
-        raise ValueError(f"{self.name} takes a word ({', '.join(self.words)}), not {_kind(value)}")
+        raise ValueError(f"{self.name} takes a word ({', '.join(self.words)}), not {kind(value)}")
 
     def _number(self, value: object) -> Value:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{self.name} takes a whole number, not {_kind(value)}")
+            raise ValueError(f"{self.name} takes a whole number, not {kind(value)}")
         if not self.low <= value <= self.high:
             raise ValueError(f"{self.name} {value} is out of range: {self.low} to {self.high}")
         return value
@@ -128,17 +121,10 @@ class Axis:
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
-def _kind(value: object) -> str:
-    if isinstance(value, str):
-        return f"the word {value!r}"
-    names = {bool: str(value).lower(), int: f"the number {value}", float: f"the number {value}", dict: "a mapping"}
-    return "nothing" if value is None else names.get(type(value), "a list")
-
-
 def _ip(value: object) -> Value:
     if type(value) is int and value in (4, 6):
         return value
-    raise ValueError(f"ip is 4 or 6, not {_kind(value)}")
+    raise ValueError(f"ip is 4 or 6, not {kind(value)}")
 
 
 def _kernel(value: object) -> Value:
@@ -147,20 +133,18 @@ def _kernel(value: object) -> Value:
     if isinstance(value, str) and (value == HOST_KERNEL or "/" in value or _RELEASE.fullmatch(value)):
         return value
     if isinstance(value, str):
-        near = difflib.get_close_matches(value, [HOST_KERNEL], n=1)
-        hint = ": did you mean host?" if near else '; it is host, a release in quotes ("6.12"), or a path with a slash'
+        hint = nearest(value, [HOST_KERNEL, 'a release in quotes ("6.12")', "a path with a slash"])
         raise ValueError(f"kernel does not know {value!r}{hint}")
-    raise ValueError(f"kernel takes host, a release in quotes or a path, not {_kind(value)}")
+    raise ValueError(f"kernel takes host, a release in quotes or a path, not {kind(value)}")
 
 
 def _program(value: object) -> Value:
     if isinstance(value, str) and (value == "builtin" or value.endswith(".c")):
         return value
     if isinstance(value, str):
-        near = difflib.get_close_matches(value, ["builtin"], n=1)
-        hint = ": did you mean builtin?" if near else "; it is builtin or a C file (./my_wire.c)"
+        hint = nearest(value, ["builtin", "a C file (./my_wire.c)"])
         raise ValueError(f"program does not know {value!r}{hint}")
-    raise ValueError(f"program takes builtin or the name of a C file, not {_kind(value)}")
+    raise ValueError(f"program takes builtin or the name of a C file, not {kind(value)}")
 
 
 _CPUS = ("same", "split", "free")
@@ -180,7 +164,7 @@ def _cpus(value: object) -> Value:
         return (value[0], value[1])
     if isinstance(value, str):
         raise ValueError(f"cpus does not know {value!r}{nearest(value, _CPUS)}, or [client, server]")
-    raise ValueError(f"cpus takes {', '.join(_CPUS)} or [client, server], not {_kind(value)}")
+    raise ValueError(f"cpus takes {', '.join(_CPUS)} or [client, server], not {kind(value)}")
 
 
 _ON_OFF = ("on", "off")

@@ -18,6 +18,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from yogurtbench.records import MatrixError
+from yogurtbench.words import kind
 
 Place = tuple[int, int]
 Step = str | int
@@ -71,18 +72,6 @@ def read(path: Path) -> Document:
     return document
 
 
-def kind(value: object) -> str:
-    """What a value is, in a person's words: ``the number 6.12``."""
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"the word {value!r}" if len(value) <= 60 else f"the text {value[:57]!r}…"
-    names = {int: f"the number {value}", float: f"the number {value}", dict: "a mapping"}
-    return names.get(type(value), "a list")
-
-
 def _text(path: Path) -> str:
     try:
         if not (path.is_file() or path.is_fifo()) and path.exists():
@@ -121,7 +110,7 @@ def _compose(document: Document) -> Node | None:
         raise _error(path, (mark.line + 1, mark.column + 1) if mark else (1, 1), f"this is not YAML: {said}") from None
     except ReaderError as error:
         at = _count(document.text, error.position)
-        raise _error(path, at, f"the character {error.character!r} is not allowed in YAML") from None
+        raise _error(path, at, f"the character {chr(error.character)!r} is not allowed in YAML") from None
     except RecursionError:
         raise _error(path, (1, 1), "the values are nested too deeply") from None
     except (YAMLError, ValueError, NotImplementedError) as error:

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from yogurtbench import axes, combinations
-from yogurtbench.document import Document, Step, kind
+from yogurtbench.document import Document, Step
 from yogurtbench.options import KINDS, At
 from yogurtbench.records import MatrixError
 from yogurtbench.schema import BlocksGiven, Matrix
+from yogurtbench.words import kind, nearest
 
 #: A cross product beyond this is a slip, not a sweep: it would run for months.
 MAX_COMBINATIONS = 100_000
@@ -41,7 +42,7 @@ def _complaint(details: ErrorDetails) -> tuple[Path, bool, str]:
         if path == ("axes", "load"):
             return path, True, "the loads stand in a list of their own, loads: [...], beside the axes"
         what = "axis" if path[0] in ("axes", "include", "exclude", "baseline") else "key"
-        return path, True, f"there is no {what} {name!r}{axes.nearest(name, _known(path))}"
+        return path, True, f"there is no {what} {name!r}{nearest(name, _known(path))}"
     if details["type"] == "missing":
         return path[:-1], False, f"{name} is missing: every matrix has one"
     if cause is not None:
@@ -98,7 +99,7 @@ def _check_named_loads(matrix: Matrix, document: Document) -> None:
         named = point.get("load", [])
         for index, name in enumerate(named if isinstance(named, list) else [named]):
             if name not in matrix.kinds:
-                sentence = f"load {name} is not among the loads of this matrix{axes.nearest(name, matrix.kinds)}"
+                sentence = f"load {name} is not among the loads of this matrix{nearest(name, matrix.kinds)}"
                 raise document.error((*path, "load", index), sentence)
 
 
@@ -108,7 +109,7 @@ def _check_excluded_axes(matrix: Matrix, document: Document) -> None:
         for name in entry.named:
             if name not in crossed:
                 sentence = (
-                    f"exclude names {name}, which is not among the axes{axes.nearest(name, crossed) if crossed else ''}"
+                    f"exclude names {name}, which is not among the axes{nearest(name, crossed) if crossed else ''}"
                 )
                 raise document.error(("exclude", index, name), sentence, key=True)
         if not entry.named:

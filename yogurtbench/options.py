@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from yogurtbench import axes
-from yogurtbench.document import Step, kind
-from yogurtbench.units import Bitrate, Bytes, Duration, WholeSeconds, number
+from yogurtbench.document import Step
+from yogurtbench.units import Bitrate, Bytes, Count, Duration, WholeSeconds
+from yogurtbench.words import kind
 
 
 class Strict(BaseModel):
@@ -29,7 +30,7 @@ class At(ValueError):
 class _Load(Strict):
     kind: str
     timeout: Duration = 10.0
-    """How long to wait for the load beyond its own duration."""
+    """How long to wait for the load beyond its own duration (default 10s)."""
 
     def options(self, clock: str) -> dict[str, Any]:
         """What a trial is told on a clock: every option, durations in seconds."""
@@ -41,12 +42,12 @@ class Ping(_Load):
     """ping (iputils), one echo after another: familiar and coarse."""
 
     kind: Literal["ping"]
-    count: Annotated[int, number("count", 1, 1_000_000)] = 100
+    count: Count = 100
     """Echo requests."""
     interval: Duration = 0.01
-    """Time between two requests."""
+    """Time between two requests (default 10ms)."""
     timeout: Duration = 30.0
-    """The whole load's time limit."""
+    """The whole load's time limit (default 30s)."""
 
     @model_validator(mode="after")
     def _has_time(self) -> Ping:
@@ -59,7 +60,7 @@ class Ping(_Load):
 
 class _PingPong(_Load):
     duration: WholeSeconds = 1.0
-    """How long to measure; sockperf itself adds about 2.5 s."""
+    """How long to measure (default 1s); sockperf itself adds about 2.5 s."""
 
 
 class Sockperf(_PingPong):
@@ -114,7 +115,7 @@ class IperfUdp(_Bulk):
 
     kind: Literal["iperf3_udp"]
     bitrate: Bitrate = 0
-    """Bits a second to offer."""
+    """Bits a second to offer (default: unlimited)."""
 
 
 class Reachability(_Load):

@@ -6,16 +6,17 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, WithJsonSchema, create_model
+from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, WithJsonSchema, create_model
 
 from yogurtbench import axes
 from yogurtbench.axes import Axis
-from yogurtbench.document import Document, kind
+from yogurtbench.document import Document
 from yogurtbench.options import AnyLoad, At, Reachability, Sockperf, Strict
 from yogurtbench.plan import Blocks
 from yogurtbench.records import METRICS
 from yogurtbench.selector import Selector
-from yogurtbench.units import Share, number
+from yogurtbench.units import BlockCount, Seed, Share
+from yogurtbench.words import kind, nearest
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
@@ -74,9 +75,9 @@ else:
     Baseline = _points("Baseline", "A partial cell; the rest comes from the cell compared with it.", _one, axes.WORDS)
 
 
-def _or_list(value: object) -> object:
+def _or_list(value: object, info: ValidationInfo) -> object:
     if value is None or value == []:
-        raise ValueError("this is empty: give it a value, or leave it out")
+        raise ValueError(f"{info.field_name} is empty: give it a value, or leave it out")
     return value if isinstance(value, list) else [value]
 
 
@@ -102,7 +103,7 @@ def _selector(value: object) -> str:
 def _metric_names(value: object) -> object:
     for name in value if isinstance(value, dict) else ():
         if name not in METRICS:
-            raise At((name,), f"there is no metric {name!r}{axes.nearest(name, METRICS)}", key=True)
+            raise At((name,), f"there is no metric {name!r}{nearest(name, METRICS)}", key=True)
     return value
 
 
@@ -120,9 +121,9 @@ def _usual_loads() -> list[AnyLoad]:
 class BlocksGiven(Strict):
     """How often everything is repeated."""
 
-    min: Annotated[Any, number("blocks min", 1, 10_000)] = None
+    min: BlockCount | None = None
     """The fewest blocks (default 10)."""
-    max: Annotated[Any, number("blocks max", 1, 10_000)] = None
+    max: BlockCount | None = None
     """The most blocks (default 40)."""
     precision: Share = 0.01
     """Stop when half the width of the interval is at most this (default 1%)."""
@@ -141,11 +142,9 @@ def _words(name: str, *words: str) -> Any:
 if TYPE_CHECKING:
     LabWord = str
     ClockWord = str
-    Seed = int
 else:
     LabWord = _words("lab", "auto", "native", "vm")
     ClockWord = _words("clock", "wall", "instructions")
-    Seed = _one(Axis("seed", "", low=0, high=2**63 - 1))
 
 Selectors = list[Annotated[str, PlainValidator(_selector), WithJsonSchema({"type": "string"})]]
 
@@ -206,7 +205,7 @@ class Matrix(Strict):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 7) of a matrix, for editors."""
-    schema = Matrix.model_json_schema(ref_template="#/definitions/{model}")
+    schema = _writable(Matrix.model_json_schema(ref_template="#/definitions/{model}"))
     definitions = schema.pop("$defs")
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -214,3 +213,13 @@ def json_schema() -> dict[str, Any]:
         "title": "yogurtbench matrix",
         "definitions": definitions,
     }
+
+
+def _writable(schema: Any) -> Any:
+    """The schema without defaults that nobody could write: null, and numbers that stand for ``10ms`` or ``1%``."""
+    if isinstance(schema, list):
+        return [_writable(one) for one in schema if one != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: one for name, one in schema.items() if name != "default" or isinstance(one, str | int)}
+    return {name: _writable(one) for name, one in kept.items()}

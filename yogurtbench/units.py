@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import PlainValidator, WithJsonSchema
 
 from yogurtbench.axes import Axis
-from yogurtbench.document import kind
+from yogurtbench.words import kind
 
 _TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -39,11 +39,16 @@ def _whole_seconds(value: object) -> float:
 def _share(value: object) -> float:
     match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
     if match is None:
-        hint = f": did you mean {value}%?" if type(value) in (int, float) else ""
+        hint = f": did you mean {_percent(value)}?" if isinstance(value, int | float) else ""
         raise ValueError(f"a share is a percentage, such as 1% or 0.5%, not {kind(value)}{hint}")
     if not 0 < float(match[1]) <= 100:
         raise ValueError(f"the percentage {value} is out of range: more than 0%, at most 100%")
     return float(match[1]) / 100
+
+
+def _percent(value: float) -> str:
+    """What somebody meant who wrote a bare number: 0.03 is a ratio, 3 a percentage."""
+    return f"{value * 100 if 0 < value < 0.2 else value:g}%"
 
 
 def _bytes(value: object) -> int:
@@ -83,6 +88,13 @@ Bitrate = Annotated[
 ]
 
 
-def number(name: str, low: int, high: int) -> PlainValidator:
-    """A validator of whole numbers between two, both allowed."""
-    return PlainValidator(Axis(name, "", low=low, high=high).parse, json_schema_input_type=int)
+def _number(axis: Axis) -> tuple[PlainValidator, WithJsonSchema]:
+    return PlainValidator(axis.parse), WithJsonSchema(axis.json_schema())
+
+
+_COUNT = _number(Axis("count", "", low=1, high=1_000_000))
+_BLOCKS = _number(Axis("the number of blocks", "", low=1, high=10_000))
+_SEED = _number(Axis("seed", "", low=0, high=2**63 - 1))
+Count = Annotated[int, _COUNT[0], _COUNT[1]]
+BlockCount = Annotated[int, _BLOCKS[0], _BLOCKS[1]]
+Seed = Annotated[int, _SEED[0], _SEED[1]]

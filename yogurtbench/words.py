@@ -1,0 +1,25 @@
+"""How complaints speak: what somebody gave, and what they probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def kind(value: object) -> str:
+    """What a value is, in a person's words: ``the number 6.12``."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the word {value!r}" if len(value) <= 60 else f"the text {value[:57]!r}…"
+    names = {int: f"the number {value}", float: f"the number {value}", dict: "a mapping"}
+    return names.get(type(value), "a list")
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """``: did you mean tcx_ingress?`` where a known word is near, else ``; known:`` and all of them."""
+    known = list(words)
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f": did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
