@@ -22,7 +22,9 @@ SHARED: dict[str, Any] = {
 
 def cell(device: str = "netkit", hook: str = "netkit_peer", helper: str = "redirect", **axes: Any) -> Cell:
     """A cell with the usual defaults of its device."""
-    own = {"mode": "l2", "neighbours": "arp"} if device == "veth" else {"mode": "l3", "policy": "blackhole"}
+    own: dict[str, Any] = (
+        {"mode": "l2", "neighbours": "arp"} if device == "veth" else {"mode": "l3", "policy": "blackhole"}
+    )
     if device == "netkit":
         own |= {"primary": "pass", "peer": "none", "scrub": "default", "headroom": 0}
     topology = "direct" if hook == "none" else "wire"
@@ -114,7 +116,12 @@ class Invented:
         return (self._attempt(trial, blocks[trial.block], noise) for trial in self.trials())
 
     def _attempt(self, trial: Trial, block: float, noise: random.Random) -> Attempt:
-        where = {"host": "yard", "lab": self.lab, "accelerator": self.accelerator, "kernel": self.kernel}
+        where: dict[str, Any] = {
+            "host": "yard",
+            "lab": self.lab,
+            "accelerator": self.accelerator,
+            "kernel": self.kernel,
+        }
         if trial.cell.id in self.dead:
             return self._of_dead(trial, where)
         if trial.cell.id in self.failing and noise.random() < 0.4:
@@ -127,7 +134,7 @@ class Invented:
         seconds = {"lab": 0.012, "wire": 0.02, "load": 1.0}
         return Attempt(trial, "ok", rows, seconds=seconds, details=details, **where)
 
-    def _of_dead(self, trial: Trial, where: dict[str, str]) -> Attempt:
+    def _of_dead(self, trial: Trial, where: dict[str, Any]) -> Attempt:
         if trial.cell.load != "reachability":
             return Attempt.without_values(trial, "skipped", "the wire is dead: nothing answered", **where)
         no = [Observation.of(metric, 0.0) for metric in METRICS_OF["reachability"]]

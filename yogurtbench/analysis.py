@@ -34,6 +34,8 @@ Key = tuple[str, str, str]  # cell id, role, metric
 ALPHA = 0.05
 #: Fewest blocks for which a 95 % signed-rank interval exists (2 ** -5 / 2 < 0.025).
 FEWEST = 6
+#: Log-ratios closer together than this differ by rounding alone.
+_NO_SPREAD = 1e-12
 #: What counts as equivalent where the matrix names no margin, by clock, as a share of the baseline.
 MARGIN = {"wall": 0.03, "instructions": 0.0}
 
@@ -356,15 +358,15 @@ def _degenerate(x: Floats, y: Floats, asked: _Asked, gaps: Mapping[int, str]) ->
         return "incomplete"
     if asked.exact:
         return _exact(x, y, asked)
-    if len(x) == 1:
-        return "one_block"
-    if (x == y).all():
-        return "identical"
-    if not ((x > 0).all() and (y > 0).all()):
-        return "zeros"
-    if len(x) < FEWEST:
-        return "too_few_blocks"
-    return "constant" if np.ptp(np.log(x) - np.log(y)) < 1e-12 else None
+    positive = bool((x > 0).all() and (y > 0).all())
+    names = {
+        "one_block": len(x) == 1,
+        "identical": bool((x == y).all()),
+        "zeros": not positive,
+        "too_few_blocks": len(x) < FEWEST,
+        "constant": positive and float(np.ptp(np.log(x) - np.log(y))) < _NO_SPREAD,
+    }
+    return next((name for name, holds in names.items() if holds), None)
 
 
 def _exact(x: Floats, y: Floats, asked: _Asked) -> str:

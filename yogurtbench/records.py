@@ -100,8 +100,10 @@ HEADLINE: dict[str, str] = {load: metrics[0] for load, metrics in METRICS_OF.ite
 
 
 def unit_on(clock: str, unit: str) -> str:
-    """The unit a metric has on a clock: guest instructions are never called nanoseconds."""
-    return unit.replace("ns", "instructions", 1) if clock == "instructions" and unit.startswith("ns") else unit
+    """The unit a metric has on a clock: guest instructions are never called nanoseconds, nor 10^9 of them a second."""
+    if clock != "instructions":
+        return unit
+    return unit.replace("ns", "instructions", 1) if unit.startswith("ns") else unit.replace("/s", "/Ginstructions")
 
 
 def canonical(value: object) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
-from yogurtbench.report.names import load_name, scale
+from yogurtbench.report.names import grouped, load_name, scale
 from yogurtbench.report.story import Story
 
 Quantiles = dict[float, float]  # share (0-1) -> ns, or guest instructions
@@ -63,8 +63,8 @@ def _frame(axes: Axes, unit: str) -> None:
     axes.yaxis.set_major_locator(FixedLocator(_TICKS))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:g} %"))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else ""))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
+    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: grouped(value) if f"{value:.0e}"[0] in "25" else ""))
     axes.set_xlabel(f"round trip ({unit}, logarithmic scale)")
     axes.set_ylabel("share at most this long")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=1.4)

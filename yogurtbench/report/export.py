@@ -107,7 +107,7 @@ def _benchmark(metadata: dict[str, Any], values: list[float]) -> pyperf.Benchmar
 
 
 def _line(value: Any) -> Any:
-    """pyperf takes no line breaks."""
+    """Text without line breaks: pyperf takes none."""
     return " ".join(value.split()) if isinstance(value, str) else value
 
 

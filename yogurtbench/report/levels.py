@@ -8,10 +8,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from yogurtbench.records import HEADLINE, METRICS, YES_NO
 from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
-from yogurtbench.report.names import Wire, load_name, metric_name, scale
+from yogurtbench.report.names import Wire, grouped, load_name, metric_name, scale
 from yogurtbench.report.story import Story
 
 
@@ -70,10 +71,11 @@ def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
         x = [payloads.index(payload) + (place - (len(wires) - 1) / 2) * width for payload in stats.index]
         axes.vlines(x, stats["min"], stats["max"], color=named.colour, lw=1.2)
         axes.plot(x, stats["median"], color=named.colour, marker=named.mark, ms=5, lw=0.8, label=named.name)
-    axes.set_xticks(range(len(payloads)), [f"{payload:,}" for payload in payloads])
+    axes.set_xticks(range(len(payloads)), [grouped(payload) for payload in payloads])
     axes.set_xlabel("payload (bytes)")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=1.4)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
     light_grid(axes, "y")
 
 
@@ -90,4 +92,5 @@ def _strip(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
     axes.set_ylabel("")
     axes.set_xlim(left=0)
     axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
     light_grid(axes, "x")

@@ -128,6 +128,8 @@ _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
     "ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")),
     "bit/s": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1, "bit/s")),
     "packets/s": ((1e6, "M packets/s"), (1e3, "k packets/s"), (1, "packets/s")),
+    "bit/Ginstructions": ((1e9, "bit per guest instruction"), (1, "bit per 10⁹ guest instructions")),
+    "packets/Ginstructions": ((1, "packets per 10⁹ guest instructions"),),
 }
 
 
@@ -150,6 +152,11 @@ def number(value: float, unit: str) -> str:
         return "–"
     factor, name = scale(unit, value)
     return f"{_figures(value / factor, whole=factor == 1 and value == int(value))} {name}".strip()
+
+
+def grouped(value: float) -> str:
+    """A tick's number: digits in threes."""
+    return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:g}"
 
 
 def _figures(value: float, *, whole: bool) -> str:

@@ -92,7 +92,7 @@ def _effect_row(story: Story, row: dict[str, Any]) -> dict[str, Any]:
 def isolation(story: Story) -> Table:
     """Who can listen and who can send, a row a wire: yes is open, no is shut."""
     metrics = [metric for metric in METRICS_OF["isolation"] if metric in story.words]
-    rows = [cell for cell in story.words.index if cell in story.cells and story.cells[cell].load == "isolation"]
+    rows = [key for key, cell in story.cells.items() if cell.load == "isolation" and key in story.words.index]
     return Table(
         [metric.replace("_", " ") for metric in metrics], [_isolation_row(story, cell, metrics) for cell in rows]
     )
@@ -112,10 +112,10 @@ def _open_or_shut(share: float) -> Mark:
 
 def dead(story: Story) -> list[dict[str, Any]]:
     """Wires that never answered, and where their packets die."""
-    found = dead_wires(story.frame).to_dict("index")
+    found, order = dead_wires(story.frame).to_dict("index"), list(story.cells)
     return [
         {"wire": story.wire(str(cell)), "site": _word(row["dropped_at"]), "v6": row["reachable_v6"]}
-        for cell, row in found.items()
+        for cell, row in sorted(found.items(), key=lambda item: order.index(str(item[0])))
     ]
 
 
@@ -147,7 +147,7 @@ def trials(story: Story) -> dict[str, Any]:
     """Every trial for the page's own table: words once, rows as indices into them and numbers."""
     wires = {wire: place for place, wire in enumerate(story.wires)}
     return {
-        "wires": [[wire.name, wire.colour] for wire in story.wires.values()],
+        "wires": [[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in story.wires.values()],
         "rows": [_trial(story, one, wires) for one in story.attempts if one.trial.cell.id in story.cells],
     }
 

@@ -28,7 +28,7 @@ def draw(story: Story) -> Iterator[Chart]:
         if len(found) > 1:
             svg, hover = _svg(story, device, found)
             caption = "Wires that answer, of those tried with this hook and helper. Hover for where packets die."
-            yield Chart(f"truth-{slug(device)}", "truth", f"{device}: which wires carry packets", caption, svg, hover)
+            yield Chart(f"truth-{slug(device)}", "truth", device, caption, svg, hover)
 
 
 def _by_device(story: Story) -> dict[str, Found]:

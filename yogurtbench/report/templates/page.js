@@ -14,6 +14,7 @@ function line({ row, cells }) {
   cells.forEach((value, place) => {
     const td = tr.insertCell();
     td.textContent = value;
+    if (place === VALUE) td.title = value;
     if (place < 2 || place === VALUE && row[7] !== null) td.className = "n";
     if (place === WIRE) {
       const swatch = document.createElement("i");
