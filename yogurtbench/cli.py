@@ -150,6 +150,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:
     from dataclasses import replace
 
+    from yogurtbench import places
     from yogurtbench.matrix import load, make_plan
     from yogurtbench.records import MatrixError
 
@@ -159,7 +160,7 @@ def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, bl
     ):
         if value is not None and value not in words:
             raise MatrixError(f"{option} {value}: not one of {', '.join(words)}")
-    made = make_plan(load(matrix), clock=clock, only=only, blocks=blocks)
+    made = make_plan(load(places.matrix(matrix)), clock=clock, only=only, blocks=blocks)
     return replace(made, lab=lab) if lab else made
 
 

@@ -16,6 +16,15 @@ def cache() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
 
 
+def matrix(path: Path) -> Path:
+    """The matrix a path names: a file, or one of ours (``experiments/<name>.yaml``) where there is no such file."""
+    if path.exists() or path.parent != Path("experiments"):
+        return path
+    package = Path(__file__).parent
+    inside, beside = package / path, package.parent / path
+    return next((ours for ours in (inside, beside) if ours.is_file()), path)
+
+
 def clean(*, everything: bool) -> Iterator[Path]:
     """Remove what broken builds left half made, or the whole cache; yields what was removed."""
     folder = cache()

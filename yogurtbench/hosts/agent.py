@@ -32,10 +32,11 @@ _VERSION_COMMANDS = {
 def main() -> None:
     """Furnish the room, say that we are ready, and take orders until told to stop or left alone."""
     channel = _take_over_stdio()
+    versions = ask_versions()
     room.furnish()
     programs = Programs()
-    ready = {"event": "ready", "kernel": platform.release(), "versions": versions(), "features": features.probe()}
-    channel.send(ready)
+    found = features.probe()
+    channel.send({"event": "ready", "kernel": platform.release(), "versions": versions(), "features": found})
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _trial(order, programs, channel),
         "lab": lambda order: _lab(order, programs, channel),
@@ -88,17 +89,31 @@ def _pass_on(argv: list[str], channel: Channel) -> int:
     return process.process.wait()
 
 
-def versions() -> dict[str, str]:
-    """Versions of the tools that trials use, by name; a tool that is missing is ``missing``."""
-    found = {name: _version(argv) for name, argv in _VERSION_COMMANDS.items()}
-    return {**found, "python": platform.python_version(), "bcc": _bcc_version()}
+def ask_versions() -> Callable[[], dict[str, str]]:
+    """Ask the tools for their versions, side by side; the returned call waits for the answers, by name.
+
+    A tool that is not there is ``missing``.
+    """
+    asked = {name: _asked(argv) for name, argv in _VERSION_COMMANDS.items()}
+
+    def answers() -> dict[str, str]:
+        found = {name: _version(process) for name, process in asked.items()}
+        return {**found, "python": platform.python_version(), "bcc": _bcc_version()}
+
+    return answers
 
 
-def _version(argv: list[str]) -> str:
+def _asked(argv: list[str]) -> shell.Background | None:
     try:
-        done = shell.run(argv, timeout=10, check=False)
+        return shell.start(argv)
     except CommandFailed:
+        return None
+
+
+def _version(process: shell.Background | None) -> str:
+    if process is None:
         return "missing"
+    done = process.wait(10)
     number = re.search(r"\d+(\.\d+|\d{5,})[\w.-]*", done.stdout + done.stderr)
     return number[0] if number else "unknown"
 

@@ -1,0 +1,100 @@
+"""Our own speed, printed as ratios (nox -s bench): never asserted, because the machine is shared.
+
+- guest: boot to the agent's readiness over the bare kernel's boot to user space, both under the same accelerator
+- native: wall time of a sweep over the sum of its load seconds
+- help: ``yogurtbench --help`` over a Typer hello-world's
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from yogurtbench.hosts.vm import accelerator, image, luggage, qemu, recipe
+
+HELLO = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str = 'world'):\n    print(name)\napp()\n"
+SWEEP = """
+name: bench
+lab: native
+axes: {device: veth, hook: tcx_ingress, helper: [redirect, redirect_peer]}
+baseline: {device: veth, topology: direct, hook: none, helper: none}
+loads: [{kind: iperf3_tcp, duration: 1s}]
+blocks: {min: 5, max: 5}
+"""
+
+
+def seconds(argv: list[str], **options: object) -> float:
+    began = time.monotonic()
+    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    return time.monotonic() - began
+
+
+def paired(one: list[str], other: list[str], rounds: int = 9) -> float:
+    """Median of the ratios of two commands run in turn."""
+    return statistics.median(seconds(one) / seconds(other) for _ in range(rounds))
+
+
+def help_ratio() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        hello = Path(folder, "hello.py")
+        hello.write_text(HELLO)
+        ours = [sys.executable, "-P", "-m", "yogurtbench", "--help"]
+        return paired(ours, [sys.executable, str(hello), "--help"])
+
+
+def native_ratio() -> float:
+    """Sweep seconds over load seconds, of the sweep's own records."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "bench.yaml").write_text(SWEEP)
+        seconds([sys.executable, "-P", "-m", "yogurtbench", "run", "bench.yaml", "--quiet"], cwd=folder)
+        (trials,) = Path(folder).glob("results/bench/*/trials.jsonl")
+        attempts = [json.loads(line) for line in trials.read_text().splitlines()]
+    everything = sum(sum(attempt["seconds"].values()) for attempt in attempts)
+    return everything / sum(attempt["seconds"]["load"] for attempt in attempts)
+
+
+def guest_ratio(rounds: int = 3) -> float:
+    guest = image.ensure(say=print)
+    probe = accelerator.probe(guest, say=print)
+    print(f"accelerator: {probe.accelerator} ({probe.reason})")
+    return statistics.median(booted(guest, probe.accelerator) / bare(guest, probe.accelerator) for _ in range(rounds))
+
+
+def booted(guest: image.GuestImage, how: str) -> float:
+    overlay = luggage.overlay()
+    began = time.monotonic()
+    with qemu.boot(guest, how, overlay=overlay):
+        return time.monotonic() - began
+
+
+def bare(guest: image.GuestImage, how: str) -> float:
+    """Seconds until a busybox initramfs says that user space is reached."""
+    argv = accelerator.command(guest)
+    argv[argv.index("-accel") + 1] = how
+    argv[argv.index("-cpu") + 1] = "host" if how == "kvm" else "max,la57=off"
+    began = time.monotonic()
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
+    assert process.stdout
+    try:
+        for line in process.stdout:
+            if recipe.MARKER in line:
+                return time.monotonic() - began
+    finally:
+        process.kill()
+        process.wait()
+    raise SystemExit("the bare kernel never reached user space")
+
+
+def main() -> None:
+    print(f"yogurtbench --help over a Typer hello-world: {help_ratio():.2f}")
+    print(f"native seconds over load seconds: {native_ratio():.3f}")
+    print(f"guest boot to ready over bare boot to user space: {guest_ratio():.2f}")
+
+
+if __name__ == "__main__":
+    main()
