@@ -1,0 +1,332 @@
+"""What this machine can do, what it lacks, and the exact command that mends it. Looks, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import pwd
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from yogurtbench import headers, places, shell
+from yogurtbench.distribution import as_root, has, install
+from yogurtbench.records import HostError
+from yogurtbench.shell import CommandFailed
+
+State = Literal["ok", "missing", "limited"]
+
+NATIVE, VM = "native lab", "VM lab"
+
+#: Programs by Debian package, and what a machine without them cannot do.
+_TOOLS = (
+    ("ping", "iputils-ping", "load ping"),
+    ("sockperf", "sockperf", "loads sockperf, sockperf_tcp and rtt_under_load"),
+    ("iperf3", "iperf3", "loads iperf3_tcp, iperf3_udp and rtt_under_load"),
+)
+_ROOM_TOOLS = ("unshare", "nsenter", "setpriv", "taskset", "mount")
+_QEMU = "qemu-system-x86_64"
+_GUEST_MIB = 1200
+_KVM = Path("/dev/kvm")
+#: What marks the bcc of the BPF Compiler Collection; PyPI's package of that name has no such module.
+_BCC_MARK = "libbcc.py"
+_SYSTEM_PYTHONS = ("/usr/lib/python3*/dist-packages/bcc", "/usr/lib*/python3*/site-packages/bcc")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. ``mend`` is a command to paste into a shell, empty where none is needed or none helps."""
+
+    what: str
+    state: State
+    detail: str
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything; never raises. The last two findings say whether each lab can run."""
+    found = [finding for look in _LOOKS for finding in _safely(look)]
+    return [*found, native_lab(found), vm_lab(found)]
+
+
+def can_run(findings: Iterable[Finding]) -> bool:
+    """Whether either lab can run anything at all."""
+    return any(f.what in (NATIVE, VM) and f.state != "missing" for f in findings)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """For people: a line a finding, its mend below it."""
+    width = max(len(f.what) for f in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.state:<8} {finding.what:<{width}}  {finding.detail}")
+        lines += [f"{'':<8} {'':<{width}}  mend: {finding.mend}"] if finding.mend else []
+    return "\n".join(lines)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """For scripts: an array of objects with the fields of Finding."""
+    return json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
+
+
+def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """What a look found; a look that goes wrong is itself a finding: a doctor who faints helps nobody."""
+    try:
+        return list(look())
+    except Exception as error:
+        what = look.__name__.strip("_").replace("_", " ")
+        return [Finding(what, "limited", f"could not be examined: {type(error).__name__}: {error}")]
+
+
+def native_lab(found: Sequence[Finding]) -> Finding:
+    """Whether the native lab can run, judged from the other findings."""
+    states = {f.what: f.state for f in found}
+    if blocking := [what for what in ("root", "util-linux", "veth") if states.get(what) != "ok"]:
+        return Finding(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
+    wanted = ("bcc", "kernel headers", "netkit", "tcx", *(tool for tool, _, _ in _TOOLS))
+    if lacking := [what for what in wanted if states.get(what) != "ok"]:
+        return Finding(NATIVE, "limited", f"runs, but not cells that need {', '.join(lacking)}")
+    return Finding(NATIVE, "ok", "runs every cell")
+
+
+def vm_lab(found: Sequence[Finding]) -> Finding:
+    """Whether the VM lab can run, judged from the other findings."""
+    states = {f.what: f.state for f in found}
+    needed = ["qemu", "memory", "cache folder", "util-linux"]
+    if states.get("guest image") != "ok":
+        needed += ["mmdebstrap", *(what for what in _UNPRIVILEGED if what in states)]
+    if platform.machine() != "x86_64":
+        return Finding(
+            VM, "missing", f"cannot run: the guest is made for x86_64 and this machine is {platform.machine()}"
+        )
+    if blocking := [what for what in needed if states.get(what) != "ok"]:
+        return Finding(VM, "missing", f"cannot run: see {', '.join(blocking)}")
+    if states.get("kvm") != "ok":
+        return Finding(VM, "limited", "runs under emulation (TCG): figures are labelled so and say nothing of hardware")
+    return Finding(VM, "ok", "runs every cell")
+
+
+def _identity() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        yield Finding("root", "ok", "yes")
+    else:
+        again = as_root([sys.executable, "-m", "yogurtbench", "doctor"])
+        yield Finding("root", "limited", "not root: the VM lab alone, and some things here need root to try", again)
+
+
+def _kernel() -> Iterator[Finding]:
+    yield Finding("kernel", "ok", f"Linux {platform.release()} on {platform.machine()}")
+    if os.geteuid() != 0:
+        yield from (Finding(name, "limited", "needs root to try") for name in _FEATURES)
+        return
+    from yogurtbench.hosts import native
+
+    try:
+        with native.host() as host:
+            has_it = host.features
+    except HostError as error:
+        yield from (Finding(name, "missing", str(error)) for name in _FEATURES)
+        return
+    for name, needs in _FEATURES.items():
+        yield Finding(name, "ok", "tried: works") if has_it[name] else Finding(name, "missing", needs)
+
+
+_ELSEWHERE = "the VM lab brings its own kernel"
+_FEATURES = {
+    "veth": f"tried: this kernel cannot make it (CONFIG_VETH); {_ELSEWHERE}",
+    "netkit": f"tried: this kernel cannot make it (Linux 6.7 or newer with CONFIG_NETKIT=y); {_ELSEWHERE}",
+    "tcx": f"tried: this kernel does not know it (Linux 6.6 or newer); {_ELSEWHERE}",
+}
+
+
+def _tools() -> Iterator[Finding]:
+    for tool, package, use in _TOOLS:
+        yield _program(tool, tool, package, use)
+    lacking = [tool for tool in _ROOM_TOOLS if not has(tool)]
+    if lacking:
+        yield Finding("util-linux", "missing", f"no {', '.join(lacking)} on PATH: no lab at all", install("util-linux"))
+    else:
+        yield Finding("util-linux", "ok", ", ".join(_ROOM_TOOLS))
+    yield _program("qemu", _QEMU, "qemu-system-x86", "the VM lab")
+    yield _program("mmdebstrap", "mmdebstrap", "mmdebstrap", "building the guest")
+
+
+def _program(what: str, program: str, package: str, use: str) -> Finding:
+    if has(program):
+        return Finding(what, "ok", f"{program} is on PATH")
+    mend = install(package)
+    unknown = "" if mend else f"; install what Debian calls {package} with your package manager"
+    return Finding(what, "missing", f"no {program} on PATH: needed for {use}{unknown}", mend)
+
+
+_UNPRIVILEGED = ("uidmap", "subordinate ids", "user namespaces")
+
+
+def _rootless_builds() -> Iterator[Finding]:
+    """What building the guest without root needs; root needs none of it."""
+    if os.geteuid() == 0:
+        return
+    yield _program("uidmap", "newuidmap", "uidmap", "building the guest without root")
+    yield _subordinate_ids(*_user())
+    yield _user_namespaces()
+
+
+def _user() -> tuple[str, int]:
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name, number
+    except KeyError:
+        return str(number), number
+
+
+def _subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> Finding:
+    lacking = [str(path) for path in (etc / "subuid", etc / "subgid") if not owners(path) & {name, str(number)}]
+    if not lacking:
+        return Finding("subordinate ids", "ok", f"{name} has a range in /etc/subuid and /etc/subgid")
+    mend = as_root(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name])
+    return Finding("subordinate ids", "missing", f"{name} has no range in {' and '.join(lacking)}", mend)
+
+
+def owners(path: Path) -> set[str]:
+    """Who has a range in a subuid(5) file."""
+    return {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
+
+
+def _user_namespaces() -> Finding:
+    try:
+        shell.run(["unshare", "--user", "--map-root-user", "true"], timeout=10)
+    except CommandFailed as error:
+        return Finding("user namespaces", "missing", f"forbidden here: build the guest once as root ({error})")
+    return Finding("user namespaces", "ok", "tried: allowed")
+
+
+def _bcc() -> Iterator[Finding]:
+    spec = find_spec("bcc")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or []) if spec] if spec else []
+    if any((folder / _BCC_MARK).is_file() for folder in folders):
+        yield Finding("bcc", "ok", str(folders[0]))
+    elif spec:
+        mend = f"{sys.executable} -m pip uninstall bcc"
+        yield Finding("bcc", "missing", f"{spec.origin} is another thing: PyPI's bcc is not the BPF compiler", mend)
+    elif _outside():
+        why = "installed for the system's Python, which this environment does not see"
+        yield Finding(
+            "bcc", "limited", why, f"{_system_python()} -m venv --system-site-packages --upgrade {sys.prefix}"
+        )
+    else:
+        why = "needed for every eBPF wire natively (the distribution's package; PyPI's bcc is another thing)"
+        yield Finding("bcc", "missing", why, install("python3-bpfcc"))
+
+
+def _outside() -> bool:
+    """Whether the distribution's binding lies on this machine, out of this environment's sight."""
+    return sys.prefix != sys.base_prefix and any(
+        (path / _BCC_MARK).is_file() for pattern in _SYSTEM_PYTHONS for path in Path("/").glob(pattern[1:])
+    )
+
+
+def _system_python() -> str:
+    return str(Path(sys.base_prefix, "bin", "python3"))
+
+
+def _kernel_headers() -> Iterator[Finding]:
+    where = headers.found()
+    if where is None:
+        yield Finding("kernel headers", "missing", "none, for any kernel: bcc needs some", install("kernel-headers"))
+    elif not where.exists():
+        why = f"BCC_KERNEL_SOURCE names {where}, which does not exist"
+        yield Finding("kernel headers", "missing", why, "unset BCC_KERNEL_SOURCE")
+    else:
+        yield Finding("kernel headers", "ok", str(where))
+
+
+def _guest_image() -> Iterator[Finding]:
+    guest = places.cache() / "guest"
+    parts = [meta.parent for kind in ("userland", "kernel") for meta in sorted((guest / kind).glob("*/meta.json"))]
+    if {part.parent.name for part in parts} != {"userland", "kernel"}:
+        yield Finding("guest image", "limited", "not built yet: the first run in the VM builds it, in a minute or two")
+        return
+    size = sum(file.stat().st_size for part in parts for file in part.iterdir())
+    names = ", ".join(f"{part.parent.name} {part.name}" for part in parts)
+    yield Finding("guest image", "ok", f"{names}: {size >> 20} MiB in {guest}")
+
+
+def _kvm() -> Iterator[Finding]:
+    if not _KVM.exists():
+        yield Finding("kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates")
+    elif not os.access(_KVM, os.R_OK | os.W_OK):
+        join = as_root(["usermod", "--append", "--groups", "kvm", _user()[0]])
+        yield Finding("kvm", "limited", f"{_KVM} may not be opened by this user (log in again after mending)", join)
+    else:
+        yield _stored_probe(places.cache() / "guest" / "accelerator")
+
+
+def _stored_probe(answers: Path) -> Finding:
+    """What the last boot under KVM showed: the device's existence alone proves nothing."""
+    newest = max(answers.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        return Finding(
+            "kvm", "limited", f"{_KVM} is there, not tried yet: the first run in the VM boots a guest under it"
+        )
+    answer = json.loads(newest.read_text())
+    return Finding("kvm", "ok" if answer["accelerator"] == "kvm" else "limited", f"last tried: {answer['reason']}")
+
+
+def _resources() -> Iterator[Finding]:
+    import psutil
+
+    available = psutil.virtual_memory().available >> 20
+    enough = available >= _GUEST_MIB
+    needs = "" if enough else f"; a guest needs about {_GUEST_MIB} MiB"
+    yield Finding("memory", "ok" if enough else "limited", f"{available} MiB available{needs}")
+    cpus = len(os.sched_getaffinity(0))
+    alone = "" if cpus > 1 else ": cells with cpus split are unsupported"
+    yield Finding("cpus", "ok" if cpus > 1 else "limited", f"{cpus} usable{alone}")
+
+
+def _cache_folder() -> Iterator[Finding]:
+    folder = places.cache()
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("cache folder", "ok", str(folder))
+    else:
+        why = f"{folder} cannot be written: guest images and merged headers are kept there"
+        yield Finding(
+            "cache folder", "missing", why, f"export YOGURTBENCH_CACHE={Path('/var/tmp', _user()[0])}/yogurtbench"
+        )
+
+
+def _tuning() -> Iterator[Finding]:
+    said = shell.run([sys.executable, "-m", "pyperf", "system", "show"], timeout=20, check=False).stdout
+    advice = advices(said)
+    if advice:
+        mend = as_root([sys.executable, "-m", "pyperf", "system", "tune"])
+        yield Finding("tuning", "limited", f"quieter for wall-clock figures: {'; '.join(advice)}", mend)
+    else:
+        yield Finding("tuning", "ok", "pyperf would tune nothing")
+
+
+def advices(said: str) -> list[str]:
+    """What ``pyperf system show`` would tune: the lines of its section Advices."""
+    section = re.search(r"^Advices\n=+\n\n(.+?)(?:\n\n|\Z)", said, re.MULTILINE | re.DOTALL)
+    return section[1].splitlines() if section else []
+
+
+_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _identity,
+    _kernel,
+    _tools,
+    _rootless_builds,
+    _bcc,
+    _kernel_headers,
+    _guest_image,
+    _kvm,
+    _resources,
+    _cache_folder,
+    _tuning,
+)
