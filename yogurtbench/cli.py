@@ -88,7 +88,7 @@ def report(run_folder: RunFolder, as_json: Json = False) -> int:
     return 0
 
 
-@app.command(context_settings={"allow_interspersed_args": False})
+@app.command()
 def lab(
     matrix: Matrix,
     command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
