@@ -174,6 +174,8 @@ class _Builder:
                 raise self._error(key_node, f"{key} is given twice: the first is in line {first[key][0]}")
             first[key] = self.document.keys[(*path, key)] = _place(key_node)
             built[key] = self.build(child, (*path, key))
+            if child.value == "" and not child.style:  # YAML places what is not there at the next thing that is
+                self.document.places[(*path, key)] = first[key]
         for source in merged:
             self._merge(source, path, built)
         return built

@@ -89,8 +89,8 @@ def _one_or_list(schema: dict[str, Any]) -> None:
 
 
 def _kind_or_mapping(schema: dict[str, Any]) -> None:
-    schema["minItems"] = 1
     schema["items"] = {"anyOf": [{"enum": list(axes.LOADS)}, *schema["items"]["oneOf"]]}
+    _one_or_list(schema)
 
 
 def _selector(value: object) -> str:

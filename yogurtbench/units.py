@@ -6,6 +6,7 @@ The validators raise ValueError with a sentence; the annotated types carry them 
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
@@ -13,7 +14,21 @@ from pydantic import PlainValidator, WithJsonSchema
 from yogurtbench.axes import Axis
 from yogurtbench.words import kind
 
-_TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_TIME_UNITS: dict[str, Fraction | int] = {
+    "us": Fraction(1, 10**6),
+    "ms": Fraction(1, 10**3),
+    "s": 1,
+    "m": 60,
+    "min": 60,
+    "h": 3600,
+}
+    "us": Fraction(1, 10**6),
+    "ms": Fraction(1, 10**3),
+    "s": 1,
+    "m": 60,
+    "min": 60,
+    "h": 3600,
+}
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _LONGEST = 86_400.0
 
@@ -23,7 +38,7 @@ def _seconds(value: object) -> float:
     if match is None:
         hint = f": did you mean {value}s?" if type(value) in (int, float) else ""
         raise ValueError(f"a duration is a number with a unit, such as 10ms, 1s or 3m, not {kind(value)}{hint}")
-    seconds = float(match[1]) * _TIME_UNITS[match[2]]
+    seconds = float(Fraction(match[1]) * _TIME_UNITS[match[2]])
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"the duration {value} is out of range: more than 0, at most 24h")
     return seconds

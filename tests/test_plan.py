@@ -1,0 +1,215 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from matrices import planned
+
+from yogurtbench import axes as module
+from yogurtbench.plan import (
+    Blocks,
+    Plan,
+    blocks_needed,
+    decidable,
+    describe,
+    estimate_seconds,
+    filled_in,
+    load_seconds,
+    warnings,
+)
+from yogurtbench.records import Trial
+
+FEW = """\
+name: t
+question: why?
+axes: {hook: [netkit_peer, tcx_ingress], helper: [redirect, redirect_peer], payload: [64, 1400]}
+baseline: {device: veth, topology: direct}
+loads: [sockperf, reachability]
+"""
+MANY = """\
+name: t
+axes: {mode: [l3, l2], hook: [netkit_peer, tcx_ingress, tc_ingress], helper: [redirect, redirect_peer]}
+baseline: {device: veth, topology: direct}
+loads: [sockperf]
+"""
+
+
+def order(plan: Plan, group: str, block: int) -> list[tuple[str, str]]:
+    return [(trial.cell.id, trial.role) for trial in plan.trials(group, block)]
+
+
+def test_reachability_groups_come_first(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FEW)
+    assert [plan.members(group)[0].cell.load for group in plan.groups] == ["reachability", "sockperf", "sockperf"]
+
+
+def test_a_block_runs_everything_once(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FEW)
+    for group in plan.groups:
+        trials = plan.trials(group, 0)
+        assert Counter((one.cell.id, one.role) for one in plan.members(group)) == Counter(order(plan, group, 0))
+        assert [trial.position for trial in trials] == list(range(len(trials)))
+
+
+def test_the_order_is_random_and_the_seeds(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FEW)
+    group = plan.groups[1]
+    orders = {tuple(order(plan, group, block)) for block in range(20)}
+    assert len(orders) > 10
+    assert order(plan, group, 3) == order(planned(tmp_path, FEW), group, 3)
+    other = planned(tmp_path, FEW + "seed: 2\n")
+    assert any(order(plan, group, block) != order(other, group, block) for block in range(5))
+
+
+def test_the_order_is_the_same_in_another_process(tmp_path: Path) -> None:
+    """It must not hang on the hashes of strings, which every process salts anew."""
+    plan = planned(tmp_path, FEW)
+    code = (
+        "import sys; from yogurtbench.matrix import load, make_plan; plan = make_plan(load(sys.argv[1]));"
+        "print([t.id + t.cell.id for g in plan.groups for b in range(3) for t in plan.trials(g, b)])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "m.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "7", "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )
+    ours = [t.id + t.cell.id for g in plan.groups for b in range(3) for t in plan.trials(g, b)]
+    assert said.stdout.strip() == str(ours)
+
+
+def test_every_position_is_as_likely(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FEW)
+    group = plan.groups[1]
+    first = Counter(order(plan, group, block)[0] for block in range(600))
+    assert len(first) == 6
+    assert all(60 <= count <= 140 for count in first.values())
+
+
+def test_with_more_than_eight_cells_the_baseline_is_first_and_last(tmp_path: Path) -> None:
+    plan = planned(tmp_path, MANY)
+    (group,) = plan.groups
+    for block in range(5):
+        roles = [trial.role for trial in plan.trials(group, block)]
+        assert Counter(roles) == {"baseline": 2, "canary": 1, "cell": 12}
+        assert roles[0] == roles[-1] == "baseline"
+
+
+def test_trial_ids_are_unique_and_say_where_they_belong(tmp_path: Path) -> None:
+    plan = planned(tmp_path, MANY)
+    (group,) = plan.groups
+    ids = [trial.id for block in range(3) for trial in plan.trials(group, block)]
+    assert len(set(ids)) == len(ids)
+    assert ids[0] == f"{group}-b000-p00"
+    assert planned(tmp_path, "name: t").trials("", 2)[1].id == "none-b002-p01"
+
+
+def test_the_canary_is_the_baseline_under_another_name(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FEW)
+    for group in plan.groups[1:]:
+        (canary,) = [trial for trial in plan.trials(group, 0) if trial.role == "canary"]
+        assert canary.cell.id == group
+
+
+def test_without_groups_reachability_is_asked_first(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FEW.replace("baseline", "# baseline"))
+    loads = [trial.cell.load for trial in plan.trials("", 0)]
+    assert loads == sorted(loads)
+
+
+def test_a_plan_is_its_json(tmp_path: Path) -> None:
+    plan = planned(tmp_path, MANY + "include: [{cpus: [0, 1]}]\ngate: [mode=l3]\nmargins: {rtt_p50: 2%}\n")
+    again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
+    assert again == plan
+    assert again.to_json() == plan.to_json()
+    assert again.trials(plan.groups[0], 1) == plan.trials(plan.groups[0], 1)
+
+
+def test_a_trial_crosses_borders_as_json(tmp_path: Path) -> None:
+    trial = planned(tmp_path, "name: t").trials("", 0)[0]
+    assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+
+
+def test_a_deadline_leaves_time_for_the_load(tmp_path: Path) -> None:
+    text = "name: t\nloads: [{kind: sockperf, duration: 1m}, {kind: iperf3_tcp, bytes: 1GB}, ping, reachability]\n"
+    for clock in ("wall", "instructions"):
+        for trial in planned(tmp_path, text, clock=clock).trials("", 0):
+            assert trial.deadline > 30 + load_seconds(trial.cell.load, trial.options) + trial.options["timeout"]
+
+
+def test_the_estimate_counts_loads_and_overhead(tmp_path: Path) -> None:
+    plan = planned(tmp_path, MANY)
+    # 12 cells, a canary and the baseline twice, each 2.45 s + 1 s; ten blocks.
+    assert estimate_seconds(plan, "native") == pytest.approx(1 + 10 * 15 * 3.55)
+    assert estimate_seconds(plan, "vm", 1) == pytest.approx(12 + 15 * 5.95)
+
+
+def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:
+    assert [decidable(n) for n in (5, 6, 10, 14)] == [0, 1, 25, 409]
+    assert [blocks_needed(m) for m in (1, 2, 25, 26, 409)] == [6, 7, 10, 11, 14]
+
+
+def test_a_gate_beyond_its_blocks_is_warned_of(tmp_path: Path) -> None:
+    axes = "axes: {payload: [64, 65, 66, 67, 68, 69, 70], hook: [netkit_peer, tcx_ingress], mode: [l3, l2]}"
+    text = f"name: t\n{axes}\nbaseline: {{device: veth, topology: direct}}\nloads: [ping]\ngate: device=netkit\n"
+    assert warnings(planned(tmp_path, text)) == [
+        "10 blocks decide at most 25 gate cells, and the gate has 28: name fewer, or set blocks min to 11"
+    ]
+    assert warnings(planned(tmp_path, text, clock="instructions")) == []
+    assert warnings(planned(tmp_path, text, blocks=11)) == []
+
+
+def test_too_few_blocks_for_verdicts_are_warned_of(tmp_path: Path) -> None:
+    assert "no 95 % interval" in warnings(planned(tmp_path, FEW, blocks=5))[0]
+    assert warnings(planned(tmp_path, FEW, blocks=6)) == []
+    assert warnings(planned(tmp_path, "name: t\nloads: [reachability]\nbaseline: {device: veth}\n", blocks=1)) == []
+
+
+def test_what_was_filled_in_is_what_the_matrix_leaves_out(tmp_path: Path) -> None:
+    filled = filled_in(planned(tmp_path, FEW))
+    assert filled["primary"] == ["pass"]
+    assert filled["peer"] == ["-", "pass"]
+    assert filled["mode"] == ["l3"]
+    assert "hook" not in filled
+    assert "payload" not in filled
+
+
+def test_a_description_says_what_runs_and_what_does_not(tmp_path: Path) -> None:
+    text = FEW.replace("[netkit_peer,", "[xdp_native, netkit_peer,")
+    said = describe(planned(tmp_path, text, blocks=3), "vm")
+    assert "12 cells, 3 baselines, 2 A/A canaries" in said
+    assert "3 groups, 3 blocks each" in said
+    assert "min on vm" in said
+    assert "left out: 8 × netkit has no native XDP" in said
+    assert "collapsed: 4 combinations" in said
+    assert "warning: from 3 blocks" in said
+    assert "the first block, 17 trials in this order:" in said
+
+
+def test_a_long_description_stops_somewhere(tmp_path: Path) -> None:
+    payloads = ", ".join(map(str, range(64, 164)))
+    said = describe(planned(tmp_path, f"name: t\naxes: {{payload: [{payloads}]}}\nloads: [ping]\n"), "native")
+    assert said.endswith("… and 40 more")
+
+
+def test_every_wire_is_worked_out_once_however_many_cells_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes 10,000 cells plan in a second; counted, not timed."""
+    resolved: list[object] = []
+    resolve = module._resolve
+    monkeypatch.setattr(module, "_resolve", lambda point: resolved.append(point) or resolve(point))
+    payloads = ", ".join(map(str, range(64, 564)))
+    axes = f"axes: {{payload: [{payloads}], hook: [netkit_peer, tcx_ingress], mode: [l3, l2], ip: [4, 6]}}"
+    text = f"name: t\n{axes}\nloads: [ping, sockperf, iperf3_udp]\n"
+    plan = planned(tmp_path, text)
+    assert len(plan.cells) == 500 * 2 * 2 * 2 * 3
+    assert len(resolved) == 2 * 2
+
+
+def test_blocks_are_values() -> None:
+    assert dataclasses.asdict(Blocks()) == {"min": 10, "max": 40, "precision": 0.01}
