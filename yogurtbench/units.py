@@ -22,13 +22,6 @@ _TIME_UNITS: dict[str, Fraction | int] = {
     "min": 60,
     "h": 3600,
 }
-    "us": Fraction(1, 10**6),
-    "ms": Fraction(1, 10**3),
-    "s": 1,
-    "m": 60,
-    "min": 60,
-    "h": 3600,
-}
 _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _LONGEST = 86_400.0
 
