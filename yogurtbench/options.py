@@ -100,7 +100,8 @@ class _Bulk(_Load):
     def options(self, clock: str) -> dict[str, Any]:
         options = super().options(clock)
         if clock == "instructions" and self.bytes is None:
-            return {**options, "duration": None, "bytes": BYTES_ON_INSTRUCTIONS}
+            options.pop("duration", None)
+            return {**options, "bytes": BYTES_ON_INSTRUCTIONS}
         return options if self.bytes is not None else {"duration": 3.0, **options}
 
 
