@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from yogurtbench.loads.reachability import answers
 from yogurtbench.records import YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.shell import CommandFailed
 from yogurtbench.wire import Counters, Programs, Wire
+from yogurtbench.witness import Witness, watching
 
 #: A quiet wire sees nothing; more packets than this in one look between two are a loop inside the kernel.
 _LOOP_PACKETS = 50
@@ -75,20 +76,18 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
         with _wired(programs, network) as hung:
             phases.end("wire")
             network.settle()
-            bench = Bench(network, trial)
             if trial.cell.load not in YES_NO:
-                _must_answer(bench, hung)
+                _must_answer(Bench(network, trial), hung)
             before = hung.counters() if hung else {}
-            phases.end("probe")
-            try:
-                measured = loads.RUN[trial.cell.load](bench)
-            finally:
-                phases.end("load")
+            with _witnessed(trial, programs) as seen:
+                phases.end("probe")
+                try:
+                    measured = loads.RUN[trial.cell.load](Bench(network, trial, seen))
+                finally:
+                    phases.end("load")
             counted = _since(before, hung)
             if hung and _loops(hung):
-                raise _Ended(
-                    "looping", f"packets went round inside the kernel until the programs were detached: {counted}"
-                )
+                raise _Ended("looping", "packets went round inside the kernel until the programs were detached")
             return measured, counted
 
 
@@ -100,6 +99,11 @@ def _wired(programs: Programs, network: lab.Lab) -> Iterator[Wire | None]:
         return
     with wire.attached(programs, network) as hung:
         yield hung
+
+
+def _witnessed(trial: Trial, programs: Programs) -> AbstractContextManager[Witness | None]:
+    """The witness for reachability; no other load pays for it."""
+    return watching(lambda: programs.bpf) if trial.cell.load == "reachability" else nullcontext()
 
 
 def _must_answer(bench: Bench, hung: Wire | None) -> None:

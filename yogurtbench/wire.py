@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from yogurtbench import headers
+from yogurtbench import headers, witness
 from yogurtbench.lab import End, Lab, Pot, Unsupported
 from yogurtbench.records import Cell, HostError
 
@@ -102,9 +102,9 @@ def _program(cell: Cell, hook: str, helper: str, way: str) -> str:
     return f"{name}{stamp}_{way}"
 
 
-def text(folder: Path) -> str:
+def text(folder: Path, *more: str) -> str:
     """All programs as one C text; ``#line`` keeps the compiler's messages in the authors' own files."""
-    return "".join(f'#line 1 "{name}"\n{(folder / name).read_text()}\n' for name in _FILES)
+    return "".join(f'#line 1 "{name}"\n{(folder / name).read_text()}\n' for name in (*_FILES, *more))
 
 
 def source_folder() -> Path:
@@ -127,9 +127,11 @@ class Programs:
                 "the Python binding of bcc is missing: install the distribution's package (Debian, Ubuntu: "
                 "apt-get install python3-bpfcc); PyPI's bcc is something else"
             ) from error
+        layout = witness.layout()
+        more = ["trace.c"] if layout else []
         with _quiet() as said:
             try:
-                return BPF(text=text(source_folder()), cflags=["-w"])
+                return BPF(text=text(source_folder(), *more), cflags=["-w", *layout])
             except Exception as error:
                 raise HostError(f"bcc could not compile the wires: {error}: {said()}") from error
 

@@ -88,15 +88,32 @@ _QUIET: dict[str, int] = {
     "ipv6/conf/default/router_solicitations": 0,
     "ipv6/conf/default/accept_dad": 0,
     "ipv6/conf/default/mldv2_unsolicited_report_interval": 1,
-    "ipv4/neigh/default/base_reachable_time_ms": 3_600_000,
-    "ipv6/neigh/default/base_reachable_time_ms": 3_600_000,
+}
+
+
+#: Per device, because a new device takes the machine's defaults and not its namespace's (neigh_parms_alloc).
+_NEIGHBOURS: dict[str, int] = {
+    # Known neighbours are not asked again within a trial.
+    "base_reachable_time_ms": 3_600_000,
+    # One that does not answer is given up after three times this, not after 3 s: probes of dead wires are short.
+    "retrans_time_ms": 60,
 }
 
 
 def quieten(namespace: Namespace) -> None:
     """Apply the quiet settings to devices that will be made in ``namespace``."""
+    _write(namespace, _QUIET)
+
+
+def settle_neighbours(namespace: Namespace, device: str) -> None:
+    """Set how a device of ``namespace`` treats its neighbours."""
+    keys = {f"{ip}/neigh/{device}/{key}": value for ip in ("ipv4", "ipv6") for key, value in _NEIGHBOURS.items()}
+    _write(namespace, keys)
+
+
+def _write(namespace: Namespace, settings: dict[str, int]) -> None:
     with namespace.entered():
-        for key, value in _QUIET.items():
+        for key, value in settings.items():
             # A kernel without IPv6 has none of its keys: that lab has IPv4 alone.
             with suppress(FileNotFoundError):
                 Path("/proc/sys/net", key).write_text(f"{value}\n")

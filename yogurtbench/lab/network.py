@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,15 @@ class Lab:
     a: End | None = None
     b: End | None = None
     ends: list[End] = field(default_factory=list)
+
+    def forget_neighbours(self) -> None:
+        """Let the pots resolve each other anew; permanent entries stay."""
+        if self.cell.neighbours == "static":
+            return
+        for pot, other in ((self.client, self.server), (self.server, self.client)):
+            for address in (other.ipv4, other.ipv6):
+                with suppress(NetlinkError):  # it may know nobody
+                    pot.namespace.ip.neigh("del", dst=address, ifindex=pot.end.ifindex)
 
     def settle(self) -> None:
         """Return when the pots have said what they say of their own accord: their multicast reports (l2 only).
@@ -117,6 +126,7 @@ def _pair(cell: Cell, near: tuple[Namespace, str, int], far: tuple[Namespace, st
         raise
     ends = [End(near_ns, near_name, near_index), End(far_ns, far_name, far_index)]
     for end in ends:
+        namespace.settle_neighbours(end.namespace, end.name)
         end.namespace.ip.link("set", index=end.ifindex, state="up")
     return ends
 

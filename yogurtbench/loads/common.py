@@ -12,6 +12,7 @@ from typing import Any
 from yogurtbench.lab import Lab, Pot, Unsupported
 from yogurtbench.records import Trial
 from yogurtbench.shell import Background
+from yogurtbench.witness import Witness
 
 #: No skb is larger: GSO_LEGACY_MAX_SIZE in include/linux/netdevice.h (BIG TCP is off in every lab).
 LARGEST_SKB = 65_536
@@ -49,6 +50,7 @@ class Bench:
 
     lab: Lab
     trial: Trial
+    witness: Witness | None = None
 
     @property
     def client(self) -> Pot:

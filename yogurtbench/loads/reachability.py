@@ -11,41 +11,99 @@ import socket
 import struct
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 
+from yogurtbench import witness
 from yogurtbench.lab import Lab
 from yogurtbench.loads.common import Bench, Measured
+from yogurtbench.witness import Witness
 
 #: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within milliseconds.
 PROBES = 3
 PATIENCE = 0.5
+#: How often the witness is asked while waiting, and how long an answer may still come after a drop (seconds).
+_LOOK = 0.005
+_AFTER_DROP = 0.03
 
 _TCP_PORT = 7007
 _ECHO = {4: (8, 0), 6: (128, 129)}  # ICMP types of request and reply (RFC 792, RFC 4443)
 
 
 def run(bench: Bench) -> Measured:
-    """``reachable``, ``reachable_v6`` and ``tcp_ok`` (0 or 1). Never fails: a dead wire is a result."""
-    lab = bench.lab
+    """Whether anything arrives, where it dies, and what a round trip passes. Never fails: a dead wire is a result.
+
+    ``reachable``, ``reachable_v6``, ``tcp_ok`` (0 or 1); for a wire that carries nothing ``dropped_at``, of the IPv4
+    request where that died, else of the IPv6 one; for a live one the ``hops_*`` of a round trip, IPv4 where it can.
+    """
+    lab, seen = bench.lab, bench.witness
+    echoes = {ip: ask(lab, ip, seen) for ip in (4, 6)}
+    alive = [ip for ip, echo in echoes.items() if echo.answered]
     values: dict[str, float | str | None] = {
-        "reachable": float(answers(lab, 4)),
-        "reachable_v6": float(answers(lab, 6)),
+        "reachable": float(echoes[4].answered),
+        "reachable_v6": float(echoes[6].answered),
+        "tcp_ok": float(echoes[4].answered and exchanges_tcp(lab)),
     }
-    values["tcp_ok"] = float(bool(values["reachable"]) and exchanges_tcp(lab))
-    return Measured(values)
+    if alive and seen:
+        values |= _hops(lab, alive[0], seen)
+    dead = next((echo for echo in echoes.values() if not echo.answered), None)
+    if dead and dead.sites:
+        values["dropped_at"] = witness.majority(dead.sites)
+    details = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo.sites}
+    return Measured(values, details={"dropped": details, "witness": seen is not None})
 
 
-def answers(lab: Lab, ip: int, probes: int = PROBES) -> bool:
-    """Whether yogurt-2 answers an ICMP echo from yogurt-1."""
-    with lab.client.namespace.entered():
-        family, protocol = (
-            (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
-        )
-        try:
-            opened = socket.socket(family, socket.SOCK_RAW, protocol)
-        except OSError:  # no IPv6 in this kernel
-            return False
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Whether an echo came back; the drop site of each request that did not, where the witness saw one."""
+
+    answered: bool
+    sites: tuple[str, ...] = ()
+
+
+def answers(lab: Lab, ip: int) -> bool:
+    """Whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries."""
+    return ask(lab, ip, None).answered
+
+
+def ask(lab: Lab, ip: int, seen: Witness | None) -> Echo:
+    """Send up to three echo requests until one is answered. With a witness a request seen dropped is not waited for."""
+    opened = _opened(lab, ip)
+    if opened is None:
+        return Echo(answered=False)
+    sites: list[str] = []
     with opened as sender:
-        return any(_echoed(sender, lab.server.address(ip), ip, sequence) for sequence in range(1, probes + 1))
+        for sequence in range(1, PROBES + 1):
+            if seen:
+                seen.reset()
+            if _echoed(sender, lab.server.address(ip), ip, sequence, seen):
+                return Echo(answered=True)
+            drop = witness.drop_of(seen.events(), ip, sequence) if seen else None
+            if drop:
+                sites.append(witness.site(drop))
+            if seen and seen.overflowed:
+                break
+            lab.forget_neighbours()
+    return Echo(answered=False, sites=tuple(sites))
+
+
+def _opened(lab: Lab, ip: int) -> socket.socket | None:
+    """A raw ICMP socket in the client's namespace; None where the kernel has no IPv6."""
+    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    with lab.client.namespace.entered():
+        try:
+            return socket.socket(family, socket.SOCK_RAW, protocol)
+        except OSError:
+            return None
+
+
+def _hops(lab: Lab, ip: int, seen: Witness) -> dict[str, float]:
+    """What one more echo passes, now that the neighbours are known."""
+    opened = _opened(lab, ip)
+    assert opened  # it was, a moment ago
+    with opened as sender:
+        seen.reset()
+        answered = _echoed(sender, lab.server.address(ip), ip, PROBES + 1, None)
+    return witness.hops(seen.events(), ip, PROBES + 1) if answered else {}
 
 
 def echo_request(ip: int, identifier: int, sequence: int) -> bytes:
@@ -66,7 +124,7 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _echoed(sender: socket.socket, address: str, ip: int, sequence: int) -> bool:
+def _echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Witness | None) -> bool:
     identifier = os.getpid() & 0xFFFF
     try:
         sender.sendto(echo_request(ip, identifier, sequence), (address, 0))
@@ -74,15 +132,20 @@ def _echoed(sender: socket.socket, address: str, ip: int, sequence: int) -> bool
         return False
     deadline = time.monotonic() + PATIENCE
     while (left := deadline - time.monotonic()) > 0:
-        if not select.select([sender], [], [], left)[0]:
-            return False
-        packet = sender.recv(2048)
-        if ip == 4:
-            packet = packet[(packet[0] & 0x0F) * 4 :]  # a raw IPv4 socket is given the IP header too
-        kind, _, _, its_identifier, its_sequence = struct.unpack("!BBHHH", packet[:8])
-        if (kind, its_identifier, its_sequence) == (_ECHO[ip][1], identifier, sequence):
-            return True
+        if select.select([sender], [], [], min(left, _LOOK) if seen else left)[0]:
+            if _is_reply(sender.recv(2048), ip, identifier, sequence):
+                return True
+        elif seen and (seen.overflowed or witness.drop_of(seen.events(), ip, sequence)):
+            # Seen dropped: no answer will come, unless what was dropped was a copy.
+            deadline, seen = time.monotonic() + _AFTER_DROP, None
     return False
+
+
+def _is_reply(packet: bytes, ip: int, identifier: int, sequence: int) -> bool:
+    if ip == 4:
+        packet = packet[(packet[0] & 0x0F) * 4 :]  # a raw IPv4 socket is given the IP header too
+    kind, _, _, its_identifier, its_sequence = struct.unpack("!BBHHH", packet[:8])
+    return (kind, its_identifier, its_sequence) == (_ECHO[ip][1], identifier, sequence)
 
 
 def exchanges_tcp(lab: Lab) -> bool:

@@ -1,0 +1,166 @@
+"""The witness: what the kernel did to a lab's own packets, from bpf/trace.c at four tracepoints.
+
+Two questions are answered from its record: where did a request die, and through how many queues does a round trip go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from yogurtbench import btf
+from yogurtbench.records import HostError
+
+QUEUE, RX, RECEIVE, DROP = 1, 2, 3, 4
+KINDS = {QUEUE: "queue", RX: "rx", RECEIVE: "receive", DROP: "drop"}
+_TRACEPOINTS = {
+    "net_dev_queue": "on_queue",
+    "netif_rx": "on_rx",
+    "netif_receive_skb": "on_receive",
+    "kfree_skb": "on_drop",
+}
+#: YB_EVENTS of trace.c.
+_CAPACITY = 1024
+
+_ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
+#: What stands for a resolving request per EtherType: ARP operation 1, ICMPv6 neighbour solicitation.
+_ASKS = {(_ARP, 1), (_IPV6, 135)}
+_REQUESTS = {4: (_IPV4, 8), 6: (_IPV6, 128)}
+_REPLIES = {4: (_IPV4, 0), 6: (_IPV6, 129)}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one packet. ``time`` in ns, ``where`` a kernel function and ``reason`` for drops."""
+
+    kind: int
+    time: int
+    ifindex: int
+    protocol: int
+    type: int
+    sequence: int
+    where: str = ""
+    reason: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """EtherType and ICMP type or ARP operation."""
+        return self.protocol, self.type
+
+
+def drop_of(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
+    """The first drop of an echo request, or of the neighbour request made for it, in order of time."""
+    for event in sorted(events, key=lambda e: e.time):
+        if event.kind == DROP and _belongs(event, ip, sequence):
+            return event
+    return None
+
+
+def site(drop: Event) -> str:
+    """A drop in the contract's words: ``function:REASON``, ``arp:`` (IPv6: ``nd:``) in front where resolving died."""
+    died_resolving = drop.shape in _ASKS or drop.reason == "NEIGH_FAILED"
+    prefix = ("nd:" if drop.protocol == _IPV6 else "arp:") if died_resolving else ""
+    return f"{prefix}{drop.where}:{drop.reason}"
+
+
+def majority(sites: Sequence[str]) -> str | None:
+    """The word said most often; among equals the one said first."""
+    return max(sites, key=sites.count) if sites else None
+
+
+def hops(events: Sequence[Event], ip: int, sequence: int) -> dict[str, float]:
+    """How often one echo's request and reply passed each tracepoint, by metric."""
+    of_echo = [e for e in events if e.shape in (_REQUESTS[ip], _REPLIES[ip]) and e.sequence == sequence]
+    counted = {"hops_netif_rx": RX, "hops_receive": RECEIVE, "hops_queue": QUEUE}
+    return {metric: float(sum(e.kind == kind for e in of_echo)) for metric, kind in counted.items()}
+
+
+def _belongs(event: Event, ip: int, sequence: int) -> bool:
+    if event.shape in _ASKS:
+        return (event.protocol == _ARP) == (ip == 4)
+    return event.shape == _REQUESTS[ip] and event.sequence == sequence
+
+
+def function(symbol: str) -> str:
+    """A kernel symbol without offset and without what compilers append: ``f.constprop.0+0x1b`` is ``f``."""
+    return re.split(r"[.+ ]", symbol.strip(), maxsplit=1)[0]
+
+
+@cache
+def layout() -> tuple[str, ...]:
+    """Compiler flags that tell trace.c where the running kernel's fields lie; empty where it has no BTF."""
+    try:
+        types = btf.running()
+        skb = types.offsets("sk_buff", ["head", "network_header", "protocol", "dev"])
+        ifindex = types.offsets("net_device", ["ifindex"])["ifindex"]
+        _reasons(types)
+    except (OSError, ValueError, KeyError):
+        return ()
+    return (*(f"-DYB_SKB_{name.upper()}={at}" for name, at in skb.items()), f"-DYB_DEV_IFINDEX={ifindex}")
+
+
+_names: dict[int, str] = {}
+
+
+def _reasons(types: btf.BTF) -> None:
+    """Learn the names of enum skb_drop_reason, without their common prefix."""
+    _names.update(
+        {n: name.removeprefix("SKB_DROP_REASON_") for n, name in types.enumerators("skb_drop_reason").items()}
+    )
+
+
+class Witness:
+    """The tracepoints, attached. ``events`` may be read at any time."""
+
+    def __init__(self, bpf: Any) -> None:
+        self._bpf = bpf
+        self._read: list[Event] = []
+
+    def events(self) -> list[Event]:
+        """Everything recorded since it was attached, at most 1024 events, in the order of recording."""
+        table, new = self._bpf["yb_events"], self._count()
+        self._read += [self._event(table[at]) for at in range(len(self._read), new)]
+        return self._read
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether more happened than the record holds: packets that go round inside the kernel do that."""
+        return int(self._bpf["yb_next"][0].value) > _CAPACITY
+
+    def reset(self) -> None:
+        """Forget what was recorded."""
+        self._read = []
+        self._bpf["yb_next"][self._bpf["yb_next"].Key(0)] = self._bpf["yb_next"].Leaf(0)
+
+    def _count(self) -> int:
+        return min(int(self._bpf["yb_next"][0].value), _CAPACITY)
+
+    def _event(self, raw: Any) -> Event:
+        where = reason = ""
+        if raw.kind == DROP:
+            where = function(self._bpf.ksym(raw.location).decode(errors="replace"))
+            reason = _names.get(raw.reason & 0xFFFF, str(raw.reason))
+        return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, reason)
+
+
+@contextmanager
+def watching(bpf: Callable[[], Any]) -> Iterator[Witness | None]:
+    """A witness for the length of the block; None where this kernel cannot have one (no BTF, no bcc)."""
+    try:
+        handle = bpf() if layout() else None
+    except HostError:
+        handle = None
+    if handle is None:
+        yield None
+        return
+    with ExitStack() as undo:
+        for tracepoint, name in _TRACEPOINTS.items():
+            handle.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
+            undo.callback(handle.detach_raw_tracepoint, tracepoint.encode())
+        made = Witness(handle)
+        made.reset()
+        yield made
