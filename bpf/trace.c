@@ -6,7 +6,8 @@
  *     net:netif_receive_skb   a packet enters the protocol layers, with the device it arrived on
  *     skb:kfree_skb           a packet is dropped: where, and why
  *
- * Where the fields of struct sk_buff and net_device lie (YB_SKB_*, YB_DEV_IFINDEX) is read from the running kernel's BTF
+ * Tracepoints see the whole machine: only packets in the lab's own network namespaces (yb_netns, by cookie) are recorded.
+ * Where the fields of struct sk_buff and its like lie (YB_*) is read from the running kernel's BTF
  * and given to the compiler, so that no kernel's own headers are needed.
  * Attached for reachability trials only; no other trial pays for it.
  */
@@ -32,6 +33,25 @@ struct yb_event {
 
 BPF_ARRAY(yb_events, struct yb_event, YB_EVENTS);
 BPF_ARRAY(yb_next, u64, 1);
+BPF_HASH(yb_netns, u64, u8, 8);
+
+/* The cookie of the namespace a packet is in: its device's, or its socket's where it has no device yet. */
+static __always_inline u64 yb_cookie(void *skb, void *device)
+{
+	void *net = 0, *sock = 0;
+	u64 cookie = 0;
+
+	if (device) {
+		bpf_probe_read_kernel(&net, sizeof(net), device + YB_NET_DEVICE_ND_NET);
+	} else {
+		bpf_probe_read_kernel(&sock, sizeof(sock), skb + YB_SK_BUFF_SK);
+		if (sock)
+			bpf_probe_read_kernel(&net, sizeof(net), sock + YB_SOCK_COMMON_SKC_NET);
+	}
+	if (net)
+		bpf_probe_read_kernel(&cookie, sizeof(cookie), net + YB_NET_NET_COOKIE);
+	return cookie;
+}
 
 static __always_inline int yb_describe(void *skb, struct yb_event *event)
 {
@@ -40,9 +60,9 @@ static __always_inline int yb_describe(void *skb, struct yb_event *event)
 	u16 protocol;
 	u8 bytes[48] = {};
 
-	bpf_probe_read_kernel(&head, sizeof(head), skb + YB_SKB_HEAD);
-	bpf_probe_read_kernel(&network, sizeof(network), skb + YB_SKB_NETWORK_HEADER);
-	bpf_probe_read_kernel(&protocol, sizeof(protocol), skb + YB_SKB_PROTOCOL);
+	bpf_probe_read_kernel(&head, sizeof(head), skb + YB_SK_BUFF_HEAD);
+	bpf_probe_read_kernel(&network, sizeof(network), skb + YB_SK_BUFF_NETWORK_HEADER);
+	bpf_probe_read_kernel(&protocol, sizeof(protocol), skb + YB_SK_BUFF_PROTOCOL);
 	event->protocol = (protocol >> 8) | (protocol << 8);
 	if (bpf_probe_read_kernel(bytes, sizeof(bytes), head + network))
 		return 0;
@@ -80,13 +100,14 @@ static __always_inline int yb_witness(u16 kind, void *skb, u64 location, u32 rea
 	struct yb_event event = {.kind = kind, .location = location, .reason = reason, .skb = (u64)skb};
 	void *device;
 	u32 zero = 0, at;
-	u64 *next;
+	u64 *next, cookie;
 
-	if (!yb_describe(skb, &event))
+	bpf_probe_read_kernel(&device, sizeof(device), skb + YB_SK_BUFF_DEV);
+	cookie = yb_cookie(skb, device);
+	if (!yb_netns.lookup(&cookie) || !yb_describe(skb, &event))
 		return 0;
-	bpf_probe_read_kernel(&device, sizeof(device), skb + YB_SKB_DEV);
 	if (device)
-		bpf_probe_read_kernel(&event.ifindex, sizeof(event.ifindex), device + YB_DEV_IFINDEX);
+		bpf_probe_read_kernel(&event.ifindex, sizeof(event.ifindex), device + YB_NET_DEVICE_IFINDEX);
 	event.time = bpf_ktime_get_ns();
 	next = yb_next.lookup(&zero);
 	if (!next)

@@ -148,8 +148,6 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:
-    from dataclasses import replace
-
     from yogurtbench import places
     from yogurtbench.matrix import load, make_plan
     from yogurtbench.records import MatrixError
@@ -160,8 +158,7 @@ def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, bl
     ):
         if value is not None and value not in words:
             raise MatrixError(f"{option} {value}: not one of {', '.join(words)}")
-    made = make_plan(load(places.matrix(matrix)), clock=clock, only=only, blocks=blocks)
-    return replace(made, lab=lab) if lab else made
+    return make_plan(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks)
 
 
 def _print_result(folder: Path, as_json: bool) -> None:

@@ -111,7 +111,7 @@ class Sweep:
             self._dead[wire] = self._dead.get(wire, 0) + 1
 
     def _group_of(self, trial: Trial) -> str:
-        return trial.id.partition("-b")[0]
+        return "" if trial.id.startswith("none-") else trial.id.partition("-b")[0]
 
     def _is_due(self, group: str, block: int) -> bool:
         """Whether a group needs this block: below the minimum always, then until its intervals are narrow enough."""

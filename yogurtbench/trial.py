@@ -79,7 +79,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
             if trial.cell.load not in YES_NO:
                 _must_answer(Bench(network, trial), hung)
             before = hung.counters() if hung else {}
-            with _witnessed(trial, programs) as seen:
+            with _witnessed(network, programs) as seen:
                 phases.end("probe")
                 try:
                     measured = loads.RUN[trial.cell.load](Bench(network, trial, seen))
@@ -101,9 +101,11 @@ def _wired(programs: Programs, network: lab.Lab) -> Iterator[Wire | None]:
         yield hung
 
 
-def _witnessed(trial: Trial, programs: Programs) -> AbstractContextManager[Witness | None]:
+def _witnessed(network: lab.Lab, programs: Programs) -> AbstractContextManager[Witness | None]:
     """The witness for reachability; no other load pays for it."""
-    return watching(lambda: programs.bpf) if trial.cell.load == "reachability" else nullcontext()
+    if network.cell.load != "reachability":
+        return nullcontext()
+    return watching(lambda: programs.bpf, network.namespaces)
 
 
 def _must_answer(bench: Bench, hung: Wire | None) -> None:
@@ -132,7 +134,7 @@ def _loops(hung: Wire) -> bool:
 
 
 def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
-    """The path assertion: where traffic arrived, the wire's programs carried it. Raises LoadFailed where they did not."""
+    """The path assertion: what arrived, the wire's programs carried. Raises LoadFailed where they did not."""
     for name, bounds in (("wire.forward", flow and flow.forward), ("wire.return", flow and flow.back)):
         if not bounds or name not in counted:
             continue

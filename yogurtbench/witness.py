@@ -6,13 +6,14 @@ Two questions are answered from its record: where did a request die, and through
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from yogurtbench import btf
+from yogurtbench.lab.namespace import Namespace
 from yogurtbench.records import HostError
 
 QUEUE, RX, RECEIVE, DROP = 1, 2, 3, 4
@@ -90,17 +91,25 @@ def function(symbol: str) -> str:
     return re.split(r"[.+ ]", symbol.strip(), maxsplit=1)[0]
 
 
+#: The members that trace.c reads, by structure.
+_READ = {
+    "sk_buff": ["head", "network_header", "protocol", "dev", "sk"],
+    "net_device": ["ifindex", "nd_net"],
+    "sock_common": ["skc_net"],
+    "net": ["net_cookie"],
+}
+
+
 @cache
 def layout() -> tuple[str, ...]:
     """Compiler flags that tell trace.c where the running kernel's fields lie; empty where it has no BTF."""
     try:
         types = btf.running()
-        skb = types.offsets("sk_buff", ["head", "network_header", "protocol", "dev"])
-        ifindex = types.offsets("net_device", ["ifindex"])["ifindex"]
+        found = {name: types.offsets(name, members) for name, members in _READ.items()}
         _reasons(types)
     except (OSError, ValueError, KeyError):
         return ()
-    return (*(f"-DYB_SKB_{name.upper()}={at}" for name, at in skb.items()), f"-DYB_DEV_IFINDEX={ifindex}")
+    return tuple(f"-DYB_{s.upper()}_{m.upper()}={at}" for s, members in found.items() for m, at in members.items())
 
 
 _names: dict[int, str] = {}
@@ -148,8 +157,8 @@ class Witness:
 
 
 @contextmanager
-def watching(bpf: Callable[[], Any]) -> Iterator[Witness | None]:
-    """A witness for the length of the block; None where this kernel cannot have one (no BTF, no bcc)."""
+def watching(bpf: Callable[[], Any], namespaces: Iterable[Namespace]) -> Iterator[Witness | None]:
+    """A witness of these namespaces for the length of the block; None where there can be none (no BTF, no bcc)."""
     try:
         handle = bpf() if layout() else None
     except HostError:
@@ -158,9 +167,17 @@ def watching(bpf: Callable[[], Any]) -> Iterator[Witness | None]:
         yield None
         return
     with ExitStack() as undo:
+        _watch_only(handle, namespaces)
         for tracepoint, name in _TRACEPOINTS.items():
             handle.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
             undo.callback(handle.detach_raw_tracepoint, tracepoint.encode())
         made = Witness(handle)
         made.reset()
         yield made
+
+
+def _watch_only(handle: Any, namespaces: Iterable[Namespace]) -> None:
+    table = handle["yb_netns"]
+    table.clear()
+    for namespace in namespaces:
+        table[table.Key(namespace.cookie())] = table.Leaf(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +13,7 @@ from pyroute2 import IPRoute, netns
 
 #: Where this process stood when the room was furnished: the lab's host.
 _SELF = "/proc/self/ns/net"
+_SO_NETNS_COOKIE = 71
 
 
 @contextmanager
@@ -43,6 +46,11 @@ class Namespace:
     def command(self, argv: Sequence[str]) -> list[str]:
         """The command line that runs ``argv`` in this namespace (nsenter(1): one exec, no new mounts)."""
         return ["nsenter", f"--net=/run/netns/{self.name}", "--", *argv] if self.name else list(argv)
+
+    def cookie(self) -> int:
+        """The kernel's own number for this namespace (SO_NETNS_COOKIE, socket(7); Linux 5.14)."""
+        with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
 
     def sysctl(self, key: str, value: int | str) -> None:
         """Write ``net.<key>`` (slashes for dots) of this namespace; /proc/sys/net follows the task's namespace."""

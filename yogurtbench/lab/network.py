@@ -41,6 +41,11 @@ class Lab:
     b: End | None = None
     ends: list[End] = field(default_factory=list)
 
+    @property
+    def namespaces(self) -> tuple[Namespace, ...]:
+        """Every namespace the lab's packets pass."""
+        return tuple({id(n): n for n in (self.host, self.client.namespace, self.server.namespace)}.values())
+
     def forget_neighbours(self) -> None:
         """Let the pots resolve each other anew; permanent entries stay."""
         if self.cell.neighbours == "static":
