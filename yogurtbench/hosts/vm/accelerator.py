@@ -1,4 +1,4 @@
-"""KVM or emulation: /dev/kvm may exist and still not run a guest, so only a boot that reaches user space is believed."""
+"""KVM or emulation: /dev/kvm may exist and yet run no guest, so only a boot that reaches user space is believed."""
 
 from __future__ import annotations
 

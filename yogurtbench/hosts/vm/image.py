@@ -58,14 +58,9 @@ def ensure(kernel: str = "host", *, say: Say) -> GuestImage:
     """
     if platform.machine() != "x86_64":
         raise HostError(f"the guest is made for x86_64, and this machine is {platform.machine()}: use --lab native")
+    kernel_part, headers = _own_kernel(Path(kernel), say) if is_path(kernel) else _debian_kernel(kernel, say)
     userland = cache.folder("userland", f"debian-{_recipe()}", build.userland, say)
-    if not is_path(kernel):
-        debian = _debian_kernel(kernel, say)
-        return _image(userland, debian, debian)
-    path = Path(kernel)
-    name = f"{build.own_kernel_key(path)}-{_recipe()}"
-    own = cache.folder("kernel", name, lambda into: build.own_kernel(path, into), say)
-    return _image(userland, own, _debian_kernel("host", say))
+    return _image(userland, kernel_part, headers)
 
 
 def is_path(kernel: str) -> bool:
@@ -73,15 +68,23 @@ def is_path(kernel: str) -> bool:
     return "/" in kernel
 
 
-def _debian_kernel(kernel: str, say: Say) -> Path:
+def _debian_kernel(kernel: str, say: Say) -> tuple[Path, Path]:
+    """The folders of the kernel and of its headers: one and the same."""
     wanted = recipe.DEFAULT_KERNEL if kernel == "host" else kernel
     if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", wanted):
         raise HostError(f"kernel '{kernel}': want host, a Debian release such as '6.12', or the path of a bzImage")
-    return cache.folder("kernel", f"{wanted}-{_recipe()}", lambda into: build.kernel(wanted, into), say)
+    folder = cache.folder("kernel", f"{wanted}-{_recipe()}", lambda into: build.kernel(wanted, into), say)
+    return folder, folder
+
+
+def _own_kernel(bzimage: Path, say: Say) -> tuple[Path, Path]:
+    """The folders of the kernel and of headers that serve it: those of our default."""
+    name = f"{build.own_kernel_key(bzimage)}-{_recipe()}"
+    folder = cache.folder("kernel", name, lambda into: build.own_kernel(bzimage, into), say)
+    return folder, _debian_kernel("host", say)[1]
 
 
 def _image(userland: Path, kernel: Path, headers: Path) -> GuestImage:
-    """``headers`` is the Debian kernel whose headers serve, also beside a kernel of one's own."""
     release = _facts(kernel)["release"]
     packages = {**_facts(userland)["packages"], **_facts(kernel)["packages"]}
     identity = canonical([packages, release, _recipe()]).encode()

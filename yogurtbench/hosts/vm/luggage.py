@@ -7,8 +7,9 @@ import io
 import py_compile
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 from yogurtbench.hosts.vm import archive, cache
@@ -22,11 +23,7 @@ GUEST_HOME = "yogurt"
 _PROGRAMS = f"{GUEST_HOME}/{_PACKAGE.name}/bpf"
 #: Pure Python packages of the running interpreter that the agent imports.
 _DEPENDENCIES = ("pyroute2", "platformdirs")
-#: What never runs in the guest.
-_NOT_IN_GUEST = (
-    *("report/", "hosts/vm/", "__main__.py", "analysis.py", "cli.py", "combinations.py", "document.py", "gate.py"),
-    *("matrix.py", "options.py", "plan.py", "progress.py", "selector.py", "session.py", "store.py", "sweep.py"),
-)
+_AGENT = _PACKAGE / "hosts/agent.py"
 #: Archives of earlier sources pile up; this many of the newest are kept.
 _KEPT = 4
 
@@ -56,28 +53,31 @@ def _ours() -> list[Member]:
     init = archive.file("init", (_HERE / "guest/init").read_bytes(), executable=True)
     return [
         init,
-        *_python_of(_PACKAGE, _in_guest),
+        *_agent_modules(),
         *_programs(),
         *(m for name in _DEPENDENCIES for m in _dependency(name)),
     ]
 
 
-def _in_guest(path: str) -> bool:
-    return not path.startswith(_NOT_IN_GUEST)
+def _agent_modules() -> list[Member]:
+    """The agent and those modules of this package that it imports, however late: another module's change is no news."""
+    finder = ModuleFinder(path=[str(_PACKAGE.parent)])
+    finder.run_script(str(_AGENT))
+    files = {getattr(found, "__file__", None) for found in finder.modules.values()}
+    paths = sorted(Path(name) for name in files if name)
+    return [_source(path, _PACKAGE) for path in paths if path.is_relative_to(_PACKAGE)]
+
+
+def _source(path: Path, package: Path) -> Member:
+    return archive.file(f"{GUEST_HOME}/{path.relative_to(package.parent).as_posix()}", path.read_bytes())
 
 
 def _dependency(name: str) -> list[Member]:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise HostError(f"the guest needs the Python package {name}: reinstall yogurtbench with its dependencies")
-    return _python_of(Path(spec.origin).parent, lambda path: not path.startswith("tests/"))
-
-
-def _python_of(package: Path, wanted: Callable[[str], bool]) -> list[Member]:
-    paths = ((path, path.relative_to(package).as_posix()) for path in sorted(package.rglob("*.py")))
-    return [
-        archive.file(f"{GUEST_HOME}/{package.name}/{name}", path.read_bytes()) for path, name in paths if wanted(name)
-    ]
+    package = Path(spec.origin).parent
+    return [_source(path, package) for path in sorted(package.rglob("*.py"))]
 
 
 def _programs() -> list[Member]:

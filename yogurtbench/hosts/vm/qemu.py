@@ -145,7 +145,7 @@ class Monitor:
         self._ready = False
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Run a QMP command and give what it returns. Raises HostError where QEMU refuses, EOFError where it is gone."""
+        """Run a QMP command; what it returns. Raises HostError where QEMU refuses, EOFError where it is gone."""
         if not self._ready:
             self._ready = True
             self.execute("qmp_capabilities")

@@ -1,0 +1,417 @@
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yogurtbench.hosts.vm import archive, bootstrap, build, cache, image, luggage, recipe, sources
+from yogurtbench.hosts.vm.archive import Member
+from yogurtbench.hosts.vm.sources import Source
+from yogurtbench.records import HostError
+
+ONE_LINE = """
+# deb http://mirror.example/debian bookworm main
+deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian bookworm main # ours
+deb-src http://mirror.example/debian bookworm main
+deb http://mirror.example/debian-security bookworm-security main
+deb [signed-by=/etc/apt/keyrings/other.gpg] https://packages.example/apt tool-bookworm main
+deb https://download.example/linux/debian bookworm stable
+deb https://apt.example bookworm main
+"""
+DEB822 = """# the machine's
+Types: deb deb-src
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+# a comment inside
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive.gpg
+
+Types: deb
+URIs: mirror+file:///etc/apt/mirrors/debian-security.list
+Suites: bookworm-security
+Components: main
+
+Enabled: no
+Types: deb
+URIs: http://mirror.example/debian
+Suites: bookworm-backports
+Components: main
+
+Types: deb
+URIs: https://packages.example/node
+Suites: nodistro
+Components: main
+"""
+OS_RELEASE = 'ID=debian\nVERSION_CODENAME="bookworm"\n'
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """An empty cache of our own."""
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache/guest"
+
+
+@pytest.fixture
+def on_path(tmp_path, monkeypatch):
+    """Puts a stand-in shell script under a name in front of everything on PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def put(name, script):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return put
+
+
+class TestSources:
+    def test_one_line_entries_of_debian_are_kept_and_others_are_not(self):
+        assert [s.line for s in sources.parse_one_line(ONE_LINE) if s.is_debian("bookworm")] == [
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian bookworm main",
+            "deb http://mirror.example/debian-security bookworm-security main",
+        ]
+
+    def test_deb822_entries_of_debian_are_kept_and_disabled_ones_are_not(self):
+        found = [s for s in sources.parse_deb822(DEB822) if s.is_debian("bookworm")]
+        assert [(s.suite, bool(s.signed_by)) for s in found] == [
+            ("bookworm", True),
+            ("bookworm-updates", True),
+            ("bookworm-security", False),
+        ]
+
+    def test_a_key_inside_a_stanza_is_left_to_apt(self):
+        text = "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\nSigned-By:\n -----BEGIN\n x\n"
+        assert next(sources.parse_deb822(text)).signed_by == ""
+
+    def test_the_machine_s_files_of_both_formats_are_read_without_repetition(self, tmp_path):
+        (tmp_path / "sources.list.d").mkdir()
+        (tmp_path / "sources.list").write_text(ONE_LINE)
+        (tmp_path / "sources.list.d/a.list").write_text(ONE_LINE)
+        (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
+        (tmp_path / "os-release").write_text(OS_RELEASE)
+        assert len(sources.machine_sources(tmp_path, tmp_path / "os-release")) == 5
+
+    def test_a_machine_that_is_no_debian_has_none(self, tmp_path):
+        (tmp_path / "sources.list").write_text(ONE_LINE)
+        (tmp_path / "os-release").write_text('ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME="bookworm"\n')
+        assert sources.machine_sources(tmp_path, tmp_path / "os-release") == ()
+        assert sources.machine_sources(tmp_path, tmp_path / "missing") == ()
+
+    def test_a_source_without_a_key_has_no_option(self):
+        assert Source("http://m.example/debian", "sid", ("main",)).line == "deb http://m.example/debian sid main"
+
+    def test_proxies_and_tls_are_taken_over_and_nothing_else(self):
+        dump = (
+            'Acquire "";\nAcquire::http "";\nAcquire::http::Proxy "http://proxy.example:3128";\n'
+            'Acquire::https::CAInfo "/etc/ca.pem";\nAcquire::Languages "none";\nAcquire::Retries "3";\n'
+        )
+        assert sources.parse_transport(dump) == (
+            'Acquire::http::Proxy "http://proxy.example:3128";',
+            'Acquire::https::CAInfo "/etc/ca.pem";',
+            'Acquire::Retries "3";',
+        )
+
+
+class TestArchive:
+    def test_the_kernel_s_format_is_what_cpio_reads(self, tmp_path):
+        made = tmp_path / "made.cpio"
+        members = [
+            archive.file("a/b", b"content"),
+            archive.file("a/run", b"#!", executable=True),
+            archive.symlink("l", "a/b"),
+        ]
+        with made.open("wb") as out:
+            archive.write(out, archive.sorted_with_folders(members))
+        listed = subprocess.run(
+            ["cpio", "-t", "-v", "--quiet"], stdin=made.open("rb"), capture_output=True, text=True, check=True
+        )
+        lines = [line.split() for line in listed.stdout.splitlines()]
+        assert [(line[0], line[8]) for line in lines] == [
+            ("drwxr-xr-x", "a"),
+            ("-rw-r--r--", "a/b"),
+            ("-rwxr-xr-x", "a/run"),
+            ("lrwxrwxrwx", "l"),
+        ]
+
+    @given(st.dictionaries(st.text("abc/", min_size=1).map(lambda s: s.strip("/") or "x"), st.binary(max_size=700)))
+    def test_every_archive_is_padded_so_that_another_may_follow(self, files):
+        out = io.BytesIO()
+        archive.write(out, [archive.file(path, content) for path, content in files.items()])
+        assert len(out.getvalue()) % 512 == 0
+
+    def test_the_same_members_in_any_order_give_the_same_bytes(self):
+        members = [archive.file(f"d{n % 3}/f{n}", bytes([n])) for n in range(9)]
+        assert _bytes(archive.sorted_with_folders(members)) == _bytes(archive.sorted_with_folders(members[::-1]))
+
+    def test_folders_come_before_what_is_in_them_and_the_last_of_two_counts(self):
+        made = archive.sorted_with_folders(
+            [archive.file("a-b", b""), archive.file("a/b/c", b"1"), archive.file("a/b/c", b"2")]
+        )
+        assert [m.path for m in made] == ["a", "a-b", "a/b", "a/b/c"]
+        assert made[-1].content == b"2"
+
+    def test_a_tar_loses_its_devices_and_its_hard_links_become_symlinks(self, tmp_path):
+        tar = tmp_path / "a.tar"
+        with tarfile.open(tar, "w") as out:
+            for name, kind in (("./usr", tarfile.DIRTYPE), ("./usr/perl", tarfile.REGTYPE), ("./dev", tarfile.CHRTYPE)):
+                info = tarfile.TarInfo(name)
+                info.type, info.mode = kind, 0o755
+                out.addfile(info)
+            link = tarfile.TarInfo("./usr/perl5")
+            link.type, link.linkname = tarfile.LNKTYPE, "./usr/perl"
+            out.addfile(link)
+        found = {m.path: m for m in archive.from_tar(tar, lambda path: path)}
+        assert list(found) == ["usr", "usr/perl", "usr/perl5"]
+        assert found["usr/perl5"] == archive.symlink("usr/perl5", "/usr/perl")
+
+
+class TestRecipe:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "usr/bin/python3.11",
+            "usr/lib/llvm-14/lib/libclang-cpp.so.14",
+            "usr/lib/x86_64-linux-gnu/libLLVM-14.so.1",
+            "usr/lib/python3/dist-packages/bcc/__init__.py",
+            "usr/lib/python3.11/unittest/__init__.py",
+            "etc/protocols",
+            "bin",
+        ],
+    )
+    def test_what_the_guest_needs_is_kept(self, path):
+        assert recipe.userland(path) == path
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "usr/share/doc/bash/copyright",
+            "usr/bin/perl5.36.0",
+            "usr/lib/python3.11/test/support/__init__.py",
+            "var/cache/apt/archives/bash.deb",
+            "dev/console",
+            "etc/resolv.conf",
+            recipe.PACKAGE_LIST,
+        ],
+    )
+    def test_what_only_costs_boot_time_is_pruned(self, path):
+        assert recipe.userland(path) is None
+
+    def test_both_header_trees_merge_into_one(self):
+        assert (
+            recipe.headers("kernel/usr/src/linux-headers-6.12-common/include/linux/bpf.h")
+            == "usr/src/headers/include/linux/bpf.h"
+        )
+        generated = "arch/x86/include/generated/asm/unistd.h"
+        assert recipe.headers(f"kernel/usr/src/linux-headers-6.12-amd64/{generated}") == f"usr/src/headers/{generated}"
+        assert recipe.headers("kernel/usr/src/linux-headers-6.12-common/include/sound/core.h") is None
+
+    def test_modules_of_networks_are_kept(self):
+        assert (
+            recipe.modules("kernel/lib/modules/6.12/kernel/drivers/net/veth.ko")
+            == "usr/lib/modules/6.12/kernel/drivers/net/veth.ko"
+        )
+        assert recipe.modules("kernel/lib/modules/6.12/modules.dep") == "usr/lib/modules/6.12/modules.dep"
+        assert recipe.modules("kernel/lib/modules/6.12/kernel/drivers/gpu/drm/drm.ko") is None
+
+    def test_package_versions_are_read_from_the_names_of_their_files(self):
+        listing = "lock\npartial\nethtool_1%3a6.1-1_amd64.deb\niperf3_3.12-1+deb12u2_amd64.deb\n"
+        assert recipe.packages(listing) == {"ethtool": "1:6.1-1", "iperf3": "3.12-1+deb12u2"}
+
+
+class TestCache:
+    def test_what_is_there_is_not_built_again(self, kept):
+        said = []
+        for _ in range(2):
+            found = cache.folder("userland", "x", lambda into: (into / "root").write_text("whole"), said.append)
+        assert (found / "root").read_text() == "whole"
+        assert len(said) == 1
+
+    @pytest.mark.parametrize("end", [KeyboardInterrupt, OSError(28, "No space left on device"), HostError("no")])
+    def test_an_end_halfway_leaves_nothing_that_would_be_believed(self, kept, end):
+        def build_half(into):
+            (into / "root").write_text("half")
+            raise end
+
+        with pytest.raises((KeyboardInterrupt, HostError)):
+            cache.folder("userland", "x", build_half, lambda _: None)
+        assert [path.name for path in (kept / "userland").iterdir()] == ["x.lock"]
+
+    def test_a_full_disk_is_one_sentence(self, kept):
+        def full(into):
+            raise OSError(28, "No space left on device")
+
+        with pytest.raises(HostError, match=r"userland cannot be kept in .*: No space left on device"):
+            cache.folder("userland", "x", full, lambda _: None)
+
+    def test_what_a_killed_run_left_is_cleared_away(self, kept):
+        (kept / "userland/.building-x-abc/whole").mkdir(parents=True)
+        cache.folder("userland", "x", lambda into: None, lambda _: None)
+        assert sorted(path.name for path in (kept / "userland").iterdir()) == ["x", "x.lock"]
+
+    def test_of_two_at_once_one_builds_and_the_other_waits(self, kept):
+        built, said = [], []
+
+        def slow(into):
+            time.sleep(0.3)
+            built.append(into)
+
+        both = [threading.Thread(target=cache.folder, args=("kernel", "x", slow, said.append)) for _ in range(2)]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+        assert len(built) == 1
+        assert "waiting for another run that is building the guest" in said
+
+    def test_only_the_newest_files_are_kept(self, kept):
+        for n in range(5):
+            path = cache.file("luggage", f"{n}", lambda: b"x", keep=2)
+            os.utime(path, (n, n))
+        assert sorted(path.name for path in path.parent.iterdir()) == ["3", "4"]
+
+
+class TestBootstrap:
+    def test_its_failure_is_told_by_its_last_words(self, monkeypatch, on_path, tmp_path):
+        on_path("mmdebstrap", 'echo "I: running apt-get update..." >&2; echo "E: cannot reach the mirror" >&2; exit 25')
+        on_path("newuidmap", "exit 0")
+        on_path("unshare", "exit 0")
+        monkeypatch.setattr(bootstrap, "_want_subordinate_ids", lambda: None)
+        with pytest.raises(HostError) as error:
+            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+        assert "exit code 25: E: cannot reach the mirror" in str(error.value)
+        assert "I: running" not in str(error.value)
+
+    def test_a_machine_without_it_is_told_how_to_get_it(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(HostError, match="apt-get install mmdebstrap"):
+            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+
+    def test_without_root_and_newuidmap_the_command_that_adds_it_is_named(self, monkeypatch, on_path, tmp_path):
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        on_path("mmdebstrap", "exit 1")
+        monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None if name == "newuidmap" else "/bin/true")
+        with pytest.raises(HostError, match="apt-get install uidmap"):
+            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+
+    def test_without_subordinate_ids_the_command_that_adds_them_is_named(self, monkeypatch, on_path, tmp_path):
+        on_path("mmdebstrap", "exit 1")
+        on_path("newuidmap", "exit 0")
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        with pytest.raises(HostError, match=r"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 12345"):
+            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+
+    def test_where_user_namespaces_are_forbidden_it_says_so(self, monkeypatch, on_path, tmp_path):
+        on_path("mmdebstrap", "exit 1")
+        on_path("newuidmap", "exit 0")
+        on_path("unshare", "echo 'unshare failed: Operation not permitted' >&2; exit 1")
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+        monkeypatch.setattr(bootstrap, "_want_subordinate_ids", lambda: None)
+        with pytest.raises(HostError, match="user namespaces, and this machine forbids them"):
+            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+
+
+class TestKernels:
+    def test_the_release_is_read_from_the_bzimage(self, tmp_path):
+        assert build.kernel_release(_bzimage(tmp_path / "bzImage")) == "6.19.0-mine"
+
+    def test_another_file_is_refused(self, tmp_path):
+        (tmp_path / "vmlinux").write_bytes(b"\x7fELF" + bytes(9999))
+        with pytest.raises(HostError, match="vmlinux is not a bzImage"):
+            build.kernel_release(tmp_path / "vmlinux")
+
+    def test_a_missing_one_is_refused(self, tmp_path):
+        with pytest.raises(HostError, match="cannot be read: No such file"):
+            build.kernel_release(tmp_path / "none")
+
+    def test_one_of_one_s_own_comes_with_the_modules_beside_it(self, tmp_path):
+        bzimage = _bzimage(tmp_path / "bzImage")
+        module = tmp_path / "lib/modules/6.19.0-mine/kernel/veth.ko"
+        module.parent.mkdir(parents=True)
+        module.write_bytes(b"ELF")
+        before = build.own_kernel_key(bzimage)
+        into = tmp_path / "into"
+        into.mkdir()
+        build.own_kernel(bzimage, into)
+        assert b"usr/lib/modules/6.19.0-mine/kernel/veth.ko" in (into / "modules.cpio").read_bytes()
+        assert json.loads((into / "meta.json").read_text())["release"] == "6.19.0-mine"
+        module.write_bytes(b"another")
+        assert build.own_kernel_key(bzimage) != before
+
+    def test_another_kernel_builds_no_userland_again(self, kept, monkeypatch):
+        built = []
+
+        def pretend(kind):
+            def made(*arguments):
+                built.append(kind)
+                (arguments[-1] / "meta.json").write_text(json.dumps({"packages": {kind: "1"}, "release": kind}))
+
+            return made
+
+        monkeypatch.setattr(build, "userland", pretend("userland"))
+        monkeypatch.setattr(build, "kernel", pretend("kernel"))
+        prints = {
+            image.ensure(kernel, say=lambda _: None).fingerprint for kernel in ("host", "6.1", "6.12.117+deb12-amd64")
+        }
+        assert sorted(built) == ["kernel", "kernel", "kernel", "userland"]
+        assert len(prints) == 1  # the pretended packages are the same
+        image.ensure("6.1", say=lambda _: None)
+        assert len(built) == 4
+
+    @pytest.mark.parametrize("kernel", ["six", "6", "6.1; rm -rf", "../6.1 ", "$(x)"])
+    def test_a_word_that_is_no_release_is_refused_before_anything_is_built(self, kept, kernel):
+        with pytest.raises(HostError):
+            image.ensure(kernel, say=lambda _: None)
+        assert not kept.exists()
+
+
+class TestLuggage:
+    def test_it_is_the_agent_with_what_it_imports_and_nothing_of_the_report(self):
+        paths = [member.path for member in luggage._ours()]
+        assert {"init", "yogurt/yogurtbench/hosts/agent.py", "yogurt/yogurtbench/wire.py"} <= set(paths)
+        assert "yogurt/yogurtbench/bpf/redirect.c" in paths
+        assert "yogurt/pyroute2/__init__.py" in paths
+        assert not [path for path in paths if "/report/" in path or "/hosts/vm/" in path or "matrix" in path]
+
+    def test_the_same_files_give_the_same_archive_and_others_another(self, kept):
+        assert luggage.overlay() == luggage.overlay()
+        mine = luggage.overlay({"/yogurt/wires/my_wire.c": b"int x;"})
+        assert mine != luggage.overlay()
+        assert b"yogurt/wires/my_wire.c\0" in mine.read_bytes()
+
+    def test_its_bytecode_is_believed_unchecked(self):
+        source = archive.file("yogurt/x/y.py", b"answer = 42\n")
+        (compiled,) = luggage._bytecode_of([source, archive.file("init", b"")])
+        assert compiled.path == f"yogurt/x/__pycache__/y.{sys.implementation.cache_tag}.pyc"
+        assert compiled.content[4:8] == bytes([1, 0, 0, 0])  # hash-based, unchecked (PEP 552)
+
+    def test_wire_programs_are_what_is_measured_not_what_measures(self, monkeypatch):
+        before = luggage.agent_digest()
+        monkeypatch.setattr(luggage, "_programs", lambda: [Member("yogurt/yogurtbench/bpf/new.c", stat.S_IFREG, b"")])
+        assert luggage.agent_digest() == before
+
+
+def _bytes(members):
+    out = io.BytesIO()
+    archive.write(out, members)
+    return out.getvalue()
+
+
+def _bzimage(path: Path) -> Path:
+    head = bytearray(0x1000)
+    head[0x202:0x206] = b"HdrS"
+    head[0x20E:0x210] = (0x300).to_bytes(2, "little")
+    name = b"6.19.0-mine (me@here) #1\0"
+    head[0x500 : 0x500 + len(name)] = name
+    path.write_bytes(bytes(head))
+    return path

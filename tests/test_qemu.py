@@ -1,0 +1,237 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from matrices import cell
+
+from yogurtbench.hosts.vm import console, host, image, luggage, qemu
+from yogurtbench.hosts.vm.image import GuestImage
+from yogurtbench.hosts.vm.qemu import Files, Hardware, Monitor
+from yogurtbench.records import Attempt, HostError, Trial
+
+DATA = Path(__file__).parent / "data"
+FILES = Files(initramfs=3, console=4, agent=5, monitor=6)
+
+
+def guest_image(folder: Path, size: int = 1 << 20) -> GuestImage:
+    archive = folder / "root.cpio"
+    archive.write_bytes(b"")
+    os.truncate(archive, size)
+    return GuestImage(folder / "vmlinuz", "6.12", (archive,), folder / "smallest.cpio", "f" * 16, {})
+
+
+def hardware(**other: object) -> Hardware:
+    return Hardware(**{"accelerator": "tcg", "clock": "wall", "machine": "pc", "memory": 1 << 30, "cpus": 2, **other})
+
+
+def value_of(argv: list[str], option: str) -> str:
+    return argv[argv.index(option) + 1]
+
+
+class TestCommand:
+    def test_the_guest_is_hermetic(self, tmp_path):
+        argv = qemu.command(guest_image(tmp_path), hardware(), FILES)
+        assert {"-nodefaults", "-no-user-config", "-no-reboot"} <= set(argv)
+        assert value_of(argv, "-nic") == "none"
+        assert not {"-drive", "-hda", "-netdev", "-virtfs", "-device"} & set(argv)
+
+    def test_it_is_given_descriptors_and_no_paths_to_write_to(self, tmp_path):
+        argv = qemu.command(guest_image(tmp_path), hardware(), FILES)
+        assert value_of(argv, "-initrd") == "/proc/self/fd/3"
+        assert "socket,id=agent,fd=5" in argv
+
+    def test_the_console_comes_first_and_the_agent_second(self, tmp_path):
+        argv = qemu.command(guest_image(tmp_path), hardware(), FILES)
+        serials = [argv[n + 1] for n, word in enumerate(argv) if word == "-serial"]
+        assert serials == ["chardev:console", "chardev:agent"]
+
+    def test_a_kernel_that_oopses_ends_the_guest(self, tmp_path):
+        arguments = value_of(qemu.command(guest_image(tmp_path), hardware(), FILES), "-append").split()
+        assert {"oops=panic", "panic=-1", "quiet"} <= set(arguments)
+
+    def test_real_hardware_keeps_its_mitigations_and_its_model(self, tmp_path):
+        argv = qemu.command(guest_image(tmp_path), hardware(accelerator="kvm"), FILES)
+        assert value_of(argv, "-cpu") == "host"
+        assert "mitigations=off" not in value_of(argv, "-append")
+
+    def test_a_qemu_that_has_outgrown_our_machine_model_gives_its_own(self, tmp_path, monkeypatch):
+        (tmp_path / qemu.PROGRAM).write_text(
+            "#!/bin/sh\necho 'pc                   Standard PC (alias of pc-i440fx-99.0)'\n"
+        )
+        (tmp_path / qemu.PROGRAM).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        qemu.machine_type.cache_clear()
+        assert qemu.machine_type() == "pc"
+        qemu.machine_type.cache_clear()
+
+
+class TestMemory:
+    def test_it_grows_with_the_image(self, tmp_path):
+        image = guest_image(tmp_path, 300 << 20)
+        needed = qemu.memory_for(image, image.archives[0])
+        assert needed % (128 << 20) == 0 and needed >= 4 * (300 << 20)
+
+    def test_a_small_machine_is_told_in_one_sentence(self, tmp_path, monkeypatch):
+        few = psutil.virtual_memory()._replace(available=300 << 20)
+        monkeypatch.setattr(qemu.psutil, "virtual_memory", lambda: few)
+        image = guest_image(tmp_path)
+        with pytest.raises(HostError, match=r"needs \d+ MiB of memory and this machine has 300 MiB available"):
+            qemu.memory_for(image, image.archives[0])
+
+
+class TestConsole:
+    def test_a_panic_is_told_without_its_call_trace(self):
+        told = console.obituary((DATA / "console-panic.txt").read_text())
+        assert told == "sysrq: Trigger a crash | Kernel panic - not syncing: sysrq triggered crash"
+
+    def test_the_victim_of_memory_shortage_is_named(self):
+        told = console.obituary((DATA / "console-oom.txt").read_text())
+        assert "Out of memory: Killed process 158 (python3)" in told
+
+    def test_an_oops_is_told_with_its_place(self):
+        text = (
+            "[    9.1] BUG: kernel NULL pointer dereference, address: 0000000000000010\r\n"
+            "[    9.2] #PF: supervisor read access in kernel mode\r\n"
+            "[    9.3] Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI\r\n"
+            "[    9.4] RIP: 0010:netkit_xmit+0x1a/0x300 [netkit]\r\n"
+            "[    9.5] Kernel panic - not syncing: Fatal exception in interrupt\r\n"
+        )
+        assert console.obituary(text) == (
+            "BUG: kernel NULL pointer dereference, address: 0000000000000010 | Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI"
+            " | RIP: 0010:netkit_xmit+0x1a/0x300 [netkit] | Kernel panic - not syncing: Fatal exception in interrupt"
+        )
+
+    def test_without_a_panic_the_last_lines_are_told(self):
+        assert console.obituary("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
+
+    def test_silence_is_empty(self):
+        assert console.obituary("") == ""
+
+
+class TestMonitor:
+    def test_a_refusal_is_a_sentence(self):
+        ours, theirs = socket.socketpair()
+        theirs.sendall(
+            b'{"QMP": {}}\n{"return": {}}\n{"event": "STOP"}\n{"error": {"class": "x", "desc": "no such thing"}}\n'
+        )
+        with theirs, pytest.raises(HostError, match="QEMU refused migrate: no such thing"):
+            Monitor(ours).execute("migrate", uri="x")
+        ours.close()
+
+
+class TestBootWithStandIns:
+    @pytest.fixture
+    def boot(self, tmp_path, monkeypatch):
+        def with_qemu(script):
+            (tmp_path / qemu.PROGRAM).write_text(f'#!/bin/sh\n[ "$1 $2" = "-M help" ] && exit\n{script}\n')
+            (tmp_path / qemu.PROGRAM).chmod(0o755)
+            monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+            monkeypatch.setitem(qemu._READY_SECONDS, "tcg", 0.5)
+            image = guest_image(tmp_path)
+            return qemu.boot(image, "tcg", overlay=image.archives[0])
+
+        qemu.machine_type.cache_clear()
+        yield with_qemu
+        qemu.machine_type.cache_clear()
+
+    def test_a_qemu_that_ends_at_once_is_quoted(self, boot):
+        with pytest.raises(HostError, match=r"died while it booted: .*unsupported machine type"):
+            boot("echo 'qemu-system-x86_64: unsupported machine type' >&2; exit 1")
+
+    def test_a_guest_that_never_comes_is_given_up_and_its_qemu_is_gone(self, boot, tmp_path):
+        with pytest.raises(HostError, match=r"not ready within 0.5 s"):
+            boot(f"echo $$ > {tmp_path}/pid; exec sleep 600")
+        assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+    def test_nothing_stays_open(self, boot):
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(HostError):
+            boot("exit 1")
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.fixture(scope="module")
+def guest():
+    """One guest for the tests that leave it alive."""
+    with qemu.boot(image.ensure(say=print), "tcg", overlay=luggage.overlay()) as booted:
+        yield booted
+
+
+@pytest.mark.vm
+class TestGuest:
+    def test_it_has_what_the_lab_needs(self, guest):
+        assert guest.ready["features"] == {"netkit": True, "veth": True, "tcx": True}
+        assert "missing" not in guest.ready["versions"].values()
+
+    def test_it_does_a_trial_over_netkit(self, guest):
+        wire = cell(device="netkit", hook="netkit_peer", helper="redirect", load="reachability")
+        guest.channel.send({"op": "trial", "trial": Trial("t", wire, 0, 0).to_json()})
+        attempt = Attempt.from_json(guest.channel.receive(120)["attempt"])
+        assert (attempt.status, attempt.error) == ("ok", "")
+        assert {o.metric: o.value for o in attempt.observations}["reachable"] == 1
+
+    def test_what_its_processes_say_comes_back(self, guest):
+        assert in_lab(guest, "uname -r; exit 7") == (guest.ready["kernel"] + "\n", 7)
+
+    def test_its_monitor_answers(self, guest):
+        assert guest.monitor.execute("query-status")["status"] == "running"
+
+    def test_qemu_is_in_a_group_of_its_own_so_that_ctrl_c_is_ours(self, guest):
+        assert os.getpgid(guest._process.pid) != os.getpgid(0)
+
+
+@pytest.mark.vm
+def test_a_panic_is_noticed_at_once_and_its_text_is_kept():
+    guest = qemu.boot(image.ensure(say=print), "tcg", overlay=luggage.overlay())
+    began = time.monotonic()
+    with pytest.raises(EOFError):
+        in_lab(guest, "echo c > /proc/sysrq-trigger; sleep 60")
+    assert "Kernel panic - not syncing: sysrq triggered crash" in guest.obituary()
+    assert time.monotonic() - began < 20
+    guest.close()
+    assert not psutil.pid_exists(guest._process.pid)
+
+
+@pytest.mark.vm
+def test_a_trial_that_kills_its_guest_is_a_crash_and_the_next_has_a_new_guest():
+    wire = cell(device="veth", topology="direct", hook="none", helper="none", load="reachability")
+    with host.host("host", "wall", print) as vm:
+        vm._machine._process.send_signal(signal.SIGKILL)  # type: ignore[union-attr]
+        first, second = vm.run([Trial("a", wire, 0, 0), Trial("b", wire, 0, 1)])
+    assert (first.status, second.status) == ("crashed", "ok")
+    assert second.lab == "vm" and second.kernel == vm.environment.kernel
+
+
+@pytest.mark.vm
+def test_killed_with_sigkill_it_leaves_no_process_and_no_file(tmp_path):
+    script = (
+        "from yogurtbench.hosts.vm import image, luggage, qemu\n"
+        "g = qemu.boot(image.ensure(say=print), 'tcg', overlay=luggage.overlay())\n"
+        "print('up', g._process.pid, flush=True)\nimport time; time.sleep(600)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment) as ours:
+        pid = int(ours.stdout.readline().split()[1])  # type: ignore[union-attr]
+        ours.kill()
+    for _ in range(50):
+        if not psutil.pid_exists(pid):
+            break
+        time.sleep(0.1)
+    assert not psutil.pid_exists(pid)
+    assert list(tmp_path.iterdir()) == []
+
+
+def in_lab(guest, script):
+    """What a shell script printed inside a lab, and its exit code."""
+    wire = cell(device="veth", topology="direct", hook="none", helper="none", load="reachability")
+    guest.channel.send({"op": "lab", "trial": Trial("lab", wire, 0, 0).to_json(), "argv": ["sh", "-c", script]})
+    printed = ""
+    while (event := guest.channel.receive(60))["event"] != "exit":
+        printed += event.get("text", "")
+    return printed, event["code"]
