@@ -73,8 +73,7 @@ def plan(
 
         typer.echo(json.dumps(made.to_json(), indent=1, ensure_ascii=False))
     else:
-        for likely in ("native", "vm") if made.lab == "auto" else (made.lab,):
-            typer.echo(describe(made, likely))
+        typer.echo(describe(made, *(("native", "vm") if made.lab == "auto" else (made.lab,))))
     return 0
 
 

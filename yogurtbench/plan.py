@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -233,19 +233,20 @@ def filled_in(plan: Plan) -> dict[str, list[str]]:
     return {axis: words for axis, words in values.items() if words not in (["-"], [])}
 
 
-def describe(plan: Plan, lab: str) -> str:
-    """The plan in lines of text, as ``yogurtbench plan`` prints it; ``lab``: whose time to estimate."""
-    return "\n".join([*_summary(plan, lab), *_losses(plan), *_first_block(plan)])
+def describe(plan: Plan, *labs: str) -> str:
+    """The plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate."""
+    return "\n".join([*_summary(plan, labs), *_losses(plan), *_first_block(plan)])
 
 
-def _summary(plan: Plan, lab: str) -> Iterator[str]:
+def _summary(plan: Plan, labs: Sequence[str]) -> Iterator[str]:
     roles, blocks = [planned.role for planned in plan.cells], plan.blocks
     yield f"{plan.name}: {plan.question}" if plan.question else plan.name
     yield f"{roles.count('cell')} cells, {roles.count('baseline')} baselines, {roles.count('canary')} A/A canaries"
     until = f"{blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}"
     yield f"{len(plan.groups)} groups, {until if blocks.min < blocks.max else f'{blocks.max} blocks each'}"
-    fewest, most = estimate_seconds(plan, lab), estimate_seconds(plan, lab, blocks.max)
-    yield f"about {_span(fewest)} to {_span(most)} on {lab}" if fewest != most else f"about {_span(fewest)} on {lab}"
+    for lab in labs:
+        fewest, most = estimate_seconds(plan, lab), estimate_seconds(plan, lab, blocks.max)
+        yield f"about {_span(fewest)} to {_span(most)} on {lab}" if fewest != most else f"about {_span(fewest)} on {lab}"
     yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items())
 
 
