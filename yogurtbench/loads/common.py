@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.lab import Lab, Pot, Unsupported
-from yogurtbench.records import Trial
+from yogurtbench.records import Status, Trial
 from yogurtbench.shell import Background
 from yogurtbench.witness import Witness
 
@@ -37,11 +37,15 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A load's result: contract metrics by name, the flow for the path assertion, and what else is worth keeping."""
+    """A load's result: contract metrics by name, the flow for the path assertion, and what else is worth keeping.
+
+    ``missing``: metrics that came to no value while others did, each with its status and why.
+    """
 
     values: dict[str, float | str | None]
     flow: Flow | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, tuple[Status, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +132,11 @@ def packets_per_message(payload: int, ip: int | None, mtu: int) -> int:
     header, extra = (40, 8) if ip == 6 else (20, 0)
     if payload + 8 + header <= mtu:
         return 1
-    per_fragment = (mtu - header - extra) // 8 * 8
-    return -(-(payload + 8) // per_fragment)
+    room = mtu - header - extra
+    whole = room // 8 * 8
+    # Over IPv4 the last fragment may fill the MTU (__ip_append_data), over IPv6 it may not (__ip6_append_data).
+    last = whole if ip == 6 else room
+    return 1 - (last - payload - 8) // whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,13 +71,16 @@ def _tcp(end: dict[str, Any]) -> dict[str, Any]:
 
 
 def _udp(end: dict[str, Any]) -> dict[str, Any]:
-    total = end["sum"]
-    packets, seconds = total["packets"], total["seconds"]
-    arrived = packets - total["lost_packets"]
-    delivered = int(total["bytes"] * arrived / packets) if packets else 0
+    """``sum`` mixes both ends: packets sent, and losses as the receiver noticed them. iperf3
+    before 3.11 has it alone (esnet/iperf#1174).
+    """
+    received = end.get("sum_received") or end["sum"]
+    sent, seconds = end["sum"]["packets"], received["seconds"]
+    arrived = received["packets"] - received["lost_packets"]
+    delivered = int(received["bytes"] * arrived / sent) if received is end["sum"] and sent else int(received["bytes"])
     values = {
         "throughput": delivered * 8 / seconds if seconds else 0.0,
         "packets_per_second": arrived / seconds if seconds else 0.0,
-        "loss": total["lost_packets"] / packets if packets else 1.0,
+        "loss": 1 - arrived / sent if sent else 1.0,
     }
     return {"values": values, "delivered": delivered, "seconds": seconds}

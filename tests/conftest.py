@@ -1,0 +1,58 @@
+"""Markers, and rooms to run a test's own functions in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yogurtbench.lab import room
+
+HERE = Path(__file__).parent
+
+_IN_A_ROOM = """
+import importlib, json, os, sys
+sys.path.insert(0, sys.argv[1])
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+from yogurtbench.lab import room
+room.furnish()
+function = getattr(importlib.import_module(sys.argv[2]), sys.argv[3])
+json.dump(function(*json.loads(sys.argv[4])), answers)
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without root, leave out what needs it; where CI is set it is not left out but fails."""
+    for item in items:
+        if item.get_closest_marker("vm") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))  # the first one may build the guest
+        if item.get_closest_marker("root") and os.geteuid() != 0 and not os.environ.get("CI"):
+            item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a test module returns when it is called, furnished, in a room of its own."""
+    program = [sys.executable, "-P", "-c", _IN_A_ROOM, str(HERE), function.__module__, function.__name__]
+    argv = room.command([*program, json.dumps(arguments)])
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def in_room() -> Callable[..., Any]:
+    """``in_room(function, *arguments)``: arguments and answer travel as JSON."""
+    return call_in_room
+
+
+@pytest.fixture
+def recorded() -> Callable[[str], str]:
+    """The text of a recorded output in tests/data."""
+    return lambda name: (HERE / "data" / name).read_text()

@@ -1,0 +1,176 @@
+"""Loads: pure parsers on recorded outputs, and the arithmetic the path assertion rests on."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trials import DIRECT, cell
+
+from yogurtbench import shell
+from yogurtbench.lab import bring_up
+from yogurtbench.loads import LoadFailed, iperf3, ping, reachability, sockperf
+from yogurtbench.loads.common import bound_ports, packets_per_message
+from yogurtbench.loads.quantiles import quantile
+
+Recorded = Callable[[str], str]
+
+
+def test_ping_gives_round_trips_in_nanoseconds(recorded: Recorded) -> None:
+    parsed = ping.parse(recorded("ping.txt"))
+    assert (parsed["sent"], parsed["received"], parsed["values"]["loss"]) == (10, 10, 0)
+    assert parsed["quantiles"]["0"] <= parsed["values"]["rtt_p50"] <= parsed["values"]["rtt_p99"]
+    assert 1_000 <= parsed["values"]["rtt_p50"] <= 100_000
+
+
+def test_ping_reads_ipv6_alike(recorded: Recorded) -> None:
+    parsed = ping.parse(recorded("ping6.txt"))
+    assert parsed["sent"] == parsed["received"] == 5
+    assert parsed["values"]["rtt_p50"] == 6_000
+    assert parsed["values"]["rtt_mean"] == pytest.approx(11_800)
+
+
+def test_lost_pings_are_counted_and_have_no_round_trip(recorded: Recorded) -> None:
+    parsed = ping.parse(recorded("ping_loss.txt"))
+    assert (parsed["sent"], parsed["received"]) == (24, 20)
+    assert parsed["values"]["loss"] == pytest.approx(1 / 6)
+
+
+@pytest.mark.parametrize("name", ["ping_total_loss.txt", "ping_unreachable.txt"])
+def test_ping_without_any_answer_fails_in_its_own_words(recorded: Recorded, name: str) -> None:
+    with pytest.raises(LoadFailed, match="100% packet loss|Network is unreachable"):
+        ping.parse("", recorded(name))
+
+
+@pytest.mark.parametrize(("name", "sent", "p50", "mean"), [("udp", 24543, 73419, 66584), ("tcp", 39841, 6456, 33503)])
+def test_sockperf_gives_nanosecond_percentiles(recorded: Recorded, name: str, sent: int, p50: int, mean: int) -> None:
+    parsed = sockperf.parse(recorded(f"sockperf_{name}.txt"))
+    assert (parsed["sent"], parsed["received"]) == (sent, sent - 1)
+    assert (parsed["values"]["rtt_p50"], parsed["values"]["rtt_mean"], parsed["values"]["loss"]) == (p50, mean, 0)
+    ordered = [parsed["quantiles"][p] for p in ("0", "25", "50", "75", "90", "99", "99.9", "100")]
+    assert ordered == sorted(ordered)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("failure", "Connection refused"), ("no_answer", "No messages were received")]
+)
+def test_sockperf_without_percentiles_fails_in_its_own_words(recorded: Recorded, name: str, said: str) -> None:
+    with pytest.raises(LoadFailed, match=said):
+        sockperf.parse(recorded(f"sockperf_{name}.txt"))
+
+
+def test_iperf3_over_tcp_gives_what_the_receiver_got(recorded: Recorded) -> None:
+    parsed = iperf3.parse(recorded("iperf3_tcp.json"), udp=False)
+    assert parsed["values"] == {"throughput": pytest.approx(11_374_572_058.66), "retransmits": 1019}
+    assert parsed["delivered"] == 1_422_262_272
+
+
+def test_iperf3_over_udp_counts_what_the_receiver_got_and_not_what_it_never_heard_of(recorded: Recorded) -> None:
+    """iperf3's own ``sum`` mixes both ends: packets sent, and losses as the receiver noticed them."""
+    parsed = iperf3.parse(recorded("iperf3_udp.json"), udp=True)
+    arrived, sent = 598_864 - 340_042, 599_110
+    assert parsed["delivered"] == arrived * 1400 == 362_350_800
+    assert parsed["values"]["packets_per_second"] == pytest.approx(arrived / 1.002806)
+    assert parsed["values"]["throughput"] == pytest.approx(2_890_695_109.5)
+    assert parsed["values"]["loss"] == pytest.approx(1 - arrived / sent)
+
+
+def test_iperf3_errors_are_told(recorded: Recorded) -> None:
+    with pytest.raises(LoadFailed, match="unable to connect to server: Connection refused"):
+        iperf3.parse(recorded("iperf3_error.json"), udp=False)
+
+
+def test_iperf3_that_prints_no_json_fails_with_its_stderr() -> None:
+    with pytest.raises(LoadFailed, match="no JSON: iperf3: parameter error"):
+        iperf3.parse("", "iperf3: parameter error - must either be a client (-c) or server (-s)\n", udp=False)
+
+
+def test_iperf3_that_moved_nothing_fails(recorded: Recorded) -> None:
+    report = json.loads(recorded("iperf3_tcp.json"))
+    report["end"]["sum_received"] |= {"bytes": 0, "bits_per_second": 0.0}
+    with pytest.raises(LoadFailed, match="delivered nothing"):
+        iperf3.parse(json.dumps(report), udp=False)
+
+
+def test_ports_are_read_from_proc(recorded: Recorded) -> None:
+    assert bound_ports(recorded("proc_net_udp.txt"), listening=False) == {11111}
+    assert bound_ports(recorded("proc_net_tcp.txt"), listening=True) == {11111}
+    connected = recorded("proc_net_tcp.txt").replace(" 0A ", " 01 ")
+    assert bound_ports(connected, listening=True) == set()
+
+
+def fragments(payload: int, ip: int, mtu: int) -> int:
+    """A naive fragmenter: take fragments off the datagram, one after another."""
+    left, count = payload + 8, 0
+    header = 40 if ip == 6 else 20
+    if header + left <= mtu:
+        return 1
+    room = mtu - header - (8 if ip == 6 else 0)
+    while left > 0:
+        # Over IPv4 the last fragment may fill the MTU (__ip_append_data), over IPv6 it may not (__ip6_append_data).
+        left -= left if left <= (room if ip == 4 else room // 8 * 8) else room // 8 * 8
+        count += 1
+    return count
+
+
+@given(st.integers(1, 7), st.integers(-24, 24), st.sampled_from([4, 6]), st.integers(1280, 9000))
+def test_packets_per_message_agrees_with_a_naive_fragmenter(whole: int, beside: int, ip: int, mtu: int) -> None:
+    """Payloads near a whole number of fragments, where a mistake would show."""
+    payload = whole * (mtu - (48 if ip == 6 else 20)) // 8 * 8 - 8 + beside
+    assert packets_per_message(payload, ip, mtu) == fragments(payload, ip, mtu)
+
+
+def datagrams_seen(mtu: int, payloads: list[int]) -> dict[str, list[int]]:
+    """Packets that leave the client's device per echo request of each payload, over IPv4 and IPv6."""
+    seen: dict[str, list[int]] = {"4": [], "6": []}
+    with bring_up(cell(**DIRECT, mtu=mtu)) as lab:
+        lab.settle()
+        for ip in (4, 6):
+            assert reachability.answers(lab, ip)
+            for payload in payloads:
+                before = _sent(lab.client)
+                argv = ["ping", "-n", "-c1", "-s", str(payload), lab.server.address(ip)]
+                shell.run(lab.client.namespace.command(argv))
+                seen[str(ip)].append(_sent(lab.client) - before)
+    return seen
+
+
+def _sent(pot) -> int:  # type: ignore[no-untyped-def]
+    (link,) = pot.namespace.ip.get_links(pot.end.ifindex)
+    return int(link.get_attr("IFLA_STATS64")["tx_packets"])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("mtu", [1500, 1400])
+def test_packets_per_message_agrees_with_the_kernel(in_room: Callable[..., dict[str, list[int]]], mtu: int) -> None:
+    """Around every border: the last byte that fits, the first that does not, a length that is no multiple of 8."""
+    borders = [whole * ((mtu - header) // 8 * 8) - 8 for whole in (1, 2) for header in (20, 48)]
+    payloads = [56, *sorted(border + beside for border in borders for beside in (-1, 0, 1, 4, 5)), 65_507]
+    seen = in_room(datagrams_seen, mtu, payloads)
+    for ip in (4, 6):
+        assert dict(zip(payloads, seen[str(ip)], strict=True)) == {p: packets_per_message(p, ip, mtu) for p in payloads}
+
+
+def test_the_checksum_is_that_of_rfc_1071() -> None:
+    assert reachability.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
+
+
+@given(st.binary(max_size=200))
+def test_a_packet_with_its_checksum_in_place_sums_to_zero(body: bytes) -> None:
+    body += bytes(len(body) % 2)
+    assert reachability.checksum(body + struct.pack("!H", reachability.checksum(body))) == 0
+
+
+def test_an_echo_request_over_ipv4_carries_a_valid_checksum() -> None:
+    assert reachability.checksum(reachability.echo_request(4, 77, 3)) == 0
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=40), st.floats(0, 1))
+def test_quantiles_are_numpys(values: list[float], p: float) -> None:
+    import numpy as np
+
+    assert quantile(sorted(values), p) == pytest.approx(np.quantile(values, p), rel=1e-9, abs=1e-6)

@@ -1,0 +1,38 @@
+"""Trials for tests, made from the axes that matter to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from yogurtbench.axes import Filler
+from yogurtbench.records import Cell, Trial
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ping": {"count": 5, "interval": 0.002, "timeout": 5.0},
+    "sockperf": {"duration": 1.0, "timeout": 5.0},
+    "sockperf_tcp": {"duration": 1.0, "timeout": 5.0},
+    "iperf3_tcp": {"duration": 1.0, "timeout": 5.0},
+    "iperf3_udp": {"duration": 1.0, "timeout": 5.0},
+}
+DIRECT = {"device": "veth", "topology": "direct", "hook": "none", "helper": "none"}
+WIRE = {"device": "veth", "hook": "tcx_ingress", "helper": "redirect"}
+
+
+def cell(load: str = "reachability", **axes: Any) -> Cell:
+    filled, problems = Filler("wall").fill({"load": load, **axes})
+    assert filled, problems
+    return filled
+
+
+def trial(load: str = "reachability", *, options: dict[str, Any] | None = None, **axes: Any) -> Trial:
+    return Trial("t", cell(load, **axes), 0, 0, options={**OPTIONS.get(load, {}), **(options or {})})
+
+
+def eventually(what: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """The first true answer within the time, else the last one."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()) and time.monotonic() < deadline:
+        time.sleep(0.005)  # between two looks, not instead of them
+    return answer
