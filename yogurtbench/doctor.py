@@ -207,7 +207,7 @@ def _user_namespaces() -> Finding:
 
 def _bcc() -> Iterator[Finding]:
     spec = find_spec("bcc")
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or []) if spec] if spec else []
+    folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or ()]
     if any((folder / _BCC_MARK).is_file() for folder in folders):
         yield Finding("bcc", "ok", str(folders[0]))
     elif spec:
@@ -215,9 +215,8 @@ def _bcc() -> Iterator[Finding]:
         yield Finding("bcc", "missing", f"{spec.origin} is another thing: PyPI's bcc is not the BPF compiler", mend)
     elif _outside():
         why = "installed for the system's Python, which this environment does not see"
-        yield Finding(
-            "bcc", "limited", why, f"{_system_python()} -m venv --system-site-packages --upgrade {sys.prefix}"
-        )
+        mend = f"{Path(sys.base_prefix, 'bin', 'python3')} -m venv --system-site-packages --upgrade {sys.prefix}"
+        yield Finding("bcc", "limited", why, mend)
     else:
         why = "needed for every eBPF wire natively (the distribution's package; PyPI's bcc is another thing)"
         yield Finding("bcc", "missing", why, install("python3-bpfcc"))
@@ -228,10 +227,6 @@ def _outside() -> bool:
     return sys.prefix != sys.base_prefix and any(
         (path / _BCC_MARK).is_file() for pattern in _SYSTEM_PYTHONS for path in Path("/").glob(pattern[1:])
     )
-
-
-def _system_python() -> str:
-    return str(Path(sys.base_prefix, "bin", "python3"))
 
 
 def _kernel_headers() -> Iterator[Finding]:
@@ -296,9 +291,7 @@ def _cache_folder() -> Iterator[Finding]:
         yield Finding("cache folder", "ok", str(folder))
     else:
         why = f"{folder} cannot be written: guest images and merged headers are kept there"
-        yield Finding(
-            "cache folder", "missing", why, f"export YOGURTBENCH_CACHE={Path('/var/tmp', _user()[0])}/yogurtbench"
-        )
+        yield Finding("cache folder", "missing", why, f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{_user()[0]}")
 
 
 def _tuning() -> Iterator[Finding]:
