@@ -100,7 +100,7 @@ class TestSources:
         (tmp_path / "sources.list.d/a.list").write_text(ONE_LINE)
         (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
         (tmp_path / "os-release").write_text(OS_RELEASE)
-        assert len(sources.machine_sources(tmp_path, tmp_path / "os-release")) == 5
+        assert len(sources.machine_sources(tmp_path, tmp_path / "os-release")) == 4
 
     def test_a_machine_that_is_no_debian_has_none(self, tmp_path):
         (tmp_path / "sources.list").write_text(ONE_LINE)
