@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -13,9 +14,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from yogurtbench import lab, loads, wire
 from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
 from yogurtbench.loads.reachability import answers
+from yogurtbench.programs import Own, Programs
 from yogurtbench.records import YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.shell import CommandFailed
-from yogurtbench.wire import Counters, Programs, Wire
+from yogurtbench.wire import Counters, Wire
 from yogurtbench.witness import Witness, watching
 
 #: A quiet wire sees nothing; more packets than this in one look between two are a loop inside the kernel.
@@ -63,7 +65,10 @@ def run_trial(trial: Trial, programs: Programs) -> Attempt:
     except (LoadFailed, CommandFailed, HostError, NetlinkError, OSError) as error:
         return Attempt.without_values(trial, "failed", str(error), seconds=phases.seconds)
     details = {**measured.details, "counters": {k: [c.packets, c.bytes] for k, c in counted.items()}}
-    return Attempt(trial, "ok", tuple(_observations(trial, measured, counted)), seconds=phases.seconds, details=details)
+    observations = tuple(_observations(trial, measured, counted))
+    # One answer that could not be had fails the trial, and its other answers stand.
+    why = next((o.error for o in observations if o.status == "failed"), "")
+    return Attempt(trial, "failed" if why else "ok", observations, why, seconds=phases.seconds, details=details)
 
 
 def _with(attempt: Attempt, observations: tuple[Observation, ...]) -> Attempt:
@@ -73,7 +78,7 @@ def _with(attempt: Attempt, observations: tuple[Observation, ...]) -> Attempt:
 def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured, dict[str, Counters]]:
     with lab.bring_up(trial.cell) as network:
         phases.end("lab")
-        with _wired(programs, network) as hung:
+        with _wired(programs, network, _own(trial)) as hung:
             phases.end("wire")
             network.settle()
             if trial.cell.load not in YES_NO:
@@ -92,13 +97,21 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
 
 
 @contextmanager
-def _wired(programs: Programs, network: lab.Lab) -> Iterator[Wire | None]:
+def _wired(programs: Programs, network: lab.Lab, own: Own | None) -> Iterator[Wire | None]:
     """The wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
     if not wire.attachments(network.cell):
         yield None
         return
-    with wire.attached(programs, network) as hung:
+    with wire.attached(programs, network, own) as hung:
         yield hung
+
+
+def _own(trial: Trial) -> Own | None:
+    """The wire of one's own that a trial's cell names; its text rides along in the trial's options."""
+    cell = trial.cell
+    if cell.program == "builtin":
+        return None
+    return Own(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
 
 
 def _witnessed(network: lab.Lab, programs: Programs) -> AbstractContextManager[Witness | None]:
@@ -148,6 +161,8 @@ def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
 def _observations(trial: Trial, measured: Measured, counted: Mapping[str, Counters]) -> Iterator[Observation]:
     for metric, value in measured.values.items():
         yield Observation.of(metric, value, trial.clock)
+    for metric, (status, error) in measured.missing.items():
+        yield Observation.missing(metric, status, error, trial.clock)
     carried = [c for name, c in counted.items() if name.startswith("wire.")]
     if carried:
         yield Observation.of("bpf_packets", sum(c.packets for c in carried), trial.clock)
