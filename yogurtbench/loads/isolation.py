@@ -1,0 +1,307 @@
+"""Who on the host can listen in, or talk into the wire? Asked with the host's own means, over IPv4.
+
+A yes is its own proof: the packet was there. A no is believed only beside a positive control with the same socket on
+the same device: the sniffer sees a control frame sent through its device, the injected frame is in the device's own
+counters, the receiver gets a datagram that was sent after it. Where the control fails the metric is missing, never 0.
+
+Nothing here sleeps: with everything on one CPU a packet sent later over the same queues does not overtake, so once the
+control has arrived what was sent before it has arrived too, or never will.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from yogurtbench.lab import End, Lab, Pot
+from yogurtbench.loads import nobody, raw
+from yogurtbench.loads.common import Bench, Measured
+from yogurtbench.records import Status
+
+#: How long a packet is waited for (seconds); a live path takes microseconds natively, milliseconds emulated.
+PATIENCE = 0.3
+#: After the control datagram, what had to wait for a neighbour to be resolved may still come (seconds of quiet).
+QUIET = 0.02
+#: How far a device's counters may lag behind (seconds): some drivers count when the far end polls.
+LAG = 0.05
+_TRIES = 3
+_TOKEN_BYTES = 16
+
+EAVESDROPS = ("eavesdrop_host_a", "eavesdrop_host_b", "eavesdrop_any")
+
+
+@dataclass(slots=True)
+class Verdicts:
+    """Answers found so far, and why there is none where there is none."""
+
+    values: dict[str, float | str | None] = field(default_factory=dict)
+    missing: dict[str, tuple[Status, str]] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    carried: bool = False
+
+    def judge(self, metric: str, seen: bool, doubt: str) -> None:
+        """A yes needs no control; a no with a ``doubt`` (the control that failed) is no answer.
+
+        On a live wire that is a failure; a dead one may well swallow the controls, and nobody uses it.
+        """
+        if doubt and not seen:
+            status: Status = "failed" if self.carried else "skipped"
+            self.missing[metric] = (status, f"{metric} cannot be believed to be 0: {doubt}")
+        else:
+            self.values[metric] = float(seen)
+
+
+class Mailbox:
+    """A UDP socket in yogurt-2 on all of its addresses; remembers which tokens came."""
+
+    def __init__(self, pot: Pot) -> None:
+        with pot.namespace.entered():
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(("0.0.0.0", 0))  # noqa: S104  # broadcasts reach only such a socket
+        self.port: int = self._socket.getsockname()[1]
+        self.got: set[bytes] = set()
+
+    def receives(self, token: bytes, patience: float) -> bool:
+        """Whether the token came within ``patience`` seconds; everything else that came is remembered too."""
+        deadline = time.monotonic() + patience
+        while token not in self.got and (left := deadline - time.monotonic()) > 0:
+            self._collect(left)
+        return token in self.got
+
+    def settle(self) -> None:
+        """Collect until nothing has come for ``QUIET`` seconds, at most for ``PATIENCE``."""
+        deadline = time.monotonic() + PATIENCE
+        while self._collect(QUIET) and time.monotonic() < deadline:
+            pass
+
+    def _collect(self, patience: float) -> bool:
+        if not select.select([self._socket], [], [], patience)[0]:
+            return False
+        self.got.add(self._socket.recv(2048)[:_TOKEN_BYTES])
+        return True
+
+    def close(self) -> None:
+        """Give up the port."""
+        self._socket.close()
+
+
+def run(bench: Bench) -> Measured:
+    """The metrics of the contract that apply to the topology; bounded by a few times ``PATIENCE``.
+
+    Without host ends (direct, loopback) there is no device to listen or send on: only ``eavesdrop_any`` and
+    ``host_ping`` remain.
+    """
+    verdicts = Verdicts()
+    with ExitStack() as undo:
+        undo.enter_context(_one_cpu())
+        mailbox = undo.enter_context(closing(Mailbox(bench.server)))
+        with bench.lab.host.entered():
+            transmitter = undo.enter_context(closing(raw.Transmitter()))
+        _eavesdrop(bench.lab, mailbox, transmitter, verdicts)
+        _inject(bench.lab, mailbox, transmitter, verdicts)
+        _ping(bench.lab, verdicts)
+    details = {**verdicts.details, "carried": verdicts.carried}
+    return Measured(verdicts.values, missing=verdicts.missing, details={"isolation": details})
+
+
+@contextmanager
+def _one_cpu() -> Iterator[None]:
+    """Stay on one CPU, so that packets keep their order: each CPU has a backlog of its own."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(usable)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
+def _token() -> bytes:
+    return secrets.token_bytes(_TOKEN_BYTES)
+
+
+# -- listening in ----------------------------------------------------------------------------------------------------
+
+
+def _eavesdrop(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
+    """Listen while yogurt-1 talks to yogurt-2, and note whether the wire carried it."""
+    traffic = _token()
+    with ExitStack() as undo:
+        sniffers = {metric: undo.enter_context(closing(s)) for metric, s in _sniffers(lab).items()}
+        verdicts.carried = _delivered(lab, mailbox, traffic)
+        if verdicts.carried:
+            controls = _send_controls(lab, transmitter)
+            _judge_sniffers(lab, sniffers, traffic, controls, verdicts)
+        else:
+            why = "the wire carries nothing from yogurt-1 to yogurt-2: there is nothing to listen in on"
+            verdicts.missing |= dict.fromkeys(sniffers, ("skipped", why))
+
+
+def _sniffers(lab: Lab) -> dict[str, raw.Sniffer]:
+    places = dict(zip(EAVESDROPS, (lab.a, lab.b, None), strict=True))
+    with lab.host.entered():
+        return {
+            metric: raw.Sniffer(end) for metric, end in places.items() if end is not None or metric == "eavesdrop_any"
+        }
+
+
+def _delivered(lab: Lab, mailbox: Mailbox, token: bytes) -> bool:
+    """Whether a datagram from yogurt-1 arrives in yogurt-2."""
+    return any(
+        _send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE / _TRIES)
+        for _ in range(_TRIES)
+    )
+
+
+def _send(pot: Pot, address: str, port: int, payload: bytes) -> bool:
+    with pot.namespace.entered():
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sender:
+        try:
+            return bool(sender.sendto(payload, (address, port)))
+        except OSError:  # no way there: it will not arrive
+            return False
+
+
+def _send_controls(lab: Lab, transmitter: raw.Transmitter) -> dict[str, bytes]:
+    """Send a control frame through each host end, or where there is none through lo; its token by device."""
+    devices = [end for end in (lab.a, lab.b) if end] or [End(lab.host, "lo", 1)]
+    controls = {device.name: _token() for device in devices}
+    for device in devices:
+        transmitter.send(device, raw.ETH_P_EXPERIMENT, controls[device.name])
+    return controls
+
+
+def _judge_sniffers(
+    lab: Lab, sniffers: dict[str, raw.Sniffer], traffic: bytes, controls: dict[str, bytes], verdicts: Verdicts
+) -> None:
+    """Read what each socket has heard; one that is bound to no device must have heard every control frame."""
+    own = {"eavesdrop_host_a": lab.a, "eavesdrop_host_b": lab.b}
+    for metric, sniffer in sniffers.items():
+        end = own.get(metric)
+        expected = {end.name: controls[end.name]} if end else controls
+        heard = sniffer.hear([traffic], list(expected.values()), PATIENCE)
+        deaf = [name for name, token in expected.items() if token not in heard]
+        doubt = f"the socket did not see a control frame sent through {deaf[0]} either" if deaf else ""
+        verdicts.judge(metric, traffic in heard, doubt)
+
+
+# -- talking into it -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One attempt at injection: what was sent for which metric, and why it may not have been sent at all."""
+
+    metric: str
+    tokens: tuple[bytes, ...]
+    doubt: str
+
+
+def _inject(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
+    if not (lab.a and lab.b):
+        return
+    shoot = partial(_raw_shot, lab, transmitter)
+    shots = [
+        shoot("inject_raw", lab.b, mailbox.port),
+        shoot("inject_bypass", lab.b, mailbox.port, bypass=True),
+        shoot("inject_raw_a", lab.a, mailbox.port),
+        _unprivileged_shot(lab, lab.b, mailbox.port, verdicts),
+    ]
+    doubt = "" if _still_receives(lab, mailbox, verdicts.carried) else "the receiver got no control datagram either"
+    mailbox.settle()
+    for shot in shots:
+        verdicts.judge(shot.metric, bool(mailbox.got.intersection(shot.tokens)), shot.doubt or doubt)
+    unprivileged = zip(nobody.WAYS, shots[-1].tokens, strict=True)
+    verdicts.details["unprivileged"] |= {"arrived": [way for way, token in unprivileged if token in mailbox.got]}
+
+
+def _still_receives(lab: Lab, mailbox: Mailbox, carried: bool) -> bool:
+    """The receiver's control: a datagram from yogurt-1, or where the wire is dead from within yogurt-2 itself."""
+    token = _token()
+    if carried:
+        return _delivered(lab, mailbox, token)
+    return _send(lab.server, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE)
+
+
+def _raw_shot(
+    lab: Lab, transmitter: raw.Transmitter, metric: str, end: End, port: int, *, bypass: bool = False
+) -> Shot:
+    """A forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET socket."""
+    token, before = _token(), _handed(end)
+    packet = raw.udp_packet(lab.client.ipv4, lab.server.ipv4, port, token)
+    error = transmitter.send(end, raw.ETH_P_IP, packet, lab.server.end.mac(), bypass=bypass)
+    return Shot(metric, (token,), "" if _took(end, before, 1) else _not_taken(end, error))
+
+
+def _unprivileged_shot(lab: Lab, end: End, port: int, verdicts: Verdicts) -> Shot:
+    """Datagrams of a user without any privilege, from a socket bound to a host end."""
+    tokens, before = tuple(_token() for _ in nobody.WAYS), _handed(end)
+    with lab.host.entered():
+        sent = nobody.send(end.name, lab.server.ipv4, port, tokens, PATIENCE)
+    verdicts.details["unprivileged"] = {"sent": sent.ways, "errors": sent.errors}
+    doubt = f"the sender kept capabilities ({sent.capabilities:x})" if sent.capabilities else ""
+    if not sent.ways or not _took(end, before, len(sent.ways)):
+        doubt = _not_taken(end, "; ".join(sent.errors))
+    return Shot("inject_unprivileged", tokens, doubt)
+
+
+def _handed(end: End) -> int:
+    """Frames ever handed to a device: sent on or dropped by it (rtnl_link_stats64)."""
+    (link,) = end.namespace.ip.get_links(end.ifindex)
+    stats = link.get_attr("IFLA_STATS64")
+    return int(stats["tx_packets"]) + int(stats["tx_dropped"])
+
+
+def _took(end: End, before: int, frames: int) -> bool:
+    """Whether the device counts that many frames more, ``LAG`` seconds later at most."""
+    deadline = time.monotonic() + LAG
+    while _handed(end) < before + frames:
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def _not_taken(end: End, error: str) -> str:
+    return f"{end.name} was never handed the frame" + (f" ({error})" if error else "")
+
+
+# -- a plain ping ----------------------------------------------------------------------------------------------------
+
+
+def _ping(lab: Lab, verdicts: Verdicts) -> None:
+    """Ping yogurt-2 from the lab's host; then, with the same socket, one who is sure to answer."""
+    with lab.host.entered():
+        asking = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    with lab.server.namespace.entered():
+        inside = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    with asking, inside:
+        error = _unanswered(asking, lab.server.ipv4)
+        verdicts.details["host_ping"] = error or "answered"
+        doubt = "the same socket cannot ping 127.0.0.1 either" if _unanswered(asking, "127.0.0.1") else ""
+        doubt = doubt or ("yogurt-2 does not even answer itself" if _unanswered(inside, lab.server.ipv4) else "")
+    verdicts.judge("host_ping", not error, doubt)
+
+
+def _unanswered(asking: socket.socket, address: str) -> str:
+    """Why a ping was not answered; empty where it was."""
+    token = _token()
+    try:
+        asking.sendto(raw.echo_request(token), (address, 0))
+    except OSError as error:
+        return raw.error_name(error)
+    deadline = time.monotonic() + PATIENCE
+    while (left := deadline - time.monotonic()) > 0 and select.select([asking], [], [], left)[0]:
+        packet = asking.recv(2048)
+        message = packet[(packet[0] & 0x0F) * 4 :]  # the IP header comes with it
+        if message[0] == 0 and token in message:  # an echo reply; on lo the request comes by as well
+            return ""
+    return "no answer"

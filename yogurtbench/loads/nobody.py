@@ -1,0 +1,92 @@
+"""What a user without any privilege can send: datagrams from a child process that gave up all it had.
+
+A child and not a change of our own user: capabilities that a process has given up for good do not come back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yogurtbench.loads.raw import error_name
+
+#: nobody, on every Linux (kernel.overflowuid).
+_UID = 65_534
+
+#: The ways tried, in order. A device without an address leaves its sender none, and receivers drop 0.0.0.0 as a martian
+#: except in a limited broadcast (ip_route_input_slow): that is how a DHCP client talks, and how anyone can.
+WAYS = ("broadcast", "unicast")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the child could send: the ways that the kernel took, its complaints, and the capabilities it still had."""
+
+    ways: list[str]
+    errors: list[str]
+    capabilities: int
+
+
+def send(device: str, address: str, port: int, payloads: Sequence[bytes], patience: float) -> Sent:
+    """Send one datagram each way of ``WAYS`` through a socket bound to ``device``, as nobody.
+
+    Runs in the namespace we are in. A child that says nothing within ``patience`` seconds sent nothing.
+    """
+    try:
+        return Sent(**_in_a_child(lambda: _send_as_nobody(device, address, port, payloads), patience))
+    except ValueError:  # it died or hung before it could report
+        return Sent([], ["the unprivileged sender did not report"], 0)
+
+
+def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            os.write(write_end, json.dumps(work()).encode())
+        os._exit(0)
+    os.close(write_end)
+    try:
+        said = os.read(read_end, 1 << 16) if select.select([read_end], [], [], patience)[0] else b""
+    finally:
+        os.close(read_end)
+        os.kill(child, signal.SIGKILL)  # it has reported or never will; an ended child waits for us and is harmless
+        os.waitpid(child, 0)
+    return json.loads(said)
+
+
+def _send_as_nobody(device: str, address: str, port: int, payloads: Sequence[bytes]) -> dict[str, Any]:
+    os.setgroups([])
+    os.setresgid(_UID, _UID, _UID)
+    os.setresuid(_UID, _UID, _UID)
+    ways: list[str] = []
+    errors: list[str] = []
+    for way, payload in zip(WAYS, payloads, strict=True):
+        try:
+            _send_from(device, "255.255.255.255" if way == "broadcast" else address, port, payload)
+            ways.append(way)
+        except OSError as error:
+            errors.append(f"{way}: {error_name(error)}")
+    return {"ways": ways, "errors": errors, "capabilities": _capabilities()}
+
+
+def _send_from(device: str, address: str, port: int, payload: bytes) -> None:
+    """SO_BINDTODEVICE needs no privilege on a socket that is not bound yet (since Linux 5.7)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        sender.sendto(payload, (address, port))
+
+
+def _capabilities() -> int:
+    """Effective capabilities as a bit set (proc_pid_status(5))."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff"))

@@ -1,0 +1,97 @@
+"""Packets made by hand, and sent and seen through AF_PACKET sockets (packet(7)), the way tcpdump and attackers do."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterable, Sequence
+
+from yogurtbench.lab import End
+from yogurtbench.loads.reachability import checksum
+
+ETH_P_ALL = 0x0003
+ETH_P_IP = 0x0800
+#: IEEE 802's EtherType for local experiments: no stack knows it, so such a frame is seen by taps and by nobody else.
+ETH_P_EXPERIMENT = 0x88B5
+
+_SOL_PACKET, _PACKET_QDISC_BYPASS = 263, 20  # uapi/linux/if_packet.h; Python has no names for them
+_NO_MAC = bytes(6)
+#: A sniffer reads at most so many packets: on a wire that loops they never end.
+_MOST_PACKETS = 4096
+
+
+def udp_packet(source: str, destination: str, port: int, payload: bytes) -> bytes:
+    """An IPv4 packet with one UDP datagram in it, without a UDP checksum (RFC 768 allows that over IPv4)."""
+    udp = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
+    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0)
+    return header[:10] + struct.pack("!H", checksum(header + addresses)) + addresses + udp
+
+
+def echo_request(body: bytes) -> bytes:
+    """An ICMP echo request (RFC 792) that is told from others by its body."""
+    header = struct.pack("!BBHHH", 8, 0, 0, 0, 1)
+    return header[:2] + struct.pack("!H", checksum(header + body)) + header[4:] + body
+
+
+class Transmitter:
+    """An AF_PACKET socket that only sends. One serves all: closing each would wait for an RCU grace period."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # protocol 0: it hears nothing
+
+    def send(self, end: End, ethertype: int, payload: bytes, mac: str = "", *, bypass: bool = False) -> str:
+        """Send one frame out on a device; the kernel writes the link-layer header, on l3 devices an empty one.
+
+        ``bypass``: past the queueing layer and its egress hooks (PACKET_QDISC_BYPASS). Returns the name of the error
+        the kernel answered with, empty where it took the frame: ENOBUFS is how it says that the device dropped it.
+        """
+        address = bytes.fromhex(mac.replace(":", "")) or _NO_MAC
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, int(bypass))
+        try:
+            self._socket.sendto(payload, (end.name, ethertype, 0, 0, address))
+        except OSError as error:
+            return error_name(error)
+        return ""
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._socket.close()
+
+
+def error_name(error: OSError) -> str:
+    """The symbol of an error, e.g. ENETUNREACH."""
+    return errno.errorcode.get(error.errno or 0, str(error))
+
+
+class Sniffer:
+    """An AF_PACKET socket as tcpdump's: every protocol, on one device or (``end`` None) all of its namespace."""
+
+    def __init__(self, end: End | None) -> None:
+        # Without a protocol a new socket hears nothing; with one it would hear all devices until it is bound.
+        opening = socket.htons(ETH_P_ALL) if end is None else 0
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, opening)
+        if end is not None:
+            self._socket.bind((end.name, ETH_P_ALL))
+
+    def hear(self, marks: Iterable[bytes], until: Sequence[bytes], patience: float) -> set[bytes]:
+        """Those of ``marks`` and ``until`` that it has packets of; ends once all of ``until`` were heard, or in time.
+
+        What a socket heard it gives in order: after the last mark there is nothing older left to read.
+        """
+        wanted, heard, last = {*marks, *until}, set[bytes](), set(until)
+        deadline = time.monotonic() + patience
+        for _ in range(_MOST_PACKETS):
+            left = deadline - time.monotonic()
+            if last <= heard or left <= 0 or not select.select([self._socket], [], [], left)[0]:
+                break
+            packet = self._socket.recv(2048)
+            heard |= {mark for mark in wanted if mark in packet}
+        return heard
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
