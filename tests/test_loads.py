@@ -42,7 +42,7 @@ def test_lost_pings_are_counted_and_have_no_round_trip(recorded: Recorded) -> No
 
 @pytest.mark.parametrize("name", ["ping_total_loss.txt", "ping_unreachable.txt"])
 def test_ping_without_any_answer_fails_in_its_own_words(recorded: Recorded, name: str) -> None:
-    with pytest.raises(LoadFailed, match="100% packet loss|Network is unreachable"):
+    with pytest.raises(LoadFailed, match=r"100% packet loss|Network is unreachable"):
         ping.parse("", recorded(name))
 
 

@@ -42,8 +42,9 @@ class Channel:
             self._fill(deadline)
 
     def _fill(self, deadline: float | None) -> None:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not select.select([self._read_fd], [], [], left)[0]:
+        left = None if deadline is None else deadline - time.monotonic()
+        # A line that never falls silent must not outlive the deadline either.
+        if (left is not None and left <= 0) or not select.select([self._read_fd], [], [], left)[0]:
             raise TimeoutError
         try:
             chunk = os.read(self._read_fd, 1 << 16)

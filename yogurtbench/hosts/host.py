@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -47,8 +48,8 @@ class AgentHost:
         Raises HostError where the lab could not be built or the machine died.
         """
         channel = self._alive().channel
-        channel.send({"op": "lab", "trial": trial.to_json(), "argv": list(argv)})
         try:
+            channel.send({"op": "lab", "trial": trial.to_json(), "argv": list(argv)})
             while (event := channel.receive(None))["event"] != "exit":
                 if event["event"] == "output":
                     output(event["stream"], event["text"])
@@ -70,7 +71,8 @@ class AgentHost:
         return Attempt.without_values(trial, "crashed", error)
 
     def _answer(self, machine: Machine, trial: Trial) -> dict[str, Any]:
-        while (event := machine.channel.receive(trial.deadline + _GRACE))["event"] != "attempt":
+        ends = time.monotonic() + trial.deadline + _GRACE
+        while (event := machine.channel.receive(ends - time.monotonic()))["event"] != "attempt":
             pass
         attempt: dict[str, Any] = event["attempt"]
         return attempt

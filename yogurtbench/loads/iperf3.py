@@ -71,8 +71,9 @@ def _tcp(end: dict[str, Any]) -> dict[str, Any]:
 
 
 def _udp(end: dict[str, Any]) -> dict[str, Any]:
-    """``sum`` mixes both ends: packets sent, and losses as the receiver noticed them. iperf3
-    before 3.11 has it alone (esnet/iperf#1174).
+    """The receiver's figures; iperf3 before 3.11 has only ``sum`` (esnet/iperf#1174).
+
+    ``sum`` mixes both ends: packets sent, and losses as the receiver noticed them.
     """
     received = end.get("sum_received") or end["sum"]
     sent, seconds = end["sum"]["packets"], received["seconds"]

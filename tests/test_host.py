@@ -1,0 +1,156 @@
+"""AgentHost: drives whatever agent it is given, survives its death, and charges it to the trial it died in."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from trials import trial
+
+from yogurtbench.hosts import host as hosts
+from yogurtbench.hosts.channel import Channel
+from yogurtbench.hosts.host import AgentHost
+from yogurtbench.records import Attempt, Environment, HostError, Observation, Trial
+
+Behaviour = Callable[[dict[str, Any], Channel], bool]
+WHERE = Environment("somewhere", "native", "none", "wall", "6.18")
+
+
+class StandIn:
+    """A machine whose agent is a thread: ``behaviour(order, channel)`` answers, and returns False to die."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        orders, answers = os.pipe(), os.pipe()
+        self.channel = Channel(answers[0], orders[1])
+        self._agent = Channel(orders[0], answers[1])
+        self._behaviour = behaviour
+        self.closed = False
+        threading.Thread(target=self._live, daemon=True).start()
+
+    def _live(self) -> None:
+        with suppress(EOFError):
+            while self._behaviour(self._agent.receive(None), self._agent):
+                pass
+        self._agent.close()
+
+    def obituary(self) -> str:
+        return "Kernel panic - not syncing: stand-in"
+
+    def close(self) -> None:
+        self.closed = True
+        self.channel.close()
+
+
+class Stable:
+    """Starts machines and remembers them; each behaves as the next of the given behaviours says."""
+
+    def __init__(self, *behaviours: Behaviour) -> None:
+        self.behaviours = list(behaviours)
+        self.machines: list[StandIn] = []
+
+    def __call__(self) -> tuple[StandIn, Environment, dict[str, bool]]:
+        self.machines.append(StandIn(self.behaviours.pop(0)))
+        return self.machines[-1], WHERE, {"netkit": True}
+
+
+def works(order: dict[str, Any], channel: Channel) -> bool:
+    done = Attempt(Trial.from_json(order["trial"]), "ok", (Observation.of("reachable", 1.0),))
+    channel.send({"event": "attempt", "attempt": done.to_json()})
+    return True
+
+
+def dies(_order: dict[str, Any], _channel: Channel) -> bool:
+    return False
+
+
+def is_silent(_order: dict[str, Any], _channel: Channel) -> bool:
+    return True
+
+
+def chatters(_order: dict[str, Any], channel: Channel) -> bool:
+    with suppress(EOFError):
+        while True:
+            channel.send({"event": "note"})
+            time.sleep(0.001)
+    return False
+
+
+def test_attempts_come_as_they_happen_stamped_with_where_they_were_made() -> None:
+    stable = Stable(works)
+    with AgentHost(stable) as host:
+        attempts = list(host.run([trial(), trial()]))
+    assert [a.status for a in attempts] == ["ok", "ok"]
+    assert {(a.host, a.lab, a.kernel) for a in attempts} == {("somewhere", "native", "6.18")}
+    assert len(stable.machines) == 1
+
+
+def test_features_are_what_the_agent_said() -> None:
+    with AgentHost(Stable(works)) as host:
+        assert host.features == {"netkit": True}
+
+
+def test_a_machine_that_dies_costs_its_trial_and_says_why() -> None:
+    stable = Stable(dies, works)
+    with AgentHost(stable) as host:
+        crashed, after = host.run([trial(), trial()])
+    assert crashed.status == "crashed"
+    assert "Kernel panic - not syncing: stand-in" in crashed.error
+    assert [o.metric for o in crashed.observations] == ["reachable", "reachable_v6", "tcp_ok"]
+    assert {(o.status, o.value) for o in crashed.observations} == {("crashed", None)}
+    assert after.status == "ok"
+    assert len(stable.machines) == 2
+    assert stable.machines[0].closed
+
+
+@pytest.mark.parametrize("behaviour", [is_silent, chatters])
+def test_past_its_deadline_a_trial_is_crashed_and_its_machine_given_up(
+    behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "_GRACE", 0.1)
+    stable = Stable(behaviour, works)
+    hung = Trial(**{**{f: getattr(trial(), f) for f in Trial.__dataclass_fields__}, "deadline": 0.1})
+    with AgentHost(stable) as host:
+        crashed, after = host.run([hung, trial()])
+    assert (crashed.status, after.status) == ("crashed", "ok")
+    assert "no result within 0.1 s" in crashed.error
+    assert stable.machines[0].closed
+
+
+def test_the_machine_is_closed_on_the_way_out_however_that_is() -> None:
+    stable = Stable(works)
+    with pytest.raises(KeyboardInterrupt), AgentHost(stable) as host:
+        list(host.run([trial()]))
+        raise KeyboardInterrupt
+    assert stable.machines[0].closed
+
+
+def test_a_lab_passes_on_output_and_exit_code() -> None:
+    def answers(order: dict[str, Any], channel: Channel) -> bool:
+        channel.send({"event": "output", "stream": "stdout", "text": " ".join(order["argv"])})
+        channel.send({"event": "output", "stream": "stderr", "text": "hm"})
+        channel.send({"event": "exit", "code": 7, "error": ""})
+        return True
+
+    said: list[tuple[str, str]] = []
+    with AgentHost(Stable(answers)) as host:
+        code = host.lab(trial(), ["echo", "on"], lambda stream, text: said.append((stream, text)))
+    assert (code, said) == (7, [("stdout", "echo on"), ("stderr", "hm")])
+
+
+def test_a_lab_that_could_not_be_built_is_a_host_error() -> None:
+    def refuses(_order: dict[str, Any], channel: Channel) -> bool:
+        channel.send({"event": "exit", "code": None, "error": "this kernel does not support netkit devices"})
+        return True
+
+    with AgentHost(Stable(refuses)) as host, pytest.raises(HostError, match="does not support netkit"):
+        host.lab(trial(), ["true"], lambda _stream, _text: None)
+
+
+def test_a_lab_whose_machine_dies_is_a_host_error_with_its_last_words() -> None:
+    with AgentHost(Stable(dies)) as host, pytest.raises(HostError, match="the lab died: Kernel panic"):
+        host.lab(trial(), ["true"], lambda _stream, _text: None)
