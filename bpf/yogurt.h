@@ -6,6 +6,9 @@
  *     YB_RETURN   attached on end b, carries yogurt-2 -> yogurt-1
  * All programs of a sweep are compiled as one text by bcc; the targets are maps, so one compile serves every lab.
  */
+#ifndef YOGURT_H
+#define YOGURT_H
+
 #include <uapi/linux/bpf.h>
 #include <uapi/linux/if_ether.h>
 #include <uapi/linux/in6.h>
@@ -26,6 +29,7 @@
 
 struct yb_target {
 	u32 ifindex;	 /* where the row's program sends to */
+	u32 container;	 /* the ifindex of the far container end, in its own namespace */
 	u32 nexthop4;	 /* network byte order; redirect_neigh_nexthop only */
 	u32 nexthop6[4];
 };
@@ -91,3 +95,46 @@ static __always_inline void yb_count(u32 row, u64 bytes)
 	YB_WAYS(NAME, NAME##_plain, YB_WIRE_ROW)                          \
 	YB_WAYS(NAME##_guard_cb, NAME##_stamp_cb, YB_WIRE_ROW)            \
 	YB_WAYS(NAME##_guard_mark, NAME##_stamp_mark, YB_WIRE_ROW)
+
+/* For a wire of one's own (`program: ./my_wire.c`): define
+ *
+ *     int wire(struct __sk_buff *skb)       required: carries a packet, or drops it, or lets it pass
+ *     int primary(struct __sk_buff *skb)    optional: netkit's primary hook of both host ends
+ *     int peer(struct __sk_buff *skb)       optional: netkit's peer hook, where the wire hangs elsewhere
+ *
+ * (struct xdp_md * on the XDP hooks). The file is compiled once per way; every packet that reaches a function is counted
+ * for it. What it may use beside the kernel's helpers:
+ *
+ *     YB_WAY             YB_FORWARD or YB_RETURN, a constant
+ *     YB_TARGET          ifindex of the other host end: for bpf_redirect and bpf_redirect_peer
+ *     YB_PEER_TARGET     ifindex of the other container end, as its own namespace numbers it
+ *     YB_COUNT(n, skb)   count a packet and its bytes in slot n (0 to 7); the report shows the slots
+ *     YB_PASS, YB_DROP, YB_NEXT   verdicts
+ */
+#ifdef YB_WAY
+#define YB_TALLIES 8
+BPF_PERCPU_ARRAY(yb_tallies, struct yb_traffic, YB_TALLIES);
+
+static __always_inline u32 yb_container(u32 row)
+{
+	struct yb_target *target = targets.lookup(&row);
+
+	return target ? target->container : 0;
+}
+
+static __always_inline void yb_tally(u32 slot, u64 bytes)
+{
+	struct yb_traffic *seen = yb_tallies.lookup(&slot);
+
+	if (seen) {
+		seen->packets++;
+		seen->bytes += bytes;
+	}
+}
+
+#define YB_TARGET yb_target(YB_WIRE_ROW + YB_WAY)
+#define YB_PEER_TARGET yb_container(YB_WIRE_ROW + YB_WAY)
+#define YB_COUNT(SLOT, SKB) yb_tally(SLOT, (SKB)->len)
+#endif
+
+#endif /* YOGURT_H */

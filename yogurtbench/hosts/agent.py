@@ -16,10 +16,11 @@ from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Unsupported, bring_up, room
+from yogurtbench.programs import Programs
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
 from yogurtbench.trial import run_trial
-from yogurtbench.wire import Programs, attached, attachments
+from yogurtbench.wire import attached, attachments
 
 _VERSION_COMMANDS = {
     "iperf3": ["iperf3", "--version"],

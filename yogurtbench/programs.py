@@ -1,0 +1,180 @@
+"""The C programs, compiled: ours of bpf/ once a sweep as one text, a wire of one's own once per way.
+
+The only module that imports bcc.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from yogurtbench import headers, witness
+from yogurtbench.records import HostError
+
+#: The order of the text: the header first, redirect_neigh before the variant that uses its helper declaration.
+_FILES = (
+    "yogurt.h",
+    "redirect.c",
+    "redirect_ingress.c",
+    "redirect_peer.c",
+    "redirect_neigh.c",
+    "redirect_neigh_nexthop.c",
+    "pass.c",
+    "next.c",
+    "redirect_in.c",
+    "guard_cb.c",
+    "guard_mark.c",
+    "xdp.c",
+)
+_WITNESS = "trace.c"
+#: What a wire of one's own may define beside ``wire``.
+_ROLES = ("wire", "primary", "peer")
+_WAYS = ("forward", "return")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A wire of one's own: the file's name and text. ``xdp``: whether it is written for XDP hooks."""
+
+    name: str
+    source: str
+    xdp: bool = False
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Which of wire, primary and peer the file defines."""
+        return tuple(role for role in _ROLES if re.search(rf"^\s*int\s+{role}\s*\(", self.source, re.MULTILINE))
+
+
+class Placed(Protocol):
+    """What decides which compiled text a program comes from: its C name and its way."""
+
+    @property
+    def program(self) -> str:
+        """The C name."""
+        ...
+
+    @property
+    def way(self) -> str:
+        """``forward`` or ``return``."""
+        ...
+
+
+@dataclass(slots=True)
+class Programs:
+    """The compiled wires: made once a sweep, used by every trial. Not one is compiled before it is needed."""
+
+    _own: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
+    _ours: Any = None
+
+    @property
+    def bpf(self) -> Any:
+        """Bcc's handle of our own programs. Raises HostError where bcc or its headers are missing."""
+        if self._ours is None:
+            layout = witness.layout()
+            files = [*_FILES, _WITNESS] if layout else _FILES
+            self._ours = _compiled(text(source_folder(), *files), layout, "the wires")
+        return self._ours
+
+    def handle(self, placed: Placed, own: Own | None) -> Any:
+        """The handle that holds a program. Raises HostError, with the user's own line, where it does not compile."""
+        if own is None or not placed.program.startswith("yb_"):
+            return self.bpf
+        key = (own.source, placed.way, own.xdp)
+        if key not in self._own:
+            self._own[key] = _compiled(own_text(own), [f"-DYB_WAY={_WAYS.index(placed.way)}"], own.name)
+        return self._own[key]
+
+    def load(self, handle: Any, name: str, kind: str, own: Own | None = None) -> Any:
+        """A loaded program by its C name, ``kind`` SCHED_CLS or XDP. Raises HostError with the verifier's words."""
+        with _quiet() as said:
+            try:
+                return handle.load_func(name, getattr(handle, kind))
+            except Exception as error:
+                raise HostError(f"the kernel refused the program {name}: {refusal(said(), own)} ({error})") from error
+
+
+def text(folder: Path, *files: str) -> str:
+    """C files as one text; ``#line`` keeps the compiler's messages in the authors' own files."""
+    return "".join(f'#line 1 "{name}"\n{(folder / name).read_text()}\n' for name in files)
+
+
+def own_text(own: Own) -> str:
+    """A wire of one's own between our header and the programs that count and call it."""
+    context = "struct xdp_md" if own.xdp else "struct __sk_buff"
+    before = "".join(f"static __always_inline int {role}({context} *);\n" for role in own.roles)
+    size = "ctx->data_end - ctx->data" if own.xdp else "ctx->len"
+    after = "".join(
+        f"int yb_{role}({context} *ctx)\n{{\n"
+        f"\tyb_count(YB_{role.upper()}_ROW + YB_WAY, {size});\n\treturn {role}(ctx);\n}}\n"
+        for role in own.roles
+    )
+    header = text(source_folder(), "yogurt.h")
+    return f'{header}{before}#line 1 "{own.name}"\n{own.source}\n#line 1 "generated"\n{after}'
+
+
+def source_folder() -> Path:
+    """Where the C programs lie: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "bpf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "bpf"
+
+
+def refusal(log: str, own: Own | None) -> str:
+    """The verifier's reason out of its log, with the last line of the user's file it was looking at."""
+    said = [line for line in log.strip().splitlines() if not re.match(r"processed \d+ insns|\s*$", line)]
+    reason = said[-1].strip() if said else "no reason was given"
+    if own is None:
+        return reason
+    lines = dict(enumerate((line.strip() for line in own.source.splitlines()), 1))
+    looked_at = [int(number) for number in re.findall(rf"@ {re.escape(own.name)}:(\d+)", log)]
+    at = next((number for number in reversed(looked_at) if lines.get(number, "}") != "}"), None)
+    return reason if at is None else f"{own.name}:{at}: {reason}: {lines[at]}"
+
+
+def _compiled(source: str, flags: list[str] | tuple[str, ...], what: str) -> Any:
+    headers.provide()
+    try:
+        from bcc import BPF
+    except ImportError as error:
+        raise HostError(
+            "the Python binding of bcc is missing: install the distribution's package (Debian, Ubuntu: "
+            "apt-get install python3-bpfcc); PyPI's bcc is something else"
+        ) from error
+    with _quiet() as said:
+        try:
+            return BPF(text=source, cflags=["-w", f"-I{source_folder()}", *flags])
+        except Exception as error:
+            raise HostError(f"bcc could not compile {what}: {complaint(said()) or error}") from error
+
+
+def complaint(said: str) -> str:
+    """The compiler's first error, ``file:line:column: error: …``, with the line it quotes."""
+    lines = said.splitlines()
+    at = next((n for n, line in enumerate(lines) if ": error: " in line), None)
+    return "" if at is None else " | ".join(line.strip() for line in lines[at : at + 2])
+
+
+@contextmanager
+def _quiet() -> Iterator[Callable[[], str]]:
+    """Catch what LLVM and libbpf write to file descriptor 2; the yielded call gives it."""
+    read_end, write_end = os.pipe2(os.O_NONBLOCK)
+    saved = os.dup(2)
+    os.dup2(write_end, 2)
+    heard = bytearray()
+
+    def said() -> str:
+        with suppress(BlockingIOError):
+            heard.extend(os.read(read_end, 1 << 20))
+        return heard.decode(errors="replace")
+
+    try:
+        yield said
+    finally:
+        os.dup2(saved, 2)
+        for descriptor in (saved, read_end, write_end):
+            os.close(descriptor)
