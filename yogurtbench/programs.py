@@ -131,9 +131,18 @@ def refusal(log: str, own: Own | None) -> str:
     if own is None:
         return reason
     lines = dict(enumerate((line.strip() for line in own.source.splitlines()), 1))
-    looked_at = [int(number) for number in re.findall(rf"@ {re.escape(own.name)}:(\d+)", log)]
-    at = next((number for number in reversed(looked_at) if lines.get(number, "}") != "}"), None)
+    shifted = _shifted_lines(own.source)
+    looked_at = [shifted.get(int(number), 0) for number in re.findall(rf"@ {re.escape(own.name)}:(\d+)", log)]
+    at = next((number for number in reversed(looked_at) if number), None)
     return reason if at is None else f"{own.name}:{at}: {reason}: {lines[at]}"
+
+
+def _shifted_lines(source: str) -> dict[int, int]:
+    """The author's line by the line the verifier names: bcc's rewriter begins each function on a line of its own."""
+    functions = re.finditer(r"^[A-Za-z_][^;{}#]*\([^;{}]*\)\s*\{", source, re.MULTILINE)
+    begins = [source.count("\n", 0, function.start()) + 1 for function in functions]
+    lines = range(1, source.count("\n") + 2)
+    return {line + sum(begin <= line for begin in begins): line for line in lines}
 
 
 def _compiled(source: str, flags: list[str] | tuple[str, ...], what: str) -> Any:
