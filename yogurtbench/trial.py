@@ -54,6 +54,9 @@ def run_trial(trial: Trial, programs: Programs) -> Attempt:
     try:
         try:
             measured, counted = _measure(trial, programs, phases)
+            if measured.values.get("reachable") == 0:
+                phases.end("undo")
+                _must_stay_dead(trial, programs, phases)
         finally:
             phases.end("undo")
         assert_path(measured.flow, counted)
@@ -69,6 +72,13 @@ def run_trial(trial: Trial, programs: Programs) -> Attempt:
     # One answer that could not be had fails the trial, and its other answers stand.
     why = next((o.error for o in observations if o.status == "failed"), "")
     return Attempt(trial, "failed" if why else "ok", observations, why, seconds=phases.seconds, details=details)
+
+
+def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
+    """A wire that carries nothing is tried a second time in another lab. Raises LoadFailed where it then does."""
+    again, _ = _measure(trial, programs, phases)
+    if again.values.get("reachable") != 0:
+        raise LoadFailed("the wire carried nothing in one lab and answered in the next: neither can be believed")
 
 
 def _with(attempt: Attempt, observations: tuple[Observation, ...]) -> Attempt:

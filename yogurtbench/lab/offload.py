@@ -17,16 +17,25 @@ _FEATURES = {
 
 def apply(end: End, cell: Cell) -> None:
     """Turn off, on one end, what the cell turns off."""
-    off = [name for axis, names in _FEATURES.items() if getattr(cell, axis) == "off" for name in names]
-    if not off:
+    off = {name: False for axis, names in _FEATURES.items() if getattr(cell, axis) == "off" for name in names}
+    wanted = {"rx-gro": True} | off if _polls(end, cell) else off
+    if not wanted:
         return
     with end.namespace.entered():
         tool = IoctlEthtool(end.name)
         try:
             features = tool.get_features()
-            for name in off:
+            for name, on in wanted.items():
                 if name in features and features.is_available(name):
-                    features[name] = False
+                    features[name] = on
             tool.set_features(features)
         finally:
             tool.close()
+
+
+def _polls(end: End, cell: Cell) -> bool:
+    """Whether an end needs NAPI: native XDP redirects into a veth only where its container end polls (veth_xdp_xmit).
+
+    GRO makes it poll; the kernel leaves it off on veth until it is asked for.
+    """
+    return "xdp_native" in (cell.hook, cell.return_hook) and end.namespace.name is not None
