@@ -19,6 +19,9 @@
 #define YB_RECEIVE 3
 #define YB_DROP 4
 
+/* The lab's networks: 10.42 and fd42, and outside of an uplink 10.43 and fd43. */
+#define YB_OURS(BYTE, FIRST) (((BYTE) & ~1) == (FIRST))
+
 struct yb_event {
 	u64 time;	/* ns, monotonic */
 	u64 location;	/* drops: the address that called kfree_skb */
@@ -68,12 +71,12 @@ static __always_inline int yb_describe(void *skb, struct yb_event *event)
 		return 0;
 	if (event->protocol == 0x0806) { /* ARP for Ethernet and IPv4: target address at 24 */
 		event->type = bytes[7];
-		return bytes[24] == 10 && bytes[25] == 42;
+		return bytes[24] == 10 && YB_OURS(bytes[25], 42);
 	}
 	if (event->protocol == 0x0800) {
 		u8 *icmp = bytes + 20;
 
-		if (bytes[16] != 10 || bytes[17] != 42)
+		if (bytes[16] != 10 || !YB_OURS(bytes[17], 42))
 			return 0;
 		event->type = bytes[9] == 1 ? icmp[0] : bytes[9] + 256;
 		event->sequence = icmp[6] << 8 | icmp[7];
@@ -84,9 +87,9 @@ static __always_inline int yb_describe(void *skb, struct yb_event *event)
 
 		if (bytes[6] == 58 && icmp[0] >= 133 && icmp[0] <= 137) { /* neighbour discovery, also to ff02:: */
 			event->type = icmp[0];
-			return bytes[8] == 0xfd && bytes[9] == 0x42;
+			return bytes[8] == 0xfd && YB_OURS(bytes[9], 0x42);
 		}
-		if (bytes[24] != 0xfd || bytes[25] != 0x42)
+		if (bytes[24] != 0xfd || !YB_OURS(bytes[25], 0x42))
 			return 0;
 		event->type = bytes[6] == 58 ? icmp[0] : bytes[6] + 256;
 		event->sequence = icmp[6] << 8 | icmp[7];

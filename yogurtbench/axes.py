@@ -292,7 +292,9 @@ def _return_helper(seen: _Seen) -> str:
 def _policy(seen: _Seen) -> str | None:
     if seen["device"] != "netkit":
         return None
-    return "blackhole" if seen["topology"] in ("wire", "uplink") else "forward"
+    if seen["topology"] == "uplink":  # without a wire an uplink is plain IP forwarding
+        return "blackhole" if {seen["hook"], seen["return_hook"]} != {"none"} else "forward"
+    return "blackhole" if seen["topology"] == "wire" else "forward"
 
 
 def _beside(seen: _Seen, own: str) -> str | None:
@@ -307,6 +309,13 @@ def _beside(seen: _Seen, own: str) -> str | None:
         return None
     wired = {seen["hook"], seen["return_hook"]} != {"none"}
     return "pass" if seen["policy"] == "blackhole" and wired else "none"
+
+
+def _neighbours(seen: _Seen) -> str | None:
+    """A network plugin writes the neighbours of its containers down: redirect_neigh carries no ARP."""
+    if seen["mode"] != "l2":
+        return None
+    return "static" if seen["topology"] == "uplink" else "arp"
 
 
 def _cpus_of(load: str, clock: str) -> str | None:
@@ -339,7 +348,7 @@ _WIRE_DEFAULTS: tuple[tuple[str, Callable[[_Seen], Value | None]], ...] = (
     ("scrub", _only_netkit("default")),
     ("headroom", _only_netkit(0)),
     ("program", _always("builtin")),
-    ("neighbours", lambda seen: "arp" if seen["mode"] == "l2" else None),
+    ("neighbours", _neighbours),
     ("mtu", _always(1500)),
     ("gso", _always("on")),
     ("gro", _always("on")),

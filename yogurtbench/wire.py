@@ -71,11 +71,12 @@ def attachments(cell: Cell, own: Own | None = None) -> tuple[Attachment, ...]:
     ):
         into = "return" if way == "forward" else "forward"
         roles = own.roles if own else ()
-        if cell.primary not in (None, "none") and hook != "netkit_primary":
+        on_netkit = cell.topology != "uplink" or end == "b"  # an uplink is a veth
+        if on_netkit and cell.primary not in (None, "none") and hook != "netkit_primary":
             found.append(
                 Attachment(end, "netkit_primary", "primary", into, _beside("primary", cell.primary, roles, into))
             )
-        if cell.peer not in (None, "none") and hook != "netkit_peer":
+        if on_netkit and cell.peer not in (None, "none") and hook != "netkit_peer":
             found.append(Attachment(end, "netkit_peer", "peer", way, _beside("peer", cell.peer, roles, way)))
         if hook != "none":
             found.append(Attachment(end, hook, "wire", way, "yb_wire" if own else _program(cell, hook, helper, way)))

@@ -1,0 +1,52 @@
+"""A pair of the cell's device, each end made in its own namespace under an index of its own."""
+
+from __future__ import annotations
+
+import errno
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from yogurtbench.lab import namespace, netkit
+from yogurtbench.lab.namespace import Namespace
+from yogurtbench.lab.pot import End
+from yogurtbench.records import Cell
+
+#: All devices of a lab are in one group, so that one request takes them all down: one RCU grace period, not four.
+GROUP = 42
+_UNKNOWN = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTSUP, errno.ERANGE}
+#: Where an end will live, its name and its index there.
+Place = tuple[Namespace, str, int]
+
+
+class Unsupported(Exception):
+    """The kernel cannot make what the cell asks for; the text says what."""
+
+
+def make(cell: Cell, near: Place, far: Place) -> list[End]:
+    """Make a pair of the cell's device and set both ends up; whoever made the near namespace's devices removes them."""
+    (near_ns, near_name, near_index), (far_ns, far_name, far_index) = near, far
+    peer = netkit.peer_info(far_name, far_index, far_ns.fd, cell.mtu)
+    if cell.device == "veth":
+        request = netkit.veth_request(near_name, near_index, cell.mtu, peer)
+    else:
+        assert cell.policy and cell.scrub and cell.headroom is not None  # a netkit cell has them by construction
+        shape = {"mode": cell.mode, "policy": cell.policy, "scrub": cell.scrub, "headroom": cell.headroom}
+        request = netkit.netkit_request(near_name, near_index, cell.mtu, peer, **shape)  # type: ignore[arg-type]
+    try:
+        near_ns.ip.link("add", group=GROUP, **request)
+    except NetlinkError as error:
+        if error.code in _UNKNOWN:
+            raise Unsupported(_what_is_unsupported(cell, error)) from error
+        raise
+    ends = [End(near_ns, near_name, near_index), End(far_ns, far_name, far_index)]
+    for end in ends:
+        namespace.settle_neighbours(end.namespace, end.name)
+        end.namespace.ip.link("set", index=end.ifindex, state="up")
+    return ends
+
+
+def _what_is_unsupported(cell: Cell, error: NetlinkError) -> str:
+    extras = [f"scrub {cell.scrub}"] if cell.scrub not in (None, "default") else []
+    extras += [f"headroom {cell.headroom}"] if cell.headroom else []
+    what = f"{cell.device} with {' and '.join(extras)}" if extras else f"{cell.device} devices"
+    return f"this kernel does not support {what} ({error})"

@@ -1,0 +1,200 @@
+"""Builds a cell's network: pots (namespaces with an address), pairs, and what joins their host ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from yogurtbench.lab import namespace, offload, pair
+from yogurtbench.lab.namespace import Namespace
+from yogurtbench.lab.network import Acquaintance, Lab, mutual
+from yogurtbench.lab.pair import GROUP, Unsupported
+from yogurtbench.lab.pot import End, Pot
+from yogurtbench.records import Cell
+
+IFA_F_NODAD = 0x02
+RT_SCOPE_LINK = 253
+#: What a gateway is reached by: its IPv4 and its IPv6 address.
+Addresses = tuple[str, str]
+
+
+@contextmanager
+def bring_up(cell: Cell) -> Iterator[Lab]:
+    """The cell's network for the length of the block; on the way out all of it is gone.
+
+    Raises Unsupported where the kernel lacks a feature the cell names, NetlinkError where it refuses otherwise.
+    """
+    with ExitStack() as undo:
+        host = namespace.host()
+        undo.callback(host.close)
+        lab = _TOPOLOGIES[cell.topology](cell, host, undo)
+        for end in lab.ends:
+            offload.apply(end, cell)
+        if cell.neighbours == "static":
+            for acquaintance in lab.acquaintances:
+                acquaintance.introduce()
+        yield lab
+
+
+def _removing_devices(of: Namespace, undo: ExitStack) -> None:
+    """On the way out remove the lab's devices of a namespace, and with them their peers and the programs on them."""
+    undo.callback(of.ip.link, "del", group=GROUP)
+
+
+def _pot_namespace(name: str, undo: ExitStack) -> Namespace:
+    made = namespace.create(name)
+    undo.callback(made.close)
+    return made
+
+
+def _add_address(end: End, ipv4: str, ipv6: str, lengths: tuple[int, int] = (24, 64)) -> None:
+    for address, length, flags in ((ipv4, lengths[0], 0), (ipv6, lengths[1], IFA_F_NODAD)):
+        end.namespace.ip.addr("add", index=end.ifindex, address=address, prefixlen=length, flags=flags)
+
+
+def _pot(end: End, ipv4: str, ipv6: str) -> Pot:
+    """Give an end its addresses."""
+    _add_address(end, ipv4, ipv6)
+    return Pot(end.namespace, end, ipv4, ipv6)
+
+
+def _yogurt(end: End, number: int) -> Pot:
+    """Pot ``number`` of the seed's drawing."""
+    return _pot(end, f"10.42.0.{number}", f"fd42::{number}")
+
+
+def _two_pairs(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
+    """The seed's drawing, without what joins the host ends."""
+    one, two = _pot_namespace("yogurt-1", undo), _pot_namespace("yogurt-2", undo)
+    _removing_devices(host, undo)
+    a, cont1 = pair.make(cell, (host, "yg1-host", 1001), (one, "yg1-cont", 1002))
+    b, cont2 = pair.make(cell, (host, "yg2-host", 1003), (two, "yg2-cont", 1004))
+    client, server = _yogurt(cont1, 1), _yogurt(cont2, 2)
+    return Lab(cell, host, client, server, a, b, [a, cont1, b, cont2], mutual(client, server))
+
+
+def _direct(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
+    """One pair spanning both namespaces."""
+    one, two = _pot_namespace("yogurt-1", undo), _pot_namespace("yogurt-2", undo)
+    return _one_pair(cell, host, one, two, undo)
+
+
+def _loopback(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
+    """Both ends in one namespace: the kernel delivers over lo. What no pair can beat."""
+    one = _pot_namespace("yogurt-1", undo)
+    return _one_pair(cell, host, one, one, undo)
+
+
+def _one_pair(cell: Cell, host: Namespace, one: Namespace, two: Namespace, undo: ExitStack) -> Lab:
+    _removing_devices(one, undo)
+    near, far = pair.make(cell, (one, "yg1-cont", 1002), (two, "yg2-cont", 1004))
+    client, server = _yogurt(near, 1), _yogurt(far, 2)
+    return Lab(cell, host, client, server, ends=[near, far], acquaintances=mutual(client, server))
+
+
+def _bridge(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
+    """Two pairs, their host ends ports of a Linux bridge without spanning tree or multicast snooping."""
+    lab = _two_pairs(cell, host, undo)
+    bridge = {"kind": "bridge", "ifname": "yg-bridge", "index": 1005, "mtu": cell.mtu, "group": GROUP}
+    host.ip.link("add", **bridge, br_stp_state=0, br_mcast_snooping=0)
+    for end in (lab.a, lab.b):
+        assert end
+        try:
+            host.ip.link("set", index=end.ifindex, master=1005)
+        except NetlinkError as error:
+            raise Unsupported(
+                f"this kernel takes no {cell.device} {cell.mode} device as a bridge port ({error})"
+            ) from error
+    host.ip.link("set", index=1005, state="up")
+    return lab
+
+
+def _routed(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
+    """Two pairs and IP forwarding between the host ends, each host end a gateway with an address of its own."""
+    lab = _two_pairs(cell, host, undo)
+    assert lab.a and lab.b
+    _forwarding(host)
+    lab.acquaintances = []
+    for pot, end, number in ((lab.client, lab.a, 1), (lab.server, lab.b, 2)):
+        gateway = _serve(pot, end, number)
+        lab.acquaintances += _gateway_and(pot, end, gateway)
+        _route_through(pot, lab.server if pot is lab.client else lab.client, gateway)
+    return lab
+
+
+def _uplink(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
+    """North-south: a client outside, the host's uplink, and the container behind it as a runtime sets it up.
+
+    namespace "outside"               the lab's host namespace                          namespace "yogurt-2"
+      up-out 10.43.0.1/24 ──veth── up-host ══ eBPF wire, or IP forwarding ══ yg2-host ──pair── yg2-cont 10.42.0.2/24
+             fd43::1/64             (a) 10.43.0.254/24, fd43::fe/64     (b) 10.42.255.2        fd42::2/64
+
+    The container has a default route through its host end, the host a route to the container, outside one through the
+    host. No frame is rewritten but by the helpers themselves: redirect_peer hands the container what was addressed to
+    the uplink, and the container takes it, because the uplink has already found it to be for this host (PACKET_HOST);
+    redirect would have it looked at again and dropped (PACKET_OTHERHOST); redirect_neigh writes the next hop's address.
+
+    Outside and host know each other for good: a wire on the uplink carries off all that arrives there, ARP and
+    neighbour discovery too, and so nothing can be asked across it. Between the container and its host end the axis
+    ``neighbours`` says; it defaults to static here, as network plugins set it, for the same reason.
+    """
+    outside, two = _pot_namespace("outside", undo), _pot_namespace("yogurt-2", undo)
+    _removing_devices(host, undo)
+    veth = replace(cell, device="veth")
+    a, out = pair.make(veth, (host, "up-host", 1001), (outside, "up-out", 1002))
+    b, cont = pair.make(cell, (host, "yg2-host", 1003), (two, "yg2-cont", 1004))
+    client, server = _pot(out, "10.43.0.1", "fd43::1"), _yogurt(cont, 2)
+    uplink = _pot(a, "10.43.0.254", "fd43::fe")
+    for known in mutual(client, uplink):
+        known.introduce()
+    _forwarding(host)
+    gateway = _serve(server, b, 2)
+    _route(server, ("0.0.0.0/0", "::/0"), gateway)
+    _route(client, (f"{server.ipv4}/32", f"{server.ipv6}/128"), (uplink.ipv4, uplink.ipv6))
+    return Lab(cell, host, client, server, a, b, [a, out, b, cont], _gateway_and(server, b, gateway))
+
+
+def _forwarding(where: Namespace) -> None:
+    where.sysctl("ipv4/ip_forward", 1)
+    where.sysctl("ipv6/conf/all/forwarding", 1)
+
+
+def _serve(pot: Pot, end: End, number: int) -> Addresses:
+    """Make the host end the pot's gateway: its addresses, and routes to each other."""
+    gateway = f"10.42.255.{number}", f"fd42:ff::{number}"
+    _add_address(end, *gateway, lengths=(32, 128))
+    # A forwarder solicits neighbours from its link-local address only (ndisc_send_ns).
+    end.namespace.ip.addr("add", index=end.ifindex, address=f"fe80::{number}", prefixlen=64, flags=IFA_F_NODAD)
+    for where, (ipv4, ipv6) in ((end, (pot.ipv4, pot.ipv6)), (pot.end, gateway)):
+        where.namespace.ip.route("add", dst=f"{ipv4}/32", oif=where.ifindex, scope=RT_SCOPE_LINK)
+        where.namespace.ip.route("add", dst=f"{ipv6}/128", oif=where.ifindex)
+    return gateway
+
+
+def _gateway_and(pot: Pot, end: End, gateway: Addresses) -> list[Acquaintance]:
+    """A pot and the host end that is its gateway."""
+    return mutual(pot, Pot(end.namespace, end, *gateway))
+
+
+def _route_through(pot: Pot, other: Pot, gateway: Addresses) -> None:
+    _route(pot, (f"{other.ipv4}/32", f"{other.ipv6}/128"), gateway)
+
+
+def _route(pot: Pot, destinations: Addresses, gateway: Addresses) -> None:
+    route: Callable[..., Any] = pot.namespace.ip.route
+    for destination, through in zip(destinations, gateway, strict=True):
+        route("add", dst=destination, gateway=through, oif=pot.end.ifindex)
+
+
+_TOPOLOGIES: dict[str, Callable[[Cell, Namespace, ExitStack], Lab]] = {
+    "wire": _two_pairs,
+    "direct": _direct,
+    "loopback": _loopback,
+    "bridge": _bridge,
+    "routed": _routed,
+    "uplink": _uplink,
+}
