@@ -1,0 +1,235 @@
+"""The lab, in a room of its own: exactly the drawing of its docstring, every topology, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyroute2.ethtool.ioctl import IoctlEthtool
+from trials import DIRECT, WIRE, cell
+
+from yogurtbench.lab import Lab, bring_up
+from yogurtbench.lab.namespace import Namespace
+from yogurtbench.loads.reachability import answers, exchanges_tcp
+
+pytestmark = pytest.mark.root
+
+TOPOLOGIES = ("wire", "direct", "bridge", "routed", "loopback")
+InRoom = Callable[..., Any]
+
+
+def axes_of(topology: str) -> dict[str, Any]:
+    return WIRE if topology == "wire" else {**DIRECT, "topology": topology}
+
+
+def devices(namespace: Namespace) -> dict[str, dict[str, Any]]:
+    """What is in a namespace, by name, lo apart."""
+    addresses: dict[int, list[str]] = {}
+    for address in namespace.ip.get_addr():
+        text = f"{address.get_attr('IFA_ADDRESS')}/{address['prefixlen']}"
+        addresses.setdefault(address["index"], []).append(text)
+    found = {}
+    for link in namespace.ip.get_links():
+        name, info = link.get_attr("IFLA_IFNAME"), link.get_attr("IFLA_LINKINFO")
+        if name != "lo":
+            found[name] = {
+                "index": link["index"],
+                "kind": info.get_attr("IFLA_INFO_KIND"),
+                "mtu": link.get_attr("IFLA_MTU"),
+                "up": link.get_attr("IFLA_OPERSTATE"),
+                "addresses": sorted(addresses.get(link["index"], [])),
+            }
+    return found
+
+
+def namespaces(lab: Lab) -> dict[str, Namespace]:
+    return {n.name or "host": n for n in (lab.host, lab.client.namespace, lab.server.namespace)}
+
+
+def drawing(axes: dict[str, Any]) -> dict[str, Any]:
+    with bring_up(cell(**axes)) as lab:
+        return {name: devices(namespace) for name, namespace in namespaces(lab).items()}
+
+
+def pot(number: int) -> list[str]:
+    return [f"10.42.0.{number}/24", f"fd42::{number}/64"]
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_the_wire_is_the_drawing(in_room: InRoom, mtu: int) -> None:
+    def device(index: int, addresses: list[str]) -> dict[str, Any]:
+        return {"index": index, "kind": "veth", "mtu": mtu, "up": "UP", "addresses": addresses}
+
+    assert in_room(drawing, {**WIRE, "mtu": mtu}) == {
+        "host": {"yg1-host": device(1001, []), "yg2-host": device(1003, [])},
+        "yogurt-1": {"yg1-cont": device(1002, pot(1))},
+        "yogurt-2": {"yg2-cont": device(1004, pot(2))},
+    }
+
+
+def test_the_direct_pair_spans_both_pots_and_leaves_the_host_alone(in_room: InRoom) -> None:
+    drawn = in_room(drawing, DIRECT)
+    assert {place: {name: d["addresses"] for name, d in there.items()} for place, there in drawn.items()} == {
+        "host": {},
+        "yogurt-1": {"yg1-cont": pot(1)},
+        "yogurt-2": {"yg2-cont": pot(2)},
+    }
+
+
+def test_loopback_has_both_ends_in_one_pot(in_room: InRoom) -> None:
+    drawn = in_room(drawing, axes_of("loopback"))
+    assert {name: d["addresses"] for name, d in drawn["yogurt-1"].items()} == {"yg1-cont": pot(1), "yg2-cont": pot(2)}
+    assert set(drawn) == {"host", "yogurt-1"}
+
+
+def test_a_bridge_joins_the_host_ends(in_room: InRoom) -> None:
+    assert set(in_room(drawing, axes_of("bridge"))["host"]) == {"yg1-host", "yg2-host", "yg-bridge"}
+
+
+def indexes(topology: str) -> list[int]:
+    with bring_up(cell(**axes_of(topology))) as lab:
+        return [d["index"] for n in namespaces(lab).values() for d in devices(n).values()]
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_ifindexes_are_from_1000_up_and_unique_across_namespaces(in_room: InRoom, topology: str) -> None:
+    found = in_room(indexes, topology)
+    assert min(found) >= 1000
+    assert len(found) == len(set(found))
+
+
+def talks(axes: dict[str, Any]) -> dict[str, bool]:
+    with bring_up(cell(**axes)) as lab:
+        lab.settle()
+        return {"v4": answers(lab, 4), "v6": answers(lab, 6), "tcp": exchanges_tcp(lab)}
+
+
+@pytest.mark.parametrize("topology", ["direct", "bridge", "routed", "loopback"])
+@pytest.mark.parametrize("neighbours", ["arp", "static"])
+def test_what_needs_no_program_talks(in_room: InRoom, topology: str, neighbours: str) -> None:
+    assert in_room(talks, {**axes_of(topology), "neighbours": neighbours}) == {"v4": True, "v6": True, "tcp": True}
+
+
+def crosses_without_programs() -> list[bool]:
+    with bring_up(cell(**WIRE)) as lab:
+        return [answers(lab, ip) for ip in (4, 6)]
+
+
+def test_without_its_programs_the_wire_is_cut(in_room: InRoom) -> None:
+    assert in_room(crosses_without_programs) == [False, False]
+
+
+def pair_is_unknown_to_arp() -> list[str]:
+    with bring_up(cell(**DIRECT, neighbours="static")) as lab:
+        return [str(n["state"]) for n in lab.client.namespace.ip.get_neighbours(dst=lab.server.ipv4)]
+
+
+def test_static_neighbours_are_permanent(in_room: InRoom) -> None:
+    assert in_room(pair_is_unknown_to_arp) == ["128"]
+
+
+def what_is_left(topology: str) -> dict[str, Any]:
+    """What a lab leaves in its room: names, devices, descriptors and threads."""
+    with bring_up(cell(**DIRECT)):
+        pass  # what is made once is made now: caches, modules
+    before = len(os.listdir("/proc/self/fd"))
+    with bring_up(cell(**axes_of(topology))) as lab:
+        lab.settle()
+    return {
+        "names": os.listdir("/run/netns"),
+        "devices": sorted(os.listdir("/sys/class/net")),
+        "descriptors": len(os.listdir("/proc/self/fd")) - before,
+    }
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_nothing_is_left_after_leaving(in_room: InRoom, topology: str) -> None:
+    left = in_room(what_is_left, topology)
+    assert {name for name in left["devices"] if name.startswith("yg")} == set()
+    assert (left["names"], left["descriptors"]) == ([], 0)
+
+
+def left_after_failing() -> list[str]:
+    try:
+        with bring_up(cell(**WIRE)):
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return os.listdir("/run/netns") + [n for n in os.listdir("/sys/class/net") if n.startswith("yg")]
+
+
+def test_nothing_is_left_after_an_interrupt(in_room: InRoom) -> None:
+    assert in_room(left_after_failing) == []
+
+
+def again_and_again(times: int) -> int:
+    for _ in range(times):
+        with bring_up(cell(**WIRE)):
+            pass
+    return times
+
+
+def test_a_lab_can_be_rebuilt_at_once_under_the_same_names(in_room: InRoom) -> None:
+    assert in_room(again_and_again, 10) == 10
+
+
+def switches(axes: dict[str, str]) -> dict[str, dict[str, bool]]:
+    """The offload features of every end."""
+    found = {}
+    with bring_up(cell(**WIRE, **axes)) as lab:
+        for end in lab.ends:
+            with end.namespace.entered():
+                tool = IoctlEthtool(end.name)
+                found[end.name] = {name: active for name, active, *_ in tool.get_features()}
+                tool.close()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("axis", "names"),
+    [
+        ("gso", ["tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"]),
+        ("gro", ["rx-gro", "rx-gro-list"]),
+        ("checksum", ["tx-checksum-ip-generic"]),
+    ],
+)
+def test_offloads_that_are_off_are_off_on_every_end(in_room: InRoom, axis: str, names: list[str]) -> None:
+    ends = in_room(switches, {axis: "off"})
+    assert set(ends) == {"yg1-host", "yg1-cont", "yg2-host", "yg2-cont"}
+    assert [(end, name) for end, features in ends.items() for name in names if features[name]] == []
+
+
+def test_offloads_that_are_on_are_as_the_kernel_made_them(in_room: InRoom) -> None:
+    for features in in_room(switches, {}).values():
+        assert features["tx-generic-segmentation"]
+        assert features["tx-checksum-ip-generic"]
+
+
+def room_itself() -> dict[str, Any]:
+    return {
+        "pid": os.getpid(),
+        "devices": sorted(os.listdir("/sys/class/net")),
+        "names": os.listdir("/run/netns"),
+        "processes": [int(name) for name in os.listdir("/proc") if name.isdigit()],
+    }
+
+
+def test_a_room_is_empty_and_its_first_process_is_ours(in_room: InRoom) -> None:
+    room = in_room(room_itself)
+    assert room["pid"] == 1
+    assert "lo" in room["devices"]
+    assert not [name for name in room["devices"] if name.startswith(("eth", "en", "yg"))]
+    assert (room["names"], room["processes"]) == ([], [1])
+
+
+def settings() -> dict[str, str]:
+    with bring_up(cell(**{**DIRECT, "topology": "routed"})) as lab, lab.host.entered():
+        return {"inside": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip()}
+
+
+def test_sysctls_are_the_rooms_own(in_room: InRoom) -> None:
+    outside = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+    assert in_room(settings) == {"inside": "1"}
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == outside
