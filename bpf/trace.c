@@ -9,7 +9,8 @@
  * Tracepoints see the whole machine: only packets in the lab's own network namespaces (yb_netns, by cookie) are recorded.
  * Where the fields of struct sk_buff and its like lie (YB_*) is read from the running kernel's BTF
  * and given to the compiler, so that no kernel's own headers are needed.
- * Attached for reachability trials only; no other trial pays for it.
+ * Compiled in front of the wires, with YB_TRACE, for reachability trials only: there the wires' programs record their
+ * hits too. No other trial pays for any of it.
  */
 #include <uapi/linux/bpf.h>
 
@@ -17,7 +18,8 @@
 #define YB_QUEUE 1
 #define YB_RX 2
 #define YB_RECEIVE 3
-#define YB_DROP 4
+#define YB_DROPPED 4
+#define YB_HIT 5
 
 /* The lab's networks: 10.42 and fd42, and outside of an uplink 10.43 and fd43. */
 #define YB_OURS(BYTE, FIRST) (((BYTE) & ~1) == (FIRST))
@@ -30,13 +32,34 @@ struct yb_event {
 	u32 ifindex;
 	u16 kind;
 	u16 protocol;	/* EtherType, host byte order */
-	u16 type;	/* ICMP type, ICMPv6 type, ARP operation, else the IP protocol + 256 */
+	u16 type;	/* ICMP type, ICMPv6 type, ARP operation, else the IP protocol + 256; hits: the program's row */
 	u16 sequence;	/* ICMP echo sequence */
 };
 
 BPF_ARRAY(yb_events, struct yb_event, YB_EVENTS);
 BPF_ARRAY(yb_next, u64, 1);
 BPF_HASH(yb_netns, u64, u8, 8);
+
+static __always_inline void yb_record(struct yb_event *event)
+{
+	u32 zero = 0, at;
+	u64 *next = yb_next.lookup(&zero);
+
+	if (!next)
+		return;
+	event->time = bpf_ktime_get_ns();
+	at = __sync_fetch_and_add(next, 1);
+	if (at < YB_EVENTS) /* a loop in the kernel fills it and is then left alone */
+		yb_events.update(&at, event);
+}
+
+/* A wire's program ran; called from yb_count. */
+static __always_inline void yb_hit(u32 row)
+{
+	struct yb_event event = {.kind = YB_HIT, .type = row};
+
+	yb_record(&event);
+}
 
 /* The cookie of the namespace a packet is in: its device's, or its socket's where it has no device yet. */
 static __always_inline u64 yb_cookie(void *skb, void *device)
@@ -102,8 +125,7 @@ static __always_inline int yb_witness(u16 kind, void *skb, u64 location, u32 rea
 {
 	struct yb_event event = {.kind = kind, .location = location, .reason = reason, .skb = (u64)skb};
 	void *device;
-	u32 zero = 0, at;
-	u64 *next, cookie;
+	u64 cookie;
 
 	bpf_probe_read_kernel(&device, sizeof(device), skb + YB_SK_BUFF_DEV);
 	cookie = yb_cookie(skb, device);
@@ -111,13 +133,7 @@ static __always_inline int yb_witness(u16 kind, void *skb, u64 location, u32 rea
 		return 0;
 	if (device)
 		bpf_probe_read_kernel(&event.ifindex, sizeof(event.ifindex), device + YB_NET_DEVICE_IFINDEX);
-	event.time = bpf_ktime_get_ns();
-	next = yb_next.lookup(&zero);
-	if (!next)
-		return 0;
-	at = __sync_fetch_and_add(next, 1);
-	if (at < YB_EVENTS) /* a loop in the kernel fills it and is then left alone */
-		yb_events.update(&at, &event);
+	yb_record(&event);
 	return 0;
 }
 
@@ -138,5 +154,5 @@ int on_receive(struct bpf_raw_tracepoint_args *ctx)
 
 int on_drop(struct bpf_raw_tracepoint_args *ctx)
 {
-	return yb_witness(YB_DROP, (void *)ctx->args[0], ctx->args[1], ctx->args[2]);
+	return yb_witness(YB_DROPPED, (void *)ctx->args[0], ctx->args[1], ctx->args[2]);
 }

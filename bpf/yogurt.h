@@ -53,6 +53,9 @@ static __always_inline void yb_count(u32 row, u64 bytes)
 {
 	struct yb_traffic *seen = traffic.lookup(&row);
 
+#ifdef YB_TRACE
+	yb_hit(row);
+#endif
 	if (seen) {
 		seen->packets++;
 		seen->bytes += bytes;

@@ -70,21 +70,23 @@ class Programs:
     """The compiled wires: made once a sweep, used by every trial. Not one is compiled before it is needed."""
 
     _own: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
-    _ours: Any = None
+    _ours: dict[bool, Any] = field(default_factory=dict)
 
-    @property
-    def bpf(self) -> Any:
-        """Bcc's handle of our own programs. Raises HostError where bcc or its headers are missing."""
-        if self._ours is None:
-            layout = witness.layout()
-            files = [*_FILES, _WITNESS] if layout else _FILES
-            self._ours = _compiled(text(source_folder(), *files), layout, "the wires")
-        return self._ours
+    def ours(self, *, traced: bool) -> Any:
+        """Bcc's handle of our own programs; ``traced``: with the witness, and recording their hits.
 
-    def handle(self, placed: Placed, own: Own | None) -> Any:
+        Raises HostError where bcc or its headers are missing.
+        """
+        if traced not in self._ours:
+            layout = ["-DYB_TRACE", *witness.layout()] if traced else []
+            files = [_WITNESS, *_FILES] if traced else _FILES
+            self._ours[traced] = _compiled(text(source_folder(), *files), layout, "the wires")
+        return self._ours[traced]
+
+    def handle(self, placed: Placed, own: Own | None, *, traced: bool) -> Any:
         """The handle that holds a program. Raises HostError, with the user's own line, where it does not compile."""
         if own is None or not placed.program.startswith("yb_"):
-            return self.bpf
+            return self.ours(traced=traced)
         key = (own.source, placed.way, own.xdp)
         if key not in self._own:
             self._own[key] = _compiled(own_text(own), [f"-DYB_WAY={_WAYS.index(placed.way)}"], own.name)

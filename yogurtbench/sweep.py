@@ -10,7 +10,7 @@ from typing import Protocol
 from yogurtbench import analysis
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan
-from yogurtbench.records import YES_NO, Attempt, Trial
+from yogurtbench.records import Attempt, Trial
 from yogurtbench.store import Run, to_frame
 
 #: A wire so often found dead is not asked again by loads that need it alive; reachability still asks in each block.
@@ -98,7 +98,7 @@ class Sweep:
             self.progress.attempt(attempt)
 
     def _attempt(self, trial: Trial) -> Attempt:
-        if trial.cell.load not in YES_NO and self._dead.get(trial.cell.wire_id, 0) >= _DEAD_AFTER:
+        if trial.cell.load != "reachability" and self._dead.get(trial.cell.wire_id, 0) >= _DEAD_AFTER:
             why = f"the wire is dead: nothing answered in {_DEAD_AFTER} earlier trials"
             return self.host.stamped(Attempt.without_values(trial, "skipped", why))
         (attempt,) = self.host.run([trial])
@@ -108,7 +108,8 @@ class Sweep:
         self._seen.setdefault(self._group_of(attempt.trial), []).append(attempt)
         if any(o.metric == "reachable" and o.value == 0 for o in attempt.observations):
             wire = attempt.trial.cell.wire_id
-            self._dead[wire] = self._dead.get(wire, 0) + 1
+            # Reachability tries a dead wire twice by itself.
+            self._dead[wire] = self._dead.get(wire, 0) + (2 if attempt.trial.cell.load == "reachability" else 1)
 
     def _group_of(self, trial: Trial) -> str:
         return "" if trial.id.startswith("none-") else trial.id.partition("-b")[0]

@@ -18,11 +18,12 @@ from yogurtbench.programs import Own, Programs
 from yogurtbench.records import YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.shell import CommandFailed
 from yogurtbench.wire import Counters, Wire
-from yogurtbench.witness import Witness, watching
+from yogurtbench.witness import Witness, layout, watching
 
 #: A quiet wire sees nothing; more packets than this in one look between two are a loop inside the kernel.
 _LOOP_PACKETS = 50
 _LOOK_SECONDS = 0.01
+_ROUND_AND_ROUND = "packets went round inside the kernel until the programs were detached"
 
 
 class _Ended(Exception):
@@ -86,33 +87,37 @@ def _with(attempt: Attempt, observations: tuple[Observation, ...]) -> Attempt:
 
 
 def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured, dict[str, Counters]]:
+    traced = trial.cell.load == "reachability" and bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.end("lab")
-        with _wired(programs, network, _own(trial)) as hung:
+        with _wired(programs, network, _own(trial), traced=traced) as hung:
             phases.end("wire")
             network.settle()
             if trial.cell.load not in YES_NO:
                 _must_answer(Bench(network, trial), hung)
             before = hung.counters() if hung else {}
-            with _witnessed(network, programs) as seen:
+            with _witnessed(network, programs, traced=traced) as seen:
                 phases.end("probe")
                 try:
-                    measured = loads.RUN[trial.cell.load](Bench(network, trial, seen))
+                    measured = loads.RUN[trial.cell.load](
+                        Bench(network, trial, seen, hung.places(network) if hung else {})
+                    )
                 finally:
                     phases.end("load")
-            counted = _since(before, hung)
-            if hung and _loops(hung):
-                raise _Ended("looping", "packets went round inside the kernel until the programs were detached")
+                counted = _since(before, hung)
+                # Before the witness leaves: the kernel does not like its code patched where packets go round.
+                if hung and _loops(hung):
+                    raise _Ended("looping", _ROUND_AND_ROUND)
             return measured, counted
 
 
 @contextmanager
-def _wired(programs: Programs, network: lab.Lab, own: Own | None) -> Iterator[Wire | None]:
+def _wired(programs: Programs, network: lab.Lab, own: Own | None, *, traced: bool) -> Iterator[Wire | None]:
     """The wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
     if not wire.attachments(network.cell):
         yield None
         return
-    with wire.attached(programs, network, own) as hung:
+    with wire.attached(programs, network, own, traced=traced) as hung:
         yield hung
 
 
@@ -124,11 +129,9 @@ def _own(trial: Trial) -> Own | None:
     return Own(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
 
 
-def _witnessed(network: lab.Lab, programs: Programs) -> AbstractContextManager[Witness | None]:
+def _witnessed(network: lab.Lab, programs: Programs, *, traced: bool) -> AbstractContextManager[Witness | None]:
     """The witness for reachability; no other load pays for it."""
-    if network.cell.load != "reachability":
-        return nullcontext()
-    return watching(lambda: programs.bpf, network.namespaces)
+    return watching(lambda: programs.ours(traced=True), network.namespaces) if traced else nullcontext()
 
 
 def _must_answer(bench: Bench, hung: Wire | None) -> None:
@@ -137,7 +140,7 @@ def _must_answer(bench: Bench, hung: Wire | None) -> None:
     if answers(bench.lab, cell.ip or 4):
         return
     if hung and _loops(hung):
-        raise _Ended("looping", "packets went round inside the kernel until the programs were detached")
+        raise _Ended("looping", _ROUND_AND_ROUND)
     metric = "reachable_v6" if cell.ip == 6 else "reachable"
     raise _Ended("skipped", "the wire is dead: nothing answered", (Observation.of(metric, 0.0, bench.trial.clock),))
 

@@ -103,6 +103,7 @@ class Wire:
     programs: Programs
     attached: tuple[Attachment, ...]
     own: Own | None
+    traced: bool
     undo: ExitStack = field(repr=False)
 
     def counters(self) -> dict[str, Counters]:
@@ -114,8 +115,12 @@ class Wire:
         wires = [a for a in self.attached if self.own and a.role == "wire"]
         return {a.way: [self._row("yb_tallies", a, slot) for slot in range(TALLIES)] for a in wires}
 
+    def places(self, lab: Lab) -> dict[int, str]:
+        """Where each program hangs, by its row: ``tcx_ingress of yg1-host: redirect_forward``."""
+        return {a.row: f"{a.hook} of {place(a, lab)[0].name}: {a.program}" for a in self.attached}
+
     def _row(self, name: str, attachment: Attachment, row: int) -> Counters:
-        table = self.programs.handle(attachment, self.own)[name]
+        table = self.programs.handle(attachment, self.own, traced=self.traced)[name]
         return _sum(table[table.Key(row)])
 
     def detach(self) -> None:
@@ -128,8 +133,8 @@ def _sum(per_cpu: Any) -> Counters:
 
 
 @contextmanager
-def attached(programs: Programs, lab: Lab, own: Own | None = None) -> Iterator[Wire]:
-    """The wire of the lab's cell for the length of the block, its counters at zero.
+def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bool = False) -> Iterator[Wire]:
+    """The wire of the lab's cell for the length of the block, its counters at zero; ``traced``: for a witness.
 
     The programs leave with their devices when the lab goes down, all at once; detaching each would wait for an RCU
     grace period apiece. ``Wire.detach`` is for those who cannot wait.
@@ -139,10 +144,12 @@ def attached(programs: Programs, lab: Lab, own: Own | None = None) -> Iterator[W
     wanted = attachments(lab.cell, own)
     detaching = ExitStack()
     for attachment in wanted:
-        _aim(programs.handle(attachment, own), attachment, lab)
+        _aim(programs.handle(attachment, own, traced=traced), attachment, lab)
     for attachment in wanted:
-        _attach(programs, attachment, own, lab, detaching)
-    yield Wire(programs, wanted, own, detaching)
+        handle = programs.handle(attachment, own, traced=traced)
+        function = programs.load(handle, attachment.program, _kind(attachment), own)
+        _attach(handle, function, attachment, lab, detaching)
+    yield Wire(programs, wanted, own, traced, detaching)
 
 
 def _far(attachment: Attachment, lab: Lab) -> tuple[End, Pot]:
@@ -168,16 +175,23 @@ def _aim(bpf: Any, attachment: Attachment, lab: Lab) -> None:
         devices[devices.Key(attachment.row)] = devices.Leaf(ifindex)
 
 
-def _attach(programs: Programs, attachment: Attachment, own: Own | None, lab: Lab, undo: ExitStack) -> None:
-    """Attach one program and register its undoing."""
+def _kind(attachment: Attachment) -> str:
+    return "XDP" if attachment.hook.startswith("xdp") else "SCHED_CLS"
+
+
+def place(attachment: Attachment, lab: Lab) -> tuple[End, str]:
+    """The end a program is attached to, and its hook there."""
     host_end = lab.a if attachment.end == "a" else lab.b
     assert host_end
+    if not attachment.hook.endswith("_container"):
+        return host_end, attachment.hook
     pot = lab.client if attachment.end == "a" else lab.server
-    in_container = attachment.hook.endswith("_container")
-    end, hook = (pot.end, attachment.hook.removesuffix("_container")) if in_container else (host_end, attachment.hook)
-    kind = "XDP" if hook.startswith("xdp") else "SCHED_CLS"
-    handle = programs.handle(attachment, own)
-    function = programs.load(handle, attachment.program, kind, own)
+    return pot.end, attachment.hook.removesuffix("_container")
+
+
+def _attach(handle: Any, function: Any, attachment: Attachment, lab: Lab, undo: ExitStack) -> None:
+    """Attach one program and register its undoing."""
+    end, hook = place(attachment, lab)
     try:
         with end.namespace.entered():
             detach = _ATTACH[hook](handle, function, end, hook)

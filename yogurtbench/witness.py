@@ -6,7 +6,7 @@ Two questions are answered from its record: where did a request die, and through
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +16,7 @@ from yogurtbench import btf
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.records import HostError
 
-QUEUE, RX, RECEIVE, DROP = 1, 2, 3, 4
-KINDS = {QUEUE: "queue", RX: "rx", RECEIVE: "receive", DROP: "drop"}
+QUEUE, RX, RECEIVE, DROP, HIT = 1, 2, 3, 4, 5
 _TRACEPOINTS = {
     "net_dev_queue": "on_queue",
     "netif_rx": "on_rx",
@@ -32,6 +31,9 @@ _ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
 _ASKS = {(_ARP, 1), (_IPV6, 135)}
 _REQUESTS = {4: (_IPV4, 8), 6: (_IPV6, 128)}
 _REPLIES = {4: (_IPV4, 0), 6: (_IPV6, 129)}
+
+
+_STEPS = {QUEUE: "queue", RX: "backlog", RECEIVE: "receive", DROP: "drop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,21 @@ def hops(events: Sequence[Event], ip: int, sequence: int) -> dict[str, float]:
     of_echo = [e for e in events if e.shape in (_REQUESTS[ip], _REPLIES[ip]) and e.sequence == sequence]
     counted = {"hops_netif_rx": RX, "hops_receive": RECEIVE, "hops_queue": QUEUE}
     return {metric: float(sum(e.kind == kind for e in of_echo)) for metric, kind in counted.items()}
+
+
+def path(events: Sequence[Event], devices: Mapping[int, str], programs: Mapping[int, str]) -> list[str]:
+    """An echo's way there and back as recorded, a step an event: what happened and where, in order of time.
+
+    ``devices`` names ifindexes, ``programs`` the rows of attached programs. The events must be one echo's alone.
+    """
+    echo, steps = {*_REQUESTS.values(), *_REPLIES.values()}, []
+    for event in sorted(events, key=lambda e: e.time):
+        if event.kind == HIT:
+            steps.append(f"program {programs.get(event.type, event.type)}")
+        elif event.shape in echo and not (event.kind == DROP and event.shape in _REPLIES.values()):
+            # A reply is freed like a dropped packet once the asking socket has its copy.
+            steps.append(f"{_STEPS[event.kind]} {devices.get(event.ifindex, event.ifindex)}")
+    return steps
 
 
 def _belongs(event: Event, ip: int, sequence: int) -> bool:
@@ -158,12 +175,10 @@ class Witness:
 
 @contextmanager
 def watching(bpf: Callable[[], Any], namespaces: Iterable[Namespace]) -> Iterator[Witness | None]:
-    """A witness of these namespaces for the length of the block; None where there can be none (no BTF, no bcc)."""
+    """A witness of these namespaces for the length of the block; None without bcc."""
     try:
-        handle = bpf() if layout() else None
-    except HostError:
-        handle = None
-    if handle is None:
+        handle = bpf()
+    except HostError:  # no bcc: reachability is measured all the same
         yield None
         return
     with ExitStack() as undo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,8 @@ class Bench:
     lab: Lab
     trial: Trial
     witness: Witness | None = None
+    #: Where the wire's programs hang, by row (see wire.Wire.places).
+    places: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def client(self) -> Pot:

@@ -43,13 +43,15 @@ def run(bench: Bench) -> Measured:
         "reachable_v6": float(echoes[6].answered),
         "tcp_ok": float(echoes[4].answered and exchanges_tcp(lab)),
     }
+    way: list[str] = []
     if alive and seen:
-        values |= _hops(lab, alive[0], seen)
+        hops, way = _way(bench, alive[0], seen)
+        values |= hops
     dead = next((echo for echo in echoes.values() if not echo.answered), None)
     if dead and dead.sites:
         values["dropped_at"] = witness.majority(dead.sites)
     details = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo.sites}
-    return Measured(values, details={"dropped": details, "witness": seen is not None})
+    return Measured(values, details={"dropped": details, "path": way, "witness": seen is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +98,18 @@ def _opened(lab: Lab, ip: int) -> socket.socket | None:
             return None
 
 
-def _hops(lab: Lab, ip: int, seen: Witness) -> dict[str, float]:
-    """What one more echo passes, now that the neighbours are known."""
-    opened = _opened(lab, ip)
+def _way(bench: Bench, ip: int, seen: Witness) -> tuple[dict[str, float], list[str]]:
+    """What one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step."""
+    opened = _opened(bench.lab, ip)
     assert opened  # it was, a moment ago
     with opened as sender:
         seen.reset()
-        answered = _echoed(sender, lab.server.address(ip), ip, PROBES + 1, None)
-    return witness.hops(seen.events(), ip, PROBES + 1) if answered else {}
+        answered = _echoed(sender, bench.server.address(ip), ip, PROBES + 1, None)
+    events = seen.events()
+    devices = {1: "lo", **{end.ifindex: end.name for end in bench.lab.ends}}
+    if not answered:
+        return {}, []
+    return witness.hops(events, ip, PROBES + 1), witness.path(events, devices, bench.places)
 
 
 def echo_request(ip: int, identifier: int, sequence: int) -> bytes:
