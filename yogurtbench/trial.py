@@ -167,7 +167,7 @@ def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
         low, high = bounds
         seen = counted[name].packets
         if seen < low or (high is not None and seen > high):
-            wanted = f"exactly {low}" if high == low else f"at least {low}"
+            wanted = f"at least {low}" if high is None else f"exactly {low}" if high == low else f"{low} to {high}"
             raise LoadFailed(f"path assertion: {name} counted {seen} packets where the load had {wanted}")
 
 

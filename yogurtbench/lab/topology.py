@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -42,7 +43,15 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
 
 def _removing_devices(of: Namespace, undo: ExitStack) -> None:
     """On the way out remove the lab's devices of a namespace, and with them their peers and the programs on them."""
-    undo.callback(of.ip.link, "del", group=GROUP)
+    undo.callback(_remove_devices, of)
+
+
+def _remove_devices(of: Namespace) -> None:
+    try:
+        of.ip.link("del", group=GROUP)
+    except NetlinkError as error:
+        if error.code != errno.ENODEV:  # the very first device was refused: there is nothing to remove
+            raise
 
 
 def _pot_namespace(name: str, undo: ExitStack) -> Namespace:
