@@ -78,11 +78,24 @@ def plan(
 
 
 @app.command()
-def report(run_folder: RunFolder, as_json: Json = False) -> int:
-    """Make a run's report again from its stored files: no root, no bcc, no network."""
+def report(
+    run_folder: RunFolder,
+    which_wire: Annotated[
+        Optional[Path], typer.Option("--which-wire", help="Also write the truth table as a page of Markdown.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Make a run's report again from its stored files: no root, no bcc, no network.
+
+    Example: yogurtbench report results/which_wire/20261123T201602Z-99e031 --which-wire docs/which-wire.md
+    """
     from yogurtbench import report as reports
 
     reports.make(run_folder)
+    if which_wire:
+        from yogurtbench.report import which_wire as pages
+
+        pages.write(run_folder, which_wire)
     _print_result(run_folder, as_json)
     return 0
 

@@ -149,7 +149,18 @@ def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bo
         handle = programs.handle(attachment, own, traced=traced)
         function = programs.load(handle, attachment.program, _kind(attachment), own)
         _attach(handle, function, attachment, lab, detaching)
+    detaching.callback(_hush, lab)
     yield Wire(programs, wanted, own, traced, detaching)
+
+
+def _hush(lab: Lab) -> None:
+    """Take the host ends down before their programs: what goes round in the kernel ends where a device is down.
+
+    Detaching under fire would patch the kernel's code (static keys) where packets are running through it.
+    """
+    for end in (lab.a, lab.b):
+        if end:
+            end.namespace.ip.link("set", index=end.ifindex, state="down")
 
 
 def _far(attachment: Attachment, lab: Lab) -> tuple[End, Pot]:
