@@ -176,7 +176,8 @@ def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, bl
 def _print_result(folder: Path, as_json: bool) -> None:
     from rich.console import Console
 
-    from yogurtbench.report import terminal
+    from yogurtbench.report import terminal, which_wire
+    from yogurtbench.report.answer import answer
     from yogurtbench.report.story import Story
 
     story = Story.read(folder)
@@ -184,5 +185,8 @@ def _print_result(folder: Path, as_json: bool) -> None:
         typer.echo(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
     console = Console(file=sys.stdout, soft_wrap=False)
-    console.print(terminal.table(story.comparison, console.width))
+    compared = terminal.table(story.comparison, console.width)
+    tried = which_wire.tried(story.attempts)
+    console.print(compared if compared.row_count else terminal.truths(tried))
+    typer.echo(answer(story))
     typer.echo(f"report: {folder / 'report.html'}")

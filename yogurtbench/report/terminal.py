@@ -12,7 +12,9 @@ from rich.text import Text
 
 from yogurtbench.analysis import EMULATED, rows_of
 from yogurtbench.records import AXES, HEADLINE, Cell
+from yogurtbench.report import which_wire
 from yogurtbench.report.names import change, interval, load_name, metric_name, number, traffic_names, wire_names
+from yogurtbench.report.which_wire import Tried
 
 #: Columns of text from which there is room for the measured values, and for the bars.
 ROOM_FOR_VALUES, ROOM_FOR_BARS = 125, 95
@@ -53,6 +55,26 @@ def _sections(rows: list[dict[str, Any]], traffic: Mapping[str, str]) -> dict[st
 def _rank(row: Mapping[str, Any]) -> float:
     ratio = float(row["ratio"])
     return math.inf if math.isnan(ratio) else ratio if row["better"] == "lower" else -ratio
+
+
+def truths(wires: Sequence[Tried]) -> Table:
+    """Which wires carry packets, and where the others die: for runs that ask that. Live ones first, dead by site."""
+    found = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("wire", "IPv4", "IPv6", "TCP", "dies at"):
+        found.add_column(head, overflow="fold")
+    for one in sorted(wires, key=_fate):
+        marks = [_YES_NO.get(one.values.get(metric), "–") for metric in ("reachable", "reachable_v6", "tcp_ok")]
+        site = str(one.values.get("dropped_at", "" if one.status == "ok" else one.status))
+        found.add_row(which_wire.spoken(one.cell), *marks, site, style=None if one.alive else "dim")
+    return found
+
+
+#: Metric value -> mark.
+_YES_NO: dict[Any, str] = {1.0: "yes", 0.0: "no"}
+
+
+def _fate(one: Tried) -> tuple[bool, str, str]:
+    return not one.alive, str(one.values.get("dropped_at", one.status)), which_wire.spoken(one.cell)
 
 
 def _deciding(comparison: pd.DataFrame) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ def render(story: Story, wires: list[Tried]) -> Iterator[str]:
 
 def _legend() -> Iterator[str]:
     yield "**4**, **6**, **T**: IPv4, IPv6 and TCP get through. Otherwise the kernel function that drops the request"
-    yield "and its reason (`arp:` where resolving the neighbour dies); `loops`: packets go round inside the kernel; `–`:"
+    yield "and its reason (`arp:` where resolving the neighbour dies); `loops`: packets go round in the kernel; `–`:"
     yield "nothing was seen to drop it."
     yield ""
 
@@ -150,7 +150,7 @@ def _ways(live: list[Tried]) -> Iterator[str]:
     yield ""
     for path, members in sorted(ways.items(), key=lambda way: (len(way[0]), way[0])):
         for one in members:
-            yield f"- **{_spoken(one.cell)}**{_isolation(one.values)}"
+            yield f"- **{spoken(one.cell)}**{_isolation(one.values)}"
         yield ""
         yield "```"
         yield from drawing(path)
@@ -158,7 +158,8 @@ def _ways(live: list[Tried]) -> Iterator[str]:
         yield ""
 
 
-def _spoken(cell: Cell) -> str:
+def spoken(cell: Cell) -> str:
+    """A wire in words, with what hangs beside it."""
     device = f"netkit {cell.mode} ({cell.policy})" if cell.device == "netkit" else cell.device
     return f"{device}, {cell.hook} → {cell.helper}; {_beside(cell)}"
 
