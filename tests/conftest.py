@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,11 @@ def in_room() -> Callable[..., Any]:
 def recorded() -> Callable[[str], str]:
     """The text of a recorded output in tests/data."""
     return lambda name: (HERE / "data" / name).read_text()
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A folder that other users may enter: pytest's own are closed to them."""
+    with tempfile.TemporaryDirectory(prefix="yogurtbench-test-") as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
