@@ -30,7 +30,7 @@ blocks: {min: 5, max: 5}
 
 def seconds(argv: list[str], **options: object) -> float:
     began = time.monotonic()
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    subprocess.run(argv, check=True, capture_output=True, **options)  # type: ignore[call-overload]
     return time.monotonic() - began
 
 
@@ -78,7 +78,9 @@ def bare(guest: image.GuestImage, how: str) -> float:
     argv[argv.index("-accel") + 1] = how
     argv[argv.index("-cpu") + 1] = "host" if how == "kvm" else "max,la57=off"
     began = time.monotonic()
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True
+    )
     assert process.stdout
     try:
         for line in process.stdout:

@@ -106,6 +106,15 @@ def test_a_command_in_the_lab_sees_the_seeds_drawing(tmp_path: Path) -> None:
     done = yogurtbench("lab", "seed.yaml", "--cell", cell, "--", "sh", "-c", script, cwd=tmp_path)
     assert done.returncode == 7, done.stderr
     assert done.stdout.startswith("answered")
-    for word in ("yg1-host", "yg2-host", "yg1-cont", "10.42.0.1/24", "fd42::1/64", "yg2-cont", "10.42.0.2/24", "fd42::2/64"):
+    for word in (
+        "yg1-host",
+        "yg2-host",
+        "yg1-cont",
+        "10.42.0.1/24",
+        "fd42::1/64",
+        "yg2-cont",
+        "10.42.0.2/24",
+        "fd42::2/64",
+    ):
         assert word in done.stdout
     assert not list(tmp_path.glob("results"))

@@ -246,7 +246,9 @@ def _summary(plan: Plan, labs: Sequence[str]) -> Iterator[str]:
     yield f"{len(plan.groups)} groups, {until if blocks.min < blocks.max else f'{blocks.max} blocks each'}"
     for lab in labs:
         fewest, most = estimate_seconds(plan, lab), estimate_seconds(plan, lab, blocks.max)
-        yield f"about {_span(fewest)} to {_span(most)} on {lab}" if fewest != most else f"about {_span(fewest)} on {lab}"
+        yield (
+            f"about {_span(fewest)} to {_span(most)} on {lab}" if fewest != most else f"about {_span(fewest)} on {lab}"
+        )
     yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items())
 
 
