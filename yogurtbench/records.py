@@ -66,7 +66,8 @@ METRICS: dict[str, Metric] = {
 }
 
 _LATENCY = ("rtt_p50", "rtt_p90", "rtt_p99", "rtt_mean", "loss")
-_BULK = ("throughput", "packets_per_second", "retransmits", "bytes_per_skb")
+_CPU = ("cpu_ns_per_byte", "cpu_ns_per_packet")
+_BULK = ("throughput", "packets_per_second", "retransmits", "bytes_per_skb", *_CPU)
 
 #: What each load measures, the deciding metric first. A failed or skipped trial has one row for each.
 METRICS_OF: dict[str, tuple[str, ...]] = {
@@ -75,7 +76,7 @@ METRICS_OF: dict[str, tuple[str, ...]] = {
     "sockperf": _LATENCY,
     "sockperf_tcp": _LATENCY,
     "iperf3_tcp": _BULK,
-    "iperf3_udp": ("throughput", "packets_per_second", "loss", "bytes_per_skb"),
+    "iperf3_udp": ("throughput", "packets_per_second", "loss", "bytes_per_skb", *_CPU),
     "rtt_under_load": (*_LATENCY, "throughput"),
     "isolation": (
         "eavesdrop_host_a",

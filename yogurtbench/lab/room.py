@@ -22,6 +22,10 @@ def command(argv: Sequence[str]) -> list[str]:
     return [*unshare, "--propagation", "private", "--", *argv]
 
 
+#: Where a room keeps the /proc of the machine, to look at: kernel threads can be seen only there.
+MACHINE_PROC = Path("/run/machine-proc")
+
+
 def furnish() -> None:
     """Make a fresh room fit for a lab: its own /run and /sys, loopback up, quiet defaults.
 
@@ -30,9 +34,21 @@ def furnish() -> None:
     for kind, where in (("tmpfs", "/run"), ("sysfs", "/sys")):
         run(["mount", "-t", kind, kind, where])
     Path("/run/netns").mkdir()
+    _keep_machine_proc()
     room = namespace.host()
     namespace.quieten(room)
     room.ip.link("set", index=1, state="up")
     room.close()
     # The lab's processes must not be judged by the limits of whoever started the run.
     os.umask(0o022)
+
+
+def _keep_machine_proc() -> None:
+    """Bind the /proc that the room's own was mounted upon to MACHINE_PROC; in a guest there is one for all."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    if mounts.count("/proc") < 2:
+        return
+    MACHINE_PROC.mkdir()
+    run(["umount", "/proc"])
+    run(["mount", "--bind", "-o", "ro", "/proc", str(MACHINE_PROC)])
+    run(["mount", "-t", "proc", "proc", "/proc"])

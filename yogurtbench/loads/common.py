@@ -79,6 +79,11 @@ class Bench:
         assert self.trial.cell.payload is not None
         return self.trial.cell.payload
 
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """Every CPU that the load may run on."""
+        return tuple(sorted(set(_pinned(self.trial.cell.cpus)) or os.sched_getaffinity(0)))
+
     def option(self, name: str) -> float:
         """A numeric load option, in seconds where it is a time."""
         return float(self.trial.options[name])
@@ -93,16 +98,22 @@ class Bench:
 
 
 def _pin(cpus: str | tuple[int, int] | None, side: int) -> list[str]:
-    """taskset(1) for the client (side 0) or the server (side 1). Raises Unsupported where the CPU does not exist."""
+    """taskset(1) for the client (side 0) or the server (side 1)."""
+    wanted = _pinned(cpus)
+    return ["taskset", "-c", str(wanted[side])] if wanted else []
+
+
+def _pinned(cpus: str | tuple[int, int] | None) -> tuple[int, ...]:
+    """The client's and the server's CPU, nothing where they are free. Raises Unsupported where one does not exist."""
     if cpus in (None, "free"):
-        return []
+        return ()
     usable = sorted(os.sched_getaffinity(0))
     wanted = {"same": (usable[0], usable[0]), "split": tuple(usable[:2])}.get(cpus) if isinstance(cpus, str) else cpus
     if not wanted or len(wanted) < 2:
         raise Unsupported(f"cpus {cpus} needs two CPUs and this host may use {len(usable)}")
-    if wanted[side] not in usable:
+    if not set(wanted) <= set(usable):
         raise Unsupported(f"cpus {list(wanted)}: this host may only use {usable}")
-    return ["taskset", "-c", str(wanted[side])]
+    return wanted
 
 
 def bound_ports(table: str, *, listening: bool) -> set[int]:
@@ -123,7 +134,9 @@ def wait_until_bound(pot: Pot, server: Background, protocol: str, port: int, tim
         if port in bound:
             return
         if not server.alive:
-            raise LoadFailed(f"the server {server.argv[0]} ended before it was ready: {server.end().stderr.strip()}")
+            done = server.end()
+            said = (done.stderr.strip() or done.stdout.strip())[:300]
+            raise LoadFailed(f"the server {server.argv[0]} ended before it was ready: {said}")
         if time.monotonic() > deadline:
             raise LoadFailed(f"nothing was bound to {protocol} port {port} after {timeout:g} s")
         time.sleep(_POLL)
@@ -139,24 +152,3 @@ def packets_per_message(payload: int, ip: int | None, mtu: int) -> int:
     # Over IPv4 the last fragment may fill the MTU (__ip_append_data), over IPv6 it may not (__ip6_append_data).
     last = whole if ip == 6 else room
     return 1 - (last - payload - 8) // whole
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceStats:
-    """rtnl_link_stats64 of one device, the fields we use."""
-
-    tx_packets: int
-    tx_bytes: int
-    rx_packets: int
-    rx_bytes: int
-
-    def __sub__(self, earlier: DeviceStats) -> DeviceStats:
-        return DeviceStats(*(getattr(self, f) - getattr(earlier, f) for f in self.__slots__))
-
-
-def device_stats(bench: Bench) -> DeviceStats:
-    """Counters of the device the client's packets leave through (lo in topology loopback)."""
-    index = 1 if bench.trial.cell.topology == "loopback" else bench.client.end.ifindex
-    (link,) = bench.client.namespace.ip.get_links(index)
-    stats = link.get_attr("IFLA_STATS64")
-    return DeviceStats(*(int(stats[f]) for f in DeviceStats.__slots__))

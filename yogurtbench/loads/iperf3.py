@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from yogurtbench import shell
-from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, device_stats, wait_until_bound
+from yogurtbench.loads import accounting
+from yogurtbench.loads.accounting import Account
+from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, wait_until_bound
 
 PORT = 5201
 
 
 def run(bench: Bench) -> Measured:
     """Bulk transfer from yogurt-1 to a one-off server in yogurt-2. Raises LoadFailed."""
-    udp = bench.trial.cell.load == "iperf3_udp"
-    server_argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
-    argv = client_arguments(bench.trial.options, bench.address, bench.payload, bench.trial.cell.streams or 1, udp)
-    with shell.background(bench.server_command(server_argv)) as server:
-        wait_until_bound(bench.server, server, "tcp", PORT, timeout=10)
-        before = device_stats(bench)
-        lifetime = float(bench.trial.options.get("duration") or 0) + bench.option("timeout")
+    cell, options = bench.trial.cell, bench.trial.options
+    udp = cell.load == "iperf3_udp"
+    argv = client_arguments(options, bench.address, bench.payload, cell.streams or 1, udp)
+    with accounting.watched(bench, with_cpu=True) as account, serving(bench):
+        lifetime = float(options.get("duration") or 0) + bench.option("timeout")
         done = shell.run(bench.client_command(argv), timeout=lifetime, check=False)
-        sent = device_stats(bench) - before
     parsed = parse(done.stdout, done.stderr, udp=udp)
-    values = parsed["values"]
-    if sent.tx_packets:
-        values["bytes_per_skb"] = sent.tx_bytes / sent.tx_packets
+    values = {**parsed["values"], **_packets(account)}
     if not udp:
-        values["packets_per_second"] = sent.tx_packets / parsed["seconds"]
-    flow = Flow((max(1, parsed["delivered"] // LARGEST_SKB), None), (1, None))
-    details = {
-        "argv": argv,
-        "delivered_bytes": parsed["delivered"],
-        "device": {k: getattr(sent, k) for k in sent.__slots__},
-    }
-    return Measured(values, flow, details)
+        values["packets_per_second"] = account.sent["tx_packets"] / parsed["seconds"]
+    costs, missing = accounting.cpu_costs(
+        account, parsed["delivered"], values["packets_per_second"] * parsed["seconds"]
+    )
+    warnings = accounting.warnings(cell, account.packet_size)
+    details = {"argv": argv, "delivered_bytes": parsed["delivered"], "warnings": warnings, **account.details()}
+    return Measured({**values, **costs}, flow(parsed["delivered"]), details, missing)
+
+
+@contextmanager
+def serving(bench: Bench) -> Iterator[None]:
+    """A one-off server in yogurt-2, ready. Raises LoadFailed."""
+    argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
+    with shell.background(bench.server_command(argv)) as server:
+        wait_until_bound(bench.server, server, "tcp", PORT, timeout=10)
+        yield
+
+
+def flow(delivered: int) -> Flow:
+    """What the wire must have seen of so many bytes: no skb is larger than the largest."""
+    return Flow((max(1, delivered // LARGEST_SKB), None), (1, None))
+
+
+def _packets(account: Account) -> dict[str, float]:
+    sizes = {"bytes_per_skb": account.bytes_per_skb, "packet_size": account.packet_size}
+    return {name: size for name, size in sizes.items() if size}
 
 
 def client_arguments(options: dict[str, Any], address: str, payload: int, streams: int, udp: bool) -> list[str]:

@@ -7,6 +7,7 @@ import statistics
 from typing import Any
 
 from yogurtbench import shell
+from yogurtbench.loads import accounting
 from yogurtbench.loads.common import Bench, Flow, LoadFailed, Measured, packets_per_message
 from yogurtbench.loads.quantiles import quantile
 
@@ -19,12 +20,15 @@ def run(bench: Bench) -> Measured:
     options = bench.trial.options
     argv = ["ping", "-n", "-c", f"{options['count']:d}", "-i", f"{options['interval']:g}"]
     argv += ["-s", str(bench.payload), "-w", f"{max(1, round(options['timeout']))}", bench.address]
-    done = shell.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
+    with accounting.watched(bench) as account:
+        done = shell.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
     parsed = parse(done.stdout, done.stderr)
     fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
     sent, received = parsed.pop("sent") * fragments, parsed.pop("received") * fragments
     flow = Flow((sent, sent), (received, received))
-    return Measured(parsed.pop("values"), flow, {**parsed, "argv": list(done.argv)})
+    values = {**parsed.pop("values"), "packet_size": account.packet_size}
+    warnings = accounting.warnings(bench.trial.cell, account.packet_size)
+    return Measured(values, flow, {**parsed, "argv": list(done.argv), "warnings": warnings, **account.details()})
 
 
 def parse(stdout: str, stderr: str = "") -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from yogurtbench.loads import iperf3, isolation, ping, reachability, sockperf
+from yogurtbench.loads import iperf3, isolation, ping, reachability, rtt_under_load, sockperf
 from yogurtbench.loads.common import Bench, Measured
 
 RUN: dict[str, Callable[[Bench], Measured]] = {
@@ -14,5 +14,6 @@ RUN: dict[str, Callable[[Bench], Measured]] = {
     "sockperf_tcp": sockperf.run,
     "iperf3_tcp": iperf3.run,
     "iperf3_udp": iperf3.run,
+    "rtt_under_load": rtt_under_load.run,
     "isolation": isolation.run,
 }

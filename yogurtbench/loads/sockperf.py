@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from yogurtbench import shell
+from yogurtbench.lab import Unsupported
+from yogurtbench.loads import accounting
 from yogurtbench.loads.common import Bench, Flow, LoadFailed, Measured, packets_per_message, wait_until_bound
 
 PORT = 11111
@@ -21,15 +26,43 @@ _VALID = re.compile(r"\[Valid Duration\].*SentMessages=(\d+);\s*ReceivedMessages
 
 def run(bench: Bench) -> Measured:
     """Ping-pong from yogurt-1 to a server in yogurt-2, over UDP or (``sockperf_tcp``) TCP. Raises LoadFailed."""
-    tcp = bench.trial.cell.load == "sockperf_tcp"
-    common = ["-i", bench.address, "-p", str(PORT), *(["--tcp"] if tcp else [])]
-    client = ["sockperf", "ping-pong", *common, "-m", str(bench.payload), "-t", _seconds(bench), "--full-rtt"]
-    with shell.background(bench.server_command(["sockperf", "server", *common])) as server:
-        wait_until_bound(bench.server, server, "tcp" if tcp else "udp", PORT, timeout=10)
-        lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
-        done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
+    with accounting.watched(bench) as account, serving(bench):
+        asked = ask(bench)
+    warnings = accounting.warnings(bench.trial.cell, account.packet_size)
+    values = {**asked.values, "packet_size": account.packet_size}
+    return replace(asked, values=values, details={**asked.details, "warnings": warnings, **account.details()})
+
+
+@contextmanager
+def serving(bench: Bench) -> Iterator[None]:
+    """A server in yogurt-2, ready. Raises LoadFailed, Unsupported where sockperf has no IPv6."""
+    argv = ["sockperf", "server", *_common(bench)]
+    with shell.background(bench.server_command(argv)) as server:
+        try:
+            wait_until_bound(bench.server, server, "tcp" if _is_tcp(bench) else "udp", PORT, timeout=10)
+        except LoadFailed as error:
+            if bench.trial.cell.ip == 6 and "Invalid address" in str(error):
+                raise Unsupported("this sockperf knows no IPv6; ping and iperf3 do") from None
+            raise
+        yield
+
+
+def ask(bench: Bench) -> Measured:
+    """Message after message to the server, to the end. Raises LoadFailed."""
+    client = ["sockperf", "ping-pong", *_common(bench), "-m", str(bench.payload), "-t", _seconds(bench), "--full-rtt"]
+    lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
+    done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
     parsed = parse(done.stdout, done.stderr)
-    return Measured(parsed["values"], _flow(bench, parsed, tcp), {"quantiles": parsed["quantiles"], "argv": client})
+    details = {"quantiles": parsed["quantiles"], "argv": client}
+    return Measured(parsed["values"], _flow(bench, parsed, _is_tcp(bench)), details)
+
+
+def _common(bench: Bench) -> list[str]:
+    return ["-i", bench.address, "-p", str(PORT), *(["--tcp"] if _is_tcp(bench) else [])]
+
+
+def _is_tcp(bench: Bench) -> bool:
+    return bench.trial.cell.load == "sockperf_tcp"
 
 
 def _seconds(bench: Bench) -> str:

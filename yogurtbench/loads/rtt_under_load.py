@@ -1,0 +1,61 @@
+"""Round trips while bulk traffic fills the wire: sockperf's ping-pong beside an iperf3 TCP transfer."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from yogurtbench import shell
+from yogurtbench.loads import accounting, iperf3, sockperf
+from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured
+from yogurtbench.shell import Background
+
+#: Bytes per write of the bulk transfer, iperf3's own default; the cell's payload is sockperf's.
+_WRITE = 131_072
+#: Seconds that the bulk transfer goes on beyond sockperf's expected life.
+_MARGIN = 1.0
+_POLL = 0.01
+
+
+def run(bench: Bench) -> Measured:
+    """Sockperf's round trips and iperf3's throughput, client beside client and server beside server.
+
+    ``throughput`` is of the whole transfer, which begins a moment before sockperf and ends a moment after it.
+    Raises LoadFailed where either fails, or the transfer ended while sockperf was still asking.
+    """
+    seconds = math.ceil(bench.option("duration") + sockperf.OWN_SECONDS + _MARGIN)
+    streams = bench.trial.cell.streams or 1
+    argv = iperf3.client_arguments({"duration": seconds}, bench.address, _WRITE, streams, udp=False)
+    with (
+        accounting.watched(bench) as account,
+        iperf3.serving(bench),
+        sockperf.serving(bench),
+        shell.background(bench.client_command(argv)) as bulk,
+    ):
+        _wait_until_flowing(bench, bulk)
+        asked = sockperf.ask(bench)
+        if not bulk.alive:
+            raise LoadFailed(f"the bulk transfer of {seconds} s ended before sockperf: {bulk.end().stderr.strip()}")
+        done = bulk.wait(seconds + bench.option("timeout"))
+    moved = iperf3.parse(done.stdout, done.stderr, udp=False)
+    values = {**asked.values, "throughput": moved["values"]["throughput"]}
+    details = {**asked.details, "bulk_argv": argv, "delivered_bytes": moved["delivered"], **account.details()}
+    return Measured(values, _both(asked.flow, iperf3.flow(moved["delivered"])), details)
+
+
+def _wait_until_flowing(bench: Bench, bulk: Background) -> None:
+    """Return when the transfer has filled more than one skb. Raises LoadFailed when it ends or takes too long."""
+    deadline = time.monotonic() + bench.option("timeout")
+    before = accounting.sent_bytes(bench)
+    while accounting.sent_bytes(bench) - before < 10 * LARGEST_SKB:
+        if not bulk.alive:
+            raise LoadFailed(f"the bulk transfer ended before it began: {bulk.end().stdout.strip()[-300:]}")
+        if time.monotonic() > deadline:
+            raise LoadFailed(f"the bulk transfer did not begin within {bench.option('timeout'):g} s")
+        time.sleep(_POLL)
+
+
+def _both(asked: Flow | None, moved: Flow) -> Flow:
+    """At least the messages and, beside them, the bulk; acknowledgements leave the upper bounds open."""
+    assert asked
+    return Flow((asked.forward[0] + moved.forward[0], None), (asked.back[0] + moved.back[0], None))
