@@ -6,7 +6,7 @@ import signal
 import sys
 from types import FrameType
 
-from yogurtbench.records import YogurtError
+from yogurtbench.records import HostError, YogurtError
 
 OURS, INTERRUPTED = 70, 130
 
@@ -27,16 +27,29 @@ def run(arguments: list[str]) -> int:
         return int(app(arguments, standalone_mode=False) or 0)
     except TyperException as error:
         return _refused(error)
-    except YogurtError as error:
-        print(f"yogurtbench: {error}", file=sys.stderr)
-        return error.exit_code
+    except (YogurtError, PermissionError) as error:
+        return _told(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output left: nothing to tell anybody
-        sys.stderr.close()
-        return 0
+    except (BrokenPipeError, SystemExit):
+        return _unheard()
     except Exception as error:
         return _ours(error)
+
+
+def _told(error: YogurtError | PermissionError) -> int:
+    """A sentence for the person. What the machine forbids, wherever we met it, is no error of ours."""
+    if isinstance(error, YogurtError):
+        print(f"yogurtbench: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"yogurtbench: {error.filename or 'this machine'}: {error.strerror}", file=sys.stderr)
+    return HostError.exit_code
+
+
+def _unheard() -> int:
+    """The reader of our output left, and nobody is there to be told: fine, where Typer would exit with 1."""
+    sys.stderr.close()
+    return 0
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:

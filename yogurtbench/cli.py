@@ -20,8 +20,10 @@ app = typer.Typer(
     epilog="Start with: yogurtbench run experiments/quickstart.yaml",
 )
 
-Matrix = Annotated[Path, typer.Argument(help="A matrix: YAML (1.2) or JSON.", show_default=False)]
-RunFolder = Annotated[Path, typer.Argument(help="A run's folder: results/<name>/<time>-<hex>.", show_default=False)]
+Matrix = Annotated[Path, typer.Argument(help="A matrix: YAML (1.2) or JSON.", show_default=False, readable=False)]
+RunFolder = Annotated[
+    Path, typer.Argument(help="A run's folder: results/<name>/<time>-<hex>.", show_default=False, readable=False)
+]
 Lab = Annotated[Optional[str], typer.Option(help="auto, native or vm, instead of what the matrix says.")]
 Clock = Annotated[Optional[str], typer.Option(help="wall or instructions, instead of what the matrix says.")]
 Only = Annotated[Optional[str], typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.")]

@@ -68,6 +68,8 @@ def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:
         raise MatrixError(
             "lab: name the command to run after --, for example: -- ip netns exec yogurt-1 ping -c1 10.42.0.2"
         )
+    if not cell:
+        raise MatrixError("lab: name a cell with --cell: its id, or axes as in hook=netkit_peer,load=ping")
     chosen = find_cell(plan, cell)
     with ExitStack() as undo:
         host = choose([chosen], plan.lab, "wall", undo, _sayer(Console(stderr=True)))
