@@ -58,7 +58,7 @@ def _foreign() -> list[Path]:
 def _common_of(flavour: Path) -> Path | None:
     """Debian: the -common tree that the flavour's Makefile includes. Elsewhere the flavour tree stands alone."""
     makefile = flavour / "Makefile"
-    named = re.search(r"(/usr/src/\S+-common)", makefile.read_text()) if makefile.is_file() else None
+    named = re.search(rf"({re.escape(str(_SOURCES))}/\S+-common)", makefile.read_text()) if makefile.is_file() else None
     return Path(named.group(1)) if named else None
 
 

@@ -1,0 +1,264 @@
+"""The doctor: what is found, the command that mends it, and a steady hand whatever the machine is like."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from yogurtbench import distribution, doctor
+from yogurtbench.doctor import NATIVE, VM, Finding
+
+SHOWN = """Show the system configuration
+
+System state
+============
+
+CPU: use 2 logical CPUs: 0-1
+ASLR: Full randomization
+
+Advices
+=======
+
+Perf event: Set max sample rate to 1
+Linux scheduler: Use isolcpus=<cpu list> kernel parameter to isolate CPUs
+
+Warnings
+========
+
+Turbo Boost (MSR): Failed to read MSR 0x1a0
+
+Run "python -m pyperf system tune" to tune the system configuration to run benchmarks
+"""
+
+
+def states(findings: list[Finding]) -> dict[str, str]:
+    return {finding.what: finding.state for finding in findings}
+
+
+def well(**but: str) -> list[Finding]:
+    """A machine that lacks nothing, but for what is named (underscores for spaces)."""
+    names = ["root", "veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "util-linux", "qemu", "mmdebstrap"]
+    names += ["bcc", "kernel headers", "guest image", "kvm", "memory", "cpus", "cache folder"]
+    wrong = {name.replace("_", " "): state for name, state in but.items()}
+    return [Finding(name, wrong.get(name, "ok"), "") for name in names]  # type: ignore[arg-type]
+
+
+def test_examining_finds_something_about_everything_and_never_raises() -> None:
+    found = states(doctor.examine())
+    wanted = {
+        "root",
+        "kernel",
+        "netkit",
+        "tcx",
+        "iperf3",
+        "sockperf",
+        "ping",
+        "util-linux",
+        "qemu",
+        "mmdebstrap",
+        "bcc",
+    }
+    wanted |= {"kernel headers", "guest image", "kvm", "memory", "cpus", "cache folder", "tuning", NATIVE, VM}
+    assert wanted <= set(found)
+    assert set(found.values()) <= {"ok", "missing", "limited"}
+
+
+@pytest.mark.root
+def test_as_root_what_the_kernel_can_do_is_tried() -> None:
+    found = {finding.what: finding for finding in doctor.examine()}
+    assert found["veth"].state == "ok"
+    assert all("tried" in found[name].detail for name in ("veth", "netkit", "tcx"))
+
+
+@pytest.mark.root
+def test_examining_changes_nothing(tmp_path: Path) -> None:
+    before = sorted(os.listdir("/sys/class/net")), Path("/proc/self/mountinfo").read_text()
+    argv = [sys.executable, "-P", "-m", "yogurtbench", "doctor"]
+    environment = {**os.environ, "HOME": str(tmp_path), "YOGURTBENCH_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert before == (sorted(os.listdir("/sys/class/net")), Path("/proc/self/mountinfo").read_text())
+
+
+@pytest.mark.root
+def test_without_root_it_says_what_needs_root_and_works_all_the_same(everybodys: Path) -> None:
+    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    argv += [sys.executable, "-P", "-m", "yogurtbench", "doctor", "--json"]
+    environment = {**os.environ, "HOME": str(everybodys)}
+    done = subprocess.run(argv, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert (done.stderr, found["root"]["state"], found[NATIVE]["state"]) == ("", "limited", "missing")
+    assert found["netkit"]["detail"] == "needs root to try"
+    assert "doctor" in found["root"]["mend"]
+    assert {"uidmap", "subordinate ids", "user namespaces"} <= set(found)
+    assert done.returncode == (0 if found[VM]["state"] != "missing" else 3)
+
+
+def test_on_a_machine_without_any_tool_it_still_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = doctor.examine()
+    assert states(found)["iperf3"] == states(found)["qemu"] == states(found)["util-linux"] == "missing"
+    assert not doctor.can_run(found)
+
+
+def test_a_look_that_goes_wrong_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def _strange_thing() -> Iterator[Finding]:
+        raise OSError("odd")
+        yield
+
+    monkeypatch.setattr(doctor, "_LOOKS", (_strange_thing,))
+    assert doctor.examine()[0] == Finding("strange thing", "limited", "could not be examined: OSError: odd")
+
+
+def test_a_machine_that_lacks_nothing_runs_everything() -> None:
+    assert doctor.native_lab(well()).state == "ok"
+    assert doctor.vm_lab(well()).state == "ok" or platform.machine() != "x86_64"
+
+
+@pytest.mark.parametrize("what", ["root", "util-linux", "veth"])
+def test_the_native_lab_cannot_run_without(what: str) -> None:
+    judged = doctor.native_lab(well(**{what: "missing"}))
+    assert (judged.state, judged.detail) == ("missing", f"cannot run: see {what}")
+
+
+def test_the_native_lab_without_bcc_or_netkit_runs_what_needs_neither() -> None:
+    judged = doctor.native_lab(well(bcc="missing", netkit="missing"))
+    assert (judged.state, judged.detail) == ("limited", "runs, but not cells that need bcc, netkit")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the guest is made for x86_64")
+class TestVmLab:
+    """What the VM lab needs."""
+
+    @pytest.mark.parametrize("what", ["qemu", "memory", "cache_folder"])
+    def test_it_cannot_run_without(self, what: str) -> None:
+        assert doctor.vm_lab(well(**{what: "missing"})).state == "missing"
+
+    def test_it_needs_mmdebstrap_only_where_the_guest_is_not_built(self) -> None:
+        assert doctor.vm_lab(well(mmdebstrap="missing")).state == "ok"
+        assert doctor.vm_lab(well(mmdebstrap="missing", guest_image="limited")).state == "missing"
+
+    def test_without_kvm_it_runs_under_emulation(self) -> None:
+        assert "emulation" in doctor.vm_lab(well(kvm="limited")).detail
+
+
+def test_a_machine_can_run_where_either_lab_can() -> None:
+    neither = [Finding(NATIVE, "missing", ""), Finding(VM, "missing", "")]
+    assert not doctor.can_run(neither)
+    assert doctor.can_run([neither[0], Finding(VM, "limited", "")])
+    assert doctor.can_run([Finding(NATIVE, "ok", ""), neither[1]])
+    assert not doctor.can_run([])
+
+
+def test_text_has_a_line_a_finding_and_its_mend_below() -> None:
+    found = [Finding("iperf3", "missing", "no iperf3", "apt-get install iperf3"), Finding("cpus", "ok", "2 usable")]
+    assert doctor.as_text(found).splitlines() == [
+        "missing  iperf3  no iperf3",
+        "                 mend: apt-get install iperf3",
+        "ok       cpus    2 usable",
+    ]
+
+
+def test_json_has_every_field() -> None:
+    assert json.loads(doctor.as_json([Finding("cpus", "ok", "2")])) == [
+        {"what": "cpus", "state": "ok", "detail": "2", "mend": ""}
+    ]
+
+
+def test_pyperfs_advice_is_read_and_nothing_else() -> None:
+    assert doctor.advices(SHOWN) == [
+        "Perf event: Set max sample rate to 1",
+        "Linux scheduler: Use isolcpus=<cpu list> kernel parameter to isolate CPUs",
+    ]
+    assert doctor.advices(SHOWN.replace("Advices", "Errors")) == []
+    assert doctor.advices("") == []
+
+
+@pytest.mark.parametrize(("answer", "state"), [("kvm", "ok"), ("tcg", "limited")])
+def test_kvm_is_believed_as_the_last_boot_under_it_showed(tmp_path: Path, answer: str, state: str) -> None:
+    (tmp_path / "old.json").write_text('{"accelerator": "kvm", "reason": "long ago"}')
+    os.utime(tmp_path / "old.json", (1, 1))
+    (tmp_path / "new.json").write_text(json.dumps({"accelerator": answer, "reason": "as it was"}))
+    found = doctor._stored_probe(tmp_path)
+    assert (found.state, found.detail) == (state, "last tried: as it was")
+
+
+def test_kvm_that_was_never_tried_is_no_promise(tmp_path: Path) -> None:
+    assert doctor._stored_probe(tmp_path).state == "limited"
+
+
+def test_pypis_bcc_is_told_apart_from_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc/__init__.py").write_text("raise RuntimeError('must not be imported')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    (found,) = doctor._bcc()
+    assert found.state == "missing"
+    assert "PyPI's bcc is not the BPF compiler" in found.detail
+    assert found.mend.endswith("-m pip uninstall bcc")
+
+
+def test_subordinate_ids_are_looked_up_by_name_and_number(tmp_path: Path) -> None:
+    (tmp_path / "subuid").write_text("ada:100000:65536\n")
+    (tmp_path / "subgid").write_text("1000:100000:65536\n")
+    assert doctor._subordinate_ids("ada", 1000, tmp_path).state == "ok"
+    missing = doctor._subordinate_ids("bob", 1001, tmp_path)
+    assert missing.state == "missing"
+    assert "usermod --add-subuids" in missing.mend
+    (tmp_path / "subgid").unlink()
+    assert doctor._subordinate_ids("ada", 1000, tmp_path).state == "missing"
+
+
+def test_a_cache_that_cannot_be_written_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "file"))
+    (found,) = doctor._cache_folder()
+    assert found.state == "missing"
+    assert found.mend.startswith("export YOGURTBENCH_CACHE=")
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "not/there/yet"))
+    (found,) = doctor._cache_folder()
+    assert found.state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("release", "package", "command"),
+    [
+        ({"ID": "debian"}, "iperf3", "apt-get install --no-install-recommends iperf3"),
+        ({"ID": "ubuntu", "ID_LIKE": "debian"}, "kernel-headers", "linux-headers-generic"),
+        ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "kernel-headers", "linux-headers-generic"),
+        ({"ID": "fedora"}, "python3-bpfcc", "dnf install python3-bcc"),
+        ({"ID": "fedora"}, "kernel-headers", "dnf install kernel-devel"),
+    ],
+)
+def test_mends_are_in_the_distributions_own_words(release: dict[str, str], package: str, command: str) -> None:
+    assert distribution.install(package, release).endswith(command)
+
+
+@pytest.mark.parametrize("release", [{"ID": "arch"}, {"ID": "fedora"}, {}])
+def test_no_command_is_made_up_where_we_know_none(release: dict[str, str]) -> None:
+    assert distribution.install("mmdebstrap", release) == ""
+
+
+def test_commands_for_others_than_root_begin_with_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert distribution.install("iperf3", {"ID": "debian"}).startswith("sudo apt-get install")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert distribution.install("iperf3", {"ID": "debian"}).startswith("apt-get install")
+
+
+@pytest.mark.skipif(not shutil.which("apt-cache"), reason="packages are looked up in apt's own lists")
+def test_the_packages_we_name_are_this_distributions() -> None:
+    packages = ["iperf3", "sockperf", "iputils-ping", "util-linux", "qemu-system-x86", "mmdebstrap", "uidmap"]
+    done = subprocess.run(
+        ["apt-cache", "policy", *packages, "python3-bpfcc"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.count("Candidate:") == len(packages)
