@@ -1,5 +1,7 @@
 """The sessions of ``./yb test``, run in the environment that yb made: bcc comes from the system's Python."""
 
+import shutil
+
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -21,7 +23,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no guest: pure code, and real namespaces on this kernel."""
+    """Everything that needs no guest: pure code, real namespaces on this kernel, the report in a real browser."""
+    if not shutil.which("chromium"):
+        session.run(
+            "apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", external=True, silent=True
+        )
     session.run("python", "-m", "pytest", "-m", "not vm", *session.posargs)
 
 
