@@ -25,9 +25,8 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no guest: pure code, real namespaces on this kernel, the report in a real browser."""
     if not shutil.which("chromium"):
-        session.run(
-            "apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", external=True, silent=True
-        )
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+        session.run(*install, external=True, silent=True)
     session.run("python", "-m", "pytest", "-m", "not vm", *session.posargs)
 
 
