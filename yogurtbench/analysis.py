@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from yogurtbench.records import AXES, HEADLINE, METRICS, Cell, unit_on
+from yogurtbench.records import ASIDE, AXES, HEADLINE, METRICS, Cell, unit_on
 
 Floats = NDArray[np.float64]
 Series = dict[int, float]  # block -> value
@@ -481,7 +481,7 @@ def _drift_verdict(effect: Effect, margin: float) -> Literal["drift", "steady", 
 
 def words(frame: pd.DataFrame) -> pd.DataFrame:
     """Yes/no and word metrics: a row a cell, a column a metric; the share of yes (0-1), or the commonest word."""
-    ok = frame[(frame["status"] == "ok") & (frame["role"] != "control") & frame["unit"].isin(["bool", "text"])]
+    ok = frame[(frame["status"] == "ok") & ~frame["role"].isin(ASIDE) & frame["unit"].isin(["bool", "text"])]
     shares = ok[ok["unit"] == "bool"].pivot_table(
         index="cell", columns="metric", values="value", aggfunc="mean", sort=False
     )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,10 @@ from yogurtbench.records import AXES, YES_NO, Cell, Role, Trial
 
 #: Groups with more cells than this run their baseline twice a block, first and last (contract).
 FEW_CELLS = 8
+#: The block of trials that belong to none.
+NO_BLOCK = -1
+#: The loads that show what a program costs, the best first: one packet at a time.
+_DIAGNOSED = ("sockperf", "ping", "iperf3_tcp", "iperf3_udp")
 #: Trials of the first block that a description lists.
 SHOWN = 60
 #: Level of the tests that Holm's method adjusts.
@@ -122,6 +126,28 @@ class Plan:
             order = [*main, *(planned for planned in order if not _is_main(planned)), *main]
         return [self._trial(planned, block, position) for position, planned in enumerate(order)]
 
+    def diagnostics(self) -> list[Trial]:
+        """What runs once, after the last block: BPF run times, whose cost stays out of the results.
+
+        A trial for each wire that has programs and payload, under the load that comes first in _DIAGNOSED.
+        """
+        chosen: dict[str, PlannedCell] = {}
+        for planned in sorted(self.cells, key=lambda one: one.role != "cell"):
+            if planned.role in ("cell", "baseline") and planned.cell.load == self._diagnosed_by[planned.cell.wire_id]:
+                chosen.setdefault(planned.cell.id, planned)
+        return [
+            replace(self._trial(planned, NO_BLOCK, position), role="diagnostic", id=f"diagnostic-p{position:02d}")
+            for position, planned in enumerate(chosen.values())
+        ]
+
+    @cached_property
+    def _diagnosed_by(self) -> dict[str, str]:
+        """The load that a wire is diagnosed under; empty where it has no programs or none of these loads."""
+        loads: dict[str, set[str]] = {}
+        for planned in self.cells:
+            loads.setdefault(planned.cell.wire_id, set()).update([planned.cell.load] * _has_programs(planned.cell))
+        return {wire: next((load for load in _DIAGNOSED if load in found), "") for wire, found in loads.items()}
+
     def _trial(self, planned: PlannedCell, block: int, position: int) -> Trial:
         name = f"{planned.group or 'none'}-b{block:03d}-p{position:02d}"
         options = dict(planned.options)
@@ -147,6 +173,10 @@ class Plan:
                 "named": tuple(data["named"]),
             }
         )
+
+
+def _has_programs(cell: Cell) -> bool:
+    return any(word not in (None, "none") for word in (cell.hook, cell.return_hook, cell.primary, cell.peer))
 
 
 def _is_main(planned: PlannedCell) -> bool:
@@ -179,12 +209,13 @@ def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
 
 def estimate_seconds(plan: Plan, lab: str, blocks: int | None = None) -> float:
     """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it may stop at)."""
-    block = sum(
-        load_seconds(trial.cell.load, trial.options) + TRIAL_SECONDS[lab]
-        for group in plan.groups
-        for trial in plan.trials(group, 0)
-    )
-    return BOOT_SECONDS[lab] + block * (plan.blocks.min if blocks is None else blocks)
+    block = _seconds((trial for group in plan.groups for trial in plan.trials(group, 0)), lab)
+    whole = block * (plan.blocks.min if blocks is None else blocks) + _seconds(plan.diagnostics(), lab)
+    return BOOT_SECONDS[lab] + whole
+
+
+def _seconds(trials: Iterable[Trial], lab: str) -> float:
+    return sum(load_seconds(trial.cell.load, trial.options) + TRIAL_SECONDS[lab] for trial in trials)
 
 
 # -- what a person wants to know beforehand --------------------------------------------------------------------------

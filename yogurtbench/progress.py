@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from yogurtbench.plan import Plan
-from yogurtbench.records import HEADLINE, Attempt, Trial
+from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
 from yogurtbench.report.names import _name as wire_name
 
 _STYLES = {
@@ -50,7 +50,7 @@ class Lines(Quiet):
         """Print what came of it."""
         trial = attempt.trial
         what = _headline(attempt) if attempt.status == "ok" else f"{attempt.status}: {attempt.error}"
-        line = f"block {trial.block + 1:>2}  {_name(trial)}  {trial.cell.load:<12}  {what}"
+        line = f"{_block(trial):<8}  {_name(trial)}  {trial.cell.load:<12}  {what}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -89,7 +89,8 @@ class Bar(Quiet):
         left = elapsed / self._done * max(0, self._total - self._done) if self._done else self._expected
         text = Text(f"{_clock(elapsed)} elapsed, about {_clock(left)} left  ", style="dim")
         if self._current:
-            text.append(f"block {self._current.block + 1} of {self._blocks.min}–{self._blocks.max}  ", style="bold")
+            of = f" of {self._blocks.min}–{self._blocks.max}" if self._current.role != "diagnostic" else ""
+            text.append(f"{_block(self._current)}{of}  ", style="bold")
             text.append(f"trial {self._done + 1}  {_name(self._current)}  {self._current.cell.load}")
         if self._bad:
             text.append(f"  {self._bad} failed", style="red")
@@ -103,13 +104,18 @@ def of_console(console: Console, plan: Plan, seconds: float, *, quiet: bool) -> 
     return Bar(console, plan, seconds) if console.is_terminal else Lines(console)
 
 
+def _block(trial: Trial) -> str:
+    return "after" if trial.role == "diagnostic" else f"block {trial.block + 1:>2}"
+
+
 def _name(trial: Trial) -> str:
-    marks = {"baseline": " (baseline)", "canary": " (canary)"}
+    marks = {"baseline": " (baseline)", "canary": " (canary)", "diagnostic": " (diagnostic)"}
     return wire_name(trial.cell) + marks.get(trial.role, "")
 
 
 def _headline(attempt: Attempt) -> str:
-    metric = HEADLINE[attempt.trial.cell.load]
+    role, load = attempt.trial.role, attempt.trial.cell.load
+    metric = DIAGNOSTIC_METRIC if role == "diagnostic" else HEADLINE[load]
     found = next((o for o in attempt.observations if o.metric == metric), None)
     return f"{metric} {found.value:,.6g} {found.unit}" if found and found.value is not None else "ok"
 

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
 Better = Literal["higher", "lower", "none"]
-Role = Literal["cell", "baseline", "canary", "control"]
+Role = Literal["cell", "baseline", "canary", "control", "diagnostic"]
+#: Roles whose values are no results: a control shows that the instrument works, a diagnostic is slowed by looking.
+ASIDE = frozenset({"control", "diagnostic"})
 
 ID_LENGTH = 12
 
@@ -98,6 +100,10 @@ YES_NO = frozenset({"reachability", "isolation"})
 
 #: How many main (first-named) metrics decide per load: what tables and charts show when room is short.
 HEADLINE: dict[str, str] = {load: metrics[0] for load, metrics in METRICS_OF.items()}
+
+
+#: What a trial of role ``diagnostic`` measures, whatever its load.
+DIAGNOSTIC_METRIC = "bpf_run_ns"
 
 
 def unit_on(clock: str, unit: str) -> str:
@@ -280,8 +286,9 @@ class Attempt:
 
     @classmethod
     def without_values(cls, trial: Trial, status: Status, error: str, **rest: Any) -> Attempt:
-        """An attempt that measured nothing: a row for each metric the load would have given."""
-        rows = tuple(Observation.missing(m, status, error, trial.clock) for m in METRICS_OF[trial.cell.load])
+        """An attempt that measured nothing: a row for each metric the trial would have given."""
+        metrics = (DIAGNOSTIC_METRIC,) if trial.role == "diagnostic" else METRICS_OF[trial.cell.load]
+        rows = tuple(Observation.missing(m, status, error, trial.clock) for m in metrics)
         return cls(trial, status, rows, error, **rest)
 
 

@@ -72,19 +72,20 @@ class Sweep:
             self._remember(attempt)
 
     def run(self) -> Tally:
-        """Run every block that is due; each attempt is on disk before the next trial starts."""
+        """Run every block that is due, then the diagnostics; each attempt is on disk before the next trial starts."""
         began = time.monotonic()
         for block in range(self.plan.blocks.max):
             due = [group for group in self.plan.groups if self._is_due(group, block)]
             if not due or self.tally.out_of_budget:
                 break
             for group in due:
-                self._block(group, block, began)
+                self._trials(self.plan.trials(group, block), began)
+        self._trials(self.plan.diagnostics(), began)
         self.tally.seconds = time.monotonic() - began
         return self.tally
 
-    def _block(self, group: str, block: int, began: float) -> None:
-        for trial in self.plan.trials(group, block):
+    def _trials(self, trials: Iterable[Trial], began: float) -> None:
+        for trial in trials:
             if trial.id in self.store.done:
                 continue
             if self._budget is not None and time.monotonic() - began > self._budget:

@@ -11,11 +11,12 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from yogurtbench import lab, loads, wire
+from yogurtbench import lab, loads, runtimes, wire
 from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
 from yogurtbench.loads.reachability import answers
 from yogurtbench.programs import Own, Programs
-from yogurtbench.records import YES_NO, Attempt, HostError, Observation, Trial
+from yogurtbench.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial
+from yogurtbench.runtimes import RunTime
 from yogurtbench.shell import CommandFailed
 from yogurtbench.wire import Counters, Wire
 from yogurtbench.witness import Witness, layout, watching
@@ -99,9 +100,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
             with _witnessed(network, programs, traced=traced) as seen:
                 phases.end("probe")
                 try:
-                    measured = loads.RUN[trial.cell.load](
-                        Bench(network, trial, seen, hung.places(network) if hung else {})
-                    )
+                    measured = _load(Bench(network, trial, seen, hung.places(network) if hung else {}), hung)
                 finally:
                     phases.end("load")
                 counted = _since(before, hung)
@@ -109,6 +108,26 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
                 if hung and _loops(hung):
                     raise _Ended("looping", _ROUND_AND_ROUND)
             return measured, counted
+
+
+def _load(bench: Bench, hung: Wire | None) -> Measured:
+    run = loads.RUN[bench.trial.cell.load]
+    if bench.trial.role != "diagnostic" or hung is None:
+        return run(bench)
+    with runtimes.enabled():
+        before = hung.run_times()
+        measured = run(bench)
+        spent = {name: now - before[name] for name, now in hung.run_times().items()}
+    return _diagnosed(measured, spent)
+
+
+def _diagnosed(measured: Measured, spent: Mapping[str, RunTime]) -> Measured:
+    """Only the run times: what the load measured was slowed by looking. The value is the wire's, both ways together."""
+    wires = [time for name, time in spent.items() if name.startswith("wire.")]
+    whole = RunTime(sum(time.ns for time in wires), sum(time.runs for time in wires))
+    programs = {name: {"ns": time.ns, "runs": time.runs, "ns_per_run": time.mean} for name, time in spent.items()}
+    details = {**measured.details, "run_times": programs}
+    return Measured({DIAGNOSTIC_METRIC: whole.mean}, measured.flow, details)
 
 
 @contextmanager

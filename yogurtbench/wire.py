@@ -13,9 +13,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from yogurtbench import runtimes
 from yogurtbench.lab import End, Lab, Pot, Unsupported
 from yogurtbench.programs import Own, Programs
 from yogurtbench.records import Cell
+from yogurtbench.runtimes import RunTime
 
 #: enum bpf_attach_type, uapi/linux/bpf.h
 _ATTACH_TYPES = {"tcx_ingress": 46, "tcx_egress": 47, "netkit_primary": 54, "netkit_peer": 55}
@@ -104,11 +106,16 @@ class Wire:
     attached: tuple[Attachment, ...]
     own: Own | None
     traced: bool
+    functions: dict[Attachment, Any] = field(repr=False)
     undo: ExitStack = field(repr=False)
 
     def counters(self) -> dict[str, Counters]:
         """Packets and bytes per role and way, e.g. ``wire.forward``, of what is attached."""
         return {f"{a.role}.{a.way}": self._row("traffic", a, a.row) for a in self.attached}
+
+    def run_times(self) -> dict[str, RunTime]:
+        """How long each program has run since it was loaded, by role and way; it grows while statistics are on."""
+        return {f"{a.role}.{a.way}": runtimes.of(function.fd) for a, function in self.functions.items()}
 
     def tallies(self) -> dict[str, list[Counters]]:
         """What a wire of one's own counted by itself (YB_COUNT), per way: a list by slot. Empty for built-in wires."""
@@ -145,12 +152,13 @@ def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bo
     detaching = ExitStack()
     for attachment in wanted:
         _aim(programs.handle(attachment, own, traced=traced), attachment, lab)
+    functions: dict[Attachment, Any] = {}
     for attachment in wanted:
         handle = programs.handle(attachment, own, traced=traced)
-        function = programs.load(handle, attachment.program, _kind(attachment), own)
-        _attach(handle, function, attachment, lab, detaching)
+        functions[attachment] = programs.load(handle, attachment.program, _kind(attachment), own)
+        _attach(handle, functions[attachment], attachment, lab, detaching)
     detaching.callback(_hush, lab)
-    yield Wire(programs, wanted, own, traced, detaching)
+    yield Wire(programs, wanted, own, traced, functions, detaching)
 
 
 def _hush(lab: Lab) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import struct
 from contextlib import suppress
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from yogurtbench.bpfcall import bpf
 from yogurtbench.lab import namespace, netkit
 
-_SYS_BPF = 321  # x86-64; other architectures share the number in the generic table, 280
-_SYS_BPF_GENERIC = 280
 _BPF_PROG_QUERY = 16
 _TCX_INGRESS = 46
 _LOOPBACK = 1
@@ -46,14 +44,8 @@ def _makes(kind: str) -> bool:
 
 def _knows_tcx() -> bool:
     """BPF_PROG_QUERY on lo's tcx ingress: EINVAL from a kernel that knows no such attach type (bpf(2))."""
-    attribute = ctypes.create_string_buffer(struct.pack("=IIII", _LOOPBACK, _TCX_INGRESS, 0, 0) + bytes(112))
-    libc = ctypes.CDLL(None, use_errno=True)
-    number = _SYS_BPF if ctypes.sizeof(ctypes.c_void_p) == 8 and _is_x86() else _SYS_BPF_GENERIC
-    done = libc.syscall(number, _BPF_PROG_QUERY, attribute, len(attribute.raw) - 1)
-    return bool(done == 0 or ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS))
-
-
-def _is_x86() -> bool:
-    import platform
-
-    return platform.machine() in ("x86_64", "AMD64")
+    try:
+        bpf(_BPF_PROG_QUERY, struct.pack("=IIII", _LOOPBACK, _TCX_INGRESS, 0, 0))
+    except OSError as error:
+        return error.errno not in (errno.EINVAL, errno.ENOSYS)
+    return True

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pandas as pd
 import pyperf
 
+from yogurtbench.records import ASIDE
 from yogurtbench.report.names import unit_name
 from yogurtbench.report.story import Story
 
@@ -40,7 +41,7 @@ def write(story: Story, path: Path) -> list[Path]:
 
 
 def _benchmarks(story: Story) -> Iterator[pyperf.Benchmark]:
-    ok = story.frame[(story.frame["status"] == "ok") & (story.frame["role"] != "control")]
+    ok = story.frame[(story.frame["status"] == "ok") & ~story.frame["role"].isin(ASIDE)]
     words, names = _words(ok), set[str]()
     for key, rows in ok.groupby(["cell", "role"], sort=False):
         cell, role = map(str, cast("Key", key))

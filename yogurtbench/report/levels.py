@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from yogurtbench.records import HEADLINE, METRICS, YES_NO
+from yogurtbench.records import ASIDE, HEADLINE, METRICS, YES_NO
 from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.names import Wire, grouped, load_name, metric_name, scale
 from yogurtbench.report.story import Story
@@ -18,9 +18,7 @@ from yogurtbench.report.story import Story
 
 def draw(story: Story) -> Iterator[Chart]:
     """One chart a load, of its deciding metric."""
-    ok = story.frame[
-        (story.frame["status"] == "ok") & story.frame["value"].notna() & (story.frame["role"] != "control")
-    ]
+    ok = story.frame[(story.frame["status"] == "ok") & story.frame["value"].notna() & ~story.frame["role"].isin(ASIDE)]
     for load in dict.fromkeys(cell.load for cell in story.cells.values()):
         mine = ok[(ok["load"] == load) & (ok["metric"] == HEADLINE[load])]
         if load not in YES_NO and len(mine):

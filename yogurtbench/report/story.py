@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from yogurtbench import analysis, store
-from yogurtbench.records import HEADLINE, Attempt, Cell, Environment
+from yogurtbench.records import ASIDE, HEADLINE, Attempt, Cell, Environment
 from yogurtbench.report.names import Wire, traffic_names, wire_names
 
 
@@ -95,5 +95,5 @@ class Story:
 
     @property
     def blocks(self) -> int:
-        """How many blocks were begun."""
-        return int(self.frame["block"].nunique())
+        """How many blocks were begun; diagnostic trials belong to none."""
+        return int(self.frame["block"][~self.frame["role"].isin(ASIDE)].nunique())

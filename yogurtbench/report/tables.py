@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from yogurtbench.analysis import dead_wires, rows_of
-from yogurtbench.records import HEADLINE, METRICS_OF, Attempt
+from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt
 from yogurtbench.report.answer import Standing, effect, standings
 from yogurtbench.report.names import VERDICT_MARKS, Wire, load_name, metric_name, number
 from yogurtbench.report.story import Story
@@ -153,7 +153,8 @@ def trials(story: Story) -> dict[str, Any]:
 
 
 def _trial(story: Story, one: Attempt, wires: dict[str, int]) -> list[Any]:
-    cell, metric = one.trial.cell, HEADLINE[one.trial.cell.load]
+    cell = one.trial.cell
+    metric = DIAGNOSTIC_METRIC if one.trial.role == "diagnostic" else HEADLINE[cell.load]
     found = next((row for row in one.observations if row.metric == metric), None)
     value = found.value if found and found.status == "ok" else None
     said = one.error or ("" if value is None or found is None else _said(value, found.unit))
