@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from yogurtbench.lab import room
 
 HERE = Path(__file__).parent
+
+settings.register_profile("steady", deadline=None)  # how fast a test is says more about the machine than about us
+settings.load_profile("steady")
 
 _IN_A_ROOM = """
 import importlib, json, os, sys

@@ -239,7 +239,7 @@ def interrupted(folder: Path, number: signal.Signals) -> Path:
 
 def test_ended_from_outside_a_run_keeps_and_reports_what_it_has(folder: Path) -> None:
     kept = attempts(interrupted(folder, signal.SIGTERM))
-    assert 3 <= len(kept) < planned(folder, 4)
+    assert 3 <= len(kept) < len(planned(folder, 4))
     assert {a["status"] for a in kept} == {"ok"}
 
 
@@ -251,12 +251,14 @@ def test_interrupted_a_run_can_be_finished(folder: Path) -> None:
     assert code == 0, stderr
     whole = attempts(run)
     assert whole[: len(kept)] == kept
-    assert len(whole) == len({a["trial"]["id"] for a in whole}) == planned(folder, 4)
+    done = [a["trial"]["id"] for a in whole]
+    assert len(done) == len(set(done))
+    assert planned(folder, 4) <= set(done)
 
 
-def planned(folder: Path, blocks: int) -> int:
+def planned(folder: Path, blocks: int) -> set[str]:
     plan = make_plan(load(folder / "quick.yaml"), blocks=blocks)
-    return sum(len(plan.trials(group, block)) for group in plan.groups for block in range(blocks))
+    return {trial.id for group in plan.groups for block in range(blocks) for trial in plan.trials(group, block)}
 
 
 def test_a_trial_whose_agent_is_killed_is_crashed_and_the_rest_goes_on() -> None:
