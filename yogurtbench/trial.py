@@ -96,7 +96,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
             network.settle()
             if trial.cell.load not in YES_NO:
                 _must_answer(Bench(network, trial), hung)
-            before = hung.counters() if hung else {}
+            before, noted = (hung.counters(), hung.tallies()) if hung else ({}, {})
             with _witnessed(network, programs, traced=traced) as seen:
                 phases.end("probe")
                 try:
@@ -107,7 +107,18 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
                 # Before the witness leaves: the kernel does not like its code patched where packets go round.
                 if hung and _loops(hung):
                     raise _Ended("looping", _ROUND_AND_ROUND)
-            return measured, counted
+            return _with_tallies(measured, noted, hung), counted
+
+
+def _with_tallies(measured: Measured, noted: Mapping[str, list[Counters]], hung: Wire | None) -> Measured:
+    """What a wire of one's own counted by itself during the load goes into the details: packets and bytes by slot."""
+    if not noted or hung is None:
+        return measured
+    new = {
+        way: [now - then for now, then in zip(slots, noted[way], strict=True)] for way, slots in hung.tallies().items()
+    }
+    tallies = {way: [[c.packets, c.bytes] for c in slots] for way, slots in new.items()}
+    return replace(measured, details={**measured.details, "tallies": tallies})
 
 
 def _load(bench: Bench, hung: Wire | None) -> Measured:
