@@ -12,7 +12,7 @@ from rich.text import Text
 
 from yogurtbench.plan import Plan
 from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
-from yogurtbench.report.names import _name as wire_name
+from yogurtbench.report.names import wire_name
 
 _STYLES = {
     "ok": "green",

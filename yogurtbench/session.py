@@ -17,7 +17,7 @@ from yogurtbench import progress, report, store
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
-from yogurtbench.records import Attempt, MatrixError, Trial
+from yogurtbench.records import Attempt, HostError, MatrixError, Trial
 from yogurtbench.selector import find_cell
 from yogurtbench.sweep import Sweep, Tally
 from yogurtbench.units import Duration
@@ -92,6 +92,9 @@ def _sweep(
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, _once_more)
             return sweep.tally, INTERRUPTED
+        except HostError as error:  # a machine died and no new one came up: what was measured stays and is reported
+            print(f"yogurtbench: {error}", file=sys.stderr)
+            return sweep.tally, FAILED
     return sweep.tally, FAILED if sweep.tally.bad else 0
 
 

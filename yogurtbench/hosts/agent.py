@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from pyroute2.netlink.exceptions import NetlinkError
+
 from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
@@ -76,7 +78,7 @@ def _lab(order: dict[str, Any], programs: Programs, channel: Channel) -> None:
                     code = _pass_on(order["argv"], channel)
             else:
                 code = _pass_on(order["argv"], channel)
-    except (Unsupported, HostError, CommandFailed) as error:
+    except (Unsupported, HostError, CommandFailed, NetlinkError, OSError) as error:
         channel.send({"event": "exit", "code": None, "error": str(error)})
         return
     channel.send({"event": "exit", "code": code, "error": ""})

@@ -55,7 +55,7 @@ class Wire:
 def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, Wire]:
     """Names and colours by wire id, in the order of the plan; baselines in ink."""
     wires = {cell.wire_id: cell for cell in cells}
-    names = _told_apart({wire: (_name(cell), cell.wire) for wire, cell in wires.items()})
+    names = _told_apart({wire: (wire_name(cell), cell.wire) for wire, cell in wires.items()})
     others = [wire for wire in wires if wire not in reference]
     places = {wire: place for place, wire in enumerate(others)} | dict.fromkeys(reference, -1)
     return {wire: _wire(wire, names[wire], places[wire]) for wire in wires}
@@ -68,7 +68,8 @@ def _wire(wire: str, name: str, place: int) -> Wire:
     return Wire(wire, name, PALETTE[place % len(PALETTE)], mark, reference=False)
 
 
-def _name(cell: Cell) -> str:
+def wire_name(cell: Cell) -> str:
+    """The network of a cell as people call it, e.g. ``netkit l3 · tcx_ingress → redirect``."""
     device = f"{cell.device} {cell.mode}" if cell.device == "netkit" else cell.device
     there = "" if cell.hook == "none" else f" · {cell.hook} → {cell.helper}"
     back = (cell.return_hook, cell.return_helper)
