@@ -1,6 +1,7 @@
 """The sessions of ``./yb test``, run in the environment that yb made: bcc comes from the system's Python."""
 
 import shutil
+import sys
 
 import nox
 
@@ -11,14 +12,14 @@ nox.options.sessions = ["lint", "types", "tests", "wheel", "vm"]
 @nox.session
 def lint(session: nox.Session) -> None:
     """ruff: style and format."""
-    session.run("python", "-m", "ruff", "check", ".")
-    session.run("python", "-m", "ruff", "format", "--check", ".")
+    session.run(sys.executable, "-m", "ruff", "check", ".")
+    session.run(sys.executable, "-m", "ruff", "format", "--check", ".")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict."""
-    session.run("python", "-m", "mypy")
+    session.run(sys.executable, "-m", "mypy")
 
 
 @nox.session
@@ -27,22 +28,22 @@ def tests(session: nox.Session) -> None:
     if not shutil.which("chromium"):
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
         session.run(*install, external=True, silent=True)
-    session.run("python", "-m", "pytest", "-m", "not vm", *session.posargs)
+    session.run(sys.executable, "-m", "pytest", "-m", "not vm", *session.posargs)
 
 
 @nox.session
 def vm(session: nox.Session) -> None:
     """Real netkit in the guest."""
-    session.run("python", "-m", "pytest", "-m", "vm", *session.posargs)
+    session.run(sys.executable, "-m", "pytest", "-m", "vm", *session.posargs)
 
 
 @nox.session
 def wheel(session: nox.Session) -> None:
     """The package as a wheel, used from an empty folder."""
-    session.run("python", "tests/wheel.py")
+    session.run(sys.executable, "tests/wheel.py")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Our own speed, as ratios: guest boot, native overhead, start-up of the command."""
-    session.run("python", "tests/bench.py", *session.posargs)
+    session.run(sys.executable, "tests/bench.py", *session.posargs)

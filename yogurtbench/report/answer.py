@@ -78,7 +78,8 @@ def _none_better(story: Story, ranked: list[Standing]) -> str:
     if counts["slower"] and not counts["inconclusive"]:
         return f"No wire beats {reference}; {ranked[0].wire.name} comes nearest: {_clauses(ranked[0])}."
     told = counts["faster"] + counts["slower"] + counts["equivalent"] + counts["identical"]
-    return f"We don't know yet: only {told} of {counts.total()} comparisons with {reference} are decided."
+    decided = f"only {told}" if told else "none"
+    return f"We don't know yet: {decided} of {counts.total()} comparisons with {reference} are decided."
 
 
 def _verdicts(one: Standing) -> set[str]:
