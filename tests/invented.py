@@ -16,7 +16,7 @@ from yogurtbench.store import Run
 SHARED: dict[str, Any] = {
     "return_hook": "none", "return_helper": "none", "policy": None, "primary": None, "peer": None, "scrub": None,
     "headroom": None, "program": "builtin", "neighbours": None, "ip": 4, "payload": 64, "mtu": 1500, "streams": 1,
-    "gso": "on", "gro": "on", "checksum": "on", "cpus": "same", "kernel": "host", "load": "sockperf",
+    "gso": "on", "gro": "off", "checksum": "on", "cpus": "same", "kernel": "host", "load": "sockperf",
 }  # fmt: skip
 
 

@@ -1,4 +1,10 @@
-"""Offload switches of a lab's devices, where a cell turns one off. `on` leaves them as the kernel made them."""
+"""Offload switches of a lab's devices, where a cell wants them otherwise than the kernel makes them.
+
+gso, checksum: on as the kernel makes them. Without checksum offload the kernel segments nothing late either
+    (netdev_fix_features): checksum off takes gso with it, and bytes_per_skb tells.
+gro: off as the kernel makes veth (since 5.13, veth_setup). On, a veth end polls (NAPI) and merges what it receives.
+    netkit delivers through the backlog and never merges: there the switch changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +13,20 @@ from pyroute2.ethtool.ioctl import IoctlEthtool
 from yogurtbench.lab.pot import End
 from yogurtbench.records import Cell
 
-#: The kernel's feature names behind each axis (net/ethtool/common.c: netdev_features_strings).
+#: The kernel's feature names behind each axis (net/ethtool/common.c: netdev_features_strings), and which word of the
+#: axis is not the kernel's own choice.
 _FEATURES = {
-    "gso": ("tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"),
-    "gro": ("rx-gro", "rx-gro-list", "rx-udp-gro-forwarding"),
-    "checksum": ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6", "rx-checksum"),
+    "gso": ("off", ("tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation")),
+    "gro": ("on", ("rx-gro",)),
+    "checksum": ("off", ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6", "rx-checksum")),
 }
 
 
 def apply(end: End, cell: Cell) -> None:
-    """Turn off, on one end, what the cell turns off."""
-    off = {name: False for axis, names in _FEATURES.items() if getattr(cell, axis) == "off" for name in names}
-    wanted = {"rx-gro": True} | off if _polls(end, cell) else off
+    """Switch one end's features as the cell says."""
+    wanted = {
+        name: word == "on" for axis, (word, names) in _FEATURES.items() if getattr(cell, axis) == word for name in names
+    }
     if not wanted:
         return
     with end.namespace.entered():
@@ -31,11 +39,3 @@ def apply(end: End, cell: Cell) -> None:
             tool.set_features(features)
         finally:
             tool.close()
-
-
-def _polls(end: End, cell: Cell) -> bool:
-    """Whether an end needs NAPI: native XDP redirects into a veth only where its container end polls (veth_xdp_xmit).
-
-    GRO makes it poll; the kernel leaves it off on veth until it is asked for.
-    """
-    return "xdp_native" in (cell.hook, cell.return_hook) and end.namespace.name is not None
