@@ -61,7 +61,8 @@ def _values(attempt: Attempt) -> dict[str, float | str]:
 def write(folder: Path, page: Path) -> None:
     """Write the page of a run's folder. Raises MatrixError where it tried no wires or the page cannot be written."""
     story = Story.read(folder)
-    wires = tried(story.attempts)
+    planned = {wire: place for place, wire in enumerate(dict.fromkeys(cell.wire_id for cell in story.cells.values()))}
+    wires = sorted(tried(story.attempts), key=lambda one: planned[one.cell.wire_id])
     if not wires:
         raise MatrixError(f"{folder}: this run has no reachability trials of wires, and the page is about those")
     try:
