@@ -26,7 +26,7 @@ SHOWN = 60
 #: Level of the tests that Holm's method adjusts.
 ALPHA = 0.05
 #: Seconds the lab, the wire and the probe cost a trial, and a boot a sweep; measured (vm: under TCG).
-TRIAL_SECONDS = {"native": 0.1, "vm": 2.5}
+TRIAL_SECONDS = {"native": 0.1, "vm": 1.0}
 BOOT_SECONDS = {"native": 1.0, "vm": 12.0}
 #: sockperf 3.7 sleeps 2 s and warms up 0.45 s by itself.
 SOCKPERF_SECONDS = 2.45
