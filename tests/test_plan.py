@@ -145,7 +145,7 @@ def test_the_estimate_counts_loads_and_overhead(tmp_path: Path) -> None:
     plan = planned(tmp_path, MANY)
     # 12 cells, a canary and the baseline twice, each 2.45 s + 1 s; ten blocks, and each wire diagnosed once.
     assert estimate_seconds(plan, "native") == pytest.approx(1 + (10 * 15 + 12) * 3.55)
-    assert estimate_seconds(plan, "vm", 1) == pytest.approx(12 + (15 + 12) * 5.95)
+    assert estimate_seconds(plan, "vm", 1) == pytest.approx(12 + (15 + 12) * 4.45)
 
 
 def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:
