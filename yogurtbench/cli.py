@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
+    from yogurtbench.gate import Decision
     from yogurtbench.plan import Plan
 
 app = typer.Typer(
@@ -103,6 +104,54 @@ def report(
 
 
 @app.command()
+def baseline(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Option(help="The file: results/baselines/NAME.json.", show_default=False)],
+) -> int:
+    """Keep a run as a baseline, in pyperf's file format, for check.
+
+    Example: yogurtbench baseline results/regression/20261123T201602Z-99e031 --out results/baselines/regression.json
+    """
+    from yogurtbench import baseline as baselines
+
+    side = baselines.write(run_folder, out)
+    typer.echo(f"{out}: {len(side.entries)} cells of {side.name}")
+    return 0
+
+
+@app.command()
+def check(
+    run_folder: RunFolder,
+    baseline: Annotated[Path, typer.Option(help="What baseline has written.", show_default=False)],
+    as_json: Json = False,
+) -> int:
+    """Hold a run against a stored baseline: exit 0 fine, 1 a regression, 3 a trial failed, 4 nobody can tell.
+
+    Example: yogurtbench check results/regression/20261124T090000Z-0c1d2e --baseline results/baselines/regression.json
+    """
+    from yogurtbench import baseline as baselines
+    from yogurtbench import gate
+
+    decision = gate.decide(baselines.read(baseline), gate.side_of(run_folder))
+    return _print_decision(decision, as_json, baselines.renewal(baseline, run_folder))
+
+
+@app.command()
+def compare(
+    old: RunFolder,
+    new: RunFolder,
+    as_json: Json = False,
+) -> int:
+    """Show two runs side by side and decide as check does: exit 0, 1, 3 or 4.
+
+    Example: yogurtbench compare results/quickstart/20261123T201602Z-99e031 results/quickstart/20261124T090000Z-0c1d2e
+    """
+    from yogurtbench import gate
+
+    return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json)
+
+
+@app.command()
 def lab(
     matrix: Matrix,
     command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
@@ -192,3 +241,18 @@ def _print_result(folder: Path, as_json: bool) -> None:
     console.print(compared if compared.row_count else terminal.truths(tried))
     typer.echo(answer(story))
     typer.echo(f"report: {folder / 'report.html'}")
+
+
+def _print_decision(decision: Decision, as_json: bool, renew: str = "") -> int:
+    from rich.console import Console
+
+    from yogurtbench.report import decision as reports
+
+    if as_json:
+        typer.echo(reports.as_json(decision, renew))
+        return decision.exit_code
+    if decision.findings:
+        Console(file=sys.stdout, soft_wrap=False).print(reports.table(decision))
+    for sentence in reports.sentences(decision, renew):
+        typer.echo(sentence)
+    return decision.exit_code

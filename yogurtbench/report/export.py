@@ -6,7 +6,7 @@ instruction clock are metadata. Decisions are made without pyperf (its compare r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,9 +30,12 @@ _SECONDS: dict[str, tuple[Callable[[float], float], str]] = {
 Key = tuple[str, str]  # cell id and role, or metric and unit
 
 
-def write(story: Story, path: Path) -> list[Path]:
-    """Write the suite; nothing where no trial gave a value (pyperf refuses an empty suite)."""
-    benchmarks = list(_benchmarks(story))
+def write(story: Story, path: Path, more: Mapping[str, str] | None = None) -> list[Path]:
+    """Write the suite; nothing where no trial gave a value (pyperf refuses an empty suite).
+
+    ``more`` is metadata of the whole suite: pyperf stores what all benchmarks share once.
+    """
+    benchmarks = list(_benchmarks(story, more or {}))
     if not benchmarks:
         path.unlink(missing_ok=True)
         return []
@@ -40,7 +43,7 @@ def write(story: Story, path: Path) -> list[Path]:
     return [path]
 
 
-def _benchmarks(story: Story) -> Iterator[pyperf.Benchmark]:
+def _benchmarks(story: Story, more: Mapping[str, str]) -> Iterator[pyperf.Benchmark]:
     ok = story.frame[(story.frame["status"] == "ok") & ~story.frame["role"].isin(ASIDE)]
     words, names = _words(ok), set[str]()
     for key, rows in ok.groupby(["cell", "role"], sort=False):
@@ -48,7 +51,7 @@ def _benchmarks(story: Story) -> Iterator[pyperf.Benchmark]:
         shared = _shared(story, cell, role) | words.get((cell, role), {})
         for metric, unit, values, extra in _timed(story, rows) or [_counted(rows)]:
             name = _unique(_name(story, cell, role, metric), cell, names)
-            yield _benchmark({"name": name, "metric": metric, "unit": unit, **shared, **extra}, values)
+            yield _benchmark({"name": name, "metric": metric, "unit": unit, **shared, **extra, **more}, values)
 
 
 def _timed(story: Story, rows: pd.DataFrame) -> list[Exported]:

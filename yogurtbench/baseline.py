@@ -1,0 +1,73 @@
+"""A stored baseline: a run in pyperf's file format, with what a decision needs in its metadata.
+
+pyperf shows the values; the gate reads ``yogurtbench_side`` (the environment's identity, the plan's digest, the
+margins) and one ``yogurtbench_cell_<id>_<role>`` a cell (its axes, its load's options, its exact values by block).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from yogurtbench import gate
+from yogurtbench.gate import Side
+from yogurtbench.records import HostError, MatrixError, canonical
+
+SIDE, CELL = "yogurtbench_side", "yogurtbench_cell_"
+
+
+def write(folder: Path, file: Path) -> Side:
+    """Keep a run as a baseline.
+
+    Raises MatrixError where the folder is no run, nothing was measured or the file cannot be written, HostError where
+    a trial failed: others will be judged by this.
+    """
+    from yogurtbench.report import export
+    from yogurtbench.report.story import Story
+
+    side = gate.side_of(folder)
+    if side.failed:
+        raise HostError(f"{folder}: no baseline is made of a run with failed trials ({side.failed[0]})")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        written = export.write(Story.read(folder), file, dict(_metadata(side)))
+    except OSError as error:
+        raise MatrixError(f"{file}: cannot be written ({error.strerror})") from error
+    if not written:
+        raise MatrixError(f"{folder}: nothing was measured in this run, so there is no baseline in it")
+    return side
+
+
+def read(file: Path) -> Side:
+    """The side that a baseline file is. Raises MatrixError where it is none."""
+    import pyperf
+
+    if not file.is_file():
+        raise MatrixError(f"{file}: no such file; yogurtbench baseline RUN --out {file} makes it")
+    try:
+        suite = pyperf.BenchmarkSuite.load(str(file))
+        return _side(suite.get_benchmarks()[0].get_metadata())
+    except OSError as error:
+        raise MatrixError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise MatrixError(f"{file}: not a baseline; yogurtbench baseline RUN --out {file} makes one") from error
+
+
+def renewal(file: Path, run: Path) -> str:
+    """The command that makes a run the new baseline."""
+    return f"yogurtbench baseline {run} --out {file}"
+
+
+def _metadata(side: Side) -> Iterator[tuple[str, str]]:
+    data = side.to_json()
+    entries = data.pop("entries")
+    yield SIDE, canonical(data)
+    for (cell, role), entry in zip(side.entries, entries, strict=True):
+        yield f"{CELL}{cell}_{role}", canonical(entry)
+
+
+def _side(metadata: Mapping[str, Any]) -> Side:
+    entries = [json.loads(value) for name, value in metadata.items() if name.startswith(CELL)]
+    return Side.from_json({**json.loads(metadata[SIDE]), "entries": entries})
