@@ -25,8 +25,9 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything that needs no guest: pure code, real namespaces on this kernel, the report in a real browser."""
-    if not shutil.which("chromium"):
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+    missing = [package for package in ("chromium", "cpio") if not shutil.which(package)]
+    if missing:
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
         session.run(*install, external=True, silent=True)
     session.run(sys.executable, "-m", "pytest", "-m", "not vm", *session.posargs)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,3 +70,19 @@ def everybodys() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="yogurtbench-test-") as folder:
         Path(folder).chmod(0o777)
         yield Path(folder)
+
+
+_SEEN_BY_NOBODY = """
+mount -t tmpfs tmpfs /mnt && mkdir /mnt/project /mnt/packages
+mount --bind "$1" /mnt/project && mount --bind "$2" /mnt/packages
+shift 2
+exec setpriv --reuid=65534 --regid=65534 --clear-groups env PYTHONPATH=/mnt/project:/mnt/packages "$@"
+"""
+
+
+@pytest.fixture(scope="session")
+def nobodys_python() -> list[str]:
+    """A command line's beginning: Python as uid 65534, which sees this project wherever it lies, even below /root."""
+    packages = sysconfig.get_path("purelib")
+    unshared = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _SEEN_BY_NOBODY, "sh"]
+    return [*unshared, str(HERE.parent), packages, os.path.realpath(sys.executable), "-P"]

@@ -196,37 +196,36 @@ def test_netkit_on_a_kernel_without_it_is_the_machines_fault(here: Path, call: C
     assert files(here) == {"m.yaml"}
 
 
-def as_nobody(folder: Path, *arguments: str) -> Said:
-    argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    argv += [sys.executable, "-P", "-m", "yogurtbench", *arguments]
+def as_nobody(nobodys_python: list[str], folder: Path, *arguments: str) -> Said:
+    argv = [*nobodys_python, "-m", "yogurtbench", *arguments]
     environment = {**os.environ, "HOME": str(folder)}
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.root
-def test_the_native_lab_without_root_is_refused_in_one_sentence(everybodys: Path) -> None:
+def test_the_native_lab_without_root_is_refused_in_one_sentence(nobodys_python: list[str], everybodys: Path) -> None:
     (everybodys / "m.yaml").write_text(DIRECT)
-    said = as_nobody(everybodys, "run", "m.yaml", "--lab", "native")
+    said = as_nobody(nobodys_python, everybodys, "run", "m.yaml", "--lab", "native")
     is_one_sentence(said, 3)
     assert "the native lab needs root: run it with sudo, or use --lab vm" in said.err
     assert files(everybodys) == {"m.yaml"}
 
 
 @pytest.mark.root
-def test_an_unreadable_file_is_refused_in_one_sentence(everybodys: Path) -> None:
+def test_an_unreadable_file_is_refused_in_one_sentence(nobodys_python: list[str], everybodys: Path) -> None:
     (everybodys / "m.yaml").write_text(DIRECT)
     (everybodys / "m.yaml").chmod(0)
-    said = as_nobody(everybodys, "plan", "m.yaml")
+    said = as_nobody(nobodys_python, everybodys, "plan", "m.yaml")
     is_one_sentence(said, 2)
     assert "m.yaml" in said.err
     assert "Permission denied".lower() in said.err.lower()
 
 
 @pytest.mark.root
-def test_an_unreadable_run_folder_is_told_in_one_sentence(everybodys: Path) -> None:
+def test_an_unreadable_run_folder_is_told_in_one_sentence(nobodys_python: list[str], everybodys: Path) -> None:
     (everybodys / "run").mkdir(mode=0o700)
-    said = as_nobody(everybodys, "report", "run")
+    said = as_nobody(nobodys_python, everybodys, "report", "run")
     is_one_sentence(said, 3)
     assert "run/plan.json: Permission denied" in said.err
 

@@ -197,10 +197,10 @@ def test_a_damaged_plan_is_exit_2(file: Path, tmp_path: Path, call: Callable[...
 def test_two_exact_runs_differ_by_instructions_and_per_packet(tmp_path: Path, call: Callable[..., Said]) -> None:
     old, new = (stored(exact(28113 * e / 28113), tmp_path) for e in (1.0, 28147 / 28113))
     said = call("compare", old, new)
-    assert said.code == 0 and "+34 guest instructions" in said.out and "+17" in said.out
+    assert said.code == 0 and "+34" in said.out and "+17" in said.out
     assert old.name in said.out and new.name in said.out
     same = call("compare", old, old)
-    assert same.code == 0 and "±0 guest instructions" in same.out
+    assert same.code == 0 and "±0" in same.out
 
 
 def test_compare_has_checks_exit_codes(tmp_path: Path, call: Callable[..., Said]) -> None:
@@ -217,7 +217,7 @@ def test_the_table_fits_and_needs_no_colour(width: int) -> None:
 
     decision = gate.decide(side_of(noisy(1)), side_of(noisy(2, effects={KEY: 1.2})))
     console = Console(width=width, no_color=True, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(reports.table(decision))
+    console.print(reports.table(decision, width))
     said = console.export_text()
     assert all(len(line.rstrip()) <= width for line in said.splitlines())
-    assert width < 100 or ("regression" in said and "exploratory" in said)
+    assert "regression" in said and "exploratory" in said and ("µs" in said) == (width >= 95)

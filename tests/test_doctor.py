@@ -90,9 +90,10 @@ def test_examining_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-def test_without_root_it_says_what_needs_root_and_works_all_the_same(everybodys: Path) -> None:
-    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    argv += [sys.executable, "-P", "-m", "yogurtbench", "doctor", "--json"]
+def test_without_root_it_says_what_needs_root_and_works_all_the_same(
+    nobodys_python: list[str], everybodys: Path
+) -> None:
+    argv = [*nobodys_python, "-m", "yogurtbench", "doctor", "--json"]
     environment = {**os.environ, "HOME": str(everybodys)}
     done = subprocess.run(argv, cwd="/", env=environment, capture_output=True, text=True, check=False)
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}

@@ -45,7 +45,8 @@ _BPF_PROG_GET_FD_BY_ID = 13
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command in a session of its own, as a terminal would have it; its temporary files below ``folder``."""
     (folder / "tmp").mkdir(exist_ok=True)
-    argv = [sys.executable, "-P", "-m", "yogurtbench", *arguments]
+    # A shell's background jobs ignore SIGINT, and so would their children: these must not.
+    argv = ["env", "--default-signal=INT", sys.executable, "-P", "-m", "yogurtbench", *arguments]
     return subprocess.Popen(
         argv,
         cwd=folder,
@@ -162,7 +163,7 @@ def test_a_run_of_another_plan_is_not_resumed(finished: tuple[Path, str]) -> Non
 
 
 def test_a_report_is_made_again_from_the_stored_files_alone_and_without_root(
-    finished: tuple[Path, str], everybodys: Path
+    finished: tuple[Path, str], nobodys_python: list[str], everybodys: Path
 ) -> None:
     made = ("report.*", "charts", "*.csv", "pyperf.json")
     copy = everybodys / "copy"
@@ -170,7 +171,7 @@ def test_a_report_is_made_again_from_the_stored_files_alone_and_without_root(
     for path in (copy, *copy.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     hidden = "import sys; sys.modules.update(bcc=None, pyroute2=None); from yogurtbench.__main__ import main; main()"
-    argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable, "-P", "-c", hidden]
+    argv = [*nobodys_python, "-c", hidden]
     environment = {**os.environ, "HOME": str(copy), "MPLCONFIGDIR": str(copy / "mpl")}
     done = subprocess.run(
         [*argv, "report", str(copy), "--json"], cwd="/", env=environment, capture_output=True, text=True, check=False
