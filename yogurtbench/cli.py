@@ -251,8 +251,9 @@ def _print_decision(decision: Decision, as_json: bool, renew: str = "") -> int:
     if as_json:
         typer.echo(reports.as_json(decision, renew))
         return decision.exit_code
+    console = Console(file=sys.stdout, soft_wrap=False)
     if decision.findings:
-        Console(file=sys.stdout, soft_wrap=False).print(reports.table(decision))
+        console.print(reports.table(decision, console.width))
     for sentence in reports.sentences(decision, renew):
         typer.echo(sentence)
     return decision.exit_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
@@ -19,6 +19,7 @@ from yogurtbench.report.names import (
     load_name,
     metric_name,
     number,
+    scale,
     traffic_names,
     unit_name,
     wire_names,
@@ -29,6 +30,8 @@ _QUIET = FINE - {"improvement"}
 _STYLES = {"regression": "bold red", "improvement": "green", "missing": "yellow", "failed": "yellow"}
 #: Trials that failed, of which this many are told.
 _TOLD = 5
+#: Columns of text from which there is room for the measured values.
+ROOM_FOR_VALUES = 95
 
 
 def as_json(decision: Decision, renew: str = "") -> str:
@@ -62,6 +65,8 @@ def _or_null(value: float) -> float | None:
 
 def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
     """The decision in words: the answer last, before it what it rests on."""
+    left_out = _left_out(decision)
+    yield from [left_out] if left_out else []
     yield from decision.cautions
     yield from (f"failed: {one}" for one in decision.failed[:_TOLD])
     yield from (f"not comparable: {one}" for one in decision.unlike)
@@ -98,71 +103,119 @@ def _effect(one: Finding) -> str:
 
 def _names(decision: Decision) -> dict[str, str]:
     """Wire, load and traffic by cell id."""
+    wires, sent = _wires(decision), _sent(decision)
+    return {key: f"{name}, {sent[key]}" for key, name in wires.items()}
+
+
+def _wires(decision: Decision) -> dict[str, str]:
     cells = {one.cell.id: one.cell for one in decision.findings}
     wires: dict[str, Wire] = wire_names(cells.values(), ())
+    return {key: wires[cell.wire_id].name for key, cell in cells.items()}
+
+
+def _sent(decision: Decision) -> dict[str, str]:
+    cells = {one.cell.id: one.cell for one in decision.findings}
     traffic = traffic_names(cells)
-    return {
-        key: ", ".join(filter(None, (load_name(cell.load), wires[cell.wire_id].name, traffic[key])))
-        for key, cell in cells.items()
-    }
+    return {key: ", ".join(filter(None, (load_name(cell.load), traffic[key]))) for key, cell in cells.items()}
 
 
-def table(decision: Decision) -> Table:
-    """Both sides side by side: what decides first, then whatever else differs or is not known."""
-    names = _names(decision)
-    found = Table(box=None, pad_edge=False, header_style="dim")
-    heads = (
-        "",
-        decision.old.name,
-        decision.new.name,
-        "change",
-        "difference" if decision.new.exact else "95 % interval",
-    )
-    for place, head in enumerate((*heads, *(["per packet"] if _per_packet(decision) else []), "verdict")):
-        justify = "right" if 0 < place < len(heads) + _per_packet(decision) else "left"
-        found.add_column(head, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for heading, findings in _sections(decision):
+def table(decision: Decision, width: int) -> Table:
+    """Both sides side by side, ``width`` columns wide: what decides first, then whatever else is known to differ.
+
+    Yes and no that stayed the same are only counted. Signs and words carry all that colour does.
+    """
+    title = f"old: {decision.old.name}\nnew: {decision.new.name}"
+    found = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    heads = _heads(decision, width)
+    for head in heads:
+        words = head in ("wire", "verdict")
+        found.add_column(head, justify="left" if words else "right", no_wrap=head != "wire", overflow="fold")
+    wires, sent = _wires(decision), _sent(decision)
+    for heading, findings in _sections(decision, sent).items():
         found.add_row(Text(heading, style="bold"))
         for one in findings:
-            found.add_row(*_row(one, names[one.cell.id], decision))
+            cells = _columns(one, f"  {wires[one.cell.id]}", exact=decision.new.exact)
+            found.add_row(*(cells[head] for head in heads))
     return found
 
 
-def _sections(decision: Decision) -> Iterator[tuple[str, Sequence[Finding]]]:
-    rest = [one for one in decision.findings if not one.deciding]
-    loud = [one for one in rest if one.verdict not in _QUIET]
-    if decision.deciding:
-        yield "deciding", decision.deciding
-    if loud:
-        yield f"exploratory, {len(rest) - len(loud)} more without a difference", loud
+def _heads(decision: Decision, width: int) -> list[str]:
+    exact = decision.new.exact
+    if width < ROOM_FOR_VALUES:
+        return ["wire", "difference" if exact else "change", "verdict"]
+    counted = any(math.isfinite(one.per_packet) for one in decision.findings)
+    how = ["difference", *["per packet"] * counted] if exact else ["95 % interval"]
+    return ["wire", "old", "new", "change", *how, "verdict"]
 
 
-def _per_packet(decision: Decision) -> bool:
-    return decision.new.exact and any(math.isfinite(one.per_packet) for one in decision.findings)
+def _sections(decision: Decision, sent: dict[str, str]) -> dict[str, list[Finding]]:
+    found: dict[str, list[Finding]] = {}
+    for one in decision.findings:
+        if _is_shown(one):
+            found.setdefault(_heading(one, sent, exact=decision.new.exact), []).append(one)
+    return found
 
 
-def _row(one: Finding, name: str, decision: Decision) -> list[Text]:
+def _is_shown(one: Finding) -> bool:
+    if one.deciding:
+        return METRICS[one.metric].unit != "bool" or one.verdict not in _QUIET
+    return not _is_still(one) and one.verdict != "inconclusive"
+
+
+def _is_still(one: Finding) -> bool:
+    """Whether nothing happened: exactly counted, the smallest difference is one."""
+    exact = math.isnan(one.p) and one.difference != 0
+    return one.verdict in _QUIET and not (one.verdict == "equivalent" and exact)
+
+
+def _heading(one: Finding, sent: dict[str, str], *, exact: bool) -> str:
+    """What was measured; exact numbers stand without their unit, so it is said here."""
+    unit = f", in {scale(one.unit, 1.0)[1]}" if exact and one.unit != "bool" else ""
+    aside = "" if one.deciding else f" ({one.family})"
+    return f"{metric_name(one.metric)}, {sent[one.cell.id]}{unit}{aside}"
+
+
+def _columns(one: Finding, name: str, *, exact: bool) -> dict[str, Text]:
     style = _STYLES.get(one.verdict, "")
-    digits = 2 if decision.new.exact else 1
-    span = _signed(one.difference, one.unit) if decision.new.exact else interval(one.low, one.high)
-    packet = [Text(_signed(one.per_packet, ""))] if _per_packet(decision) else []
-    verdict = Text(one.verdict.replace("_", " "), style)
-    said = Text(f"  {name}, {metric_name(one.metric)}")
-    values = [Text(_value(value, one)) for value in (one.old, one.new)]
-    return [said, *values, Text(change(one.ratio, digits), style), Text(span), *packet, verdict]
+    return {
+        "wire": Text(name),
+        "old": Text(_value(one.old, one, exact=exact)),
+        "new": Text(_value(one.new, one, exact=exact)),
+        "change": Text(change(one.ratio, 2 if exact else 1), style),
+        "95 % interval": Text(interval(one.low, one.high)),
+        "difference": Text(_signed(one.difference), style),
+        "per packet": Text(_signed(one.per_packet)),
+        "verdict": Text(one.verdict.replace("_", " "), style),
+    }
 
 
-def _value(value: float, one: Finding) -> str:
+def _left_out(decision: Decision) -> str:
+    """How much the table leaves out; empty where nothing."""
+    same = sum(
+        one.deciding and METRICS[one.metric].unit == "bool" and one.verdict in _QUIET for one in decision.findings
+    )
+    rest = [one for one in decision.findings if not one.deciding]
+    unknown = sum(one.verdict == "inconclusive" for one in rest)
+    still = sum(map(_is_still, rest))
+    counts = ((same, "deciding yes or no unchanged"), (still, "exploratory values unchanged"),
+              (unknown, "exploratory values undecided"))  # fmt: skip
+    said = "; ".join(f"{count} {what}" for count, what in counts if count)
+    return f"not shown: {said}" if said else ""
+
+
+def _value(value: float, one: Finding, *, exact: bool) -> str:
     if METRICS[one.metric].unit == "bool" and value in (0.0, 1.0):
         return "yes" if value else "no"
-    if one.unit.startswith("instructions") and math.isfinite(value):
-        return f"{value:,.10g}".replace(",", "\u202f")
-    return number(value, one.unit)
+    return _figures(value) if exact and math.isfinite(value) else number(value, one.unit)
 
 
-def _signed(value: float, unit: str) -> str:
-    """A difference to the last digit: exact numbers are not rounded to three figures."""
+def _figures(value: float) -> str:
+    """To the last digit that was counted."""
+    return f"{value:,.12g}".replace(",", "\u202f")
+
+
+def _signed(value: float, unit: str = "") -> str:
     if not math.isfinite(value):
         return "–"
     sign = "−" if value < 0 else "+" if value > 0 else "±"
-    return f"{sign}{abs(value):,.10g} {unit_name(unit)}".strip().replace(",", "\u202f")
+    return f"{sign}{_figures(abs(value))} {unit_name(unit)}".strip()
