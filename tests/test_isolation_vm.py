@@ -120,8 +120,8 @@ def test_a_guard_lets_the_wire_through_and_nobody_else(frame: pd.DataFrame, wire
 def test_the_default_scrub_takes_guard_marks_stamp_and_with_it_the_wire(frame: pd.DataFrame) -> None:
     wire = {"primary": "guard_mark", "scrub": "default"}
     assert not reachable(frame, **wire)
-    assert table(LISTEN, frame, **wire) == (None, None, None)
-    assert table(ENTRIES, frame, **wire) == (0, 0, 0)
+    dead = frame[(frame["load"] == "isolation") & (frame["primary"] == "guard_mark") & (frame["scrub"] == "default")]
+    assert set(dead["status"]) == {"skipped"}
 
 
 def test_every_metric_has_a_row(folder: Path, frame: pd.DataFrame) -> None:
@@ -129,4 +129,4 @@ def test_every_metric_has_a_row(folder: Path, frame: pd.DataFrame) -> None:
     wanted = set(METRICS_OF["isolation"])
     assert all(wanted <= set(metrics) for _, metrics in rows.groupby("cell")["metric"])
     attempts = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
-    assert {one["status"] for one in attempts} == {"ok"}
+    assert {one["status"] for one in attempts} == {"ok", "skipped"}
