@@ -217,7 +217,7 @@ def _planned(
     grouped = _grouped(matrix, cells, filler)
     for group, members in grouped.items():
         for name, (cell, role, baselines) in sorted(members.items(), key=lambda item: item[1][1] != "baseline"):
-            gate = bool(baselines) and any(selector.matches(cell) for selector in gates)
+            gate = any(selector.matches(cell) for selector in gates)
             yield PlannedCell(cell, role, group, baselines, gate, options[cell.load])
             if name == group and len(members) > 1 and cell.load not in YES_NO:
                 yield PlannedCell(cell, "canary", group, (group,), False, options[cell.load])
