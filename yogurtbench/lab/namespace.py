@@ -103,6 +103,8 @@ _QUIET: dict[str, int] = {
 _NEIGHBOURS: dict[str, int] = {
     # Known neighbours are not asked again within a trial.
     "base_reachable_time_ms": 3_600_000,
+    # Nor one that has asked us: its address is stale from the start, and would be asked for 5 s after its first use.
+    "delay_first_probe_time": 3_600,
     # One that does not answer is given up after three times this, not after 3 s: probes of dead wires are short.
     "retrans_time_ms": 60,
 }
