@@ -195,7 +195,7 @@ def load_seconds(load: str, options: Mapping[str, Any]) -> float:
     if load in ("sockperf", "sockperf_tcp"):
         return SOCKPERF_SECONDS + duration
     if load == "rtt_under_load":
-        return SOCKPERF_SECONDS + duration + 1.0
+        return 2 * (SOCKPERF_SECONDS + duration)  # the bulk transfer has to outlast sockperf
     if load in YES_NO:
         return 0.2 if load == "reachability" else 2.0
     return duration + 0.3 if duration else 0.3 + float(options["bytes"]) / 1e8
