@@ -144,10 +144,13 @@ def _why(cell: Cell) -> str:
     return "the load sends other packets beside its messages"
 
 
-def cpu_costs(account: Account, delivered: float, packets: float) -> tuple[Values, Missing]:
-    """``cpu_ns_per_byte`` and ``cpu_ns_per_packet`` of what was delivered, or why there are none."""
+def cpu_costs(account: Account, own: float, delivered: float, packets: float) -> tuple[Values, Missing]:
+    """``cpu_ns_per_byte`` and ``cpu_ns_per_packet`` of what was delivered, or why there are none.
+
+    ``own``: the CPU seconds that the load's processes spent on it.
+    """
     units = {"cpu_ns_per_byte": delivered, "cpu_ns_per_packet": packets}
     if account.cpu is None:
         return {}, dict.fromkeys(units, ("unsupported", account.no_cpu))
-    spent = account.cpu.load * 1e9
+    spent = (own + account.cpu.beside) * 1e9
     return {name: spent / amount for name, amount in units.items() if amount}, {}

@@ -2,9 +2,10 @@
 
 Counted is what the scheduler gave
 
-* the load's own processes (getrusage(2), RUSAGE_CHILDREN: scaled to the scheduler's nanoseconds, not sampled by
-  ticks). Most of a virtual device's softirqs run in the sender's own system call, on the way out of its bottom-half
-  section, and are charged to it there;
+* the load's own processes, as iperf3 reads it of itself from the beginning to the end of the transfer (clock(3), at
+  both ends). Most of a virtual device's softirqs run in the sender's own system call, on the way out of its bottom-half
+  section, and are charged to it there. The whole life of the processes (getrusage(2), RUSAGE_CHILDREN) is kept beside
+  it as ``processes``: it has the programs' start in it, 11 ms here and half a second where the CPU is emulated;
 * ksoftirqd, which takes over when softirqs become many (/proc/PID/schedstat). Only the network is so busy while a
   load runs. From inside the room's PID namespace it cannot be seen, so the room keeps the machine's /proc at hand;
 * the irq and softirq columns of /proc/stat, on kernels that take interrupts out of what they charge to processes
@@ -46,9 +47,9 @@ class CpuTime:
         return CpuTime(*(getattr(self, name) - getattr(earlier, name) for name in self.__slots__))
 
     @property
-    def load(self) -> float:
-        """What the load cost."""
-        return self.processes + self.ksoftirqd + (self.interrupts if interrupts_are_apart() else 0.0)
+    def beside(self) -> float:
+        """What the kernel did for the load outside its processes' time."""
+        return self.ksoftirqd + (self.interrupts if interrupts_are_apart() else 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """All of the raw figures, and whether interrupts are beside the processes' time or within it."""

@@ -27,11 +27,11 @@ def run(bench: Bench) -> Measured:
     values = {**parsed["values"], **_packets(account)}
     if not udp:
         values["packets_per_second"] = account.sent["tx_packets"] / parsed["seconds"]
-    costs, missing = accounting.cpu_costs(
-        account, parsed["delivered"], values["packets_per_second"] * parsed["seconds"]
-    )
+    packets = values["packets_per_second"] * parsed["seconds"]
+    costs, missing = accounting.cpu_costs(account, parsed["cpu_seconds"], parsed["delivered"], packets)
     warnings = accounting.warnings(cell, account.packet_size)
-    details = {"argv": argv, "delivered_bytes": parsed["delivered"], "warnings": warnings, **account.details()}
+    details = {"argv": argv, "delivered_bytes": parsed["delivered"], "cpu_seconds": parsed["cpu_seconds"]}
+    details |= {"warnings": warnings, **account.details()}
     return Measured({**values, **costs}, flow(parsed["delivered"]), details, missing)
 
 
@@ -64,7 +64,7 @@ def client_arguments(options: dict[str, Any], address: str, payload: int, stream
 
 
 def parse(stdout: str, stderr: str = "", *, udp: bool) -> dict[str, Any]:
-    """iperf3's JSON -> ``values`` (bit/s, packets/s …), ``delivered`` bytes and ``seconds`` of the transfer.
+    """iperf3's JSON -> ``values`` (bit/s, packets/s …), ``delivered`` bytes, ``seconds`` and ``cpu_seconds`` it took.
 
     The receiver's figures count: what the sender got rid of may still lie in a queue. Raises LoadFailed where
     iperf3 reports an error or moved nothing.
@@ -78,7 +78,8 @@ def parse(stdout: str, stderr: str = "", *, udp: bool) -> dict[str, Any]:
     parsed = _udp(report["end"]) if udp else _tcp(report["end"])
     if not parsed["delivered"]:
         raise LoadFailed("iperf3 ended well but delivered nothing")
-    return parsed
+    used = report["end"]["cpu_utilization_percent"]
+    return {**parsed, "cpu_seconds": (used["host_total"] + used["remote_total"]) / 100 * parsed["seconds"]}
 
 
 def _tcp(end: dict[str, Any]) -> dict[str, Any]:
