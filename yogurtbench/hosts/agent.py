@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -44,8 +45,21 @@ def main() -> None:
         "trial": lambda order: _trial(order, programs, channel),
         "lab": lambda order: _lab(order, programs, channel),
     }
+    if "--still" in sys.argv:
+        _stand_still(programs, orders)
+        return
     while (order := _next(channel)) is not None and order["op"] != "stop":
         orders[order["op"]](order)
+
+
+def _stand_still(programs: Programs, orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
+    """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
+    from yogurtbench.hosts.vm.guest.still import wait_for_order
+
+    programs.ours(traced=False)
+    programs.ours(traced=True)
+    order = wait_for_order()
+    orders[order["op"]](order)
 
 
 def _take_over_stdio() -> Channel:

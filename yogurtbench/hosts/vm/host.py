@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
 
 from yogurtbench.hosts import native
 from yogurtbench.hosts.host import AgentHost
-from yogurtbench.hosts.vm import accelerator, image, luggage, qemu
+from yogurtbench.hosts.vm import accelerator, image, luggage, qemu, saved
 from yogurtbench.hosts.vm.accelerator import Probe
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.hosts.vm.qemu import Guest
-from yogurtbench.records import Environment
+from yogurtbench.hosts.vm.qemu import Guest, Hardware
+from yogurtbench.records import Attempt, Environment, Trial
 
 
 def host(kernel: str, clock: str, say: Callable[[str], None]) -> AgentHost:
@@ -19,24 +21,53 @@ def host(kernel: str, clock: str, say: Callable[[str], None]) -> AgentHost:
 
     ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built or booted.
     """
-    return AgentHost(lambda: _start(kernel, clock, say))
+    return Clockwork(kernel, say) if clock == "instructions" else AgentHost(lambda: _start(kernel, say))
 
 
-def _start(kernel: str, clock: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
+def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
     guest_image = image.ensure(kernel, say=say)
-    chosen = _accelerator(guest_image, clock, say)
-    guest = qemu.boot(guest_image, chosen.accelerator, overlay=luggage.overlay(), clock=clock)
-    return guest, _environment(guest_image, guest, chosen), guest.ready["features"]
+    chosen = accelerator.probe(guest_image, say=say)
+    guest = qemu.boot(guest_image, chosen.accelerator, overlay=luggage.overlay())
+    return guest, _environment(guest_image, guest.hardware, guest.ready, chosen), guest.ready["features"]
 
 
-def _accelerator(guest_image: GuestImage, clock: str, say: Callable[[str], None]) -> Probe:
-    if clock == "instructions":
-        return Probe("tcg", "only emulation can count the guest's instructions")
-    return accelerator.probe(guest_image, say=say)
+class Clockwork(AgentHost):
+    """The VM host on the instruction clock: every trial begins from the same saved guest, its order in hand.
+
+    So trials cannot disturb each other. On entry the guest is booted and saved. Raises HostError where that fails.
+    """
+
+    def __init__(self, kernel: str, say: Callable[[str], None]) -> None:
+        self._kernel, self._say = kernel, say
+        self._saved: saved.Saved
+
+    def __enter__(self) -> Self:
+        guest_image = image.ensure(self._kernel, say=self._say)
+        self._say("booting a guest on the instruction clock, and saving it")
+        self._saved = saved.boot_and_save(guest_image, luggage.overlay())
+        chosen = Probe("tcg", "only emulation can count the guest's instructions")
+        self.features = self._saved.ready["features"]
+        self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._saved.close()
+
+    def _attempt(self, trial: Trial) -> Attempt:
+        with saved.wake(self._saved, {"op": "trial", "trial": trial.to_json()}) as guest:
+            try:
+                return Attempt.from_json(self._answer(guest, trial))
+            except TimeoutError:
+                error = f"no result within {trial.deadline:g} s: the guest was given up; {guest.obituary()}"
+            except EOFError:
+                error = f"the guest died in this trial: {guest.obituary()}"
+        return Attempt.without_values(trial, "crashed", error)
 
 
-def _environment(guest_image: GuestImage, guest: Guest, chosen: Probe) -> Environment:
-    hardware, release = guest.hardware, guest.ready["kernel"]
+def _environment(guest_image: GuestImage, hardware: Hardware, ready: dict[str, Any], chosen: Probe) -> Environment:
+    release = ready["kernel"]
     identity = {
         "lab": "vm",
         "kernel": release,
@@ -46,7 +77,7 @@ def _environment(guest_image: GuestImage, guest: Guest, chosen: Probe) -> Enviro
         "qemu": qemu.version(),
         "model": f"{hardware.machine}, {hardware.cpus} CPUs, {hardware.memory >> 20} MiB",
         **_identity_on(hardware.clock),
-        **guest.ready["versions"],
+        **ready["versions"],
     }
     system = {"machine": native.machine_name(), "kernel of the machine": platform.release()}
     reasons = {"accelerator": chosen.reason}

@@ -7,6 +7,7 @@ either side dies, SIGKILL included, the kernel clears everything away.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -26,6 +27,7 @@ import psutil
 from yogurtbench import shell
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.hosts.vm import archive, console
+from yogurtbench.hosts.vm.guest import still
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.records import HostError
 
@@ -66,12 +68,20 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Descriptors that QEMU inherits."""
+    """Descriptors that QEMU inherits; ``order`` and ``state`` are for guests that stand still, None for others."""
 
     initramfs: int
     console: int
     agent: int
     monitor: int
+    order: int | None = None
+    state: int | None = None
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Every descriptor there is."""
+        everyone = (self.initramfs, self.console, self.agent, self.monitor, self.order, self.state)
+        return tuple(descriptor for descriptor in everyone if descriptor is not None)
 
 
 def command(image: GuestImage, hardware: Hardware, files: Files) -> list[str]:
@@ -85,18 +95,36 @@ def command(image: GuestImage, hardware: Hardware, files: Files) -> list[str]:
         *("-chardev", f"file,id=console,path={_path_of(files.console)}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=agent,fd={files.agent}", "-serial", "chardev:agent"),
         *("-chardev", f"socket,id=monitor,fd={files.monitor}", "-mon", "chardev=monitor,mode=control"),
+        *(_still(files) if hardware.clock == "instructions" else []),
     ]
 
 
 def _processor(hardware: Hardware) -> list[str]:
     if hardware.accelerator == "kvm":
         return ["-accel", "kvm", "-cpu", "host", "-smp", str(hardware.cpus)]
-    return ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", str(hardware.cpus)]
+    thread = "single" if hardware.clock == "instructions" else "multi"
+    return ["-accel", f"tcg,thread={thread}", "-cpu", "max,la57=off", "-smp", str(hardware.cpus)]
 
 
 def _kernel_arguments(hardware: Hardware) -> tuple[str, ...]:
     """Emulation leaks nothing through speculation: there, guarding against it is only slow."""
-    return (*_KERNEL_ARGUMENTS, *(["mitigations=off"] if hardware.accelerator == "tcg" else []))
+    emulated = ("mitigations=off",) if hardware.accelerator == "tcg" else ()
+    for_agent = ("--", "--still") if hardware.clock == "instructions" else ()
+    return (*_KERNEL_ARGUMENTS, *emulated, *for_agent)
+
+
+def _still(files: Files) -> list[str]:
+    """Guest time is the count of instructions, nothing random is random, and the guest can stop itself.
+
+    Once woken it does not stop again: a panic then ends it, as it does any other guest.
+    """
+    asleep = ["-action", "panic=pause"]
+    awake = ["-action", "panic=shutdown", "-S", "-incoming", f"fd:{files.state}"]
+    return [
+        *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1", "-device", "pvpanic"),
+        *("-fw_cfg", f"name={still.ORDER_NAME},file={_path_of(files.order or 0)}"),
+        *(asleep if files.state is None else awake),
+    ]
 
 
 def _path_of(descriptor: int) -> str:
@@ -142,20 +170,33 @@ class Monitor:
     def __init__(self, line: socket.socket) -> None:
         self._socket = line
         self._channel = Channel(line.fileno(), line.fileno())
-        self._ready = False
+        self._greeted = False
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """Run a QMP command; what it returns. Raises HostError where QEMU refuses, EOFError where it is gone."""
-        if not self._ready:
-            self._ready = True
-            self.execute("qmp_capabilities")
+        self._greet()
         self._channel.send({"execute": command, "arguments": arguments})
+        return self._answer(command)
+
+    def _greet(self) -> None:
+        if not self._greeted:
+            self._greeted = True
+            self.execute("qmp_capabilities")
+
+    def _answer(self, command: str) -> Any:
         while True:
             answer = self._channel.receive(_QMP_SECONDS)
             if "error" in answer:
                 raise HostError(f"QEMU refused {command}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
+
+    def give(self, name: str, descriptor: int) -> None:
+        """Give QEMU an open descriptor under a name (QMP ``getfd``)."""
+        self._greet()
+        command = json.dumps({"execute": "getfd", "arguments": {"fdname": name}}).encode()
+        socket.send_fds(self._socket, [command], [descriptor])
+        self._answer("getfd")
 
     def close(self) -> None:
         """Hang up."""
@@ -168,13 +209,21 @@ class Guest:
     channel: Channel
     ready: dict[str, Any]
 
-    def __init__(self, image: GuestImage, hardware: Hardware, initramfs: IO[bytes]) -> None:
+    def __init__(
+        self,
+        image: GuestImage,
+        hardware: Hardware,
+        initramfs: IO[bytes],
+        order: IO[bytes] | None = None,
+        state: IO[bytes] | None = None,
+    ) -> None:
         self.hardware = hardware
         self._console = os.memfd_create("console")
         self._stderr = os.memfd_create("stderr")
         agent, agents = socket.socketpair()
         monitor, monitors = socket.socketpair()
-        files = Files(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno())
+        optional = (file.fileno() if file else None for file in (order, state))
+        files = Files(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional)
         with agents, monitors:
             self._process = _start(command(image, hardware, files), files, self._stderr)
         self.channel = Channel(*(2 * [agent.detach()]))
@@ -239,15 +288,26 @@ def boot(
         clock,
         machine_type(),
         memory or memory_for(image, overlay),
-        cpus or min(2, len(os.sched_getaffinity(0))),
+        cpus or (1 if clock == "instructions" else min(2, len(os.sched_getaffinity(0)))),
     )
-    with tempfile.TemporaryFile() as initramfs, ExitStack() as undo:
+    with tempfile.TemporaryFile() as initramfs, order_file({}) as order, ExitStack() as undo:
         archive.join((*image.archives, overlay), initramfs)
-        guest = Guest(image, hardware, initramfs)
+        guest = Guest(image, hardware, initramfs, order if clock == "instructions" else None)
         undo.callback(guest.close)
         guest.wait_until_ready(_READY_SECONDS[accelerator])
         undo.pop_all()
         return guest
+
+
+def order_file(order: dict[str, Any]) -> IO[bytes]:
+    """An unlinked file with the order that a guest finds when it wakes, of the one size that the guest knows."""
+    content = json.dumps(order).encode()
+    if len(content) > still.ORDER_SIZE:
+        raise HostError(f"an order of {len(content)} bytes is more than a guest takes ({still.ORDER_SIZE})")
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
+    file.write(content.ljust(still.ORDER_SIZE, b"\0"))
+    file.flush()
+    return file
 
 
 def dying_with_us(argv: list[str]) -> list[str]:
@@ -262,7 +322,7 @@ def _start(argv: list[str], files: Files, stderr: int) -> subprocess.Popen[bytes
         stdin=subprocess.DEVNULL,
         stdout=stderr,
         stderr=stderr,
-        pass_fds=(files.initramfs, files.console, files.agent, files.monitor),
+        pass_fds=files.all,
         process_group=0,
     )
 

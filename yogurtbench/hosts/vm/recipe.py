@@ -97,6 +97,7 @@ _MODULES = re.compile(
     r"""modules\.
     | kernel/drivers/net/(veth|dummy|tun|tap|ifb|macvlan|macvtap|vxlan|netdevsim|nlmon|vrf)
     | kernel/net/(802|8021q|bridge/[^/]*$|core|ipv4/[^/]*$|ipv6/[^/]*$|llc|packet|sched|unix)
+    | kernel/drivers/firmware/qemu_fw_cfg
     | kernel/lib/
     | kernel/arch/x86/crypto/crc32c
     | kernel/crypto/crc32c
