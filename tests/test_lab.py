@@ -39,7 +39,7 @@ def devices(namespace: Namespace) -> dict[str, dict[str, Any]]:
                 "index": link["index"],
                 "kind": info.get_attr("IFLA_INFO_KIND"),
                 "mtu": link.get_attr("IFLA_MTU"),
-                "up": link.get_attr("IFLA_OPERSTATE"),
+                "up": link["state"],  # the operational state follows when the kernel gets round to it (linkwatch)
                 "addresses": sorted(addresses.get(link["index"], [])),
             }
     return found
@@ -61,7 +61,7 @@ def pot(number: int) -> list[str]:
 @pytest.mark.parametrize("mtu", [1500, 9000])
 def test_the_wire_is_the_drawing(in_room: InRoom, mtu: int) -> None:
     def device(index: int, addresses: list[str]) -> dict[str, Any]:
-        return {"index": index, "kind": "veth", "mtu": mtu, "up": "UP", "addresses": addresses}
+        return {"index": index, "kind": "veth", "mtu": mtu, "up": "up", "addresses": addresses}
 
     assert in_room(drawing, {**WIRE, "mtu": mtu}) == {
         "host": {"yg1-host": device(1001, []), "yg2-host": device(1003, [])},
