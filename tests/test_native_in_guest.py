@@ -1,0 +1,83 @@
+"""``--lab native`` on a kernel that has netkit: the whole command runs inside the guest, not only its agent."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from trials import trial
+
+from yogurtbench.hosts.vm import accelerator, image, luggage, qemu
+from yogurtbench.records import HostError
+
+pytestmark = pytest.mark.vm
+
+MATRIX = """
+name: inside
+lab: native
+axes: {device: netkit, hook: [netkit_peer, tcx_ingress], helper: redirect}
+baseline: {device: veth, topology: direct, hook: none, helper: none}
+loads: [reachability, {kind: ping, count: 5, interval: 10ms}]
+blocks: {min: 1, max: 1}
+"""
+HOME = Path(__file__).parent.parent
+#: QEMU 7.2 emulates AVX with faults that numpy's vectorized sorting falls into.
+SCALAR = "NPY_DISABLE_CPU_FEATURES='X86_V3 X86_V4 AVX2 FMA3' OPENBLAS_CORETYPE=Nehalem ARROW_USER_SIMD_LEVEL=NONE"
+COMMAND = (
+    f"cd /tmp && export PYTHONPATH=/project:/packages PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 {SCALAR} && "
+    "python3 -P -m yogurtbench run /project/inside.yaml --quiet >&2 && "
+    "cat results/inside/*/environment.json && cat results/inside/*/trials.jsonl"
+)
+
+
+def locked() -> Iterator[tuple[str, bytes]]:
+    """The files of every distribution that the command needs, wherever they are installed."""
+    for line in (HOME / "requirements.lock").read_text().splitlines():
+        name = line.partition("==")[0]
+        for file in () if line.startswith("#") else metadata.distribution(name).files or ():
+            unwanted = {"__pycache__", "tests", "test", ".."} & set(file.parts)
+            if not unwanted and file.suffix not in (".a", ".h", ".pyi", ".pth"):
+                yield f"/packages/{file}", Path(str(file.locate())).read_bytes()
+
+
+def taken() -> Iterator[tuple[str, bytes]]:
+    yield from locked()
+    for folder, suffixes in (("yogurtbench", (".py", ".html", ".css", ".js", ".json")), ("bpf", (".c", ".h"))):
+        for path in (HOME / folder).rglob("*"):
+            if path.suffix in suffixes:
+                yield f"/project/{path.relative_to(HOME)}", path.read_bytes()
+    yield "/project/inside.yaml", MATRIX.encode()
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the guest's Python is 3.11 and packages are built for one")
+def test_the_whole_command_runs_natively_where_the_kernel_has_netkit() -> None:
+    guest_image = image.ensure(say=print)
+    overlay = luggage.overlay(dict(taken()))
+    try:
+        said, code = inside(guest_image, overlay)
+    finally:
+        overlay.unlink()
+    assert code == 0, said["stderr"][said["stderr"].find("Fatal") :][:3000]
+    environment, end = json.JSONDecoder().raw_decode(said["stdout"])
+    attempts = [json.loads(line) for line in said["stdout"][end:].split("\n") if line.strip()]
+    assert (environment["lab"], environment["accelerator"]) == ("native", "none")
+    netkit = [a for a in attempts if a["trial"]["cell"]["device"] == "netkit" and a["trial"]["cell"]["load"] == "ping"]
+    assert {a["status"] for a in attempts} == {"ok"}
+    assert [a["details"]["counters"]["wire.forward"][0] for a in netkit if a["trial"]["role"] == "cell"] == [5, 5]
+
+
+def inside(guest_image: image.GuestImage, overlay: Path) -> tuple[dict[str, str], int]:
+    said = {"stdout": "", "stderr": ""}
+    accelerated = accelerator.probe(guest_image, say=print).accelerator
+    with qemu.boot(guest_image, accelerated, overlay=overlay) as guest:
+        order = trial("ping", device="veth", topology="direct", hook="none", helper="none")
+        guest.channel.send({"op": "lab", "trial": order.to_json(), "argv": ["sh", "-c", COMMAND]})
+        while (event := guest.channel.receive(600))["event"] != "exit":
+            said[event["stream"]] += event["text"]
+    if event["code"] is None:
+        raise HostError(event["error"])
+    return said, event["code"]
