@@ -13,7 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench import lab, loads, runtimes, wire
 from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
-from yogurtbench.loads.reachability import answers
+from yogurtbench.loads.reachability import answers, ask
 from yogurtbench.programs import Own, Programs
 from yogurtbench.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.runtimes import RunTime
@@ -77,9 +77,18 @@ def run_trial(trial: Trial, programs: Programs) -> Attempt:
 
 
 def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
-    """A wire that carries nothing is tried a second time in another lab. Raises LoadFailed where it then does."""
-    again, _ = _measure(trial, programs, phases)
-    if again.values.get("reachable") != 0:
+    """A wire that carries nothing is asked once more, in another lab. Raises LoadFailed where it then answers."""
+    traced = bool(layout())
+    with lab.bring_up(trial.cell) as network:
+        phases.end("lab")
+        with _wired(programs, network, _own(trial), traced=traced):
+            phases.end("wire")
+            network.settle()
+            with _witnessed(network, programs, traced=traced) as seen:
+                phases.end("probe")
+                answered = ask(network, 4, seen, probes=1).answered
+                phases.end("load")
+    if answered:
         raise LoadFailed("the wire carried nothing in one lab and answered in the next: neither can be believed")
 
 

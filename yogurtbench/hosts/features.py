@@ -25,21 +25,18 @@ def probe() -> dict[str, bool]:
 def _makes(kind: str) -> bool:
     """Whether a pair of the kind can be made (and is taken away again)."""
     host = namespace.host()
-    try:
-        with suppress(NetlinkError):
-            peer = netkit.peer_info("yb-probe1", _PROBE_INDEX + 1, host.fd, 1500)
-            name = ("yb-probe0", _PROBE_INDEX, 1500, peer)
-            request = (
-                netkit.veth_request(*name)
-                if kind == "veth"
-                else netkit.netkit_request(*name, mode="l3", policy="forward", scrub="default", headroom=0)
-            )
-            host.ip.link("add", **request)
-            host.ip.link("del", index=_PROBE_INDEX)
-            return True
-        return False
-    finally:
-        host.close()
+    with suppress(NetlinkError):
+        peer = netkit.peer_info("yb-probe1", _PROBE_INDEX + 1, host.fd, 1500)
+        name = ("yb-probe0", _PROBE_INDEX, 1500, peer)
+        request = (
+            netkit.veth_request(*name)
+            if kind == "veth"
+            else netkit.netkit_request(*name, mode="l3", policy="forward", scrub="default", headroom=0)
+        )
+        host.ip.link("add", **request)
+        host.ip.link("del", index=_PROBE_INDEX)
+        return True
+    return False
 
 
 def _knows_tcx() -> bool:

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from pyroute2 import IPRoute, netns
@@ -66,8 +67,9 @@ class Namespace:
                 netns.remove(self.name)
 
 
+@cache
 def host() -> Namespace:
-    """The lab's host namespace."""
+    """The lab's host namespace: one for the life of this process, which nobody closes."""
     return Namespace(None, os.open(_SELF, os.O_RDONLY))
 
 

@@ -60,7 +60,7 @@ def peer_info(name: str, index: int, netns_fd: int, mtu: int) -> dict[str, Any]:
 
 def veth_request(name: str, index: int, mtu: int, peer: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments for ``IPRoute.link("add", …)`` that make a veth pair."""
-    return {"kind": "veth", "ifname": name, "index": index, "mtu": mtu, "VETH_INFO_PEER": dict(peer)}
+    return {"kind": "veth", "ifname": name, "index": index, "state": "up", "mtu": mtu, "VETH_INFO_PEER": dict(peer)}
 
 
 def netkit_request(
@@ -75,6 +75,7 @@ def netkit_request(
         "kind": "netkit",
         "ifname": name,
         "index": index,
+        "state": "up",
         "mtu": mtu,
         "IFLA_NETKIT_PEER_INFO": dict(peer),
         "IFLA_NETKIT_MODE": MODES[mode],

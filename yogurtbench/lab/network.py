@@ -30,11 +30,11 @@ class Acquaintance:
         for address in self.addresses:
             table("replace", dst=address, lladdr=mac, ifindex=self.end.ifindex, state=NUD_PERMANENT)
 
-    def forget(self) -> None:
-        """Let it be asked for anew."""
-        for address in self.addresses:
-            with suppress(NetlinkError):  # it may know nobody
-                self.end.namespace.ip.neigh("del", dst=address, ifindex=self.end.ifindex)
+    def forget(self, ip: int) -> None:
+        """Let its address of IP version 4 or 6 be asked for anew."""
+        address = self.addresses[ip == 6]
+        with suppress(NetlinkError):  # it may know nobody
+            self.end.namespace.ip.neigh("del", dst=address, ifindex=self.end.ifindex)
 
 
 def mutual(one: Pot, other: Pot) -> list[Acquaintance]:
@@ -66,12 +66,12 @@ class Lab:
         """Every namespace the lab's packets pass."""
         return tuple({id(n): n for n in (self.host, self.client.namespace, self.server.namespace)}.values())
 
-    def forget_neighbours(self) -> None:
-        """Let those who found each other by asking ask anew; permanent entries stay."""
-        if self.cell.neighbours == "static":
+    def forget_neighbours(self, ip: int) -> None:
+        """Let those who found each other by asking (l2 only) ask anew; permanent entries stay."""
+        if self.cell.neighbours != "arp":
             return
         for known in self.acquaintances:
-            known.forget()
+            known.forget(ip)
 
     def settle(self) -> None:
         """Return when the pots have said what they say of their own accord: their multicast reports (l2 only).

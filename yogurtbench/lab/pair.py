@@ -23,7 +23,7 @@ class Unsupported(Exception):
 
 
 def make(cell: Cell, near: Place, far: Place) -> list[End]:
-    """Make a pair of the cell's device and set both ends up; whoever made the near namespace's devices removes them."""
+    """Make a pair of the cell's device, both ends up; whoever made the near namespace's devices removes them."""
     (near_ns, near_name, near_index), (far_ns, far_name, far_index) = near, far
     peer = netkit.peer_info(far_name, far_index, far_ns.fd, cell.mtu)
     if cell.device == "veth":
@@ -39,9 +39,10 @@ def make(cell: Cell, near: Place, far: Place) -> list[End]:
             raise Unsupported(_what_is_unsupported(cell, error)) from error
         raise
     ends = [End(near_ns, near_name, near_index), End(far_ns, far_name, far_index)]
+    # A far end that is up before the near one knows it is refused (veth_open: ENOTCONN).
+    far_ns.ip.link("set", index=far_index, state="up")
     for end in ends:
         namespace.settle_neighbours(end.namespace, end.name)
-        end.namespace.ip.link("set", index=end.ifindex, state="up")
     return ends
 
 

@@ -30,9 +30,7 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
     Raises Unsupported where the kernel lacks a feature the cell names, NetlinkError where it refuses otherwise.
     """
     with ExitStack() as undo:
-        host = namespace.host()
-        undo.callback(host.close)
-        lab = _TOPOLOGIES[cell.topology](cell, host, undo)
+        lab = _TOPOLOGIES[cell.topology](cell, namespace.host(), undo)
         for end in lab.ends:
             offload.apply(end, cell)
         if cell.neighbours == "static":
