@@ -100,14 +100,15 @@ class Sweep:
 
     def _attempt(self, trial: Trial) -> Attempt:
         if trial.cell.load != "reachability" and self._dead.get(trial.cell.wire_id, 0) >= _DEAD_AFTER:
-            why = f"the wire is dead: nothing answered in {_DEAD_AFTER} earlier trials"
+            why = "the wire is dead: it answered nothing, or looped, when it was tried before"
             return self.host.stamped(Attempt.without_values(trial, "skipped", why))
         (attempt,) = self.host.run([trial])
         return attempt
 
     def _remember(self, attempt: Attempt) -> None:
         self._seen.setdefault(self._group_of(attempt.trial), []).append(attempt)
-        if any(o.metric == "reachable" and o.value == 0 for o in attempt.observations):
+        silent = any(o.metric == "reachable" and o.value == 0 for o in attempt.observations)
+        if silent or attempt.status == "looping":
             wire = attempt.trial.cell.wire_id
             # Reachability tries a dead wire twice by itself.
             self._dead[wire] = self._dead.get(wire, 0) + (2 if attempt.trial.cell.load == "reachability" else 1)
