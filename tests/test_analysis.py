@@ -336,3 +336,12 @@ def test_false_alarms_stay_below_the_nominal_rate_even_for_effects_as_large_as_t
     assert float(((low > -margin) & (high < margin)).mean()) <= analysis.ALPHA  # called equivalent at the border
     low, high, _ = stopped(noise(np.random.default_rng(9), (4000, 40)), 0.01)
     assert float(((low > margin) | (high < -margin)).mean()) <= 0.001  # A/A
+
+
+def test_a_cell_that_never_ran_is_told_to_be_of_the_kernel_that_the_others_ran_on() -> None:
+    run = yogurt_phone(blocks=6)
+    frame = to_frame(run.attempts(), "r")
+    gone = run.cells[-6].id
+    table = analysis.compare(frame[frame["cell"] != gone], run.plan())
+    assert (table["cell"] == gone).any()
+    assert set(table["kernel"]) == {run.kernel}

@@ -228,7 +228,11 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     """
     values, clock = Values(frame), str(plan.get("clock", "wall"))
     shared = dict(_first_rows(frame))
-    rows = [_row(asked, values, shared.get(asked.cell, {}), entry) for entry, asked in _questions(values, plan, clock)]
+    elsewhere = _where_others_ran(plan, shared)
+    rows = [
+        _row(asked, values, shared.get(asked.cell, elsewhere.get(entry["cell"]["kernel"], {})), entry)
+        for entry, asked in _questions(values, plan, clock)
+    ]
     table = pd.DataFrame(_judged(rows), columns=list(COLUMNS))
     return table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_NUMBERS, "float64"))
 
@@ -242,6 +246,12 @@ def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     first = frame.drop_duplicates("cell")
     keys = ["cell", "lab", "accelerator", "clock", "kernel"]
     return ((row["cell"], row) for row in rows_of(first[keys]))
+
+
+def _where_others_ran(plan: Mapping[str, Any], shared: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Where cells of the same axis kernel ran, by that word: a cell that never ran would have run there too."""
+    cells = [Cell.from_json(entry["cell"]) for entry in plan["cells"]]
+    return {cell.kernel: shared[cell.id] for cell in cells if cell.id in shared}
 
 
 def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[tuple[dict[str, Any], _Asked]]:
