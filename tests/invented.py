@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,11 @@ def baseline_of(other: Cell) -> Cell:
 
 @dataclass
 class Invented:
-    """What a run is invented from: ``effects`` maps a wire (device, hook, helper) to its ratio of durations."""
+    """What a run is invented from: ``effects`` maps a wire (device, hook, helper) to its ratio of durations.
+
+    ``effect_of`` gives a cell's ratio where that is too coarse, ``baselines`` what a cell is compared with, ``opened``
+    the isolation metrics that are open by wire id, ``details`` what every attempt of a load keeps beside its values.
+    """
 
     cells: tuple[Cell, ...]
     effects: dict[tuple[str, str, str], float] = field(default_factory=dict)
@@ -61,6 +65,10 @@ class Invented:
     canary: float = 1.0
     drift: float = 1.0
     seed: int = 1
+    effect_of: Callable[[Cell], float] | None = None
+    baselines: tuple[Callable[[Cell], Cell], ...] = (baseline_of,)
+    opened: dict[str, frozenset[str]] = field(default_factory=dict)
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def plan(self) -> dict[str, Any]:
         """plan.json as the planner writes it."""
@@ -77,16 +85,17 @@ class Invented:
 
     def group(self, one: Cell) -> str:
         """The group a cell belongs to."""
-        return "" if one.load in ("reachability", "isolation") else baseline_of(one).id
+        return "" if one.load in ("reachability", "isolation") else self.baselines[0](one).id
 
     def _planned(self, group: str) -> Iterator[dict[str, Any]]:
         mine = [one for one in self.cells if self.group(one) == group]
-        if group:
-            base = baseline_of(mine[0])
+        bases = [baseline(mine[0]) for baseline in self.baselines] if group else []
+        for base in bases:
             yield self._entry(base, "baseline", group, ())
-            yield self._entry(base, "canary", group, (group,))
+        if group:
+            yield self._entry(bases[0], "canary", group, (group,))
         for one in mine:
-            yield self._entry(one, "cell", group, (group,) if group else ())
+            yield self._entry(one, "cell", group, tuple(base.id for base in bases))
 
     def _entry(self, one: Cell, role: str, group: str, baselines: tuple[str, ...]) -> dict[str, Any]:
         gate = role == "cell" and one.helper == self.gate
@@ -130,7 +139,10 @@ class Invented:
             0 if self.clock == "instructions" else block + noise.gauss(0, self.noise)
         )
         rows = tuple(_rows(trial, effect, noise if self.clock == "wall" else random.Random(0)))
+        if trial.cell.load == "isolation" and trial.cell.wire_id in self.opened:
+            rows = tuple(replace(row, value=float(row.metric in self.opened[trial.cell.wire_id])) for row in rows)
         details = {"quantiles": _quantiles(rows[0].value or 0.0)} if trial.cell.load == "sockperf" else {}
+        details |= self.details.get(trial.cell.load, {})
         seconds = {"lab": 0.012, "wire": 0.02, "load": 1.0}
         return Attempt(trial, "ok", rows, seconds=seconds, details=details, **where)
 
@@ -144,6 +156,8 @@ class Invented:
         one = trial.cell
         if trial.role == "canary":
             return self.canary
+        if self.effect_of:
+            return self.effect_of(one)
         last = self.drift if trial.role == "baseline" and trial.position else 1.0
         return last * self.effects.get((one.device, one.hook, one.helper), 1.0)
 

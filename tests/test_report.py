@@ -22,7 +22,8 @@ from rich.console import Console
 from yogurtbench import report, store
 from yogurtbench.analysis import EMULATED, compare
 from yogurtbench.records import Attempt, MatrixError
-from yogurtbench.report.answer import answer, cautions
+from yogurtbench.report.answer import answer
+from yogurtbench.report.cautions import cautions
 from yogurtbench.report.names import change, number, traffic_names, wire_names
 from yogurtbench.report.story import Story
 from yogurtbench.report.terminal import table

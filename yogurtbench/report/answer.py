@@ -1,105 +1,172 @@
-"""What a run answers, in words: one sentence made from the verdicts, the best wires, and what to be wary of."""
+"""What a run answers, in words: one sentence or two made from the verdicts, never more certain than they are.
+
+The first says what the wires gain or cost against what they are held to, or where nothing was compared which of them
+carry packets. The second, where it was measured, who on the host can listen in or talk in; else what a sweep of
+payloads or of offloads came to.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from yogurtbench.records import METRICS
-from yogurtbench.report.names import Wire, better_word, change, interval, load_name
+from yogurtbench.analysis import rows_of
+from yogurtbench.records import BULK, HEADLINE, Cell
+from yogurtbench.report.exposure import EARS, MOUTHS, Exposure, exposures, liveness
+from yogurtbench.report.names import better_word, change, grouped, interval, load_name, metric_name, number, wire_name
+from yogurtbench.report.standings import Standing, standings
 from yogurtbench.report.story import Story
 
-
-@dataclass(frozen=True, slots=True)
-class Caution:
-    """Something to know before believing a number. ``grave`` ones change what the numbers mean."""
-
-    kind: Literal["emulated", "canary", "drift", "failures", "unfinished", "mixed"]
-    text: str
-    grave: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A wire's effects: load -> its rows of the comparison; ``gain`` > 0 is better than the baseline (log ratio)."""
-
-    wire: Wire
-    loads: dict[str, pd.DataFrame]
-    gain: float
-
-
-def standings(story: Story) -> list[Standing]:
-    """The wires with effects, best first: mean gain over the loads, each load the mean over its traffic."""
-    rows = story.headlines[story.headlines["ratio"].notna()]
-    found: dict[str, dict[str, pd.DataFrame]] = {}
-    wires = rows["cell"].map(lambda cell: story.wire(cell).id)
-    for (wire, load), mine in rows.groupby([wires, rows["load"]], sort=False):
-        found.setdefault(str(wire), {})[str(load)] = mine
-    told = [
-        Standing(story.wires[wire], loads, float(np.mean([_gain(r) for r in loads.values()])))
-        for wire, loads in found.items()
-    ]
-    return sorted(told, key=lambda one: -one.gain)
-
-
-def _gain(rows: pd.DataFrame) -> float:
-    sign = -1 if METRICS[str(rows["metric"].iloc[0])].better == "lower" else 1
-    return sign * float(np.log(rows["ratio"]).mean())
+_EQUAL = frozenset({"equivalent", "identical"})
+_DECIDED = frozenset({"faster", "slower"})
+#: What a packet costs, where a bulk load measured it.
+_PER_PACKET = ("cpu_ns_per_packet", "instructions_per_packet")
+#: Loads of which a round trip is one message there and one back.
+_PING_PONG = frozenset({"ping", "sockperf"})
+#: Axes that switch a kernel's batching, whatever the wire.
+_SWITCHES = ("mtu", "gso", "gro", "checksum")
 
 
 def answer(story: Story) -> str:
-    """One sentence from the verdicts, never more certain than they are."""
+    """One sentence or two from the verdicts."""
     lead = "In emulation (TCG): " if story.emulated else ""
-    return lead + (_by_effects(story) or _by_reach(story) or "Nothing was measured: no trial gave a value.")
+    first = _by_own_programs(story) or _by_effects(story)
+    second = _by_isolation(story)
+    first = first or _by_reach(story, named=not second)
+    second = second or _by_payload(story) or _by_switches(story)
+    return lead + (" ".join(filter(None, (first, second))) or "Nothing was measured: no trial gave a value.")
+
+
+# --- effects -------------------------------------------------------------------------------------------------------
 
 
 def _by_effects(story: Story) -> str:
     ranked = standings(story)
     if not ranked:
         return ""
-    better = [one for one in ranked if _verdicts(one) & {"faster"} and not _verdicts(one) & {"slower"}]
+    if len(ranked) == 1:
+        return f"{_single(story, ranked[0])}."
+    better = [one for one in ranked if one.verdicts & {"faster"} and "slower" not in one.verdicts]
     if better:
-        return (
-            f"{better[0].wire.name} is best: {_clauses(better[0])}, against {_reference(story)}{_rest(ranked, better)}."
-        )
-    return _none_better(story, ranked)
+        best, rest = better[0], f"; {len(better)} of {len(ranked)} wires beat{'s' if len(better) == 1 else ''} it"
+        said = f"{best.wire.name} is best: {_clauses(story, best)}, against {_reference(story)}{rest}"
+        return f"{said}{_best_of_others(story, ranked, best)}{_others(story, best)}."
+    return f"{_none_better(story, ranked)}."
 
 
 def _none_better(story: Story, ranked: list[Standing]) -> str:
-    reference, counts = _reference(story), Counter(story.headlines["verdict"])
-    equal = [one.wire.name for one in ranked if _verdicts(one) <= {"equivalent", "identical"}]
+    reference = _reference(story)
+    counts = Counter(str(word) for one in ranked for rows in one.loads.values() for word in rows["verdict"])
+    equal = [one.wire.name for one in ranked if one.verdicts <= _EQUAL]
+    told = sum(counts[word] for word in _DECIDED | _EQUAL)
     if equal:
+        beats = "beats" if told == counts.total() else "is known to beat"
         others = f" and {len(equal) - 1} more" if len(equal) > 1 else ""
-        return f"No wire beats {reference}; {equal[0]}{others} equal it within the margin."
-    if counts["slower"] and not counts["inconclusive"]:
-        return f"No wire beats {reference}; {ranked[0].wire.name} comes nearest: {_clauses(ranked[0])}."
-    told = counts["faster"] + counts["slower"] + counts["equivalent"] + counts["identical"]
+        return f"No wire {beats} {reference}; {equal[0]}{others} equal{'' if others else 's'} it within the margin"
+    if counts["slower"] and told == counts.total():
+        near = ranked[0]
+        said = f"No wire beats {reference}; {near.wire.name} comes nearest: {_clauses(story, near)}"
+        return said + _others(story, near)
     decided = f"only {told}" if told else "none"
-    return f"We don't know yet: {decided} of {counts.total()} comparisons with {reference} are decided."
+    return f"We don't know yet: {decided} of {counts.total()} comparisons with {reference} are decided"
 
 
-def _verdicts(one: Standing) -> set[str]:
-    return {str(word) for rows in one.loads.values() for word in rows["verdict"]}
+def _single(story: Story, one: Standing) -> str:
+    """The one wire there is, against each of its baselines, equal and undecided loads too."""
+    if not one.verdicts & (_DECIDED | _EQUAL):
+        return f"We don't know yet how {one.wire.name} compares with {_reference(story)}: {_all_clauses(story, one)}"
+    said = f"{one.wire.name} against {_reference(story)}: {_all_clauses(story, one)}"
+    return said + _others(story, one)
 
 
-def _clauses(one: Standing) -> str:
+def _others(story: Story, one: Standing) -> str:
+    """The same wire against the baselines that are not the main one."""
+    rows = story.comparison[(story.comparison["role"] == "cell") & story.comparison["baseline"].notna()]
+    rows = rows[rows["metric"] == rows["load"].map(HEADLINE)]
+    rows = rows[(rows["cell"].map(story.main) != rows["baseline"])]
+    rows = rows[rows["cell"].map(lambda cell: story.wire(cell).id) == one.wire.id]
+    references = rows["baseline"].map(lambda cell: story.wire(cell).id)
+    found = [
+        f"; against {story.wires[str(wire)].name}: {_all_clauses(story, told)}"
+        for wire, mine in rows.groupby(references, sort=False)
+        for told in standings(story, mine)
+    ]
+    return "".join(found)
+
+
+def _best_of_others(story: Story, ranked: list[Standing], best: Standing) -> str:
+    """The best wire over the other device, where both were tried: what the device adds to the rest."""
+    devices = {cell.wire_id: cell.device for cell in story.cells.values()}
+    other = next((one for one in ranked if devices[one.wire.id] != devices[best.wire.id]), None)
+    if other is None:
+        return ""
+    return (
+        f", over {devices[other.wire.id]} best {other.wire.name} ({_clauses(story, other) or 'no difference decided'})"
+    )
+
+
+def _clauses(story: Story, one: Standing) -> str:
+    """The decided effects: ``12 % shorter median round trip (ping and sockperf UDP)``."""
     said: dict[str, list[str]] = {}
     for load, rows in one.loads.items():
-        decided = rows[rows["verdict"].isin(["faster", "slower"])]
+        decided = rows[rows["verdict"].isin(_DECIDED)]
         if not decided.empty:
-            effect, where = _strongest(load, decided, sweep=len(rows) > 1)
+            effect, where = _strongest(story, load, decided, sweep=len(rows) > 1)
             said.setdefault(effect, []).append(where)
     return _listed([f"{effect} ({_listed(where)})" for effect, where in said.items()])
 
 
-def _strongest(load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:
+def _all_clauses(story: Story, one: Standing) -> str:
+    """The decided effects, then the loads where it is equal, then those where nobody knows."""
+    words = {load: {str(word) for word in rows["verdict"]} for load, rows in one.loads.items()}
+    equal = [load_name(load) for load, found in words.items() if found <= _EQUAL]
+    unknown = [_undecided(load, one.loads[load]) for load, found in words.items() if not found & (_DECIDED | _EQUAL)]
+    parts = [
+        _clauses(story, one),
+        f"equal within the margin ({_listed(equal)})" if equal else "",
+        f"undecided ({_listed(unknown)})" if unknown else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _undecided(load: str, rows: pd.DataFrame) -> str:
+    row = rows.iloc[0]
+    span = interval(float(row["ratio_low"]), float(row["ratio_high"]))
+    return f"{load_name(load)}: {span}" if span and len(rows) == 1 else load_name(load)
+
+
+def _strongest(story: Story, load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:
     row = decided.loc[np.log(decided["ratio"]).abs().idxmax()]
     size = f" at {row['payload']} B" if sweep and pd.notna(row["payload"]) else ""
-    return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size
+    exact = f": {_absolute(story, row)}" if story.exact and _absolute(story, row) else ""
+    return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size + exact
+
+
+def _absolute(story: Story, row: Mapping[str, Any]) -> str:
+    """A difference in the clock's own unit, a round trip and a packet: ``34 guest instructions a round trip more``."""
+    difference, unit = abs(float(row["difference"])), str(row["unit"])
+    word = "more" if float(row["difference"]) > 0 else "less"
+    if str(row["metric"]) in _PER_PACKET:
+        return f"{number(difference, unit.partition('/')[0])} a packet {word}"
+    if not str(row["metric"]).startswith("rtt_"):
+        return ""
+    said = f"{number(difference, unit)} a round trip {word}"
+    return said + (f", {_figure(difference / 2)} a packet" if _one_packet(story, str(row["cell"])) else "")
+
+
+def _one_packet(story: Story, cell: str) -> bool:
+    """Whether a round trip of the cell is two packets: one message each way, in one piece."""
+    one = story.cells[cell]
+    headers = (40 if one.ip == 6 else 20) + 8
+    return one.load in _PING_PONG and one.payload is not None and one.payload + headers <= one.mtu
+
+
+def _figure(value: float) -> str:
+    return number(value, "") if value != int(value) else grouped(value)
 
 
 def _listed(parts: list[str]) -> str:
@@ -107,88 +174,196 @@ def _listed(parts: list[str]) -> str:
 
 
 def _reference(story: Story) -> str:
-    names = list(dict.fromkeys(wire.name for wire in story.wires.values() if wire.reference))
-    return " or ".join(names) if names else "the baseline"
+    """What the wires are held to. Where each has it under its own switches: ``veth direct with the same mtu, gso``."""
+    wires = dict.fromkeys(story.cells[base].wire_id for base in story.main.values() if base in story.cells)
+    cells = {wire: cell for cell in story.cells.values() if (wire := cell.wire_id) in wires}
+    plain = list(dict.fromkeys(wire_name(cells[wire]) for wire in wires))
+    if len(plain) == 1 and len(wires) > 1:
+        return f"{plain[0]} with the same {', '.join(_differing(cells.values()))}"
+    return " or ".join(story.wires[wire].name for wire in wires) if wires else "the baseline"
 
 
-def _rest(ranked: list[Standing], better: list[Standing]) -> str:
-    return f"; {len(better)} of {len(ranked)} wires beat{'s' if len(better) == 1 else ''} it" if len(ranked) > 1 else ""
+def _differing(cells: Iterable[Cell]) -> list[str]:
+    networks = [cell.wire for cell in cells]
+    return [axis for axis in networks[0] if len({str(one[axis]) for one in networks}) > 1]
 
 
-def _by_reach(story: Story) -> str:
-    if "reachable" not in story.words:
+# --- programs of one's own -----------------------------------------------------------------------------------------
+
+
+def _by_own_programs(story: Story) -> str:
+    """What wires of one's own cost against the wires they are held to, where these have another program."""
+    rows = story.comparison[(story.comparison["role"] == "cell") & story.comparison["ratio"].notna()]
+    rows = rows[rows["baseline"] == rows["cell"].map(story.main)]
+    own = [_is_own(story, str(cell), str(base)) for cell, base in zip(rows["cell"], rows["baseline"], strict=True)]
+    ranked = standings(story, _deciding(rows[own])) if any(own) else []
+    said = [_own_cost(story, one) for one in ranked]
+    return f"{'; '.join(said)}." if said else ""
+
+
+def _is_own(story: Story, cell: str, base: str) -> bool:
+    ours, theirs = story.cells[cell], story.cells[base]
+    return ours.program not in ("builtin", theirs.program) and (ours.hook, ours.device) == (theirs.hook, theirs.device)
+
+
+def _deciding(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that say what a wire costs: a bulk load's cost of a packet where it is known, else the main metric."""
+    paid = rows["load"].isin(BULK) & rows["metric"].isin(_PER_PACKET)
+    by_packet = set(rows.loc[paid, "cell"])
+    return rows[paid | ((rows["metric"] == rows["load"].map(HEADLINE)) & ~rows["cell"].isin(by_packet))]
+
+
+def _own_cost(story: Story, one: Standing) -> str:
+    parts = [part for load, rows in one.loads.items() for part in _own_parts(story, load, rows)]
+    known = one.verdicts & (_DECIDED | _EQUAL)
+    lead = f"{one.wire.name} costs" if known else f"We don't know yet what {one.wire.name} costs:"
+    return f"{lead} {_listed(parts)}, against {_reference(story)}"
+
+
+def _own_parts(story: Story, load: str, rows: pd.DataFrame) -> Iterator[str]:
+    for row in rows_of(rows):
+        size = f" at {row['payload']} B" if len(rows) > 1 and pd.notna(row["payload"]) else ""
+        what, where = metric_name(str(row["metric"])), load_name(load) + size
+        about = "" if story.exact else "about "
+        if row["verdict"] in _DECIDED:
+            absolute = _absolute(story, row)
+            yield f"{better_word(row['metric'], row['ratio'])} ({where}{f': {about}{absolute}' if absolute else ''})"
+        elif row["verdict"] in _EQUAL:
+            same = "exactly the same" if row["verdict"] == "identical" else "within the margin the same"
+            yield f"{same} {what} ({where})"
+        else:
+            span = interval(row["ratio_low"], row["ratio_high"]) or "too few blocks"
+            yield f"an undecided {change(row['ratio'])} of {what} ({where}: {span})"
+
+
+# --- who can listen, who can talk ----------------------------------------------------------------------------------
+
+
+def _by_isolation(story: Story) -> str:
+    """How many live wires are shut to the rest of the host, and the tightest; wires without a program beside none."""
+    told = exposures(story)
+    told = [one for one in told if one.has_program] or told
+    known = [one for one in told if not one.unknown]
+    if not told:
         return ""
-    reached = story.words["reachable"].dropna()
-    live = [story.wire(str(cell)).name for cell in reached.index[reached > 0.5] if str(cell) in story.cells]
-    named = f": {', '.join(live[:3])}{' …' if len(live) > 3 else ''}" if live else ""
-    return f"{len(live)} of {len(reached)} wires carry packets{named}."
+    counts = f"{_shut(told)}; " if len(told) > 2 else ""
+    if not known:
+        return f"{counts}who can listen in or talk in could not be told of any." if counts else ""
+    best = min(known, key=lambda one: one.opens)
+    same = [one for one in known if (one.ears, one.mouths) == (best.ears, best.mouths)]
+    more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+    lead = f"tightest towards the host {'are' if more else 'is'} " if len(told) > 1 else ""
+    kept_out = "" if counts else _kept_out(known, best)
+    said = f"{counts}{lead}{best.wire.name}{more}: {_open_to(best)}{kept_out}."
+    return said[0].upper() + said[1:] if counts or lead else said
 
 
-def cautions(story: Story) -> list[Caution]:
-    """What a reader must know, the gravest first."""
-    found = [_emulated(story), _canary(story), _drift(story), _failures(story), _unfinished(story), _mixed(story)]
-    return [one for one in found if one is not None]
-
-
-def _emulated(story: Story) -> Caution | None:
-    if not story.emulated:
-        return None
-    if story.exact:
-        text = "Emulated (TCG): values are counts of guest instructions, without caches, contention or a second CPU. "
-        return Caution("emulated", text + "They are exact, and not a statement about time on hardware.", grave=False)
-    text = "Emulated (TCG): not a statement about hardware. Which wires work is true of this kernel; how fast is not."
-    return Caution("emulated", text)
-
-
-def _canary(story: Story) -> Caution | None:
-    seen = story.canaries[story.canaries["verdict"].isin(["faster", "slower"])]
-    if seen.empty:
-        return None
-    worst = seen.iloc[int(np.argmax(np.abs(np.log(seen["ratio"].to_numpy(dtype=float)))))]
-    text = f"The baseline differs from itself by {change(worst['ratio'])} ({worst['metric']}, {worst['load']}): "
-    return Caution(
-        "canary", text + "something other than the wires moves these numbers; do not trust differences of that size."
-    )
-
-
-def _drift(story: Story) -> Caution | None:
-    seen = story.drift[story.drift["verdict"] == "drift"]
-    if seen.empty:
-        return None
-    worst = seen.loc[np.log(seen["ratio"]).abs().idxmax()]
-    span = interval(worst["ratio_low"], worst["ratio_high"])
-    text = f"The baseline drifted within the blocks: {change(worst['ratio'])} ({span}) from first to last."
-    return Caution("drift", text, grave=False)
-
-
-def _failures(story: Story) -> Caution | None:
-    counts = Counter(attempt.status for attempt in story.attempts if attempt.status in ("failed", "crashed", "looping"))
-    if not counts:
-        return None
-    said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return Caution("failures", f"Of {len(story.attempts)} trials: {said}. See Failures.", grave=False)
-
-
-def _unfinished(story: Story) -> Caution | None:
-    planned = int(story.plan.get("blocks", {}).get("min", 0))
-    absent = int((story.headlines["verdict"] == "not_run").sum())
-    if story.blocks >= planned and not absent:
-        return None
-    lost = f"; {absent} cells have no trial" if absent else ""
-    return Caution(
-        "unfinished", f"The run is not complete: {story.blocks} of at least {planned} blocks{lost}.", grave=False
-    )
-
-
-def _mixed(story: Story) -> Caution | None:
-    mixed = [name for name in ("host", "lab", "accelerator", "clock") if story.frame[name].nunique() > 1]
+def _shut(told: list[Exposure]) -> str:
+    mute, deaf = sum(one.mute for one in told), sum(one.deaf for one in told)
+    unsure = sum(bool(one.unknown) for one in told)
+    doubt = f" ({unsure} not fully measured)" if unsure else ""
+    are = "is" if mute == 1 or not mute else "are"
     return (
-        Caution("mixed", f"Trials differ in {', '.join(mixed)}; cells are only compared within a block.")
-        if mixed
-        else None
+        f"of {len(told)} live wires {mute or 'none'} {are} closed to whoever on the host would talk in, "
+        f"{deaf or 'none'} to whoever would listen in{doubt}"
     )
 
 
-def effect(row: dict[str, Any]) -> tuple[str, str]:
-    """A row of the comparison as (change, interval) in percent."""
-    return change(float(row["ratio"])), interval(float(row["ratio_low"]), float(row["ratio_high"]))
+def _open_to(one: Exposure) -> str:
+    heard, spoke = [EARS[metric] for metric in one.ears], [MOUTHS[metric] for metric in one.mouths]
+    if not heard and not spoke:
+        return "nobody on the host listens in or talks in"
+    listens = f"{_listed(heard)} can listen in" if heard else "nobody can listen in"
+    talks = f"{_listed(spoke)} get in" if spoke else "nobody can talk in"
+    return f"{listens}, {talks}"
+
+
+def _kept_out(known: list[Exposure], best: Exposure) -> str:
+    """What the baseline lets in and the tightest does not."""
+    reference = next((one for one in known if one.wire.reference), None)
+    if reference is None or best.wire.reference:
+        return ""
+    shut = [(EARS | MOUTHS)[metric] for metric in (*reference.ears, *reference.mouths)
+            if metric not in (*best.ears, *best.mouths)]  # fmt: skip
+    return f"; {reference.wire.name} is also open to {_listed(shut)}" if shut else ""
+
+
+# --- sweeps --------------------------------------------------------------------------------------------------------
+
+
+def _by_payload(story: Story) -> str:
+    """From which payload on the wires equal what they are held to, by load."""
+    rows = story.headlines[story.headlines["ratio"].notna() & story.headlines["payload"].notna()]
+    said: dict[str, list[str]] = {}
+    for load, mine in rows.groupby("load", sort=False):
+        if mine["payload"].nunique() > 1:
+            said.setdefault(_turn(mine), []).append(load_name(str(load)))
+    parts = [f"{_listed(loads)} {turn}" for turn, loads in said.items()]
+    return f"Where every wire equals {_reference(story)}: {'; '.join(parts)}." if parts else ""
+
+
+def _turn(rows: pd.DataFrame) -> str:
+    """In words: the smallest payload from which on every wire was judged equal, up to the largest tried."""
+    states = {size: _state(set(rows.loc[rows["payload"] == size, "verdict"])) for size in map(int, rows["payload"])}
+    sizes = sorted(states)
+    equal: list[int] = []
+    for size in reversed(sizes):
+        if states[size] != "equal":
+            break
+        equal.append(size)
+    if len(equal) == len(sizes):
+        return f"at all payloads tried ({_bytes(sizes[0])} to {_bytes(sizes[-1])})"
+    below = sizes[len(sizes) - len(equal) - 1]
+    if equal:
+        doubt = f" at the latest (at {_bytes(below)} we don't know)" if states[below] == "unknown" else ""
+        return f"from {_bytes(equal[-1])} on{doubt}"
+    return f"we don't know, not even at {_bytes(below)}" if states[below] == "unknown" else f"not at {_bytes(below)}"
+
+
+def _state(verdicts: set[str]) -> str:
+    return "differs" if verdicts & _DECIDED else "equal" if verdicts <= _EQUAL else "unknown"
+
+
+def _bytes(size: int) -> str:
+    return f"{grouped(size)} B"
+
+
+def _by_switches(story: Story) -> str:
+    """How far the baseline itself moves with offloads and MTU: what is not the wire."""
+    for load in dict.fromkeys(story.headlines["load"]):
+        rows = story.headlines[(story.headlines["load"] == load) & story.headlines["baseline_median"].notna()]
+        found = {str(row["baseline"]): row for row in rows_of(rows) if row["baseline"] in story.cells}
+        cells = {base: story.cells[base] for base in found}
+        names, wires = {wire_name(cell) for cell in cells.values()}, {cell.wire_id for cell in cells.values()}
+        if len(names) == 1 and len(wires) > 1:
+            return _span_of_switches(names.pop(), HEADLINE[load], found, cells)
+    return ""
+
+
+def _span_of_switches(name: str, metric: str, found: Mapping[str, Mapping[str, Any]], cells: Mapping[str, Cell]) -> str:
+    """The least and the most that was measured of a baseline, and under which switches."""
+    axes = [axis for axis in _differing(cells.values()) if axis in _SWITCHES]
+    ordered = sorted(found, key=lambda base: float(found[base]["baseline_median"]))
+    least, most = (
+        f"{number(found[base]['baseline_median'], found[base]['unit'])} ({_switched(cells[base], axes)})"
+        for base in (ordered[0], ordered[-1])
+    )
+    return f"{name} itself was measured with a {metric_name(metric)} from {least} to {most}, by the switches alone."
+
+
+def _switched(cell: Cell, axes: list[str]) -> str:
+    return ", ".join(f"{axis} {getattr(cell, axis)}" for axis in axes)
+
+
+# --- reach ---------------------------------------------------------------------------------------------------------
+
+
+def _by_reach(story: Story, *, named: bool) -> str:
+    """Which wires carry packets; ``named``: with the names of the first."""
+    alive = liveness(story)
+    asked = [wire for wire in story.wires if wire in alive]
+    if not asked:
+        return ""
+    live = [story.wires[wire].name for wire in asked if alive[wire]]
+    names = f": {', '.join(live[:3])}{' …' if len(live) > 3 else ''}" if live and named else ""
+    return f"{len(live)} of {len(asked)} wires carry packets{names}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from yogurtbench.report import answer, tables
+from yogurtbench.report import answer, cautions, tables
 from yogurtbench.report.facts import reproduce, surroundings
 from yogurtbench.report.story import Story
 
@@ -26,7 +26,7 @@ def render(story: Story) -> str:
 
 
 def _cautions(story: Story) -> list[str]:
-    found = [f"> ⚠ {_text(one.text)}  " for one in answer.cautions(story)]
+    found = [f"> ⚠ {_text(one.text)}  " for one in cautions.cautions(story)]
     return [*found, ""] if found else []
 
 
@@ -50,11 +50,18 @@ def _details(story: Story) -> list[str]:
 
 
 def _troubles(story: Story) -> list[str]:
-    dead = [f"- {_text(one['wire'].name)}: dead, at `{_code(one['site'])}`" for one in tables.dead(story)]
+    dead = [
+        f"- {_text(one['wire'].name)}: dead, at `{_code(one['site'])}`{_guard(one['guard'])}"
+        for one in tables.dead(story)
+    ]
     bad = [f"- {_text(one['wire'].name)}, {one['load']}: {one['status']} ×{one['count']}: `{_code(one['error'][:120])}`"
            for one in tables.failures(story)]  # fmt: skip
     found = bad + dead
     return found if len(found) <= _MORE else [*found[:_MORE], f"- and {len(found) - _MORE} more"]
+
+
+def _guard(guard: str) -> str:
+    return f" ({_text(guard)})" if guard else ""
 
 
 def _where(story: Story) -> list[str]:

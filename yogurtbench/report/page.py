@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from yogurtbench.report import answer, tables
+from yogurtbench.report import answer, cautions, counters, tables
 from yogurtbench.report.charts import Chart
 from yogurtbench.report.facts import reproduce, surroundings
 from yogurtbench.report.story import Story
@@ -30,11 +30,13 @@ def render(story: Story, charts: list[Chart]) -> str:
 def _content(story: Story) -> dict[str, Any]:
     return {
         "answer": answer.answer(story),
-        "cautions": answer.cautions(story),
+        "cautions": cautions.cautions(story),
         "surroundings": surroundings(story),
         "glance": tables.glance(story),
         "effects": tables.effects(story),
         "isolation": tables.isolation(story),
+        "left_out": tables.left_out(story),
+        "counters": counters.sheets(story),
         "dead": tables.dead(story),
         "failures": tables.failures(story),
         "phases": tables.phases(story),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from yogurtbench.analysis import dead_wires, rows_of
-from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt
-from yogurtbench.report.answer import Standing, effect, standings
+from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
+from yogurtbench.report import counters
+from yogurtbench.report.exposure import liveness
 from yogurtbench.report.names import VERDICT_MARKS, Wire, load_name, metric_name, number
+from yogurtbench.report.standings import Standing, effect, standings
 from yogurtbench.report.story import Story
 
 
@@ -65,11 +68,11 @@ def _glance_mark(rows: pd.DataFrame | None) -> Mark:
 def effects(story: Story) -> list[dict[str, Any]]:
     """Every comparison, ready to print: the deciding metrics first."""
     rows = story.comparison[story.comparison["baseline"].notna()]
-    first = rows["metric"] == rows["load"].map(HEADLINE)
-    return [_effect_row(story, row) for row in rows_of(pd.concat([rows[first], rows[~first]]))]
+    first, warned = rows["metric"] == rows["load"].map(HEADLINE), counters.warned(story)
+    return [_effect_row(story, row, warned) for row in rows_of(pd.concat([rows[first], rows[~first]]))]
 
 
-def _effect_row(story: Story, row: dict[str, Any]) -> dict[str, Any]:
+def _effect_row(story: Story, row: dict[str, Any], warned: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     change, span = effect(row)
     name = story.wire(row["cell"]).name + (" (canary)" if row["role"] == "canary" else "")
     return {
@@ -86,20 +89,36 @@ def _effect_row(story: Story, row: dict[str, Any]) -> dict[str, Any]:
         "family": row["family"],
         "n": int(row["n"]),
         "note": row["note"],
+        "warning": "; ".join(warned.get(row["cell"], ())),
     }
 
 
 def isolation(story: Story) -> Table:
-    """Who can listen and who can send, a row a wire: yes is open, no is shut."""
+    """Who can listen and who can send, a row a live wire: yes is open, no is shut."""
     metrics = [metric for metric in METRICS_OF["isolation"] if metric in story.words]
-    rows = [key for key, cell in story.cells.items() if cell.load == "isolation" and key in story.words.index]
     return Table(
-        [metric.replace("_", " ") for metric in metrics], [_isolation_row(story, cell, metrics) for cell in rows]
+        [metric.replace("_", " ") for metric in metrics],
+        [_isolation_row(story, key, metrics) for key, alive in _asked_isolation(story) if alive],
     )
 
 
+def left_out(story: Story) -> int:
+    """How many dead wires are missing from :func:`isolation`: nobody uses them, so nobody can listen in."""
+    return sum(not alive for _, alive in _asked_isolation(story))
+
+
+def _asked_isolation(story: Story) -> list[tuple[str, bool]]:
+    alive = liveness(story)
+    return [
+        (key, alive.get(cell.wire_id, False))
+        for key, cell in story.cells.items()
+        if cell.load == "isolation" and (key in story.words.index or cell.wire_id in alive)
+    ]
+
+
 def _isolation_row(story: Story, cell: str, metrics: list[str]) -> Row:
-    return Row(story.wire(cell), [_open_or_shut(float(story.words.loc[cell, metric])) for metric in metrics])  # type: ignore[arg-type]
+    found = story.words.reindex([cell]).iloc[0]
+    return Row(story.wire(cell), [_open_or_shut(float(found[metric])) for metric in metrics])
 
 
 def _open_or_shut(share: float) -> Mark:
@@ -111,12 +130,42 @@ def _open_or_shut(share: float) -> Mark:
 
 
 def dead(story: Story) -> list[dict[str, Any]]:
-    """Wires that never answered, and where their packets die."""
-    found, order = dead_wires(story.frame).to_dict("index"), list(story.cells)
+    """Wires that never answered, where their packets die, and in ``guard`` what is known of the guard they have."""
+    found, alive = dead_wires(story.frame).to_dict("index"), liveness(story)
+    # By wire: several loads may have found the same one dead, and reachability, asked first, knows where.
+    wires: dict[str, tuple[str, dict[Any, Any]]] = {}
+    for key, cell in sorted(story.cells.items(), key=lambda item: item[1].load != "reachability"):
+        if key in found and not alive.get(cell.wire_id, False):
+            wires.setdefault(cell.wire_id, (key, found[key]))
+    living = {_but_guard(one) for one in story.cells.values() if alive.get(one.wire_id) and not _is_guarded(one)}
     return [
-        {"wire": story.wire(str(cell)), "site": _word(row["dropped_at"]), "v6": row["reachable_v6"]}
-        for cell, row in sorted(found.items(), key=lambda item: order.index(str(item[0])))
-    ]
+        {
+            "wire": story.wires[wire], "site": _word(row["dropped_at"]), "v6": row["reachable_v6"],
+            "guard": _guard(story.cells[key], living),
+        }
+        for wire in story.wires if wire in wires for key, row in [wires[wire]]
+    ]  # fmt: skip
+
+
+def _guard(cell: Cell, living: Container[str]) -> str:
+    """Which guard stands in a dead wire's way, and whether the wire lives without it; empty where it has none.
+
+    ``living``: the live wires without a guard, as :func:`_but_guard` names them.
+    """
+    if not _is_guarded(cell):
+        return ""
+    return f"guarded by {cell.primary}" + (
+        ": without its guard it carries packets" if _but_guard(cell) in living else ""
+    )
+
+
+def _is_guarded(cell: Cell) -> bool:
+    return str(cell.primary).startswith("guard_")
+
+
+def _but_guard(cell: Cell) -> str:
+    """A wire but for its guard and the scrub that lets a guard's mark pass."""
+    return canonical({axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")})
 
 
 def _word(value: object) -> str:
