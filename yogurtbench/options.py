@@ -60,7 +60,7 @@ class Ping(_Load):
 
 class _PingPong(_Load):
     duration: WholeSeconds = 1.0
-    """How long to measure (default 1s); sockperf itself adds about 2.5 s. The instruction clock needs only 0.15 of it."""
+    """How long to measure (default 1s); sockperf adds about 2.5 s. The instruction clock always takes 0.15 s."""
 
 
 class Sockperf(_PingPong):

@@ -17,7 +17,7 @@ PORT = 11111
 #: sockperf 3.7 sleeps 2 s, and warms up and cools down 0.45 s, around what -t asks for.
 OWN_SECONDS = 2.5
 #: On the instruction clock a fixed number of guest seconds is enough, since the median does not vary: some 5,000 round
-#: trips, where the whole second that sockperf cannot go below would have the emulator execute another 10^9 instructions.
+#: trips, where the whole second that sockperf cannot go below has the emulator execute another 10^9 instructions.
 INSTRUCTION_SECONDS = 0.15
 
 _PERCENTILE = re.compile(r"percentile ([\d.]+)\s*=\s*([\d.]+)")
