@@ -6,14 +6,10 @@
  *     net:netif_receive_skb   a packet enters the protocol layers, with the device it arrived on
  *     skb:kfree_skb           a packet is dropped: where, and why
  *
- * Tracepoints see the whole machine: only packets in the lab's own network namespaces (yb_netns, by cookie) are recorded.
- * Where the fields of struct sk_buff and its like lie (YB_*) is read from the running kernel's BTF
- * and given to the compiler, so that no kernel's own headers are needed.
+ * Only packets in the lab's own network namespaces are recorded (netns.h, which comes before).
  * Compiled in front of the wires, with YB_TRACE, for reachability trials only: there the wires' programs record their
  * hits too. No other trial pays for any of it.
  */
-#include <uapi/linux/bpf.h>
-
 #define YB_EVENTS 1024
 #define YB_QUEUE 1
 #define YB_RX 2
@@ -38,7 +34,6 @@ struct yb_event {
 
 BPF_ARRAY(yb_events, struct yb_event, YB_EVENTS);
 BPF_ARRAY(yb_next, u64, 1);
-BPF_HASH(yb_netns, u64, u8, 8);
 
 static __always_inline void yb_record(struct yb_event *event)
 {
@@ -59,24 +54,6 @@ static __always_inline void yb_hit(u32 row)
 	struct yb_event event = {.kind = YB_HIT, .type = row};
 
 	yb_record(&event);
-}
-
-/* The cookie of the namespace a packet is in: its device's, or its socket's where it has no device yet. */
-static __always_inline u64 yb_cookie(void *skb, void *device)
-{
-	void *net = 0, *sock = 0;
-	u64 cookie = 0;
-
-	if (device) {
-		bpf_probe_read_kernel(&net, sizeof(net), device + YB_NET_DEVICE_ND_NET);
-	} else {
-		bpf_probe_read_kernel(&sock, sizeof(sock), skb + YB_SK_BUFF_SK);
-		if (sock)
-			bpf_probe_read_kernel(&net, sizeof(net), sock + YB_SOCK_COMMON_SKC_NET);
-	}
-	if (net)
-		bpf_probe_read_kernel(&cookie, sizeof(cookie), net + YB_NET_NET_COOKIE);
-	return cookie;
 }
 
 static __always_inline int yb_describe(void *skb, struct yb_event *event)
@@ -124,12 +101,9 @@ static __always_inline int yb_describe(void *skb, struct yb_event *event)
 static __always_inline int yb_witness(u16 kind, void *skb, u64 location, u32 reason)
 {
 	struct yb_event event = {.kind = kind, .location = location, .reason = reason, .skb = (u64)skb};
-	void *device;
-	u64 cookie;
+	void *device = yb_device(skb);
 
-	bpf_probe_read_kernel(&device, sizeof(device), skb + YB_SK_BUFF_DEV);
-	cookie = yb_cookie(skb, device);
-	if (!yb_netns.lookup(&cookie) || !yb_describe(skb, &event))
+	if (!yb_in_lab(yb_cookie(skb, device)) || !yb_describe(skb, &event))
 		return 0;
 	if (device)
 		bpf_probe_read_kernel(&event.ifindex, sizeof(event.ifindex), device + YB_NET_DEVICE_IFINDEX);

@@ -133,6 +133,22 @@ def test_btf_finds_members_also_inside_anonymous_unions() -> None:
         found.offsets("sk_buff", ["nothing"])
 
 
+def test_btf_counts_the_parameters_behind_a_typedef() -> None:
+    strings = b"\0trace_f\0word\0"
+    named = {"trace_f": 1, "word": 9}
+    types = [
+        *(named["word"], 1 << 24, 4, 0x20),  # 1: int
+        *(0, (13 << 24) | 3, 0, 0, 1, 0, 1, 0, 1),  # 2: void (int, int, int)
+        *(0, 2 << 24, 2),  # 3: a pointer to it
+        *(named["trace_f"], 8 << 24, 3),  # 4: its typedef
+    ]
+    found = btf.BTF(blob(types, strings))
+    assert found.parameters("trace_f") == 3
+    for wrong in ("word", "nothing"):
+        with pytest.raises(KeyError):
+            found.parameters(wrong)
+
+
 def test_what_is_not_btf_is_refused() -> None:
     with pytest.raises(ValueError, match="not BTF"):
         btf.BTF(bytes(64))

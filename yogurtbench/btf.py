@@ -12,7 +12,7 @@ from pathlib import Path
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
 _MAGIC = 0xEB9F
-_STRUCT, _UNION, _ENUM = 4, 5, 6
+_POINTER, _STRUCT, _UNION, _ENUM, _TYPEDEF, _PROTOTYPE = 2, 4, 5, 6, 8, 13
 #: 32-bit words that follow the three of a type's head: fixed, or per member (``vlen``).
 _FIXED = {1: 1, 3: 3, 14: 1, 17: 1}  # INT, ARRAY, VAR, DECL_TAG
 _PER_MEMBER = {4: 3, 5: 3, 6: 2, 13: 2, 15: 3, 19: 3}  # STRUCT, UNION, ENUM, FUNC_PROTO, DATASEC, ENUM64
@@ -40,6 +40,14 @@ class BTF:
         count = self._words[at + 1] & 0xFFFF
         return {self._words[e + 1]: self._text(self._words[e]) for e in range(at + 3, at + 3 + 2 * count, 2)}
 
+    def parameters(self, name: str) -> int:
+        """How many parameters a function has, ``typedef name`` being a pointer to it. Raises KeyError."""
+        pointer = self._places[self._words[self._find(name, _TYPEDEF) + 2]]
+        function = self._places[self._words[pointer + 2]]
+        if (self._kind(pointer), self._kind(function)) != (_POINTER, _PROTOTYPE):
+            raise KeyError(name)
+        return self._words[function + 1] & 0xFFFF
+
     def _index(self) -> list[int]:
         """The word at which each type begins, by its id; ids count from 1, 0 is void."""
         words, places, at, end = self._words, [0], 0, len(self._words)
@@ -51,10 +59,10 @@ class BTF:
         return places
 
     def _find(self, name: str, kind: int = _STRUCT) -> int:
-        wanted = self._strings.index(b"\0" + name.encode() + b"\0") + 1
+        wanted = self._strings.find(b"\0" + name.encode() + b"\0") + 1
         words = self._words
         for at in self._places[1:]:
-            if words[at] == wanted and (words[at + 1] >> 24) & 0x1F == kind:
+            if words[at] == wanted and self._kind(at) == kind:
                 return at
         raise KeyError(name)
 
@@ -70,7 +78,10 @@ class BTF:
                 yield from self._members(self._places[kind], place)
 
     def _is_compound(self, kind: int) -> bool:
-        return (self._words[self._places[kind] + 1] >> 24) & 0x1F in (_STRUCT, _UNION)
+        return self._kind(self._places[kind]) in (_STRUCT, _UNION)
+
+    def _kind(self, at: int) -> int:
+        return (self._words[at + 1] >> 24) & 0x1F
 
     def _text(self, offset: int) -> str:
         return self._strings[offset : self._strings.index(b"\0", offset)].decode()

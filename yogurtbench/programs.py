@@ -31,7 +31,8 @@ _FILES = (
     "guard_mark.c",
     "xdp.c",
 )
-_WITNESS = "trace.c"
+_WITNESS = ("netns.h", "trace.c")
+_DROPS = ("netns.h", "drops.c")
 #: What a wire of one's own may define beside ``wire``.
 _ROLES = ("wire", "primary", "peer")
 _WAYS = ("forward", "return")
@@ -71,6 +72,7 @@ class Programs:
 
     _own: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
     _ours: dict[bool, Any] = field(default_factory=dict)
+    _drops: Any = None
 
     def ours(self, *, traced: bool) -> Any:
         """Bcc's handle of our own programs; ``traced``: with the witness, and recording their hits.
@@ -79,9 +81,14 @@ class Programs:
         """
         if traced not in self._ours:
             layout = ["-DYB_TRACE", *witness.layout()] if traced else []
-            files = [_WITNESS, *_FILES] if traced else _FILES
+            files = [*_WITNESS, *_FILES] if traced else _FILES
             self._ours[traced] = _compiled(text(source_folder(), *files), layout, "the wires")
         return self._ours[traced]
+
+    def drops(self) -> Any:
+        """Bcc's handle of what counts drops. The kernel must have a :func:`witness.layout`."""
+        self._drops = self._drops or _compiled(text(source_folder(), *_DROPS), witness.layout(), "the count of drops")
+        return self._drops
 
     def handle(self, placed: Placed, own: Own | None, *, traced: bool) -> Any:
         """The handle that holds a program. Raises HostError, with the user's own line, where it does not compile."""

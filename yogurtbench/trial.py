@@ -12,6 +12,7 @@ from typing import Any
 from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench import lab, loads, runtimes, wire
+from yogurtbench.drops import Drops, counting
 from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
 from yogurtbench.loads.reachability import answers, ask
 from yogurtbench.programs import Own, Programs
@@ -109,7 +110,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
             with _witnessed(network, programs, traced=traced) as seen:
                 phases.end("probe")
                 try:
-                    measured = _load(Bench(network, trial, seen, hung.places(network) if hung else {}), hung)
+                    measured = _load(Bench(network, trial, seen, hung.places(network) if hung else {}), hung, programs)
                 finally:
                     phases.end("load")
                 counted = _since(before, hung)
@@ -130,15 +131,21 @@ def _with_tallies(measured: Measured, noted: Mapping[str, list[Counters]], hung:
     return replace(measured, details={**measured.details, "tallies": tallies})
 
 
-def _load(bench: Bench, hung: Wire | None) -> Measured:
+def _load(bench: Bench, hung: Wire | None, programs: Programs) -> Measured:
     run = loads.RUN[bench.trial.cell.load]
     if bench.trial.role != "diagnostic" or hung is None:
         return run(bench)
-    with runtimes.enabled():
+    with _dropping(bench.lab, programs) as dropping, runtimes.enabled():
         before = hung.run_times()
         measured = run(bench)
         spent = {name: now - before[name] for name, now in hung.run_times().items()}
-    return _diagnosed(measured, spent)
+        dropped = {"drops": dropping.counted()} if dropping else {}
+    return _diagnosed(replace(measured, details={**measured.details, **dropped}), spent)
+
+
+def _dropping(network: lab.Lab, programs: Programs) -> AbstractContextManager[Drops | None]:
+    """The count of drops, where the kernel says how its packets are laid out."""
+    return counting(programs.drops(), network.namespaces) if layout() else nullcontext()
 
 
 def _diagnosed(measured: Measured, spent: Mapping[str, RunTime]) -> Measured:

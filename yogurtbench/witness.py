@@ -108,25 +108,34 @@ def function(symbol: str) -> str:
     return re.split(r"[.+ ]", symbol.strip(), maxsplit=1)[0]
 
 
-#: The members that trace.c reads, by structure.
+def reason(number: int) -> str:
+    """A value of enum skb_drop_reason by name, without the common prefix; as a number where the kernel has no name."""
+    return _names.get(number, str(number))
+
+
+#: The members that netns.h and trace.c read, by structure.
 _READ = {
     "sk_buff": ["head", "network_header", "protocol", "dev", "sk"],
     "net_device": ["ifindex", "nd_net"],
     "sock_common": ["skc_net"],
     "net": ["net_cookie"],
 }
+#: kfree_skb's parameters before Linux 6.11: its own data, packet, location, reason. The receiving socket came after.
+_WITHOUT_SOCKET = 4
 
 
 @cache
 def layout() -> tuple[str, ...]:
-    """Compiler flags that tell trace.c where the running kernel's fields lie; empty where it has no BTF."""
+    """Compiler flags that tell netns.h where the running kernel's fields lie; empty where it has no BTF."""
     try:
         types = btf.running()
         found = {name: types.offsets(name, members) for name, members in _READ.items()}
         _reasons(types)
+        names_socket = types.parameters("btf_trace_kfree_skb") > _WITHOUT_SOCKET
     except (OSError, ValueError, KeyError):
         return ()
-    return tuple(f"-DYB_{s.upper()}_{m.upper()}={at}" for s, members in found.items() for m, at in members.items())
+    flags = (f"-DYB_{s.upper()}_{m.upper()}={at}" for s, members in found.items() for m, at in members.items())
+    return (*flags, *["-DYB_DROP_SOCKET"] * names_socket)
 
 
 _names: dict[int, str] = {}
@@ -166,11 +175,15 @@ class Witness:
         return min(int(self._bpf["yb_next"][0].value), _CAPACITY)
 
     def _event(self, raw: Any) -> Event:
-        where = reason = ""
+        where = why = ""
         if raw.kind == DROP:
-            where = function(self._bpf.ksym(raw.location).decode(errors="replace"))
-            reason = _names.get(raw.reason & 0xFFFF, str(raw.reason))
-        return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, reason)
+            where, why = function(symbol(self._bpf, raw.location)), reason(raw.reason)
+        return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, why)
+
+
+def symbol(bpf: Any, address: int) -> str:
+    """The kernel symbol at an address (proc(5): /proc/kallsyms)."""
+    return str(bpf.ksym(address).decode(errors="replace"))
 
 
 @contextmanager
@@ -182,7 +195,7 @@ def watching(bpf: Callable[[], Any], namespaces: Iterable[Namespace]) -> Iterato
         yield None
         return
     with ExitStack() as undo:
-        _watch_only(handle, namespaces)
+        watch_only(handle, namespaces)
         for tracepoint, name in _TRACEPOINTS.items():
             handle.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
             undo.callback(handle.detach_raw_tracepoint, tracepoint.encode())
@@ -191,7 +204,8 @@ def watching(bpf: Callable[[], Any], namespaces: Iterable[Namespace]) -> Iterato
         yield made
 
 
-def _watch_only(handle: Any, namespaces: Iterable[Namespace]) -> None:
+def watch_only(handle: Any, namespaces: Iterable[Namespace]) -> None:
+    """Have the programs of a handle look at these namespaces and no other."""
     table = handle["yb_netns"]
     table.clear()
     for namespace in namespaces:
