@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import PurePath
-from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -19,22 +18,17 @@ from yogurtbench.programs import Own, Programs
 from yogurtbench.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.runtimes import RunTime
 from yogurtbench.shell import CommandFailed
+from yogurtbench.watchdog import Looping, Watchdog
 from yogurtbench.wire import Counters, Wire
 from yogurtbench.witness import Witness, layout, watching
 
-#: A quiet wire sees nothing; more packets than this in one look between two are a loop inside the kernel.
-_LOOP_PACKETS = 50
-_LOOK_SECONDS = 0.01
-_ROUND_AND_ROUND = "packets went round inside the kernel until the programs were detached"
 
+class _Dead(Exception):
+    """The wire carries nothing: no load but reachability and isolation can give values. Carries what was seen."""
 
-class _Ended(Exception):
-    """The trial is over before its load could give values: carries the attempt's status."""
-
-    def __init__(self, status: Any, error: str, observations: tuple[Observation, ...] = ()) -> None:
-        super().__init__(error)
-        self.status = status
-        self.observations = observations
+    def __init__(self, seen: Observation) -> None:
+        super().__init__("the wire is dead: nothing answered")
+        self.seen = seen
 
 
 class Phases:
@@ -63,9 +57,12 @@ def run_trial(trial: Trial, programs: Programs) -> Attempt:
         finally:
             phases.end("undo")
         assert_path(measured.flow, counted)
-    except _Ended as ended:
-        blank = Attempt.without_values(trial, ended.status, str(ended), seconds=phases.seconds)
-        return _with(blank, ended.observations)
+    except _Dead as dead:
+        skipped = Attempt.without_values(trial, "skipped", str(dead), seconds=phases.seconds)
+        return replace(skipped, observations=(dead.seen, *skipped.observations))
+    except Looping as loop:
+        length = {"looped_seconds": loop.seconds}
+        return Attempt.without_values(trial, "looping", str(loop), seconds=phases.seconds, details=length)
     except lab.Unsupported as reason:
         return Attempt.without_values(trial, "unsupported", str(reason), seconds=phases.seconds)
     except (LoadFailed, CommandFailed, HostError, NetlinkError, OSError) as error:
@@ -93,30 +90,29 @@ def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
         raise LoadFailed("the wire carried nothing in one lab and answered in the next: neither can be believed")
 
 
-def _with(attempt: Attempt, observations: tuple[Observation, ...]) -> Attempt:
-    return replace(attempt, observations=observations + attempt.observations)
-
-
 def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured, dict[str, Counters]]:
     traced = trial.cell.load == "reachability" and bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.end("lab")
         with _wired(programs, network, _own(trial), traced=traced) as hung:
             phases.end("wire")
-            network.settle()
-            if trial.cell.load not in YES_NO:
-                _must_answer(Bench(network, trial), hung)
+            watchdog, probes = Watchdog(hung), trial.cell.load in YES_NO
+            with watchdog.watching():
+                network.settle()
+                if not probes:
+                    _must_answer(Bench(network, trial))
             before, noted = (hung.counters(), hung.tallies()) if hung else ({}, {})
             with _witnessed(network, programs, traced=traced) as seen:
                 phases.end("probe")
+                bench = Bench(network, trial, seen, hung.places(network) if hung else {})
                 try:
-                    measured = _load(Bench(network, trial, seen, hung.places(network) if hung else {}), hung, programs)
+                    with watchdog.watching() if probes else nullcontext():
+                        measured = _load(bench, hung, programs)
                 finally:
                     phases.end("load")
                 counted = _since(before, hung)
                 # Before the witness leaves: the kernel does not like its code patched where packets go round.
-                if hung and _loops(hung):
-                    raise _Ended("looping", _ROUND_AND_ROUND)
+                watchdog.look()
             return _with_tallies(measured, noted, hung), counted
 
 
@@ -180,29 +176,16 @@ def _witnessed(network: lab.Lab, programs: Programs, *, traced: bool) -> Abstrac
     return watching(lambda: programs.ours(traced=True), network.namespaces) if traced else nullcontext()
 
 
-def _must_answer(bench: Bench, hung: Wire | None) -> None:
+def _must_answer(bench: Bench) -> None:
     """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be measured."""
     cell = bench.trial.cell
-    if answers(bench.lab, cell.ip or 4):
-        return
-    if hung and _loops(hung):
-        raise _Ended("looping", _ROUND_AND_ROUND)
-    metric = "reachable_v6" if cell.ip == 6 else "reachable"
-    raise _Ended("skipped", "the wire is dead: nothing answered", (Observation.of(metric, 0.0, bench.trial.clock),))
+    if not answers(bench.lab, cell.ip or 4):
+        metric = "reachable_v6" if cell.ip == 6 else "reachable"
+        raise _Dead(Observation.of(metric, 0.0, bench.trial.clock))
 
 
 def _since(before: Mapping[str, Counters], hung: Wire | None) -> dict[str, Counters]:
     return {name: now - before[name] for name, now in hung.counters().items()} if hung else {}
-
-
-def _loops(hung: Wire) -> bool:
-    """Whether packets still go round with nobody sending; if so the programs are detached at once."""
-    first = sum(c.packets for c in hung.counters().values())
-    time.sleep(_LOOK_SECONDS)
-    if sum(c.packets for c in hung.counters().values()) - first <= _LOOP_PACKETS:
-        return False
-    hung.detach()
-    return True
 
 
 def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from yogurtbench import runtimes
 from yogurtbench.lab import End, Lab, Pot, Unsupported
+from yogurtbench.lab.switch import Switch, switch
 from yogurtbench.programs import Own, Programs
 from yogurtbench.records import Cell
 from yogurtbench.runtimes import RunTime
@@ -107,6 +108,7 @@ class Wire:
     own: Own | None
     traced: bool
     functions: dict[Attachment, Any] = field(repr=False)
+    switch: Switch = field(repr=False)
     undo: ExitStack = field(repr=False)
 
     def counters(self) -> dict[str, Counters]:
@@ -130,8 +132,17 @@ class Wire:
         table = self.programs.handle(attachment, self.own, traced=self.traced)[name]
         return _sum(table[table.Key(row)])
 
+    def silence(self) -> None:
+        """End all traffic at once, also from within a signal handler."""
+        self.switch.off()
+
     def detach(self) -> None:
-        """Take every program off now; calling it twice is fine."""
+        """Take every program off now; calling it twice is fine.
+
+        The host ends go down first: detaching under fire would patch the kernel's code (static keys) where packets are
+        running through it.
+        """
+        self.silence()
         self.undo.close()
 
 
@@ -157,18 +168,8 @@ def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bo
         handle = programs.handle(attachment, own, traced=traced)
         functions[attachment] = programs.load(handle, attachment.program, _kind(attachment), own)
         _attach(handle, functions[attachment], attachment, lab, detaching)
-    detaching.callback(_hush, lab)
-    yield Wire(programs, wanted, own, traced, functions, detaching)
-
-
-def _hush(lab: Lab) -> None:
-    """Take the host ends down before their programs: what goes round in the kernel ends where a device is down.
-
-    Detaching under fire would patch the kernel's code (static keys) where packets are running through it.
-    """
-    for end in (lab.a, lab.b):
-        if end:
-            end.namespace.ip.link("set", index=end.ifindex, state="down")
+    with switch(lab) as off_switch:
+        yield Wire(programs, wanted, own, traced, functions, off_switch, detaching)
 
 
 def _far(attachment: Attachment, lab: Lab) -> tuple[End, Pot]:
