@@ -97,6 +97,35 @@ def test_what_is_dropped_in_other_namespaces_is_not_counted(in_room: InRoom) -> 
     assert not {"SOCKET_RCVBUFF", "NO_SOCKET"} & set(by_reason(found["counted"]))
 
 
+#: Carries what is small, and every other of what is large.
+LOSSY = """#include "yogurt.h"
+int wire(struct __sk_buff *skb)
+{
+	if (skb->len > 1000 && bpf_get_prandom_u32() & 1) {
+		YB_COUNT(0, skb);
+		return YB_DROP;
+	}
+	return bpf_redirect(YB_TARGET, 0);
+}
+"""
+
+
+def dropped_by_the_wire() -> dict[str, Any]:
+    lossy = trial("iperf3_udp", options={"source": LOSSY}, **WIRE, payload=1400, program="./lossy.c")
+    attempt = run_trial(replace(lossy, role="diagnostic"), Programs())
+    return {"status": attempt.status, "error": attempt.error, **attempt.details}
+
+
+@pytest.mark.root
+@pytest.mark.skipif(not witness.layout(), reason="this kernel has no BTF")
+def test_what_a_wire_drops_is_counted_one_by_one(in_room: InRoom) -> None:
+    found = in_room(dropped_by_the_wire)
+    assert found["status"] == "ok", found["error"]
+    dropped = found["tallies"]["forward"][0][0]
+    assert dropped > 1000
+    assert sum(count for site, count in found["drops"].items() if site.endswith(":TC_INGRESS")) == dropped
+
+
 def diagnosed(role: str, seen: bool) -> dict[str, Any]:
     if not seen:
         witness.layout.cache_clear()

@@ -68,8 +68,8 @@ def netkit_request(
 ) -> dict[str, Any]:
     """Arguments for ``IPRoute.link("add", …)`` that make a netkit pair; both ends get the same policy and scrub.
 
-    Scrub and headroom are sent only where they differ from the default: kernels before 6.13 know neither and
-    refuse what they do not know.
+    Scrub and headroom are sent only where they differ from the default. A kernel that does not know them may well
+    ignore them (rtnetlink parses IFLA_INFO_DATA leniently): see :func:`ignored`.
     """
     request: dict[str, Any] = {
         "kind": "netkit",
@@ -87,3 +87,32 @@ def netkit_request(
     if headroom:
         request["IFLA_NETKIT_HEADROOM"] = headroom
     return request
+
+
+#: What a request may ask for and a link tells back, and what each value means.
+_TOLD: dict[str, tuple[str, dict[int, str]]] = {
+    "IFLA_NETKIT_MODE": ("mode", {number: word for word, number in MODES.items()}),
+    "IFLA_NETKIT_POLICY": ("policy", {number: word for word, number in POLICIES.items()}),
+    "IFLA_NETKIT_PEER_POLICY": ("peer policy", {number: word for word, number in POLICIES.items()}),
+    "IFLA_NETKIT_SCRUB": ("scrub", {number: word for word, number in SCRUBS.items()}),
+    "IFLA_NETKIT_PEER_SCRUB": ("peer scrub", {number: word for word, number in SCRUBS.items()}),
+    "IFLA_NETKIT_HEADROOM": ("headroom", {}),
+}
+
+
+def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+    """What of a netkit request the kernel did not do, by the attributes that the made link tells: a phrase each."""
+    found = []
+    for attribute, (name, words) in _TOLD.items():
+        wanted, is_so = request.get(attribute), told.get(attribute)
+        if wanted is not None and is_so != wanted:
+            outcome = "it knows no such attribute" if is_so is None else f"it made {words.get(is_so, is_so)}"
+            found.append(f"{name} {words.get(wanted, wanted)} ({outcome})")
+    return found
+
+
+def told(link: Any) -> dict[str, Any]:
+    """The netkit attributes of a link message by name; empty where it has none."""
+    info = link.get_attr("IFLA_LINKINFO")
+    data = info.get_attr("IFLA_INFO_DATA") if info else None
+    return dict(data["attrs"]) if data else {}

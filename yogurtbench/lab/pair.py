@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
+from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -38,12 +40,21 @@ def make(cell: Cell, near: Place, far: Place) -> list[End]:
         if error.code in _UNKNOWN:
             raise Unsupported(_what_is_unsupported(cell, error)) from error
         raise
+    if cell.device == "netkit":
+        _must_be_as_asked(near_ns, near_index, request)
     ends = [End(near_ns, near_name, near_index), End(far_ns, far_name, far_index)]
     # A far end that is up before the near one knows it is refused (veth_open: ENOTCONN).
     far_ns.ip.link("set", index=far_index, state="up")
     for end in ends:
         namespace.settle_neighbours(end.namespace, end.name)
     return ends
+
+
+def _must_be_as_asked(where: Namespace, index: int, request: Mapping[str, Any]) -> None:
+    """Read the made link back: what a kernel does not know it may ignore in silence. Raises Unsupported."""
+    (link,) = where.ip.get_links(index)
+    if ignored := netkit.ignored(request, netkit.told(link)):
+        raise Unsupported(f"this kernel does not support netkit with {' and '.join(ignored)}")
 
 
 def _what_is_unsupported(cell: Cell, error: NetlinkError) -> str:
