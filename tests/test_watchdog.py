@@ -82,6 +82,13 @@ def test_what_does_not_go_round_is_left_alone(packets: Callable[[float], float])
     assert wire.silent_after == math.inf and not wire.detached
 
 
+def test_a_probe_that_is_answered_before_the_first_look_hides_no_loop() -> None:
+    wire = Paced(lambda t: 100_000 * t)
+    with pytest.raises(Looping):
+        probed(wire, PERIOD / 5)
+    assert wire.silent_after < PERIOD
+
+
 def test_a_probe_that_fails_over_a_loop_has_met_a_loop() -> None:
     wire = Paced(lambda t: 100_000 * t)
     with pytest.raises(Looping), Watchdog(wire).watching():

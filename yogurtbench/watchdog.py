@@ -57,10 +57,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look every ``PERIOD`` seconds while only a probe sends, and once more where the block raises an exception.
-
-        Raises Looping in its place.
-        """
+        """Look every ``PERIOD`` seconds while only a probe sends, and once at its end. Raises Looping."""
         if self._wire is None:
             yield
             return
@@ -70,6 +67,7 @@ class Watchdog:
         except Exception:
             self.look()
             raise
+        self._glance()
         self._judge()
 
     def look(self) -> None:
