@@ -47,6 +47,11 @@ def test_a_request_freed_because_nobody_answered_arp_died_of_arp() -> None:
     assert found and witness.site(found) == "arp:neigh_invalidate:NEIGH_FAILED"
 
 
+def test_a_request_freed_because_nobody_answered_nd_died_of_nd_though_the_kernel_gives_no_reason() -> None:
+    found = witness.drop_of([drop(1, (IPV6, 128), where="neigh_invalidate", reason="NOT_SPECIFIED")], 6, 1)
+    assert found and witness.site(found) == "nd:neigh_invalidate:NOT_SPECIFIED"
+
+
 @pytest.mark.parametrize(
     ("symbol", "name"),
     [

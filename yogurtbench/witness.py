@@ -32,6 +32,9 @@ _ASKS = {(_ARP, 1), (_IPV6, 135)}
 _REQUESTS = {4: (_IPV4, 8), 6: (_IPV6, 128)}
 _REPLIES = {4: (_IPV4, 0), 6: (_IPV6, 129)}
 
+#: Where a request is freed whose neighbour never answered: ndisc_error_report gives no reason, and where the compiler
+#: made its last call a jump, its caller is seen.
+_GIVES_UP = {"neigh_invalidate", "arp_error_report", "ndisc_error_report"}
 
 _STEPS = {QUEUE: "queue", RX: "backlog", RECEIVE: "receive", DROP: "drop"}
 
@@ -65,7 +68,7 @@ def drop_of(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
 
 def site(drop: Event) -> str:
     """A drop in the contract's words: ``function:REASON``, ``arp:`` (IPv6: ``nd:``) in front where resolving died."""
-    died_resolving = drop.shape in _ASKS or drop.reason == "NEIGH_FAILED"
+    died_resolving = drop.shape in _ASKS or drop.reason == "NEIGH_FAILED" or drop.where in _GIVES_UP
     prefix = ("nd:" if drop.protocol == _IPV6 else "arp:") if died_resolving else ""
     return f"{prefix}{drop.where}:{drop.reason}"
 
