@@ -6,7 +6,7 @@ and program hits that were recorded for one echo over each live wire.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def _beside(cell: Cell) -> str:
     words = [f"primary {cell.primary}"] if cell.primary else []
     words += [f"peer {cell.peer}"] if cell.peer else []
     words += [f"scrub {cell.scrub}"] if cell.scrub not in (None, "default") else []
-    words += [f"{axis} off" for axis in ("gso", "gro", "checksum") if getattr(cell, axis) == "off"]
+    words += [f"{axis} {getattr(cell, axis)}" for axis in ("gso", "gro", "checksum") if axis in cell.named]
     return ", ".join(words) or "nothing"
 
 
@@ -151,7 +151,7 @@ def _ways(live: list[Tried]) -> Iterator[str]:
     yield ""
     for path, members in sorted(ways.items(), key=lambda way: (len(way[0]), way[0])):
         for one in members:
-            yield f"- **{spoken(one.cell)}**{_isolation(one.values)}"
+            yield f"- **{spoken(one.cell)}**{exposed(one.values)}"
         yield ""
         yield "```"
         yield from drawing(path)
@@ -165,12 +165,19 @@ def spoken(cell: Cell) -> str:
     return f"{device}, {cell.hook} → {cell.helper}; {_beside(cell)}"
 
 
-def _isolation(values: dict[str, Any]) -> str:
+def exposed(values: Mapping[str, Any]) -> str:
+    """Who listens and who talks, as the end of a line; empty where nobody asked. What has no answer is no "nobody"."""
     if not any(metric in values for metric in (*_EARS, *_MOUTHS)):
         return ""
-    heard = [word for metric, word in _EARS.items() if values.get(metric) == 1]
-    spoke = [word for metric, word in _MOUTHS.items() if values.get(metric) == 1]
-    return f" · listens: {', '.join(heard) or 'nobody'} · talks: {', '.join(spoke) or 'nobody'}"
+    return f" · listens: {_who(_EARS, values)} · talks: {_who(_MOUTHS, values)}"
+
+
+def _who(words: Mapping[str, str], values: Mapping[str, Any]) -> str:
+    can = ", ".join(word for metric, word in words.items() if values.get(metric) == 1)
+    unknown = ", ".join(word for metric, word in words.items() if metric not in values)
+    if not unknown:
+        return can or "nobody"
+    return f"{can} (not measured: {unknown})" if can else f"not measured ({unknown})"
 
 
 def drawing(path: Iterable[str]) -> Iterator[str]:
