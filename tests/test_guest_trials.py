@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 from test_drops import LOSSY
+from trials import trial
+
+from yogurtbench.hosts.vm.host import host
 
 pytestmark = pytest.mark.vm
 
@@ -45,6 +48,7 @@ OFF = textwrap.dedent("""
     blocks: {min: 1, max: 1}
 """)
 
+DEVICES = ("netkit", "veth")
 Attempts = list[dict[str, Any]]
 
 
@@ -110,3 +114,29 @@ def test_with_every_offload_off_no_trial_fails_on_any_topology(tmp_path: Path) -
         "loopback",
         "uplink",
     }
+
+
+LABS: list[dict[str, Any]] = [
+    *({"device": device, "topology": "wire", "hook": "tcx_ingress", "helper": "redirect_peer"} for device in DEVICES),
+    *(
+        {"device": device, "topology": topology, "hook": "none", "helper": "none"}
+        for device in DEVICES
+        for topology in ("direct", "bridge", "routed", "loopback", "uplink")
+    ),
+    {"device": "netkit", "topology": "uplink", "hook": "tcx_ingress", "helper": "redirect_neigh"},
+]
+ALL_OFF = {"mtu": 9000, "gso": "off", "gro": "off", "checksum": "off"}
+
+
+def test_a_command_runs_in_a_lab_of_every_topology_and_device() -> None:
+    ended = {}
+    with host("host", "wall", print) as guest:
+        for axes in LABS:
+            modes = ("l3", "l2") if axes["device"] == "netkit" and axes["topology"] != "bridge" else ("l2",)
+            for mode in modes:
+                client = "outside" if axes["topology"] == "uplink" else "yogurt-1"
+                pings = [f"ip netns exec {client} ping -n -c1 -W5 -s 8000 {a} >&2" for a in ("10.42.0.2", "fd42::2")]
+                order = trial(**axes, **ALL_OFF, mode=mode)
+                code = guest.lab(order, ["sh", "-c", " && ".join([*pings, "exit 7"])], lambda _, text: print(text))
+                ended[f"{axes} {mode}"] = code
+    assert {lab: code for lab, code in ended.items() if code != 7} == {}

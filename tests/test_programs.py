@@ -107,3 +107,16 @@ def test_a_wire_of_ones_own_is_swept_and_a_bad_one_told_by_its_line(tmp_path: Pa
     assert "broken.c:9:27: error: use of undeclared identifier 'YB_TARGT'" in told["./broken.c", "ping"]["error"]
     refused = told["./refused.c", "ping"]["error"]
     assert "refused.c:9: R1 invalid mem access 'scalar': return *(int *)(long)skb->len;" in refused
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(("address", "code"), [("10.42.0.2", 0), ("fd42::2", 1)])
+def test_a_lab_is_joined_by_the_wire_of_ones_own(tmp_path: Path, address: str, code: int) -> None:
+    """It carries no IPv6, which the built-in one would."""
+    (tmp_path / "own.yaml").write_text(MATRIX)
+    for name in ("mine", "broken", "refused"):
+        (tmp_path / f"{name}.c").write_text(MINE)
+    ping = ["ip", "netns", "exec", "yogurt-1", "ping", "-c1", "-W1", address]
+    argv = [sys.executable, "-P", "-m", "yogurtbench", "lab", "own.yaml", "--cell", "program=./mine.c,load=ping", "--"]
+    done = subprocess.run([*argv, *ping], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, done.stderr

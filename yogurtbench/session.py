@@ -71,9 +71,10 @@ def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:
     if not cell:
         raise MatrixError("lab: name a cell with --cell: its id, or axes as in hook=netkit_peer,load=ping")
     chosen = find_cell(plan, cell)
+    options = {"source": plan.programs[chosen.program]} if chosen.program in plan.programs else {}
     with ExitStack() as undo:
         host = choose([chosen], plan.lab, "wall", undo, _sayer(Console(stderr=True)))
-        return host.lab(Trial("lab", chosen, 0, 0), argv, _pass_on)
+        return host.lab(Trial("lab", chosen, 0, 0, options=options), argv, _pass_on)
 
 
 def _sweep(

@@ -94,7 +94,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
     traced = trial.cell.load == "reachability" and bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.end("lab")
-        with _wired(programs, network, _own(trial), traced=traced) as hung:
+        with _wired(programs, network, own(trial), traced=traced) as hung:
             phases.end("wire")
             watchdog, probes = Watchdog(hung), trial.cell.load in YES_NO
             with watchdog.watching():
@@ -154,16 +154,16 @@ def _diagnosed(measured: Measured, spent: Mapping[str, RunTime]) -> Measured:
 
 
 @contextmanager
-def _wired(programs: Programs, network: lab.Lab, own: Own | None, *, traced: bool) -> Iterator[Wire | None]:
+def _wired(programs: Programs, network: lab.Lab, theirs: Own | None, *, traced: bool) -> Iterator[Wire | None]:
     """The wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
     if not wire.attachments(network.cell):
         yield None
         return
-    with wire.attached(programs, network, own, traced=traced) as hung:
+    with wire.attached(programs, network, theirs, traced=traced) as hung:
         yield hung
 
 
-def _own(trial: Trial) -> Own | None:
+def own(trial: Trial) -> Own | None:
     """The wire of one's own that a trial's cell names; its text rides along in the trial's options."""
     cell = trial.cell
     if cell.program == "builtin":

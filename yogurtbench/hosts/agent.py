@@ -22,7 +22,7 @@ from yogurtbench.lab import Unsupported, bring_up, room
 from yogurtbench.programs import Programs
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
-from yogurtbench.trial import run_trial
+from yogurtbench.trial import own, run_trial
 from yogurtbench.wire import attached, attachments
 
 _VERSION_COMMANDS = {
@@ -84,11 +84,11 @@ def _trial(order: dict[str, Any], programs: Programs, channel: Channel) -> None:
 
 def _lab(order: dict[str, Any], programs: Programs, channel: Channel) -> None:
     """Bring a cell's network up, run a command in the lab's host namespace, pass its output on, take it down."""
-    cell = Trial.from_json(order["trial"]).cell
+    trial = Trial.from_json(order["trial"])
     try:
-        with bring_up(cell) as network:
-            if attachments(cell):
-                with attached(programs, network):
+        with bring_up(trial.cell) as network:
+            if attachments(trial.cell):
+                with attached(programs, network, own(trial)):
                     code = _pass_on(order["argv"], channel)
             else:
                 code = _pass_on(order["argv"], channel)
