@@ -90,8 +90,10 @@ def test_a_scrub_that_the_kernel_knows_is_measured(tricks: Attempts) -> None:
 @pytest.mark.parametrize("device", ["netkit", "veth"])
 def test_what_goes_round_in_the_guest_is_silenced_in_less_than_two_seconds(tricks: Attempts, device: str) -> None:
     looping = of(tricks, device=device, helper="redirect_ingress")
-    assert [a["status"] for a in looping] == ["looping"] * 3
-    assert all(0 < a["details"]["looped_seconds"] < 2 for a in looping)
+    went_round = [a for a in looping if a["status"] == "looping"]
+    assert "reachability" in {a["trial"]["cell"]["load"] for a in went_round}
+    assert {a["status"] for a in looping} <= {"looping", "skipped"}  # what went round twice is not tried again
+    assert all(0 < a["details"]["looped_seconds"] < 2 for a in went_round)
 
 
 def test_what_the_wire_drops_is_what_the_diagnosis_counts(tricks: Attempts) -> None:

@@ -79,7 +79,7 @@ def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
     traced = bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.end("lab")
-        with _wired(programs, network, _own(trial), traced=traced):
+        with _wired(programs, network, own(trial), traced=traced):
             phases.end("wire")
             network.settle()
             with _witnessed(network, programs, traced=traced) as seen:
