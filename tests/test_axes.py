@@ -28,7 +28,7 @@ DEFAULTS = [
     ({"hook": "xdp_generic", "helper": "redirect_map", "return_hook": "tcx_ingress"}, {"return_helper": "redirect"}),
     ({"helper": "redirect_peer"}, {"return_helper": "redirect_peer"}),
     ({"device": "veth"}, {"mode": "l2", "hook": "tcx_ingress", "helper": "redirect", "neighbours": "arp"}),
-    ({"device": "veth", "hook": "xdp_native"}, {"gro": "on"}),
+    ({"device": "veth", "hook": "xdp_native"}, {"gro": "on", "checksum": "off"}),
     ({"device": "veth"}, {"policy": None, "primary": None, "peer": None, "scrub": None, "headroom": None}),
     ({"topology": "direct"}, {"hook": "none", "helper": "none", "policy": "forward", "primary": "none", "mode": "l3"}),
     ({"topology": "bridge"}, {"mode": "l2", "policy": "forward"}),

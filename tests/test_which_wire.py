@@ -104,6 +104,12 @@ def test_xdp_wires_live_where_the_far_end_polls(frame: pd.DataFrame, axes: tuple
     assert set(found.values()) == {XDP[axes]}
 
 
+def test_native_xdp_carries_tcp_because_the_plan_leaves_no_checksum_to_a_device(frame: pd.DataFrame) -> None:
+    polled = frame[(frame["hook"] == "xdp_native") & (frame["gro"] == "on") & (frame["metric"] == "tcp_ok")]
+    assert set(polled["checksum"]) == {"off"}
+    assert list(polled["value"]) == [1.0, 1.0]
+
+
 def test_a_live_wires_echo_passes_as_many_queues_as_it_has(frame: pd.DataFrame) -> None:
     live = frame[(frame["metric"] == "hops_netif_rx") & (frame["device"] == "netkit") & (frame["mode"] == "l3")]
     hops = {(row.hook, row.helper): row.value for row in live.itertuples()}
