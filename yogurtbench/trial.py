@@ -81,7 +81,6 @@ def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
         phases.end("lab")
         with _wired(programs, network, own(trial), traced=traced):
             phases.end("wire")
-            network.settle()
             with _witnessed(network, programs, traced=traced) as seen:
                 phases.end("probe")
                 answered = ask(network, 4, seen, probes=1).answered

@@ -40,7 +40,7 @@ def make(cell: Cell, near: Place, far: Place) -> list[End]:
         if error.code in _UNKNOWN:
             raise Unsupported(_what_is_unsupported(cell, error)) from error
         raise
-    if cell.device == "netkit":
+    if cell.device == "netkit" and (cell.scrub != "default" or cell.headroom):  # what first netkits did not have
         _must_be_as_asked(near_ns, near_index, request)
     ends = [End(near_ns, near_name, near_index), End(far_ns, far_name, far_index)]
     # A far end that is up before the near one knows it is refused (veth_open: ENOTCONN).
