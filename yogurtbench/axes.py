@@ -317,8 +317,9 @@ def _gro(seen: _Seen) -> str:
 
 
 def _checksum(seen: _Seen) -> str:
-    """On, as the kernel makes it; a struct xdp_frame has no csum_start: what native XDP redirects must carry its checksum
-    already, or the far end drops its UDP and TCP as corrupt.
+    """On, as the kernel makes it; but what native XDP redirects must carry its checksum already.
+
+    A struct xdp_frame has no csum_start: the far end would drop its UDP and TCP as corrupt.
     """
     return "off" if "xdp_native" in (seen["hook"], seen["return_hook"]) else "on"
 
