@@ -296,3 +296,16 @@ def test_packets_that_go_round_are_no_life() -> None:
     story = story_of(run, attempts)
     assert sorted(liveness(story).values()) == [False, True]
     assert answer(story) == "1 of 2 wires carry packets: netkit l3 · netkit_peer → redirect."
+
+
+def test_of_many_dead_wires_it_says_where_they_die_and_how_many_go_round() -> None:
+    words = ("pass", "next", "redirect_in", "guard_cb", "guard_mark", "none")
+    run = Invented(wires(*words, loads=("reachability",)), blocks=1)
+    told = [
+        Attempt.without_values(one.trial, "looping", "round and round") if one.trial.cell.primary == "none" else one
+        for one in replace(run, dead=frozenset(one.id for one in run.cells if one.primary != "pass")).attempts()
+    ]
+    assert answer(story_of(run, told)) == (
+        "1 of 6 wires carry packets: netkit l3 · netkit_peer → redirect (primary pass); of the others 4 die in "
+        "netkit_xmit and 1 goes round in the kernel."
+    )

@@ -29,6 +29,8 @@ _PER_PACKET = ("cpu_ns_per_packet", "instructions_per_packet")
 _PING_PONG = frozenset({"ping", "sockperf"})
 #: Axes that switch a kernel's batching, whatever the wire.
 _SWITCHES = ("mtu", "gso", "gro", "checksum")
+#: So few dead wires are left to the table.
+_TELL_DEATHS = 3
 
 
 def answer(story: Story) -> str:
@@ -366,4 +368,18 @@ def _by_reach(story: Story, *, named: bool) -> str:
         return ""
     live = [story.wires[wire].name for wire in asked if alive[wire]]
     names = f": {', '.join(live[:3])}{' …' if len(live) > 3 else ''}" if live and named else ""
-    return f"{len(live)} of {len(asked)} wires carry packets{names}."
+    return f"{len(live)} of {len(asked)} wires carry packets{names}{_deaths(story, len(asked) - len(live))}."
+
+
+def _deaths(story: Story, dead: int) -> str:
+    """Where the wires that carry nothing lose their packets: the functions that drop most of them, and what loops."""
+    if dead <= _TELL_DEATHS:
+        return ""
+    sites = story.words["dropped_at"].dropna() if "dropped_at" in story.words else pd.Series(dtype=object)
+    counts = Counter(str(site).removeprefix("arp:").removeprefix("nd:").partition(":")[0] for site in sites)
+    parts = [f"{count} die{'s' * (count == 1)} in {function}" for function, count in counts.most_common(3)]
+    if others := counts.total() - sum(count for _, count in counts.most_common(3)):
+        parts.append(f"{others} elsewhere")
+    looping = {a.trial.cell.wire_id for a in story.attempts if a.status == "looping"}
+    parts += [f"{len(looping)} go{'es' * (len(looping) == 1)} round in the kernel"] if looping else []
+    return f"; of the others {_listed(parts)}" if parts else ""

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from yogurtbench.axes import HELPERS, HOOKS
 from yogurtbench.records import Cell
 from yogurtbench.report.charts import PAPER, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.story import Story
@@ -49,8 +50,8 @@ def _device(cell: Cell) -> str:
 
 
 def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
-    hooks = list(dict.fromkeys(hook for hook, _ in found))
-    helpers = list(dict.fromkeys(helper for _, helper in found))
+    hooks = [hook for hook in HOOKS if any(hook == here for here, _ in found)]
+    helpers = [helper for helper in HELPERS if any(helper == sent for _, sent in found)]
     shares = np.array([[_share(found.get((hook, helper))) for helper in helpers] for hook in hooks])
     with style():
         figure = Figure(figsize=(2.4 + 0.9 * len(helpers), 1.5 + 0.34 * len(hooks)))
