@@ -86,7 +86,8 @@ def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
                 sites.append(witness.site(drop))
             if seen and seen.overflowed:
                 break
-            lab.forget_neighbours(ip)
+            if sequence < probes:
+                lab.forget_neighbours(ip)
     return Echo(answered=False, sites=tuple(sites))
 
 
