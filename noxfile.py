@@ -1,13 +1,16 @@
 """The sessions of ``./yb test``, run in the environment that yb made: bcc comes from the system's Python."""
 
+import argparse
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "wheel", "vm"]
+nox.options.sessions = ["lint", "types", "tests", "wheel", "vm", "regression"]
 
 
 @nox.session
@@ -38,6 +41,43 @@ def vm(session: nox.Session) -> None:
     """Real netkit in the guest; two files side by side, since an emulated guest keeps about one core busy."""
     beside = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
     session.run(sys.executable, "-m", "pytest", "-m", "vm", *beside, *session.posargs)
+
+
+@nox.session
+def regression(session: nox.Session) -> None:
+    """What the programs of bpf/ cost more than those of --base REV (the branch point from main), in today's guest."""
+    base = _base(session)
+    session.log(f"the programs of {base} against those of the working tree")
+    with tempfile.TemporaryDirectory() as scratch:
+        session.run("git", "archive", "--output", f"{scratch}/bpf.tar", base, "bpf", external=True)
+        shutil.unpack_archive(f"{scratch}/bpf.tar", scratch)
+        stored = ["--baseline", "results/baselines/regression.json"]
+        both = ["check", "experiments/regression.yaml", "--base-programs", f"{scratch}/bpf", *stored]
+        session.run(sys.executable, "-P", "-m", "yogurtbench", *both, "--out", scratch, "--jobs", "2")
+
+
+def _base(session: nox.Session) -> str:
+    """``--base REV``, or where this branch left main; on main itself the commit before."""
+    options = argparse.ArgumentParser(prog="nox -s regression --")
+    options.add_argument("--base", default="")
+    if named := options.parse_args(session.posargs).base:
+        return str(named)
+    asked = [f"{side}main" for side in ("origin/", "")]
+    revisions = {name: _revision(f"{name}") for name in (*asked, "HEAD", "HEAD^")}
+    for main in asked:
+        if revisions[main] and (found := _git("merge-base", main, "HEAD")) and found != revisions["HEAD"]:
+            return found
+    return revisions["HEAD^"] or revisions["HEAD"]
+
+
+def _revision(name: str) -> str:
+    return _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def _git(*arguments: str) -> str:
+    """What git says; empty where it refuses."""
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 @nox.session

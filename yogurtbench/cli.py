@@ -121,19 +121,39 @@ def baseline(
 
 @app.command()
 def check(
-    run_folder: RunFolder,
-    baseline: Annotated[Path, typer.Option(help="What baseline has written.", show_default=False)],
+    target: Annotated[
+        Path, typer.Argument(help="A run's folder, or a matrix to measure now.", show_default=False, readable=False)
+    ],
+    baseline: Annotated[Optional[Path], typer.Option(help="What baseline has written.", show_default=False)] = None,
+    base_program: Annotated[
+        Optional[Path], typer.Option(help="An older text of the matrix's own program.", show_default=False)
+    ] = None,
+    base_programs: Annotated[
+        Optional[Path], typer.Option(help="A folder with older programs of bpf/.", show_default=False)
+    ] = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="Where run folders of what is measured now go.")] = Path("results"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
     as_json: Json = False,
 ) -> int:
     """Hold a run against a stored baseline: exit 0 fine, 1 a regression, 3 a trial failed, 4 nobody can tell.
 
-    Example: yogurtbench check results/regression/20261124T090000Z-0c1d2e --baseline results/baselines/regression.json
+    With --base-program or --base-programs measure before and now in one guest, on the instruction clock, exactly.
+
+    Examples: yogurtbench check results/quickstart/20261124T090000Z-0c1d2e --baseline results/baselines/quickstart.json
+    · yogurtbench check my.yaml --base-program old_wire.c
     """
     from yogurtbench import baseline as baselines
     from yogurtbench import gate
+    from yogurtbench.records import MatrixError
 
-    decision = gate.decide(baselines.read(baseline), gate.side_of(run_folder))
-    return _print_decision(decision, as_json, baselines.renewal(baseline, run_folder))
+    if base_program or base_programs:
+        plan = _target(target, only)
+        return _check_sides(plan, base_program, base_programs, baseline, out, quiet=quiet, as_json=as_json)
+    if baseline is None:
+        raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
+    decision = gate.decide(baselines.read(baseline), gate.side_of(target))
+    return _print_decision(decision, as_json, baselines.renewal(baseline, target))
 
 
 @app.command()
@@ -222,6 +242,46 @@ def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, bl
         if value is not None and value not in words:
             raise MatrixError(f"{option} {value}: not one of {', '.join(words)}")
     return make_plan(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks)
+
+
+def _target(target: Path, only: str | None) -> Plan:
+    """The plan of a run's folder, or of a matrix."""
+    from yogurtbench import store
+    from yogurtbench.plan import Plan
+    from yogurtbench.records import MatrixError
+
+    if not target.is_dir():
+        return _plan(target, None, "instructions", only, None)
+    if only:
+        raise MatrixError("check: --only chooses cells of a matrix; a run's folder is held against whole")
+    store.check_folder(target)
+    return Plan.from_json(store.read_plan(target))
+
+
+def _check_sides(
+    plan: Plan,
+    base_program: Path | None,
+    base_programs: Path | None,
+    baseline: Path | None,
+    out: Path,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Measure both sides and print what the newer costs; a stored baseline is asked too, where it still can answer."""
+    from yogurtbench import baseline as baselines
+    from yogurtbench import session, sides
+    from yogurtbench.records import MatrixError
+
+    if base_program and base_programs:
+        raise MatrixError("check: either --base-program or --base-programs, not both")
+    stored = baselines.read(baseline) if baseline else None
+    change = sides.of_own(plan, base_program) if base_program else sides.of_programs(plan, Path(base_programs or ""))
+    found = session.sides(change, out, quiet=quiet)
+    code = _print_decision(sides.decide(change, found), as_json)
+    if stored and baseline:
+        typer.echo(sides.against(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)
+    return code
 
 
 def _print_result(folder: Path, as_json: bool) -> None:

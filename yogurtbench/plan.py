@@ -78,7 +78,9 @@ class Plan:
     """Everything a sweep has to know. Equal plans give equal trials in equal order.
 
     ``collapsed`` counts combinations that are another's double, ``named`` the axes the matrix gives its cells,
-    ``programs`` the sources of the wires of one's own by the matrix's word, ``source`` and ``path`` the matrix itself.
+    ``programs`` the sources of the wires of one's own by the matrix's word, ``side`` which of the programs of bpf/ are
+    run (programs.sets), ``asides`` whether there are diagnostics after the last block, ``source`` and ``path`` the
+    matrix itself.
     """
 
     name: str
@@ -93,6 +95,8 @@ class Plan:
     collapsed: int = 0
     named: tuple[str, ...] = ()
     programs: dict[str, str] = field(default_factory=dict)
+    side: str = ""
+    asides: bool = True
     source: str = ""
     path: str = ""
 
@@ -131,6 +135,8 @@ class Plan:
 
         A trial for each wire that has programs and payload, under the load that comes first in _DIAGNOSED.
         """
+        if not self.asides:
+            return []
         chosen: dict[str, PlannedCell] = {}
         for planned in sorted(self.cells, key=lambda one: one.role != "cell"):
             if planned.role in ("cell", "baseline") and planned.cell.load == self._diagnosed_by[planned.cell.wire_id]:
@@ -153,6 +159,8 @@ class Plan:
         options = dict(planned.options)
         if planned.cell.program in self.programs:
             options["source"] = self.programs[planned.cell.program]
+        if self.side:
+            options["programs"] = self.side
         limit = deadline(planned.cell, options, self.clock)
         return Trial(name, planned.cell, block, position, planned.role, self.clock, options, limit)
 

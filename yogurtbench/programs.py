@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +52,16 @@ class Own:
         return tuple(role for role in _ROLES if re.search(rf"^\s*int\s+{role}\s*\(", self.source, re.MULTILINE))
 
 
+def source_folder() -> Path:
+    """Where the C programs lie: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "bpf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "bpf"
+
+
+class NoSuchProgram(HostError):
+    """The folder, of another time, has no such program."""
+
+
 class Placed(Protocol):
     """What decides which compiled text a program comes from: its C name and its way."""
 
@@ -68,8 +78,13 @@ class Placed(Protocol):
 
 @dataclass(slots=True)
 class Programs:
-    """The compiled wires: made once a sweep, used by every trial. Not one is compiled before it is needed."""
+    """The compiled wires of a folder: made once a sweep, used by every trial. Not one is compiled before it is needed.
 
+    ``flags`` are given to the compiler beside our own.
+    """
+
+    folder: Path = field(default_factory=source_folder)
+    flags: tuple[str, ...] = ()
     _own: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
     _ours: dict[bool, Any] = field(default_factory=dict)
     _drops: Any = None
@@ -82,12 +97,14 @@ class Programs:
         if traced not in self._ours:
             layout = ["-DYB_TRACE", *witness.layout()] if traced else []
             files = [*_WITNESS, *_FILES] if traced else _FILES
-            self._ours[traced] = _compiled(text(source_folder(), *files), layout, "the wires")
+            there = [name for name in files if (self.folder / name).is_file()]  # an older folder may lack some
+            self._ours[traced] = self._compiled(text(self.folder, *there), layout, "the wires")
         return self._ours[traced]
 
     def drops(self) -> Any:
         """Bcc's handle of what counts drops. The kernel must have a :func:`witness.layout`."""
-        self._drops = self._drops or _compiled(text(source_folder(), *_DROPS), witness.layout(), "the count of drops")
+        source = text(source_folder(), *_DROPS)
+        self._drops = self._drops or self._compiled(source, witness.layout(), "the count of drops")
         return self._drops
 
     def handle(self, placed: Placed, own: Own | None, *, traced: bool) -> Any:
@@ -96,16 +113,38 @@ class Programs:
             return self.ours(traced=traced)
         key = (own.source, placed.way, own.xdp)
         if key not in self._own:
-            self._own[key] = _compiled(own_text(own), [f"-DYB_WAY={_WAYS.index(placed.way)}"], own.name)
+            self._own[key] = self._compiled(own_text(own), [f"-DYB_WAY={_WAYS.index(placed.way)}"], own.name)
         return self._own[key]
 
     def load(self, handle: Any, name: str, kind: str, own: Own | None = None) -> Any:
-        """A loaded program by its C name, ``kind`` SCHED_CLS or XDP. Raises HostError with the verifier's words."""
+        """A loaded program by its C name, ``kind`` SCHED_CLS or XDP.
+
+        Raises HostError with the verifier's words, NoSuchProgram where the text has none of the name.
+        """
         with _quiet() as said:
             try:
                 return handle.load_func(name, getattr(handle, kind))
             except Exception as error:
+                if str(error).startswith("Unknown program"):
+                    raise NoSuchProgram(f"there is no program {name} in {self.folder.name}") from error
                 raise HostError(f"the kernel refused the program {name}: {refusal(said(), own)} ({error})") from error
+
+    def _compiled(self, source: str, flags: Iterable[str], what: str) -> Any:
+        return _compiled(source, [f"-I{self.folder}", *self.flags, *flags], what)
+
+
+#: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was.
+NOW, BASE = "", "base"
+
+
+def base_folder() -> Path:
+    """Where the programs of the other side lie, where there are two sides: beside ours."""
+    return source_folder().with_name("bpf-base")
+
+
+def sets() -> dict[str, Programs]:
+    """The programs by the word that chooses them: what is now, and, where it is there, the other side."""
+    return {NOW: Programs()} | ({BASE: Programs(base_folder())} if base_folder().is_dir() else {})
 
 
 def text(folder: Path, *files: str) -> str:
@@ -125,12 +164,6 @@ def own_text(own: Own) -> str:
     )
     header = text(source_folder(), "yogurt.h")
     return f'{header}{before}#line 1 "{own.name}"\n{own.source}\n#line 1 "generated"\n{after}'
-
-
-def source_folder() -> Path:
-    """Where the C programs lie: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "bpf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "bpf"
 
 
 def refusal(log: str, own: Own | None) -> str:
@@ -154,7 +187,7 @@ def _shifted_lines(source: str) -> dict[int, int]:
     return {line + sum(begin <= line for begin in begins): line for line in lines}
 
 
-def _compiled(source: str, flags: list[str] | tuple[str, ...], what: str) -> Any:
+def _compiled(source: str, flags: Iterable[str], what: str) -> Any:
     headers.provide()
     try:
         from bcc import BPF
@@ -165,7 +198,7 @@ def _compiled(source: str, flags: list[str] | tuple[str, ...], what: str) -> Any
         ) from error
     with _quiet() as said:
         try:
-            return BPF(text=source, cflags=["-w", f"-I{source_folder()}", *flags])
+            return BPF(text=source, cflags=["-w", *flags])
         except Exception as error:
             raise HostError(f"bcc could not compile {what}: {complaint(said()) or error}") from error
 

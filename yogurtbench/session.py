@@ -19,6 +19,7 @@ from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
 from yogurtbench.records import Attempt, HostError, MatrixError, Trial
 from yogurtbench.selector import find_cell
+from yogurtbench.sides import Change, Measured, measure
 from yogurtbench.sweep import Sweep, Tally
 from yogurtbench.units import Duration
 
@@ -60,6 +61,16 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
     _say_how_it_ended(tally, code, stored.path, say)
     report.make(stored.path)
     return Ended(stored.path, code)
+
+
+def sides(change: Change, out: Path, *, quiet: bool) -> Measured:
+    """Measure both sides of a change in one guest."""
+    console = Console(stderr=True)
+
+    def shown(plan: Plan) -> progress.Quiet:
+        return progress.of_console(console, plan, estimate_seconds(plan, "vm"), quiet=quiet)
+
+    return measure(change, out, _nothing if quiet else _sayer(console), shown)
 
 
 def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from yogurtbench import runtimes
 from yogurtbench.lab import End, Lab, Pot, Unsupported
 from yogurtbench.lab.switch import Switch, switch
-from yogurtbench.programs import Own, Programs
+from yogurtbench.programs import NoSuchProgram, Own, Programs
 from yogurtbench.records import Cell
 from yogurtbench.runtimes import RunTime
 
@@ -166,7 +166,10 @@ def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bo
     functions: dict[Attachment, Any] = {}
     for attachment in wanted:
         handle = programs.handle(attachment, own, traced=traced)
-        functions[attachment] = programs.load(handle, attachment.program, _kind(attachment), own)
+        try:
+            functions[attachment] = programs.load(handle, attachment.program, _kind(attachment), own)
+        except NoSuchProgram as absent:
+            raise Unsupported(str(absent)) from absent
         _attach(handle, functions[attachment], attachment, lab, detaching)
     with switch(lab) as off_switch:
         yield Wire(programs, wanted, own, traced, functions, off_switch, detaching)

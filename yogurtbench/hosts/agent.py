@@ -19,7 +19,7 @@ from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Unsupported, bring_up, room
-from yogurtbench.programs import Programs
+from yogurtbench.programs import NOW, Programs, sets
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
 from yogurtbench.trial import own, run_trial
@@ -38,7 +38,7 @@ def main() -> None:
     channel = _take_over_stdio()
     versions = ask_versions()
     room.furnish()
-    programs = Programs()
+    programs = sets()
     found = features.probe()
     channel.send({"event": "ready", "kernel": platform.release(), "versions": versions(), "features": found})
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
@@ -52,12 +52,13 @@ def main() -> None:
         orders[order["op"]](order)
 
 
-def _stand_still(programs: Programs, orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
+def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
     from yogurtbench.hosts.vm.guest.still import wait_for_order
 
-    programs.ours(traced=False)
-    programs.ours(traced=True)
+    for each in programs.values():
+        each.ours(traced=False)
+        each.ours(traced=True)
     order = wait_for_order()
     orders[order["op"]](order)
 
@@ -77,18 +78,19 @@ def _next(channel: Channel) -> dict[str, Any] | None:
         return None
 
 
-def _trial(order: dict[str, Any], programs: Programs, channel: Channel) -> None:
-    attempt = run_trial(Trial.from_json(order["trial"]), programs)
+def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    trial = Trial.from_json(order["trial"])
+    attempt = run_trial(trial, programs[trial.options.get("programs", NOW)])
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
 
 
-def _lab(order: dict[str, Any], programs: Programs, channel: Channel) -> None:
+def _lab(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     """Bring a cell's network up, run a command in the lab's host namespace, pass its output on, take it down."""
     trial = Trial.from_json(order["trial"])
     try:
         with bring_up(trial.cell) as network:
             if attachments(trial.cell):
-                with attached(programs, network, own(trial)):
+                with attached(programs[NOW], network, own(trial)):
                     code = _pass_on(order["argv"], channel)
             else:
                 code = _pass_on(order["argv"], channel)

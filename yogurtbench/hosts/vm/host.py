@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,16 +36,18 @@ class Clockwork(AgentHost):
     """The VM host on the instruction clock: every trial begins from the same saved guest, its order in hand.
 
     So trials cannot disturb each other. On entry the guest is booted and saved. Raises HostError where that fails.
+    ``base``: a folder with the wire programs of another time, which the guest carries beside ours (programs.sets).
     """
 
-    def __init__(self, kernel: str, say: Callable[[str], None]) -> None:
+    def __init__(self, kernel: str, say: Callable[[str], None], base: Path | None = None) -> None:
         self._kernel, self._say = kernel, say
+        self._extra = luggage.base(base) if base else {}
         self._saved: saved.Saved
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
         self._say("booting a guest on the instruction clock, and saving it")
-        self._saved = saved.boot_and_save(guest_image, luggage.overlay())
+        self._saved = saved.boot_and_save(guest_image, luggage.overlay(self._extra))
         chosen = Probe("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
         self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from yogurtbench.hosts.vm import archive, cache
 from yogurtbench.hosts.vm.archive import Member
-from yogurtbench.records import HostError
+from yogurtbench.records import HostError, MatrixError
 
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parent.parent
@@ -80,15 +80,30 @@ def _dependency(name: str) -> list[Member]:
     return [_source(path, package) for path in sorted(package.rglob("*.py"))]
 
 
+def base(folder: Path) -> dict[str, bytes]:
+    """The wire programs of another time, for :func:`overlay`: they lie beside ours (programs.base_folder).
+
+    Raises MatrixError where the folder has none.
+    """
+    found = {f"/{_PROGRAMS}-base/{name}": content for name, content in _sources(folder)}
+    if f"/{_PROGRAMS}-base/yogurt.h" not in found:
+        raise MatrixError(f"{folder}: there is no yogurt.h, so these are not the programs of bpf/")
+    return found
+
+
 def _programs() -> list[Member]:
     """The wire programs, beside the package as in a checkout or inside it as in a wheel."""
     inside = _PACKAGE / "bpf"
     folder = inside if inside.is_dir() else _PACKAGE.parent / "bpf"
-    return [
-        archive.file(f"{_PROGRAMS}/{path.name}", path.read_bytes())
-        for path in sorted(folder.iterdir())
-        if path.suffix in (".c", ".h")
-    ]
+    return [archive.file(f"{_PROGRAMS}/{name}", content) for name, content in _sources(folder)]
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise MatrixError(f"{folder}: cannot be read ({error.strerror})") from error
+    yield from ((path.name, path.read_bytes()) for path in paths if path.suffix in (".c", ".h"))
 
 
 def _bytecode_of(members: Iterable[Member]) -> Iterator[Member]:
