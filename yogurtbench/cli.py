@@ -191,8 +191,23 @@ def lab(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> int:
-    """Say what this machine can do, what is missing, and the exact command that mends it."""
+def doctor(
+    clock: Annotated[
+        bool, typer.Option("--clock", help="Boot twice: does the instruction clock repeat to the last digit?")
+    ] = False,
+    jobs: Jobs = 1,
+    as_json: Json = False,
+) -> int:
+    """Say what this machine can do, what is missing, and the exact command that mends it.
+
+    With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3 not.
+    """
+    if clock:
+        from yogurtbench import session
+
+        answer = session.clock(jobs)
+        typer.echo(answer.as_json() if as_json else answer.as_text())
+        return 0 if answer.passed else 3
     from yogurtbench import doctor as doctors
 
     findings = doctors.examine()

@@ -13,7 +13,7 @@ from types import FrameType
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from yogurtbench import progress, report, store
+from yogurtbench import progress, report, selftest, store
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
@@ -68,11 +68,22 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
 def sides(change: Change, out: Path, *, quiet: bool, jobs: int = 1) -> Measured:
     """Measure both sides of a change in one guest, ``jobs`` trials at a time."""
     console = Console(stderr=True)
+    return measure(change, out, _nothing if quiet else _sayer(console), _shown(console, jobs, quiet=quiet), jobs)
+
+
+def clock(jobs: int) -> selftest.Answer:
+    """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
+    console = Console(stderr=True)
+    return selftest.examine(selftest.plan(), _sayer(console), _shown(console, jobs, quiet=False), jobs)
+
+
+def _shown(console: Console, jobs: int, *, quiet: bool) -> Callable[[Plan], progress.Quiet]:
+    """The progress of a plan in the guest, ``jobs`` trials at a time."""
 
     def shown(plan: Plan) -> progress.Quiet:
         return progress.of_console(console, plan, estimate_seconds(plan, "vm") / jobs, quiet=quiet)
 
-    return measure(change, out, _nothing if quiet else _sayer(console), shown, jobs)
+    return shown
 
 
 def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:
