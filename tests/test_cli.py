@@ -128,6 +128,7 @@ def test_a_folder_is_no_matrix(here: Path, call: Callable[..., Said]) -> None:
         (["run", "m.yaml", "--clock", "sun"], "--clock sun: not one of wall, instructions"),
         (["run", "m.yaml", "--only", "hook=nosuch"], "hook does not know 'nosuch'"),
         (["run", "m.yaml", "--budget", "ten"], "--budget ten: a duration is a number with a unit"),
+        (["run", "m.yaml", "--jobs", "2"], "--jobs 2: on the wall clock trials side by side would disturb each other"),
         (["run", "m.yaml", "--resume", "nowhere"], "nowhere: no such run folder"),
         (["report", "nowhere"], "nowhere: no such run folder"),
         (["report", "."], "not a run folder"),
@@ -147,7 +148,15 @@ def test_bad_options_are_refused_in_one_sentence(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run"], ["nosuch"], ["run", "m.yaml", "--blocks", "0"], ["run", "m.yaml", "--nosuch"], []]
+    "arguments",
+    [
+        ["run"],
+        ["nosuch"],
+        ["run", "m.yaml", "--blocks", "0"],
+        ["run", "m.yaml", "--jobs", "0"],
+        ["run", "m.yaml", "--nosuch"],
+        [],
+    ],
 )
 def test_a_wrong_command_line_exits_2_and_never_1(call: Callable[..., Said], arguments: list[str]) -> None:
     said = call(*arguments)

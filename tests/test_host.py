@@ -6,7 +6,8 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,3 +154,104 @@ def test_a_lab_that_could_not_be_built_is_a_host_error() -> None:
 def test_a_lab_whose_machine_dies_is_a_host_error_with_its_last_words() -> None:
     with AgentHost(Stable(dies)) as host, pytest.raises(HostError, match="the lab died: Kernel panic"):
         host.lab(trial(), ["true"], lambda _stream, _text: None)
+
+
+class Crowd(AgentHost):
+    """Runs several trials at once, a machine for each, as the instruction clock's host does."""
+
+    def __init__(self, jobs: int, *behaviours: Behaviour) -> None:
+        self.jobs, self.environment, self.stable = jobs, WHERE, Stable(*behaviours)
+
+    def __enter__(self) -> AgentHost:
+        return self
+
+    def __exit__(self, *_how: object) -> None:
+        return None
+
+    def _ordered(self, trial: Trial) -> StandIn:
+        machine, _, _ = self.stable()
+        machine.channel.send({"op": "trial", "trial": trial.to_json()})
+        return machine
+
+    def _release(self, machine: Any) -> None:
+        machine.close()
+
+    def _give_up(self, machine: Any) -> None:
+        machine.close()
+
+
+def after(event: threading.Event) -> Behaviour:
+    """Works, once the event has come."""
+
+    def behaves(order: dict[str, Any], channel: Channel) -> bool:
+        return event.wait(10) and works(order, channel)
+
+    return behaves
+
+
+def named(name: str, **changes: Any) -> Trial:
+    return replace(trial(), id=name, **changes)
+
+
+def test_side_by_side_attempts_come_as_they_end_and_each_machine_is_closed() -> None:
+    second_ended = threading.Event()
+    with Crowd(2, after(second_ended), works, works) as host:
+        ended = []
+        for attempt in host.run([named("first"), named("second"), named("third")]):
+            ended.append(attempt.trial.id)
+            if len(ended) == 2:
+                assert len(host.stable.machines) == 3
+                second_ended.set()
+    assert ended == ["second", "third", "first"]
+    assert all(machine.closed for machine in host.stable.machines)
+
+
+def test_one_machines_death_is_its_own_trials_alone() -> None:
+    with Crowd(2, dies, works, works) as host:
+        statuses = {a.trial.id: a.status for a in host.run([named("first"), named("second"), named("third")])}
+    assert statuses == {"first": "crashed", "second": "ok", "third": "ok"}
+    assert all(machine.closed for machine in host.stable.machines)
+
+
+def test_one_that_is_overdue_is_given_up_while_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "_GRACE", 0.1)
+    overdue = threading.Event()
+    with Crowd(2, is_silent, after(overdue)) as host:
+        attempts = host.run([named("silent", deadline=0.05), named("slow")])
+        assert next(attempts).status == "crashed"
+        overdue.set()
+        assert [(a.trial.id, a.status) for a in attempts] == [("slow", "ok")]
+
+
+def test_closing_the_attempts_gives_up_every_machine_under_way() -> None:
+    with Crowd(3, works, is_silent, is_silent) as host:
+        left = iter([named("first"), named("second"), named("third")])
+        with closing(host.attempts(lambda: next(left, None))) as attempts:
+            assert next(attempts).trial.id == "first"
+            assert [machine.closed for machine in host.stable.machines] == [True, False, False]
+    assert all(machine.closed for machine in host.stable.machines)
+
+
+def test_an_interrupt_while_waiting_gives_up_every_machine_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with Crowd(2, is_silent, is_silent) as host:
+        monkeypatch.setattr(hosts, "_first_to_end", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(host.run([named("first"), named("second")]))
+        assert [machine.closed for machine in host.stable.machines] == [True, True]
+
+
+def test_nothing_to_do_now_is_not_the_end() -> None:
+    """What is under way may decide what is due: the source is asked again when something has ended."""
+    left, ended = [named("first"), named("second")], [0]
+
+    def due() -> Trial | None:
+        return left.pop(0) if left and ended[0] == 2 - len(left) else None
+
+    with Crowd(2, works, works) as host:
+        for attempt in host.attempts(due):
+            assert attempt.status == "ok"
+            ended[0] += 1
+    assert ended == [2]

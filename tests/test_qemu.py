@@ -84,6 +84,15 @@ class TestMemory:
         with pytest.raises(HostError, match=r"needs \d+ MiB of memory and this machine has 300 MiB available"):
             qemu.memory_for(image, image.archives[0])
 
+    def test_more_guests_than_there_is_room_for_are_refused_and_told_how_many_would_do(self, tmp_path, monkeypatch):
+        image = guest_image(tmp_path)
+        needed = qemu.memory_for(image, image.archives[0])
+        room = psutil.virtual_memory()._replace(available=2 * needed + 1)
+        monkeypatch.setattr(qemu.psutil, "virtual_memory", lambda: room)
+        assert qemu.memory_for(image, image.archives[0], 2) == needed
+        with pytest.raises(HostError, match=r"3 guests side by side need \d+ MiB .*: --jobs 2 would do"):
+            qemu.memory_for(image, image.archives[0], 3)
+
 
 class TestConsole:
     def test_a_panic_is_told_without_its_call_trace(self):

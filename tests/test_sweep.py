@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from matrices import planned
 
 from yogurtbench.progress import Quiet
-from yogurtbench.records import METRICS_OF, Attempt, Environment, Observation, Trial
+from yogurtbench.records import METRICS_OF, YES_NO, Attempt, Environment, Observation, Trial
 from yogurtbench.store import Run, read_attempts
 from yogurtbench.sweep import Sweep
 
@@ -24,16 +28,32 @@ blocks: {min: 1, max: 1}
 
 @dataclass
 class Host:
-    """Answers at once; ``fates`` by helper: ok, dead or looping."""
+    """Runs ``jobs`` trials side by side, and lets ``chance`` say which ends first.
+
+    ``fates`` by helper: ok, dead or looping. ``most`` is how many were under way at once.
+    """
 
     fates: dict[str, str]
+    jobs: int = 1
+    chance: random.Random = field(default_factory=random.Random)
     asked: list[Trial] = field(default_factory=list)
+    most: int = 0
+    given_up: list[Trial] = field(default_factory=list)
     environment: Environment = field(default_factory=lambda: Environment("h", "native", "none", "wall", "6.12"))
 
-    def run(self, trials: Iterable[Trial]) -> Iterator[Attempt]:
-        for trial in trials:
-            self.asked.append(trial)
-            yield self._attempt(trial)
+    def attempts(self, due: Callable[[], Trial | None]) -> Iterator[Attempt]:
+        under_way: list[Trial] = []
+        try:
+            while True:
+                while len(under_way) < self.jobs and (trial := due()):
+                    under_way.append(trial)
+                self.most = max(self.most, len(under_way))
+                self.asked += [trial for trial in under_way if trial not in self.asked]
+                if not under_way:
+                    return
+                yield self._attempt(under_way.pop(self.chance.randrange(len(under_way))))
+        finally:
+            self.given_up += under_way
 
     def stamped(self, attempt: Attempt) -> Attempt:
         return attempt
@@ -42,20 +62,28 @@ class Host:
         fate = self.fates.get(trial.cell.helper, "ok")
         if fate == "looping":
             return Attempt.without_values(trial, "looping", "round and round")
+        if fate == "dead" and trial.cell.load not in YES_NO:
+            seen = Observation.of("reachable", 0.0)
+            skipped = Attempt.without_values(trial, "skipped", "nothing answered")
+            return replace(skipped, observations=(seen, *skipped.observations))
         value = 0.0 if fate == "dead" and trial.cell.load == "reachability" else 1.0
         rows = tuple(Observation.of(metric, value) for metric in METRICS_OF[trial.cell.load])
         return Attempt(trial, "ok", rows)
 
 
-Swept = Callable[[Host], list[Attempt]]
+class Swept(Protocol):
+    """A sweep of a matrix on a host, watched: what is stored in the end."""
+
+    def __call__(self, host: Host, matrix: str = MATRIX, progress: Quiet | None = None) -> list[Attempt]: ...
 
 
 @pytest.fixture
 def swept(tmp_path: Path) -> Swept:
-    def sweep(host: Host) -> list[Attempt]:
-        plan = planned(tmp_path, MATRIX)
-        with Run.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment) as run:
-            Sweep(plan, host, run, Quiet()).run()  # type: ignore[arg-type]  # an invented host
+    def sweep(host: Host, matrix: str = MATRIX, progress: Quiet | None = None) -> list[Attempt]:
+        plan = planned(tmp_path, matrix)
+        run = Run.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
+        with run, suppress(KeyboardInterrupt):
+            Sweep(plan, host, run, progress or Quiet()).run()  # type: ignore[arg-type]  # an invented host
         return list(read_attempts(run.path))
 
     return sweep
@@ -77,3 +105,109 @@ def test_every_attempt_is_on_disk_and_live_wires_are_asked_everything(swept: Swe
     attempts = swept(host)
     assert len(attempts) == len(host.asked) == 6
     assert {a.status for a in attempts} == {"ok"}
+
+
+SWEEPS = {
+    "reachability asks": MATRIX.replace("isolation]", "isolation, ping, sockperf]"),
+    "the loads find out": """
+name: m
+axes:
+  device: veth
+  hook: tcx_ingress
+  helper: [redirect, redirect_ingress, redirect_container]
+  payload: [64, 200, 900]
+baseline: {device: veth, topology: direct, hook: none, helper: none}
+loads: [sockperf, ping]
+blocks: {min: 2, max: 2}
+""",
+}
+
+
+def told(attempts: list[Attempt]) -> list[tuple[str, str, str, int]]:
+    return sorted((a.trial.id, a.status, a.error, len(a.observations)) for a in attempts)
+
+
+@pytest.mark.parametrize("matrix", SWEEPS)
+def test_side_by_side_is_equal_to_one_after_another_whatever_ends_first(swept: Swept, matrix: str) -> None:
+    fates = {"redirect_ingress": "dead", "redirect_container": "looping"}
+    alone = Host(fates)
+    expected = told(swept(alone, SWEEPS[matrix]))
+    assert {"ok", "skipped", "looping"} == {status for _, status, _, _ in expected}
+    for seed in range(20):
+        crowd = Host(fates, jobs=2 + seed % 2, chance=random.Random(seed))
+        assert told(swept(crowd, SWEEPS[matrix])) == expected
+        assert {one.id for one in crowd.asked} == {one.id for one in alone.asked}
+        assert crowd.most == crowd.jobs
+
+
+class Watched(Quiet):
+    """Notes what it is told, and interrupts after so many attempts."""
+
+    def __init__(self, interrupt: int = 10**6) -> None:
+        self.under_way: list[str] = []
+        self.most = self.ended = 0
+        self._interrupt = interrupt
+
+    def trial(self, trial: Trial) -> None:
+        self.under_way.append(trial.id)
+        self.most = max(self.most, len(self.under_way))
+
+    def attempt(self, attempt: Attempt) -> None:
+        self.under_way.remove(attempt.trial.id)
+        self.ended += 1
+        if self.ended == self._interrupt:
+            raise KeyboardInterrupt
+
+
+def test_progress_hears_of_each_trial_once_when_it_starts_and_once_when_it_ends(swept: Swept) -> None:
+    watched = Watched()
+    attempts = swept(Host({"redirect_ingress": "dead"}, jobs=3), progress=watched)
+    assert (watched.under_way, watched.ended) == ([], len(attempts))
+    assert 3 <= watched.most <= 4  # a skipped one beside
+
+
+def test_an_interrupt_keeps_what_has_ended_and_gives_up_what_is_under_way(swept: Swept) -> None:
+    host = Host({}, jobs=3)
+    attempts = swept(host, progress=Watched(interrupt=2))
+    assert len(attempts) == 2
+    assert len(host.given_up) == 2
+    assert not {one.id for one in host.given_up} & {attempt.trial.id for attempt in attempts}
+
+
+def test_past_its_budget_nothing_starts_and_what_is_under_way_ends(tmp_path: Path) -> None:
+    plan = planned(tmp_path, MATRIX)
+    host = Host({}, jobs=3)
+    with Run.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment) as run:
+        slow = Slow()
+        tally = Sweep(plan, host, run, slow, budget=0.02).run()  # type: ignore[arg-type]  # an invented host
+    assert tally.out_of_budget
+    assert sum(tally.statuses.values()) == len(host.asked) == 3
+    assert host.given_up == []
+
+
+class Slow(Quiet):
+    """The third trial starts when the budget is spent."""
+
+    def __init__(self) -> None:
+        self._started = 0
+
+    def trial(self, trial: Trial) -> None:
+        self._started += 1
+        if self._started == 3:
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("matrix", SWEEPS)
+def test_a_resumed_sweep_ends_as_an_unbroken_one(tmp_path: Path, swept: Swept, matrix: str) -> None:
+    fates = {"redirect_ingress": "dead", "redirect_container": "looping"}
+    expected = told(swept(Host(fates), SWEEPS[matrix]))
+    plan = planned(tmp_path, SWEEPS[matrix])
+    for seed in range(20):
+        host = Host(fates, jobs=3, chance=random.Random(seed))
+        broken = Watched(interrupt=1 + seed % len(expected))
+        run = Run.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
+        with run, suppress(KeyboardInterrupt):
+            Sweep(plan, host, run, broken).run()  # type: ignore[arg-type]  # an invented host
+        with Run.resume(run.path) as again:
+            Sweep(plan, host, again, Quiet(), earlier=again.attempts).run()  # type: ignore[arg-type]
+        assert told(list(read_attempts(run.path))) == expected

@@ -29,6 +29,7 @@ Lab = Annotated[Optional[str], typer.Option(help="auto, native or vm, instead of
 Clock = Annotated[Optional[str], typer.Option(help="wall or instructions, instead of what the matrix says.")]
 Only = Annotated[Optional[str], typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.")]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Trials side by side, on the instruction clock.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -42,6 +43,7 @@ def run(
     only: Only = None,
     blocks: Blocks = None,
     budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
+    jobs: Jobs = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -52,7 +54,7 @@ def run(
     from yogurtbench import session
 
     plan = _plan(matrix, lab, clock, only, blocks)
-    wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet)
+    wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet, jobs=jobs)
     ended = session.run(plan, wishes)
     _print_result(ended.folder, as_json)
     return ended.exit_code
@@ -133,6 +135,7 @@ def check(
     ] = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="Where run folders of what is measured now go.")] = Path("results"),
+    jobs: Jobs = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -149,7 +152,7 @@ def check(
 
     if base_program or base_programs:
         plan = _target(target, only)
-        return _check_sides(plan, base_program, base_programs, baseline, out, quiet=quiet, as_json=as_json)
+        return _check_sides(plan, base_program, base_programs, baseline, out, jobs, quiet=quiet, as_json=as_json)
     if baseline is None:
         raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
     decision = gate.decide(baselines.read(baseline), gate.side_of(target))
@@ -188,8 +191,23 @@ def lab(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> int:
-    """Say what this machine can do, what is missing, and the exact command that mends it."""
+def doctor(
+    clock: Annotated[
+        bool, typer.Option("--clock", help="Boot twice: does the instruction clock repeat to the last digit?")
+    ] = False,
+    jobs: Jobs = 1,
+    as_json: Json = False,
+) -> int:
+    """Say what this machine can do, what is missing, and the exact command that mends it.
+
+    With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3 not.
+    """
+    if clock:
+        from yogurtbench import session
+
+        answer = session.clock(jobs)
+        typer.echo(answer.as_json() if as_json else answer.as_text())
+        return 0 if answer.passed else 3
     from yogurtbench import doctor as doctors
 
     findings = doctors.examine()
@@ -264,6 +282,7 @@ def _check_sides(
     base_programs: Path | None,
     baseline: Path | None,
     out: Path,
+    jobs: int,
     *,
     quiet: bool,
     as_json: bool,
@@ -277,7 +296,7 @@ def _check_sides(
         raise MatrixError("check: either --base-program or --base-programs, not both")
     stored = baselines.read(baseline) if baseline else None
     change = sides.of_own(plan, base_program) if base_program else sides.of_programs(plan, Path(base_programs or ""))
-    found = session.sides(change, out, quiet=quiet)
+    found = session.sides(change, out, quiet=quiet, jobs=jobs)
     code = _print_decision(sides.decide(change, found), as_json)
     if stored and baseline:
         typer.echo(sides.against(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)

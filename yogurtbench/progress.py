@@ -62,7 +62,7 @@ class Bar(Quiet):
         self._total = max(1, len(plan.cells) * plan.blocks.min)
         self._done = self._bad = 0
         self._began = time.monotonic()
-        self._current: Trial | None = None
+        self._under_way: dict[str, Trial] = {}
         self._live = Live(get_renderable=self._line, console=console, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -73,12 +73,13 @@ class Bar(Quiet):
         self._live.__exit__(kind, value, at)
 
     def trial(self, trial: Trial) -> None:
-        """Show the trial that runs now."""
-        self._current = trial
+        """Show a trial that runs now."""
+        self._under_way[trial.id] = trial
 
     def attempt(self, attempt: Attempt) -> None:
         """Count it, and leave a line behind for what went wrong."""
         self._done += 1
+        self._under_way.pop(attempt.trial.id, None)
         if attempt.status in ("failed", "crashed", "looping"):
             self._bad += attempt.status != "looping"
             text = f"{_name(attempt.trial)} {attempt.trial.cell.load}: {attempt.status}: {attempt.error}"
@@ -88,10 +89,12 @@ class Bar(Quiet):
         elapsed = time.monotonic() - self._began
         left = elapsed / self._done * max(0, self._total - self._done) if self._done else self._expected
         text = Text(f"{_clock(elapsed)} elapsed, about {_clock(left)} left  ", style="dim")
-        if self._current:
-            of = f" of {self._blocks.min}–{self._blocks.max}" if self._current.role != "diagnostic" else ""
-            text.append(f"{_block(self._current)}{of}  ", style="bold")
-            text.append(f"trial {self._done + 1}  {_name(self._current)}  {self._current.cell.load}")
+        if self._under_way:
+            first, *others = self._under_way.values()
+            of = f" of {self._blocks.min}–{self._blocks.max}" if first.role != "diagnostic" else ""
+            text.append(f"{_block(first)}{of}  ", style="bold")
+            text.append(f"trial {self._done + 1}  {_name(first)}  {first.cell.load}")
+            text.append(f"  and {len(others)} beside it" if others else "")
         if self._bad:
             text.append(f"  {self._bad} failed", style="red")
         return text

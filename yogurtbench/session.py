@@ -13,7 +13,7 @@ from types import FrameType
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from yogurtbench import progress, report, store
+from yogurtbench import progress, report, selftest, store
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
@@ -34,6 +34,7 @@ class Wishes:
     resume: Path | None
     budget: str | None
     quiet: bool
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,12 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
     Raises MatrixError or HostError before anything is created.
     """
     budget = _seconds(wishes.budget) if wishes.budget else None
+    _check_jobs(wishes.jobs, plan.clock)
     console = Console(stderr=True)
     say = _nothing if wishes.quiet else _sayer(console)
     earlier = _earlier(plan, wishes.resume)
     with ExitStack() as undo:
-        host = choose([planned.cell for planned in plan.cells], plan.lab, plan.clock, undo, say)
+        host = choose([planned.cell for planned in plan.cells], plan.lab, plan.clock, undo, say, wishes.jobs)
         say(_where(host))
         stored = undo.enter_context(_run_folder(plan, wishes, host))
         tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
@@ -63,14 +65,25 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
     return Ended(stored.path, code)
 
 
-def sides(change: Change, out: Path, *, quiet: bool) -> Measured:
-    """Measure both sides of a change in one guest."""
+def sides(change: Change, out: Path, *, quiet: bool, jobs: int = 1) -> Measured:
+    """Measure both sides of a change in one guest, ``jobs`` trials at a time."""
     console = Console(stderr=True)
+    return measure(change, out, _nothing if quiet else _sayer(console), _shown(console, jobs, quiet=quiet), jobs)
+
+
+def clock(jobs: int) -> selftest.Answer:
+    """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
+    console = Console(stderr=True)
+    return selftest.examine(selftest.plan(), _sayer(console), _shown(console, jobs, quiet=False), jobs)
+
+
+def _shown(console: Console, jobs: int, *, quiet: bool) -> Callable[[Plan], progress.Quiet]:
+    """The progress of a plan in the guest, ``jobs`` trials at a time."""
 
     def shown(plan: Plan) -> progress.Quiet:
-        return progress.of_console(console, plan, estimate_seconds(plan, "vm"), quiet=quiet)
+        return progress.of_console(console, plan, estimate_seconds(plan, "vm") / jobs, quiet=quiet)
 
-    return measure(change, out, _nothing if quiet else _sayer(console), shown)
+    return shown
 
 
 def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:
@@ -97,7 +110,8 @@ def _sweep(
     earlier: list[Attempt],
     budget: float | None,
 ) -> tuple[Tally, int]:
-    with progress.of_console(console, plan, estimate_seconds(plan, host.environment.lab), quiet=wishes.quiet) as shown:
+    expected = estimate_seconds(plan, host.environment.lab) / host.jobs
+    with progress.of_console(console, plan, expected, quiet=wishes.quiet) as shown:
         sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
         try:
             sweep.run()
@@ -108,6 +122,14 @@ def _sweep(
             print(f"yogurtbench: {error}", file=sys.stderr)
             return sweep.tally, FAILED
     return sweep.tally, FAILED if sweep.tally.bad else 0
+
+
+def _check_jobs(jobs: int, clock: str) -> None:
+    if jobs > 1 and clock != "instructions":
+        raise MatrixError(
+            f"--jobs {jobs}: on the wall clock trials side by side would disturb each other; "
+            "take --clock instructions, or one job"
+        )
 
 
 def _seconds(budget: str) -> float:

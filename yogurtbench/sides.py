@@ -67,15 +67,17 @@ class Measured:
     new: Path
 
 
-def measure(change: Change, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet]) -> Measured:
-    """Run both sides in one guest.
+def measure(
+    change: Change, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int = 1
+) -> Measured:
+    """Run both sides in one guest, ``jobs`` trials at a time.
 
     Raises HostError where the guest cannot be had, MatrixError where nothing can be written.
     """
     kernels = sorted({one.cell.kernel for one in change.new.cells})
     if len(kernels) > 1:
         raise MatrixError(f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: use --only")
-    with Clockwork(kernels[0], say, change.base) as host:
+    with Clockwork(kernels[0], say, change.base, jobs=jobs) as host:
         return Measured(*(_run(plan, host, out, show) for plan in (change.old, change.new)))
 
 

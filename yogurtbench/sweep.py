@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -66,52 +68,87 @@ class Sweep:
         self.plan, self.host, self.store, self.progress = plan, host, run, progress
         self.tally = Tally()
         self._budget = budget
-        self._dead: dict[str, int] = {}
+        self._began = time.monotonic()
+        self._dead: Counter[str] = Counter()
+        #: Of the stage that runs now, by id and in the plan's order.
+        self._waiting: dict[str, Trial] = {}
+        self._under_way: dict[str, Trial] = {}
         self._seen: dict[str, list[Attempt]] = {}
         for attempt in earlier:
             self._remember(attempt)
 
     def run(self) -> Tally:
-        """Run every block that is due, then the diagnostics; each attempt is on disk before the next trial starts."""
-        began = time.monotonic()
+        """Run every block that is due, then the diagnostics; each attempt is on disk as soon as it has ended."""
+        self._began = time.monotonic()
         for block in range(self.plan.blocks.max):
             due = [group for group in self.plan.groups if self._is_due(group, block)]
             if not due or self.tally.out_of_budget:
                 break
-            for group in due:
-                self._trials(self.plan.trials(group, block), began)
-        self._trials(self.plan.diagnostics(), began)
-        self.tally.seconds = time.monotonic() - began
+            self._trials(trial for group in due for trial in self.plan.trials(group, block))
+        self._trials(self.plan.diagnostics())
+        self.tally.seconds = time.monotonic() - self._began
         return self.tally
 
-    def _trials(self, trials: Iterable[Trial], began: float) -> None:
-        for trial in trials:
-            if trial.id in self.store.done:
-                continue
-            if self._budget is not None and time.monotonic() - began > self._budget:
-                self.tally.out_of_budget = True
-                return
-            self.progress.trial(trial)
-            attempt = self._attempt(trial)
-            self.store.append(attempt)
-            self.tally.add(attempt)
-            self._remember(attempt)
-            self.progress.attempt(attempt)
+    def _trials(self, trials: Iterable[Trial]) -> None:
+        """Run trials, as many side by side as the host takes at once."""
+        self._waiting = {trial.id: trial for trial in trials if trial.id not in self.store.done}
+        self._under_way = {}
+        with closing(self.host.attempts(self._next)) as attempts:
+            for attempt in attempts:
+                del self._under_way[attempt.trial.id]
+                self._keep(attempt)
 
-    def _attempt(self, trial: Trial) -> Attempt:
-        if trial.cell.load != "reachability" and self._dead.get(trial.cell.wire_id, 0) >= _DEAD_AFTER:
-            why = "the wire is dead: it answered nothing, or looped, when it was tried before"
-            return self.host.stamped(Attempt.without_values(trial, "skipped", why))
-        (attempt,) = self.host.run([trial])
-        return attempt
+    def _next(self) -> Trial | None:
+        """The first trial whose asking nothing that is under way can change; None where there is none.
+
+        Those of a wire start in the plan's order, and wait where what is under way could find the wire dead. So the
+        order in which trials end decides nothing: side by side or one after another, the same ones are skipped.
+        """
+        could: Counter[str] = Counter()
+        for trial in self._under_way.values():
+            could[trial.cell.wire_id] += _weight(trial)
+        held: set[str] = set()
+        for trial in list(self._waiting.values()):
+            wire = trial.cell.wire_id
+            if wire in held:
+                continue
+            if self._is_over_budget():
+                return None
+            if trial.cell.load == "reachability" or self._dead[wire] + could[wire] < _DEAD_AFTER:
+                return self._started(trial)
+            if self._dead[wire] >= _DEAD_AFTER:
+                self._skip(trial)
+            else:
+                held.add(wire)
+        return None
+
+    def _is_over_budget(self) -> bool:
+        over = self._budget is not None and time.monotonic() - self._began > self._budget
+        self.tally.out_of_budget |= over
+        return over
+
+    def _started(self, trial: Trial) -> Trial:
+        self._under_way[trial.id] = self._waiting.pop(trial.id)
+        self.progress.trial(trial)
+        return trial
+
+    def _skip(self, trial: Trial) -> None:
+        del self._waiting[trial.id]
+        self.progress.trial(trial)
+        why = "the wire is dead: it answered nothing, or looped, when it was tried before"
+        self._keep(self.host.stamped(Attempt.without_values(trial, "skipped", why)))
+
+    def _keep(self, attempt: Attempt) -> None:
+        self.store.append(attempt)
+        self.tally.add(attempt)
+        self._remember(attempt)
+        self.progress.attempt(attempt)
 
     def _remember(self, attempt: Attempt) -> None:
         self._seen.setdefault(self._group_of(attempt.trial), []).append(attempt)
         silent = any(o.metric == "reachable" and o.value == 0 for o in attempt.observations)
         if silent or attempt.status == "looping":
-            wire = attempt.trial.cell.wire_id
-            # Reachability tries a dead wire twice by itself.
-            self._dead[wire] = self._dead.get(wire, 0) + (2 if attempt.trial.cell.load == "reachability" else 1)
+            self._dead[attempt.trial.cell.wire_id] += _weight(attempt.trial)
 
     def _group_of(self, trial: Trial) -> str:
         return "" if trial.id.startswith("none-") else trial.id.partition("-b")[0]
@@ -122,3 +159,8 @@ class Sweep:
             return True
         attempts = self._seen.get(group, [])
         return not analysis.precision_reached(to_frame(attempts, ""), self.plan.blocks.precision, group or None)
+
+
+def _weight(trial: Trial) -> int:
+    """How often a trial that finds its wire dead has tried it: reachability does so twice by itself."""
+    return 2 if trial.cell.load == "reachability" else 1

@@ -16,6 +16,10 @@ class Channel:
         self._read_fd, self._write_fd = read_fd, write_fd
         self._received = bytearray()
 
+    def fileno(self) -> int:
+        """The descriptor that becomes readable when the other end speaks or is gone."""
+        return self._read_fd
+
     def send(self, message: dict[str, Any]) -> None:
         """Send one message. Raises EOFError when the other end is gone."""
         line = json.dumps(message, separators=(",", ":")).encode() + b"\n"

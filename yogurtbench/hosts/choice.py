@@ -17,11 +17,13 @@ _TOOLS = {"ping": "ping", "sockperf": "sockperf", "sockperf_tcp": "sockperf", "r
 _TOOLS |= {"iperf3_tcp": "iperf3", "iperf3_udp": "iperf3"}
 
 
-def choose(cells: Iterable[Cell], lab: str, clock: str, undo: ExitStack, say: Callable[[str], None]) -> AgentHost:
+def choose(
+    cells: Iterable[Cell], lab: str, clock: str, undo: ExitStack, say: Callable[[str], None], jobs: int = 1
+) -> AgentHost:
     """A started host for the cells; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
 
-    ``lab``: auto, native or vm. Raises HostError where the lab cannot be had, MatrixError where the choice
-    contradicts the cells.
+    ``lab``: auto, native or vm; ``jobs``: trials side by side, on the instruction clock. Raises HostError where the lab
+    cannot be had, MatrixError where the choice contradicts the cells.
     """
     wanted = list(cells)
     if lab == "native":
@@ -31,7 +33,7 @@ def choose(cells: Iterable[Cell], lab: str, clock: str, undo: ExitStack, say: Ca
         host, reason = _native_or_why_not(wanted, clock, undo)
         if host:
             return _because(host, "this kernel can do every cell")
-    return _because(undo.enter_context(_vm(wanted, clock, say)), reason)
+    return _because(undo.enter_context(_vm(wanted, clock, say, jobs)), reason)
 
 
 def _because(host: AgentHost, reason: str) -> AgentHost:
@@ -83,7 +85,7 @@ def _known_beforehand(cells: list[Cell], clock: str) -> str:
     return f"{missing[0]} is not installed here" if missing else ""
 
 
-def _vm(cells: list[Cell], clock: str, say: Callable[[str], None]) -> AgentHost:
+def _vm(cells: list[Cell], clock: str, say: Callable[[str], None], jobs: int) -> AgentHost:
     from yogurtbench.hosts.vm import host as vm
 
     kernels = sorted({cell.kernel for cell in cells})
@@ -91,7 +93,7 @@ def _vm(cells: list[Cell], clock: str, say: Callable[[str], None]) -> AgentHost:
         raise MatrixError(
             f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only kernel=… for each"
         )
-    return vm.host(kernels[0] if kernels else "host", clock, say)
+    return vm.host(kernels[0] if kernels else "host", clock, say, jobs)
 
 
 def _other_kernels(cells: list[Cell]) -> list[str]:

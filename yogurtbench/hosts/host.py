@@ -1,10 +1,13 @@
-"""A host drives an agent: one trial at a time, a deadline for each, a new machine when one dies."""
+"""A host drives its agents: a machine for every trial under way, a deadline for each, a new one when one dies."""
 
 from __future__ import annotations
 
+import os
+import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -15,11 +18,23 @@ from yogurtbench.records import Attempt, Environment, HostError, Trial
 _GRACE = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A trial that was ordered: the machine that does it, and until when (monotonic seconds) it is waited for."""
+
+    trial: Trial
+    machine: Machine
+    ends: float
+
+
 class AgentHost:
     """A host whose agent is reached over a channel. Use as a context manager; the machine starts on entry.
 
     ``start`` makes a machine whose agent has said that it is ready, the environment it lives in and its features.
     """
+
+    #: How many trials it runs side by side.
+    jobs = 1
 
     def __init__(self, start: Callable[[], tuple[Machine, Environment, dict[str, bool]]]) -> None:
         self._start = start
@@ -35,63 +50,116 @@ class AgentHost:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bury()
+        if self._machine:
+            self._give_up(self._machine)
 
     def run(self, trials: Iterable[Trial]) -> Iterator[Attempt]:
-        """Attempts as they happen. A machine that dies costs the trial it died in; the next gets a new machine."""
-        for trial in trials:
-            yield self.stamped(self._attempt(trial))
+        """Attempts as they end. A machine that dies costs the trial it died in; the next gets a new machine."""
+        left = iter(trials)
+        return self.attempts(lambda: next(left, None))
+
+    def attempts(self, due: Callable[[], Trial | None]) -> Generator[Attempt, None, None]:
+        """Attempts as they end, of up to ``jobs`` trials side by side.
+
+        ``due`` gives the next trial whenever one could start, None where none may start now; the end is when none is
+        under way either. Close the generator (contextlib.closing) to give up what is under way.
+        """
+        under_way: list[UnderWay] = []
+        try:
+            while True:
+                while len(under_way) < self.jobs and (trial := due()):
+                    under_way.append(self._begin(trial))
+                if not under_way:
+                    return
+                ended = _first_to_end(under_way)
+                under_way.remove(ended)
+                yield self.stamped(self._end(ended))
+        finally:
+            for each in under_way:
+                self._give_up(each.machine)
 
     def lab(self, trial: Trial, argv: Sequence[str], output: Callable[[str, str], None]) -> int:
         """Run ``argv`` in a cell's lab; ``output(stream, text)`` is called as it prints. Returns its exit code.
 
         Raises HostError where the lab could not be built or the machine died.
         """
-        channel = self._alive().channel
+        machine = self._alive()
+        channel = machine.channel
         try:
             channel.send({"op": "lab", "trial": trial.to_json(), "argv": list(argv)})
             while (event := channel.receive(None))["event"] != "exit":
                 if event["event"] == "output":
                     output(event["stream"], event["text"])
         except EOFError:
-            raise HostError(f"the lab died: {self._bury()}") from None
+            raise HostError(f"the lab died: {self._bury(machine)}") from None
         if event["code"] is None:
             raise HostError(event["error"])
         return int(event["code"])
 
-    def _attempt(self, trial: Trial) -> Attempt:
-        machine = self._alive()
-        try:
-            machine.channel.send({"op": "trial", "trial": trial.to_json()})
-            return Attempt.from_json(self._answer(machine, trial))
-        except TimeoutError:
-            error = f"no result within {trial.deadline:g} s: the machine was given up; {self._bury()}"
-        except EOFError:
-            error = f"the machine died in this trial: {self._bury()}"
-        return Attempt.without_values(trial, "crashed", error)
+    def _begin(self, trial: Trial) -> UnderWay:
+        machine = self._ordered(trial)
+        crowd = max(1.0, self.jobs / len(os.sched_getaffinity(0)))  # more guests than CPUs: each takes longer
+        return UnderWay(trial, machine, time.monotonic() + crowd * trial.deadline + _GRACE)
 
-    def _answer(self, machine: Machine, trial: Trial) -> dict[str, Any]:
-        ends = time.monotonic() + trial.deadline + _GRACE
-        while (event := machine.channel.receive(ends - time.monotonic()))["event"] != "attempt":
-            pass
-        attempt: dict[str, Any] = event["attempt"]
-        return attempt
+    def _ordered(self, trial: Trial) -> Machine:
+        """A machine that has its order."""
+        machine = self._alive()
+        with suppress(EOFError):  # that it is dead is noticed, and told, where its answer is waited for
+            machine.channel.send({"op": "trial", "trial": trial.to_json()})
+        return machine
+
+    def _end(self, one: UnderWay) -> Attempt:
+        """What came of a trial. A machine without an answer is given up."""
+        try:
+            attempt = Attempt.from_json(_answer(one))
+        except TimeoutError:
+            error = f"no result within {one.trial.deadline:g} s: the machine was given up; {self._bury(one.machine)}"
+        except EOFError:
+            error = f"the machine died in this trial: {self._bury(one.machine)}"
+        except BaseException:  # an interrupt, most of all
+            self._give_up(one.machine)
+            raise
+        else:
+            self._release(one.machine)
+            return attempt
+        return Attempt.without_values(one.trial, "crashed", error)
 
     def _alive(self) -> Machine:
         if self._machine is None:
             self._machine, _, _ = self._start()
         return self._machine
 
-    def _bury(self) -> str:
-        """End the machine, if there is one; returns why it died."""
-        if self._machine is None:
-            return ""
-        machine, self._machine = self._machine, None
-        why = machine.obituary()
+    def _release(self, machine: Machine) -> None:
+        """A trial ended well: its machine stays for the next."""
+
+    def _give_up(self, machine: Machine) -> None:
+        self._machine = None
         machine.close()
+
+    def _bury(self, machine: Machine) -> str:
+        """End a machine; returns why it died."""
+        why = machine.obituary()
+        self._give_up(machine)
         return why
 
     def stamped(self, attempt: Attempt) -> Attempt:
         """The attempt with where it was made written on it."""
         where = self.environment
         return replace(attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel)
+
+
+def _answer(one: UnderWay) -> dict[str, Any]:
+    while (event := one.machine.channel.receive(one.ends - time.monotonic()))["event"] != "attempt":
+        pass
+    attempt: dict[str, Any] = event["attempt"]
+    return attempt
+
+
+def _first_to_end(under_way: Sequence[UnderWay]) -> UnderWay:
+    """The first whose machine speaks or dies; nobody within the time: the one that should have ended first."""
+    if len(under_way) == 1:
+        return under_way[0]
+    by_line = {one.machine.channel.fileno(): one for one in under_way}
+    overdue = min(under_way, key=lambda one: one.ends)
+    speaking, _, _ = select.select(list(by_line), [], [], max(0.0, overdue.ends - time.monotonic()))
+    return by_line[speaking[0]] if speaking else overdue

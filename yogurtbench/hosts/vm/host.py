@@ -10,19 +10,21 @@ from typing import Any, Self
 
 from yogurtbench.hosts import native
 from yogurtbench.hosts.host import AgentHost
+from yogurtbench.hosts.machine import Machine
 from yogurtbench.hosts.vm import accelerator, image, luggage, qemu, saved
 from yogurtbench.hosts.vm.accelerator import Probe
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
-from yogurtbench.records import Attempt, Environment, Trial
+from yogurtbench.records import Environment, Trial
 
 
-def host(kernel: str, clock: str, say: Callable[[str], None]) -> AgentHost:
+def host(kernel: str, clock: str, say: Callable[[str], None], jobs: int = 1) -> AgentHost:
     """A host that boots a kernel (the axis: ``host``, a Debian release, a path) and runs trials in it.
 
-    ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built or booted.
+    ``say`` is told of what takes long, ``jobs`` is for the instruction clock. Raises HostError, on entry, where the
+    guest cannot be built or booted.
     """
-    return Clockwork(kernel, say) if clock == "instructions" else AgentHost(lambda: _start(kernel, say))
+    return Clockwork(kernel, say, jobs=jobs) if clock == "instructions" else AgentHost(lambda: _start(kernel, say))
 
 
 def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
@@ -35,19 +37,22 @@ def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment,
 class Clockwork(AgentHost):
     """The VM host on the instruction clock: every trial begins from the same saved guest, its order in hand.
 
-    So trials cannot disturb each other. On entry the guest is booted and saved. Raises HostError where that fails.
+    So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest is booted and saved.
+    Raises HostError where that fails, or the memory is too small for so many guests.
     ``base``: a folder with the wire programs of another time, which the guest carries beside ours (programs.sets).
     """
 
-    def __init__(self, kernel: str, say: Callable[[str], None], base: Path | None = None) -> None:
-        self._kernel, self._say = kernel, say
+    def __init__(self, kernel: str, say: Callable[[str], None], base: Path | None = None, *, jobs: int = 1) -> None:
+        self._kernel, self._say, self.jobs = kernel, say, jobs
         self._extra = luggage.base(base) if base else {}
         self._saved: saved.Saved
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
+        overlay = luggage.overlay(self._extra)
+        qemu.memory_for(guest_image, overlay, self.jobs)  # refuses more than there is, before anything boots
         self._say("booting a guest on the instruction clock, and saving it")
-        self._saved = saved.boot_and_save(guest_image, luggage.overlay(self._extra))
+        self._saved = saved.boot_and_save(guest_image, overlay)
         chosen = Probe("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
         self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)
@@ -58,15 +63,14 @@ class Clockwork(AgentHost):
     ) -> None:
         self._saved.close()
 
-    def _attempt(self, trial: Trial) -> Attempt:
-        with saved.wake(self._saved, {"op": "trial", "trial": trial.to_json()}) as guest:
-            try:
-                return Attempt.from_json(self._answer(guest, trial))
-            except TimeoutError:
-                error = f"no result within {trial.deadline:g} s: the guest was given up; {guest.obituary()}"
-            except EOFError:
-                error = f"the guest died in this trial: {guest.obituary()}"
-        return Attempt.without_values(trial, "crashed", error)
+    def _ordered(self, trial: Trial) -> Guest:
+        return saved.wake(self._saved, {"op": "trial", "trial": trial.to_json()})
+
+    def _release(self, machine: Machine) -> None:
+        machine.close()  # each trial has its own
+
+    def _give_up(self, machine: Machine) -> None:
+        machine.close()
 
 
 def _environment(guest_image: GuestImage, hardware: Hardware, ready: dict[str, Any], chosen: Probe) -> Environment:

@@ -148,10 +148,10 @@ def version() -> str:
     return found[1] if found else said.splitlines()[0]
 
 
-def memory_for(image: GuestImage, overlay: Path) -> int:
+def memory_for(image: GuestImage, overlay: Path, guests: int = 1) -> int:
     """Bytes of memory a guest needs: its files twice while they unpack, and room to work; whole 128 MiB.
 
-    Raises HostError where the machine has not that much to give.
+    Raises HostError where the machine has not that much to give to so many guests side by side.
     """
     files = image.size + overlay.stat().st_size
     needed = math.ceil((2 * files + _WORKING_MEMORY) / (128 * _MIB)) * 128 * _MIB
@@ -160,6 +160,11 @@ def memory_for(image: GuestImage, overlay: Path) -> int:
         raise HostError(
             f"the guest needs {needed // _MIB} MiB of memory and this machine has {available // _MIB} MiB available: "
             "end other programs, or use --lab native"
+        )
+    if available < guests * needed:
+        raise HostError(
+            f"{guests} guests side by side need {guests * needed // _MIB} MiB of memory and this machine has "
+            f"{available // _MIB} MiB available: --jobs {available // needed} would do"
         )
     return needed
 
