@@ -36,7 +36,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def vm(session: nox.Session) -> None:
     """Real netkit in the guest; two files side by side, since an emulated guest keeps about one core busy."""
-    beside = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile")
+    beside = ("-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
     session.run(sys.executable, "-m", "pytest", "-m", "vm", *beside, *session.posargs)
 
 
