@@ -42,9 +42,7 @@ OFF = textwrap.dedent("""
     loads:
       - reachability
       - isolation
-      - {kind: ping, count: 5, interval: 10ms}
       - {kind: iperf3_tcp, duration: 1s}
-      - {kind: iperf3_udp, duration: 1s}
     blocks: {min: 1, max: 1}
 """)
 

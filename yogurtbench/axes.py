@@ -316,6 +316,14 @@ def _gro(seen: _Seen) -> str:
     return "on" if "xdp_native" in (seen["hook"], seen["return_hook"]) else "off"
 
 
+def _gso(seen: _Seen) -> str:
+    """On, as the kernel makes it; XDP redirects nothing larger than the far end's MTU (xdp_ok_fwd_dev).
+
+    Packets that were left to be segmented later would be dropped, and TCP would crawl from time-out to time-out.
+    """
+    return "off" if {*XDP_HOOKS} & {seen["hook"], seen["return_hook"]} else "on"
+
+
 def _checksum(seen: _Seen) -> str:
     """On, as the kernel makes it; but what native XDP redirects must carry its checksum already.
 
@@ -363,7 +371,7 @@ _WIRE_DEFAULTS: tuple[tuple[str, Callable[[_Seen], Value | None]], ...] = (
     ("program", _always("builtin")),
     ("neighbours", _neighbours),
     ("mtu", _always(1500)),
-    ("gso", _always("on")),
+    ("gso", _gso),
     ("gro", _gro),
     ("checksum", _checksum),
     ("kernel", _always(HOST_KERNEL)),

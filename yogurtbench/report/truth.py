@@ -36,13 +36,18 @@ def _by_device(story: Story) -> dict[str, Found]:
     found: dict[str, Found] = {}
     reached = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
     drops = story.words["dropped_at"] if "dropped_at" in story.words else pd.Series(dtype=object)
-    for key, share in reached.items():
-        cell = story.cells.get(str(key))
-        if cell and cell.hook != "none":
-            site = drops.get(key)
-            entry = (float(share), site if isinstance(site, str) else "")
-            found.setdefault(_device(cell), {}).setdefault((cell.hook, cell.helper), []).append(entry)
+    asked = {str(key): (float(share), site if isinstance(site := drops.get(key), str) else "")
+             for key, share in reached.items()}  # fmt: skip
+    asked |= dict.fromkeys(_looping(story), (0.0, "nowhere: it goes round in the kernel"))
+    for key, cell in story.cells.items():
+        if key in asked and cell.hook != "none":
+            found.setdefault(_device(cell), {}).setdefault((cell.hook, cell.helper), []).append(asked[key])
     return found
+
+
+def _looping(story: Story) -> set[str]:
+    tried = (attempt for attempt in story.attempts if attempt.trial.cell.load == "reachability")
+    return {attempt.trial.cell.id for attempt in tried if attempt.status == "looping"}
 
 
 def _device(cell: Cell) -> str:

@@ -117,12 +117,18 @@ def _table(title: str, members: list[Tried]) -> Iterator[str]:
     yield ""
 
 
+#: What a kernel makes of each by itself.
+_OFFLOADS = {"gso": "on", "gro": "off", "checksum": "on"}
+
+
 def _beside(cell: Cell) -> str:
     """The axes that tell wires of one hook and helper apart."""
     words = [f"primary {cell.primary}"] if cell.primary else []
     words += [f"peer {cell.peer}"] if cell.peer else []
     words += [f"scrub {cell.scrub}"] if cell.scrub not in (None, "default") else []
-    words += [f"{axis} {getattr(cell, axis)}" for axis in ("gso", "gro", "checksum") if axis in cell.named]
+    for axis, kernels_own in _OFFLOADS.items():
+        word = getattr(cell, axis)
+        words += [f"{axis} {word}"] if word != kernels_own or axis in cell.named else []
     return ", ".join(words) or "nothing"
 
 
