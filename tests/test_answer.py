@@ -245,7 +245,7 @@ def test_a_program_of_ones_own_costs_this_against_the_built_in_one() -> None:
     name = "netkit l3 · netkit_peer → redirect"
     assert text.startswith(f"{name} · ./filter_wire.c costs")
     assert f"against {name}." in text
-    assert "longer median round trip (sockperf UDP: about 9" in text and " a packet" in text
+    assert "longer median round trip (sockperf UDP: about 9" in text and " ns a packet" in text
 
 
 def test_what_a_program_costs_is_exact_on_the_instruction_clock() -> None:

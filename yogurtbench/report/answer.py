@@ -157,7 +157,8 @@ def _absolute(story: Story, row: Mapping[str, Any]) -> str:
     if not str(row["metric"]).startswith("rtt_"):
         return ""
     said = f"{number(difference, unit)} a round trip {word}"
-    return said + (f", {_figure(difference / 2)} a packet" if _one_packet(story, str(row["cell"])) else "")
+    half = _figure(difference / 2) if story.exact else number(difference / 2, unit)
+    return said + (f", {half} a packet" if _one_packet(story, str(row["cell"])) else "")
 
 
 def _one_packet(story: Story, cell: str) -> bool:
