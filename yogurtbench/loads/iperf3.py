@@ -14,8 +14,8 @@ from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measu
 
 PORT = 5201
 #: Bytes of socket buffer for UDP on the instruction clock, which the guest's init allows. There both ends share one
-#: CPU: what the sender sends in its turn must wait for the receiver's, or a third of it is lost, and what a packet costs
-#: hangs on how many of them were. So each goes all the way.
+#: CPU: what the sender sends in its turn must wait for the receiver's, or a third of it is lost, and what a packet
+#: costs hangs on how many of them were. So each goes all the way.
 WINDOW = 4 * 2**20
 
 
