@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
+from trials import DIRECT, trial
 
 from yogurtbench import __main__ as command
 from yogurtbench import selftest, store
+from yogurtbench.hosts.vm.host import Clockwork
+from yogurtbench.matrix import load, make_plan
+from yogurtbench.plan import Plan
+from yogurtbench.progress import Quiet
 from yogurtbench.records import metrics_of
+from yogurtbench.sweep import Sweep
 
 pytestmark = pytest.mark.vm
 
@@ -23,7 +31,7 @@ MATRIX = """
 name: clock
 clock: instructions
 axes: {device: netkit, hook: netkit_peer, helper: redirect, program: [./one.c, ./two.c]}
-loads: [{kind: sockperf, duration: 1s}, {kind: iperf3_tcp, bytes: 16M}, {kind: iperf3_udp, bytes: 16M}]
+loads: [{kind: sockperf, duration: 1s}, {kind: iperf3_udp, bytes: 16M}]
 """
 #: Two boots of this tell as much as two of the whole (which tests/test_selftest.py looks at).
 SMALL = """
@@ -43,16 +51,36 @@ TWO = ONE.replace("\tYB_COUNT(0, skb);\n", "\tYB_COUNT(0, skb);\n\tYB_COUNT(1, s
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same plan twice, each with a boot of its own: two guests side by side, then one after another."""
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     where = tmp_path_factory.mktemp("clock")
     for name, text in (("clock.yaml", MATRIX), ("one.c", ONE), ("two.c", TWO)):
         (where / name).write_text(text)
-    for out, jobs in (("first", "2"), ("second", "1")):
-        argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "clock.yaml", "--quiet", "--out", out, "--jobs", jobs]
-        done = subprocess.run(argv, cwd=where, capture_output=True, text=True, timeout=420, check=False)
-        assert done.returncode == 0, done.stderr
-    return [next((where / out / "clock").iterdir()) for out in ("first", "second")]
+    return replace(make_plan(load(where / "clock.yaml")), asides=False)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Clockwork]:
+    """A saved guest, two of which may be awake side by side."""
+    with Clockwork("host", print, jobs=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def runs(plan: Plan, host: Clockwork, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same plan twice, each with a boot of its own: two guests side by side, then one after another."""
+    with Clockwork("host", print) as other:
+        return [swept(plan, each, tmp_path_factory.mktemp("run")) for each in (host, other)]
+
+
+def swept(plan: Plan, host: Clockwork, out: Path) -> Path:
+    with store.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment) as run:
+        assert Sweep(plan, host, run, Quiet()).run().bad == 0
+    return run.path
+
+
+def guests() -> list[psutil.Process]:
+    """The guests of this process."""
+    return [one for one in psutil.Process().children(recursive=True) if "qemu" in one.name()]
 
 
 def frame(run: Path) -> pd.DataFrame:
@@ -70,10 +98,10 @@ def test_the_same_plan_has_the_same_digest_on_every_boot(runs: list[Path]) -> No
     assert first == second
 
 
-@pytest.mark.parametrize(("load", "metric"), [("sockperf", "rtt_p50"), ("iperf3_udp", "instructions_per_packet")])
-def test_one_more_increment_costs_more(runs: list[Path], load: str, metric: str) -> None:
+@pytest.mark.parametrize(("traffic", "metric"), [("sockperf", "rtt_p50"), ("iperf3_udp", "instructions_per_packet")])
+def test_one_more_increment_costs_more(runs: list[Path], traffic: str, metric: str) -> None:
     rows = frame(runs[0])
-    more = value(rows, "./two.c", load, metric) - value(rows, "./one.c", load, metric)
+    more = value(rows, "./two.c", traffic, metric) - value(rows, "./one.c", traffic, metric)
     assert 0 < more < 100
 
 
@@ -81,9 +109,8 @@ def test_no_datagram_is_lost_and_none_of_the_metrics_is_missing(runs: list[Path]
     rows = frame(runs[0])
     assert set(rows["status"]) == {"ok"}
     assert value(rows, "./one.c", "iperf3_udp", "loss") == 0
-    assert value(rows, "./one.c", "iperf3_tcp", "instructions_per_byte") > 0
-    for load in ("iperf3_tcp", "iperf3_udp"):
-        assert set(metrics_of(load, "instructions")) <= set(rows[rows["load"] == load]["metric"])
+    for traffic in ("sockperf", "iperf3_udp"):
+        assert set(metrics_of(traffic, "instructions")) <= set(rows[rows["load"] == traffic]["metric"])
 
 
 def test_instructions_are_never_called_time(runs: list[Path]) -> None:
@@ -112,24 +139,13 @@ def test_doctor_tries_the_clock_in_two_boots_and_leaves_nothing(
     first, second = told["digests"]
     assert first == second
     assert [path.name for path in tmp_path.iterdir()] == ["clock.yaml"]
-    assert not [child for child in psutil.Process().children(recursive=True) if child.name().startswith("qemu")]
+    assert guests() == []
 
 
-def test_an_interrupt_with_guests_side_by_side_keeps_what_ended_and_leaves_no_guest(tmp_path: Path) -> None:
-    (tmp_path / "clock.yaml").write_text(SMALL)
-    argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "clock.yaml", "--jobs", "2", "--blocks", "9"]
-    with subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as running:
-        assert running.stderr
-        for line in running.stderr:
-            if line.startswith("block"):
-                break
-        guests = psutil.Process(running.pid).children(recursive=True)
-        assert len([one for one in guests if one.name().startswith("qemu")]) in (1, 2)
-        running.send_signal(signal.SIGINT)
-        said = running.stderr.read()
-    assert running.returncode == 130, said
-    (run,) = (tmp_path / "results" / "clock").iterdir()
-    assert f"--resume {run.relative_to(tmp_path)}" in said
-    assert 1 <= len(list(store.read_attempts(run))) < 9
-    assert (run / "report.md").is_file()
-    assert not any(psutil.pid_exists(one.pid) for one in guests)
+def test_giving_up_the_attempts_ends_every_guest_under_way(host: Clockwork) -> None:
+    """What an interrupt does, in the middle of a sweep."""
+    left = iter([trial("reachability", **DIRECT), trial("sockperf", **DIRECT)])
+    with closing(host.attempts(lambda: next(left, None))) as attempts:
+        assert next(attempts).trial.cell.load == "reachability"
+        assert len(guests()) == 1
+    assert guests() == []

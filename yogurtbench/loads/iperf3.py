@@ -13,10 +13,8 @@ from yogurtbench.loads.accounting import Account, Missing, Values
 from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, wait_until_bound
 
 PORT = 5201
-#: Bytes of socket buffer for UDP on the instruction clock, which the guest's init allows. There both ends share one
-#: CPU: what the sender sends in its turn must wait for the receiver's, or a third of it is lost, and what a packet
-#: costs hangs on how many of them were. So each goes all the way.
-WINDOW = 4 * 2**20
+#: A scheduling policy (sched(7)): whenever it has something to do, it has the CPU.
+_FIRST = ("chrt", "--fifo", "1")
 
 
 def run(bench: Bench) -> Measured:
@@ -24,9 +22,8 @@ def run(bench: Bench) -> Measured:
     cell, options = bench.trial.cell, bench.trial.options
     udp = cell.load == "iperf3_udp"
     argv = client_arguments(options, bench.address, bench.payload, cell.streams or 1, udp)
-    if udp and bench.trial.clock == "instructions":
-        argv += ["--window", str(WINDOW)]
-    with accounting.watched(bench, with_cpu=True) as account, serving(bench):
+    first = bench.trial.clock == "instructions"
+    with accounting.watched(bench, with_cpu=True) as account, serving(bench, first=first):
         lifetime = float(options.get("duration") or 0) + bench.option("timeout")
         done = shell.run(bench.client_command(argv), timeout=lifetime, check=False)
     parsed = parse(done.stdout, done.stderr, udp=udp)
@@ -42,9 +39,15 @@ def run(bench: Bench) -> Measured:
 
 
 @contextmanager
-def serving(bench: Bench) -> Iterator[None]:
-    """A one-off server in yogurt-2, ready. Raises LoadFailed."""
+def serving(bench: Bench, *, first: bool = False) -> Iterator[None]:
+    """A one-off server in yogurt-2, ready. Raises LoadFailed.
+
+    ``first``: on a CPU that both ends share, it goes before the sender, so that each packet goes all the way before the
+    next is sent. Where they take turns as the scheduler likes, the length of the turns decides what a packet costs and
+    how many are lost (a third of UDP's), and an instruction more or less in the wire decides the turns.
+    """
     argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
+    argv = [*(_FIRST if first else ()), *argv]
     with shell.background(bench.server_command(argv)) as server:
         wait_until_bound(bench.server, server, "tcp", PORT, timeout=10)
         yield
