@@ -82,6 +82,12 @@ def test_cpu_time_is_the_loads_own_and_not_a_strangers(in_room: Callable[..., fl
     assert 0.3 <= in_room(burned, 0.3) < 0.45
 
 
+def test_where_a_nanosecond_is_an_instruction_the_transfers_time_is_its_cost() -> None:
+    costs = accounting.instruction_costs(0.8, 40_000_000, 20_000)
+    assert costs == {"instructions_per_byte": 20.0, "instructions_per_packet": 40_000.0}
+    assert accounting.instruction_costs(0.8, 40_000_000, 0) == {"instructions_per_byte": 20.0}
+
+
 @pytest.mark.root
 @pytest.mark.parametrize("load", ["iperf3_tcp", "iperf3_udp"])
 def test_bulk_loads_say_what_they_cost(in_room: Callable[..., dict[str, Any]], load: str) -> None:

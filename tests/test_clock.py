@@ -1,25 +1,44 @@
-"""The instruction clock, in real guests: equal on every boot, and one more map increment is seen exactly."""
+"""The instruction clock, in real guests: equal on every boot, side by side too, and one more map increment is seen."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
+from trials import DIRECT, trial
 
-from yogurtbench import store
+from yogurtbench import __main__ as command
+from yogurtbench import selftest, store
+from yogurtbench.hosts.vm.host import Clockwork
+from yogurtbench.matrix import load, make_plan
+from yogurtbench.plan import Plan
+from yogurtbench.progress import Quiet
+from yogurtbench.records import metrics_of
+from yogurtbench.sweep import Sweep
 
 pytestmark = pytest.mark.vm
 
 MATRIX = """
 name: clock
-lab: vm
 clock: instructions
 axes: {device: netkit, hook: netkit_peer, helper: redirect, program: [./one.c, ./two.c]}
-baseline: {device: netkit, hook: netkit_peer, helper: redirect, program: ./one.c}
-loads: [{kind: sockperf, duration: 1s}]
+loads: [{kind: sockperf, duration: 1s}, {kind: iperf3_udp, bytes: 16M}]
+"""
+#: Two boots of this tell as much as two of the whole (which tests/test_selftest.py looks at).
+SMALL = """
+name: clock
+clock: instructions
+include: [{device: veth, topology: direct, hook: none, helper: none}]
+loads: [reachability, {kind: iperf3_tcp, bytes: 16M}]
 """
 ONE = """#include "yogurt.h"
 int wire(struct __sk_buff *skb)
@@ -32,26 +51,46 @@ TWO = ONE.replace("\tYB_COUNT(0, skb);\n", "\tYB_COUNT(0, skb);\n\tYB_COUNT(1, s
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same plan twice, each with a boot of its own."""
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     where = tmp_path_factory.mktemp("clock")
     for name, text in (("clock.yaml", MATRIX), ("one.c", ONE), ("two.c", TWO)):
         (where / name).write_text(text)
-    for out in ("first", "second"):
-        argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "clock.yaml", "--quiet", "--out", out]
-        done = subprocess.run(argv, cwd=where, capture_output=True, text=True, timeout=420, check=False)
-        assert done.returncode == 0, done.stderr
-    return [next((where / out / "clock").iterdir()) for out in ("first", "second")]
+    return replace(make_plan(load(where / "clock.yaml")), asides=False)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Clockwork]:
+    """A saved guest, two of which may be awake side by side."""
+    with Clockwork("host", print, jobs=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def runs(plan: Plan, host: Clockwork, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same plan twice, each with a boot of its own: two guests side by side, then one after another."""
+    with Clockwork("host", print) as other:
+        return [swept(plan, each, tmp_path_factory.mktemp("run")) for each in (host, other)]
+
+
+def swept(plan: Plan, host: Clockwork, out: Path) -> Path:
+    with store.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment) as run:
+        assert Sweep(plan, host, run, Quiet()).run().bad == 0
+    return run.path
+
+
+def guests() -> list[psutil.Process]:
+    """The guests of this process."""
+    return [one for one in psutil.Process().children(recursive=True) if "qemu" in one.name()]
 
 
 def frame(run: Path) -> pd.DataFrame:
     return store.load(run)[1]
 
 
-def median(rows: pd.DataFrame, program: str, role: str) -> float:
-    chosen = rows[(rows["metric"] == "rtt_p50") & (rows["program"] == program) & (rows["role"] == role)]
-    (value,) = chosen["value"]
-    return float(value)
+def value(rows: pd.DataFrame, program: str, load: str, metric: str) -> float:
+    chosen = rows[(rows["metric"] == metric) & (rows["program"] == program) & (rows["load"] == load)]
+    (found,) = chosen["value"]
+    return float(found)
 
 
 def test_the_same_plan_has_the_same_digest_on_every_boot(runs: list[Path]) -> None:
@@ -59,12 +98,19 @@ def test_the_same_plan_has_the_same_digest_on_every_boot(runs: list[Path]) -> No
     assert first == second
 
 
-def test_the_same_program_costs_the_same_and_one_more_increment_more(runs: list[Path]) -> None:
+@pytest.mark.parametrize(("traffic", "metric"), [("sockperf", "rtt_p50"), ("iperf3_udp", "instructions_per_packet")])
+def test_one_more_increment_costs_more(runs: list[Path], traffic: str, metric: str) -> None:
     rows = frame(runs[0])
-    once = median(rows, "./one.c", "baseline")
-    assert median(rows, "./one.c", "canary") == once
-    more = median(rows, "./two.c", "cell") - once
+    more = value(rows, "./two.c", traffic, metric) - value(rows, "./one.c", traffic, metric)
     assert 0 < more < 100
+
+
+def test_no_datagram_is_lost_and_none_of_the_metrics_is_missing(runs: list[Path]) -> None:
+    rows = frame(runs[0])
+    assert set(rows["status"]) == {"ok"}
+    assert value(rows, "./one.c", "iperf3_udp", "loss") == 0
+    for traffic in ("sockperf", "iperf3_udp"):
+        assert set(metrics_of(traffic, "instructions")) <= set(rows[rows["load"] == traffic]["metric"])
 
 
 def test_instructions_are_never_called_time(runs: list[Path]) -> None:
@@ -78,3 +124,28 @@ def test_a_comparison_of_two_boots_finds_nothing(runs: list[Path]) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "identical" in done.stdout
+
+
+def test_doctor_tries_the_clock_in_two_boots_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clock.yaml").write_text(SMALL)
+    monkeypatch.setattr(selftest, "MATRIX", tmp_path / "clock.yaml")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    code = command.run(["doctor", "--clock", "--jobs", "2", "--json"])
+    told = json.loads(capfd.readouterr().out)
+    assert (code, told["passed"], told["differences"], told["bad"]) == (0, True, [], [])
+    first, second = told["digests"]
+    assert first == second
+    assert [path.name for path in tmp_path.iterdir()] == ["clock.yaml"]
+    assert guests() == []
+
+
+def test_giving_up_the_attempts_ends_every_guest_under_way(host: Clockwork) -> None:
+    """What an interrupt does, in the middle of a sweep."""
+    left = iter([trial("reachability", **DIRECT), trial("sockperf", **DIRECT)])
+    with closing(host.attempts(lambda: next(left, None))) as attempts:
+        assert next(attempts).trial.cell.load == "reachability"
+        assert len(guests()) == 1
+    assert guests() == []

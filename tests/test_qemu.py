@@ -133,6 +133,22 @@ class TestMonitor:
             Monitor(ours).execute("migrate", uri="x")
         ours.close()
 
+    def test_it_waits_for_the_stop_without_a_word(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.sendall(b'{"event": "GUEST_PANICKED"}\n{"event": "STOP"}\n')
+            Monitor(ours).wait_until_stopped(10)
+            with pytest.raises(TimeoutError):
+                Monitor(ours).wait_until_stopped(0.01)
+            theirs.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                theirs.recv(1)
+
+    def test_a_guest_that_is_to_stand_still_does_not_run_before_its_monitor_was_greeted(self, tmp_path):
+        files = Files(initramfs=3, console=4, agent=5, monitor=6, order=7)
+        argv = qemu.command(guest_image(tmp_path), hardware(clock="instructions", cpus=1), files)
+        assert "-S" in argv
+
 
 class TestBootWithStandIns:
     @pytest.fixture

@@ -27,6 +27,7 @@ from yogurtbench.records import (
     Observation,
     Trial,
     canonical,
+    metrics_of,
     unit_on,
 )
 
@@ -121,6 +122,21 @@ def test_guest_instructions_are_never_called_nanoseconds() -> None:
     assert Observation.of("rtt_p50", 28113).unit == "ns"
     for metric in METRICS.values():
         assert "ns" not in unit_on("instructions", metric.unit).replace("instructions", "").split("/")
+
+
+def test_only_what_is_told_a_second_is_told_by_the_instruction() -> None:
+    units = {metric: unit_on("instructions", METRICS[metric].unit) for metric in ("throughput", "bytes_per_skb")}
+    assert units == {"throughput": "bit/Ginstructions", "bytes_per_skb": "B/skb"}
+
+
+@pytest.mark.parametrize("load", ["iperf3_tcp", "iperf3_udp"])
+def test_on_the_instruction_clock_a_byte_and_a_packet_cost_instructions_and_no_cpu_time(load: str) -> None:
+    known = metrics_of(load, "instructions")
+    assert {"instructions_per_byte", "instructions_per_packet"} <= set(known)
+    assert not any("cpu_ns" in metric for metric in known)
+    assert len(known) == len(METRICS_OF[load]) and metrics_of(load, "wall") == METRICS_OF[load]
+    lost = Attempt.without_values(replace(trial(load, **WIRE), clock="instructions"), "crashed", "why")
+    assert tuple(row.metric for row in lost.observations) == known
 
 
 def test_every_load_has_metrics_that_are_known_and_a_headline_among_them() -> None:

@@ -92,6 +92,15 @@ METRICS_OF: dict[str, tuple[str, ...]] = {
     ),
 }
 
+#: Where the clock counts instructions, time is no CPU time in ns: the cost of a transfer is told in instructions.
+_COUNTED = {"cpu_ns_per_byte": "instructions_per_byte", "cpu_ns_per_packet": "instructions_per_packet"}
+
+
+def metrics_of(load: str, clock: str) -> tuple[str, ...]:
+    """METRICS_OF a load, on a clock."""
+    return tuple(_COUNTED.get(name, name) if clock == "instructions" else name for name in METRICS_OF[load])
+
+
 #: Loads whose messages go back and forth one at a time; the others are bulk or yes/no.
 REQUEST_RESPONSE = frozenset({"ping", "sockperf", "sockperf_tcp", "rtt_under_load"})
 BULK = frozenset({"iperf3_tcp", "iperf3_udp"})
@@ -110,7 +119,9 @@ def unit_on(clock: str, unit: str) -> str:
     """The unit a metric has on a clock: guest instructions are never called nanoseconds, nor 10^9 of them a second."""
     if clock != "instructions":
         return unit
-    return unit.replace("ns", "instructions", 1) if unit.startswith("ns") else unit.replace("/s", "/Ginstructions")
+    if unit.endswith("/s"):
+        return f"{unit.removesuffix('/s')}/Ginstructions"
+    return unit.replace("ns", "instructions", 1) if unit.startswith("ns") else unit
 
 
 def canonical(value: object) -> str:
@@ -287,7 +298,7 @@ class Attempt:
     @classmethod
     def without_values(cls, trial: Trial, status: Status, error: str, **rest: Any) -> Attempt:
         """An attempt that measured nothing: a row for each metric the trial would have given."""
-        metrics = (DIAGNOSTIC_METRIC,) if trial.role == "diagnostic" else METRICS_OF[trial.cell.load]
+        metrics = (DIAGNOSTIC_METRIC,) if trial.role == "diagnostic" else metrics_of(trial.cell.load, trial.clock)
         rows = tuple(Observation.missing(m, status, error, trial.clock) for m in metrics)
         return cls(trial, status, rows, error, **rest)
 

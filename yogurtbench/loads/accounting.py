@@ -154,3 +154,12 @@ def cpu_costs(account: Account, own: float, delivered: float, packets: float) ->
         return {}, dict.fromkeys(units, ("unsupported", account.no_cpu))
     spent = (own + account.cpu.beside) * 1e9
     return {name: spent / amount for name, amount in units.items() if amount}, {}
+
+
+def instruction_costs(seconds: float, delivered: float, packets: float) -> Values:
+    """``instructions_per_byte`` and ``instructions_per_packet`` of what was delivered.
+
+    ``seconds`` are the transfer's on the instruction clock, where 1 ns is one instruction.
+    """
+    units = {"instructions_per_byte": delivered, "instructions_per_packet": packets}
+    return {name: seconds * 1e9 / amount for name, amount in units.items() if amount}

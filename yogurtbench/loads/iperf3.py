@@ -9,10 +9,12 @@ from typing import Any
 
 from yogurtbench import shell
 from yogurtbench.loads import accounting
-from yogurtbench.loads.accounting import Account
+from yogurtbench.loads.accounting import Account, Missing, Values
 from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, wait_until_bound
 
 PORT = 5201
+#: A scheduling policy (sched(7)): whenever it has something to do, it has the CPU.
+_FIRST = ("chrt", "--fifo", "1")
 
 
 def run(bench: Bench) -> Measured:
@@ -20,7 +22,8 @@ def run(bench: Bench) -> Measured:
     cell, options = bench.trial.cell, bench.trial.options
     udp = cell.load == "iperf3_udp"
     argv = client_arguments(options, bench.address, bench.payload, cell.streams or 1, udp)
-    with accounting.watched(bench, with_cpu=True) as account, serving(bench):
+    first = bench.trial.clock == "instructions"
+    with accounting.watched(bench, with_cpu=True) as account, serving(bench, first=first):
         lifetime = float(options.get("duration") or 0) + bench.option("timeout")
         done = shell.run(bench.client_command(argv), timeout=lifetime, check=False)
     parsed = parse(done.stdout, done.stderr, udp=udp)
@@ -28,7 +31,7 @@ def run(bench: Bench) -> Measured:
     if not udp:
         values["packets_per_second"] = account.sent["tx_packets"] / parsed["seconds"]
     packets = values["packets_per_second"] * parsed["seconds"]
-    costs, missing = accounting.cpu_costs(account, parsed["cpu_seconds"], parsed["delivered"], packets)
+    costs, missing = _costs(bench, account, parsed, packets)
     warnings = accounting.warnings(cell, account.packet_size)
     details = {"argv": argv, "delivered_bytes": parsed["delivered"], "cpu_seconds": parsed["cpu_seconds"]}
     details |= {"warnings": warnings, **account.details()}
@@ -36,9 +39,15 @@ def run(bench: Bench) -> Measured:
 
 
 @contextmanager
-def serving(bench: Bench) -> Iterator[None]:
-    """A one-off server in yogurt-2, ready. Raises LoadFailed."""
+def serving(bench: Bench, *, first: bool = False) -> Iterator[None]:
+    """A one-off server in yogurt-2, ready. Raises LoadFailed.
+
+    ``first``: on a CPU that both ends share, it goes before the sender, so that each packet goes all the way before the
+    next is sent. Where they take turns as the scheduler likes, the length of the turns decides what a packet costs and
+    how many are lost (a third of UDP's), and an instruction more or less in the wire decides the turns.
+    """
     argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
+    argv = [*(_FIRST if first else ()), *argv]
     with shell.background(bench.server_command(argv)) as server:
         wait_until_bound(bench.server, server, "tcp", PORT, timeout=10)
         yield
@@ -47,6 +56,13 @@ def serving(bench: Bench) -> Iterator[None]:
 def flow(delivered: int) -> Flow:
     """What the wire must have seen of so many bytes: no skb is larger than the largest."""
     return Flow((max(1, delivered // LARGEST_SKB), None), (1, None))
+
+
+def _costs(bench: Bench, account: Account, parsed: dict[str, Any], packets: float) -> tuple[Values, Missing]:
+    """What a byte and a packet cost: CPU time, or on the instruction clock, whose time is work done, instructions."""
+    if bench.trial.clock == "instructions":
+        return accounting.instruction_costs(parsed["seconds"], parsed["delivered"], packets), {}
+    return accounting.cpu_costs(account, parsed["cpu_seconds"], parsed["delivered"], packets)
 
 
 def _packets(account: Account) -> dict[str, float]:

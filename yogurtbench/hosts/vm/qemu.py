@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -119,8 +120,9 @@ def _still(files: Files) -> list[str]:
     Once woken it does not stop again: a panic then ends it, as it does any other guest.
     """
     asleep = ["-action", "panic=pause"]
-    awake = ["-action", "panic=shutdown", "-S", "-incoming", f"fd:{files.state}"]
+    awake = ["-action", "panic=shutdown", "-incoming", f"fd:{files.state}"]
     return [
+        "-S",  # until its monitor has been greeted: what is said to QEMU while a guest runs can move it
         *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1", "-device", "pvpanic"),
         *("-fw_cfg", f"name={still.ORDER_NAME},file={_path_of(files.order or 0)}"),
         *(asleep if files.state is None else awake),
@@ -195,6 +197,12 @@ class Monitor:
                 raise HostError(f"QEMU refused {command}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
+
+    def wait_until_stopped(self, seconds: float) -> None:
+        """Wait for the guest to stop by itself, without a word. Raises TimeoutError, EOFError where QEMU is gone."""
+        ends = time.monotonic() + seconds
+        while self._channel.receive(ends - time.monotonic()).get("event") != "STOP":
+            pass
 
     def give(self, name: str, descriptor: int) -> None:
         """Give QEMU an open descriptor under a name (QMP ``getfd``)."""
@@ -299,6 +307,8 @@ def boot(
         archive.join((*image.archives, overlay), initramfs)
         guest = Guest(image, hardware, initramfs, order if clock == "instructions" else None)
         undo.callback(guest.close)
+        if clock == "instructions":
+            guest.monitor.execute("cont")
         guest.wait_until_ready(_READY_SECONDS[accelerator])
         undo.pop_all()
         return guest

@@ -46,7 +46,7 @@ def boot_and_save(image: GuestImage, overlay: Path) -> Saved:
     with ExitStack() as undo:
         state = undo.enter_context(tempfile.TemporaryFile())
         with qemu.boot(image, "tcg", overlay=overlay, clock="instructions") as guest:
-            _until(guest, "guest-panicked", "stand still")
+            _until_still(guest)
             guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
             guest.monitor.give("state", state.fileno())
             guest.monitor.execute("migrate", uri="fd:state")
@@ -80,7 +80,23 @@ def _opened_anew(file: IO[bytes]) -> IO[bytes]:
     return open(f"/proc/self/fd/{file.fileno()}", "rb")
 
 
+def _until_still(guest: Guest) -> None:
+    """Wait for a guest that runs, without asking it anything.
+
+    Of six boots that were asked every half a millisecond two were unlike the rest; of as many that were left alone, none.
+    The likely reason: what QEMU's main loop does at the very moment of the stop decides whether the clock leaps to the
+    next tick, and the guest's scheduler remembers it.
+    """
+    try:
+        guest.monitor.wait_until_stopped(_SECONDS)
+    except TimeoutError:
+        raise HostError(f"the guest did not stand still within {_SECONDS:g} s") from None
+    except EOFError:
+        raise HostError(f"the guest could not stand still: {guest.obituary()}") from None
+
+
 def _until(guest: Guest, status: str, what: str) -> None:
+    """Ask a guest that stands still until its status is this."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         try:
