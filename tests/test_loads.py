@@ -40,6 +40,15 @@ def test_lost_pings_are_counted_and_have_no_round_trip(recorded: Recorded) -> No
     assert parsed["values"]["loss"] == pytest.approx(1 / 6)
 
 
+def test_pings_still_under_way_at_the_end_are_not_lost(recorded: Recorded) -> None:
+    """Answers took 30 ms, requests left every 10 ms: two were under way when the tenth answer ended it."""
+    parsed = ping.parse(recorded("ping_late.txt"), count=10)
+    assert (parsed["sent"], parsed["received"], parsed["under_way"]) == (12, 10, 2)
+    assert parsed["values"]["loss"] == 0
+    gave_up = ping.parse(recorded("ping_late.txt"), count=100)
+    assert gave_up["values"]["loss"] == pytest.approx(1 / 6)
+
+
 @pytest.mark.parametrize("name", ["ping_total_loss.txt", "ping_unreachable.txt"])
 def test_ping_without_any_answer_fails_in_its_own_words(recorded: Recorded, name: str) -> None:
     with pytest.raises(LoadFailed, match=r"100% packet loss|Network is unreachable"):
