@@ -46,13 +46,15 @@ def main() -> None:
         "lab": lambda order: _lab(order, programs, channel),
     }
     if "--still" in sys.argv:
-        _stand_still(programs, orders)
+        _stand_still(programs, orders, channel)
         return
     while (order := _next(channel)) is not None and order["op"] != "stop":
         orders[order["op"]](order)
 
 
-def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
+def _stand_still(
+    programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]], channel: Channel
+) -> None:
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
     from yogurtbench.hosts.vm.guest.still import wait_for_order
 
@@ -60,7 +62,10 @@ def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable
         each.ours(traced=False)
         each.ours(traced=True)
     order = wait_for_order()
-    orders[order["op"]](order)
+    if order["op"] == "how-still":
+        channel.send({"event": "stopped", "instructions": order["stop"]})
+    else:
+        orders[order["op"]](order)
 
 
 def _take_over_stdio() -> Channel:

@@ -64,7 +64,7 @@ def _ask(image: GuestImage, deadline: float, say: Say) -> bytes:
 def _boot(image: GuestImage, deadline: float) -> Probe:
     started = time.monotonic()
     try:
-        done = shell.run(qemu.dying_with_us(command(image)), timeout=deadline, check=False)
+        done = shell.run(shell.dying_with_us(command(image)), timeout=deadline, check=False)
     except CommandFailed as failure:
         if recipe.MARKER not in failure.completed.stdout:
             said = "".join(f" ({line})" for line in console.lines(failure.completed.stderr)[:1])

@@ -325,15 +325,10 @@ def order_file(order: dict[str, Any]) -> IO[bytes]:
     return file
 
 
-def dying_with_us(argv: list[str]) -> list[str]:
-    """A command line whose process the kernel kills when ours ends, however that is."""
-    return ["setpriv", "--pdeathsig", "KILL", *argv]
-
-
 def _start(argv: list[str], files: Files, stderr: int) -> subprocess.Popen[bytes]:
     """QEMU in a group of its own (a Ctrl-C is ours to handle) that the kernel kills when we die."""
     return subprocess.Popen(
-        dying_with_us(argv),
+        shell.dying_with_us(argv),
         stdin=subprocess.DEVNULL,
         stdout=stderr,
         stderr=stderr,

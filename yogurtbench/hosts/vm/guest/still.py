@@ -21,8 +21,10 @@ ORDER_SIZE = 1 << 17
 ORDER_NAME = "opt/yogurtbench/order"
 _ORDER = Path("/sys/firmware/qemu_fw_cfg/by_name", ORDER_NAME, "raw")
 _LINE = "/dev/ttyS1"
-#: mov $0x505, %dx; mov $1, %al; out %al, %dx; ret: "panicked", to pvpanic's port (QEMU's docs/specs/pvpanic.rst).
-_STOP = bytes.fromhex("66ba0505b001eec3")
+#: mov $0x505, %dx; mov $1, %al; out %al, %dx: "panicked", to pvpanic's port (QEMU's docs/specs/pvpanic.rst).
+_PANICKED = "66ba0505b001ee"
+#: rdtsc; mov %eax, %esi; PANICKED; rdtsc; sub %esi, %eax; ret: stop, and return how far the clock went meanwhile.
+_STOP = bytes.fromhex(f"0f3189c6{_PANICKED}0f3129f0c3")
 _ALL_PORTS = 3
 _ABSOLUTE = 1
 _REST = 3
@@ -31,16 +33,18 @@ _REST = 3
 def wait_for_order() -> dict[str, Any]:
     """Stand still until woken, then the order that the waker left, at a fixed moment of guest time.
 
-    QEMU may or may not let the clock leap to its next tick while the machine comes to a stop; the fixed moment,
-    more than a second later, is the same either way.
+    The order is given its ``stop``: how many instructions the clock went on while the machine came to a stop. It should
+    be the few of the stop itself. Where QEMU's main loop finds the CPU stopped and the machine still running, it lets
+    the clock leap to its next tick (icount_start_warp_timer); the fixed moment, more than a second later, is the same
+    either way, but the scheduler's memory is not.
     """
     stop = _stopper()
     moment = int(time.monotonic()) + _REST
     _drain()
-    stop()
+    instructions = stop()
     order: dict[str, Any] = json.loads(_ORDER.read_bytes().rstrip(b"\0"))
     _sleep_until(moment)
-    return order
+    return {**order, "stop": instructions}
 
 
 def _sleep_until(moment: int) -> None:
@@ -55,7 +59,7 @@ def _stopper() -> Any:
         raise OSError(ctypes.get_errno(), "iopl")
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     page.write(_STOP)
-    function = ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+    function = ctypes.CFUNCTYPE(ctypes.c_uint32)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
     function.page = page  # type: ignore[attr-defined]  # lives as long as the function
     return function
 
