@@ -70,10 +70,18 @@ def test_interval_is_that_of_hollander_and_wolfe() -> None:
     assert [effect.low, effect.high] == pytest.approx([-0.786, -0.010])
 
 
+@pytest.mark.parametrize("n", [6, 7, 10, 14, 20, 40])
+def test_the_width_to_expect_is_that_of_simulated_intervals(n: int) -> None:
+    walsh, out = np.sort(walsh_averages(np.random.default_rng(n).normal(0, 1, (1000, n)))), analysis.critical(n)
+    simulated = float((walsh[:, -1 - out] - walsh[:, out]).mean() / 2)
+    assert analysis.widths_in_deviations(n) == pytest.approx(simulated, rel=0.08)
+
+
 @pytest.mark.parametrize("n", range(6))
 def test_no_interval_exists_below_six_values(n: int) -> None:
     effect = analysis.hodges_lehmann(np.arange(n, dtype=float))
     assert math.isnan(effect.low) and math.isnan(effect.high) and effect.n == n
+    assert math.isnan(analysis.widths_in_deviations(n))
 
 
 @given(st.lists(st.floats(-1, 1), min_size=6, max_size=30), st.floats(0.001, 0.2))

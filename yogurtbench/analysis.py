@@ -118,6 +118,18 @@ def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Ef
     return Effect(float(np.median(walsh)), float(low), float(high), len(data))
 
 
+def widths_in_deviations(n: int) -> float:
+    """Half the width to expect of the interval of ``n`` normal values, in their standard deviations; nan below six.
+
+    Student's quantile at the level that the signed-rank interval has at this n, and the estimate's asymptotic variance
+    (pi/3 of the mean's); within 6 % of simulation from n = 6 on.
+    """
+    if n < FEWEST:
+        return math.nan
+    level = 2 * float(signed_rank_cdf(n)[critical(n)])
+    return float(stats.t.ppf(1 - level / 2, n - 1)) * math.sqrt(math.pi / 3 / n)
+
+
 def p_beyond(values: Floats, margin: float) -> tuple[float, float]:
     """Two-sided p that the location lies below -margin, and above +margin: the interval at 1 - p just touches it."""
     walsh, cdf = walsh_averages(values), signed_rank_cdf(len(values))

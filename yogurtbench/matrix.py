@@ -7,10 +7,10 @@ cells filled with their defaults, what cannot exist left out, the baselines and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from yogurtbench import axes, combinations, mistakes
 from yogurtbench.axes import Completer, Filler, Rule
 from yogurtbench.combinations import Combination
 from yogurtbench.document import Document, Step, read
+from yogurtbench.options import AnyLoad
 from yogurtbench.plan import Blocks, LeftOut, Plan, PlannedCell
 from yogurtbench.records import AXES, YES_NO, Cell, MatrixError
 from yogurtbench.schema import Matrix, json_schema
@@ -213,7 +214,8 @@ def _planned(
     clock: str,
 ) -> Iterator[PlannedCell]:
     """Group by group: its baselines, its canary, its cells."""
-    grouped, loads = _grouped(matrix, cells, filler), {one.kind: one for one in matrix.loads}
+    loads: dict[str, AnyLoad] = {one.kind: one for one in matrix.loads}
+    grouped = _grouped(matrix, cells, filler)
     for group, members in grouped.items():
         for name, (cell, role, baselines) in sorted(members.items(), key=lambda item: item[1][1] != "baseline"):
             gate = any(selector.matches(cell) for selector in gates)
