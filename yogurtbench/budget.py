@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from yogurtbench import analysis, store
 from yogurtbench.plan import Plan, block_seconds, decidable, is_estimated, span
@@ -83,7 +84,7 @@ def measured(plan: Plan, out: Path, lab: str) -> Noise | None:
     """
     for folder in sorted((out / plan.name).glob("*-*"), reverse=True):
         if deviations := _deviations(plan, folder, lab):
-            return Noise(deviations[len(deviations) // 2], deviations[-1], str(folder))
+            return Noise(median(deviations), max(deviations), str(folder))
     return None
 
 
@@ -99,7 +100,7 @@ def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
     rows = table[table["cell"].isin(known) & (table["metric"] == table["load"].map(HEADLINE))]
     rows = rows[rows["ratio_low"].notna() & (rows["n"] >= analysis.FEWEST)]
     widths = zip(rows["ratio_low"], rows["ratio_high"], rows["n"], strict=True)
-    return sorted(math.log(high / low) / 2 / analysis.widths_in_deviations(int(n)) for low, high, n in widths)
+    return [math.log(high / low) / 2 / analysis.widths_in_deviations(int(n)) for low, high, n in widths]
 
 
 def sentences(bought: Bought) -> Iterator[str]:
