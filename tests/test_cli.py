@@ -315,7 +315,19 @@ def test_a_plan_as_json_is_json_and_nothing_else(here: Path, call: Callable[...,
     (here / "m.yaml").write_text(DIRECT)
     said = call("plan", "m.yaml", "--json")
     assert (said.code, said.err) == (0, "")
-    assert json.loads(said.out)["name"] == "direct"
+    found = json.loads(said.out)
+    assert found["name"] == "direct" and found["budget"] == []
+    assert {"counts", "seconds", "filled_in", "warnings", "first_block", "left_out", "collapsed"} <= set(found)
+
+
+def test_a_plan_says_what_a_budget_buys(here: Path, call: Callable[..., Said]) -> None:
+    (here / "m.yaml").write_text(DIRECT)
+    said = call("plan", "m.yaml", "--budget", "10m")
+    assert (said.code, said.err) == (0, "") and "a budget of 10 min on native: " in said.out
+    (native, *_) = json.loads(call("plan", "m.yaml", "--budget", "10m", "--json").out)["budget"]
+    assert native["lab"] == "native" and native["seconds"] == 600 and native["blocks"] >= 1
+    is_one_sentence(call("plan", "m.yaml", "--budget", "10"), 2)
+    assert files(here) == {"m.yaml"}
 
 
 def test_the_schema_is_json(call: Callable[..., Said]) -> None:

@@ -243,6 +243,13 @@ OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize(("payload", "sent"), [(16, 2**20), (64, 2**22), (1024, 2**26), (1400, 2**26)])
+def test_on_the_instruction_clock_messages_are_bounded_as_bytes_are(tmp_path: Path, payload: int, sent: int) -> None:
+    text = f"name: t\naxes: {{payload: {payload}}}\nloads: [iperf3_udp, {{kind: iperf3_tcp, bytes: 1GB}}]\n"
+    given = {one.cell.load: one.options["bytes"] for one in planned(tmp_path, text, clock="instructions").cells}
+    assert given == {"iperf3_udp": sent, "iperf3_tcp": 10**9}  # what the matrix names is sent whole
+
+
 @pytest.mark.parametrize(("given", "clock", "expected"), OPTIONS, ids=[f"{g} {c}" for g, c, _ in OPTIONS])
 def test_options_reach_the_trial_in_seconds(tmp_path: Path, given: str, clock: str, expected: dict[str, Any]) -> None:
     plan = planned(tmp_path, f"name: t\nloads: [{given}]\n", clock=clock)

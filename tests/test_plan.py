@@ -9,6 +9,7 @@ import pytest
 from matrices import planned
 
 from yogurtbench import axes as module
+from yogurtbench.matrix import load, make_plan
 from yogurtbench.plan import (
     Blocks,
     Plan,
@@ -16,12 +17,15 @@ from yogurtbench.plan import (
     decidable,
     describe,
     estimate_seconds,
+    facts,
     filled_in,
+    labs,
     load_seconds,
     warnings,
 )
 from yogurtbench.records import Trial
 
+EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 FEW = """\
 name: t
 question: why?
@@ -143,9 +147,27 @@ def test_a_deadline_leaves_time_for_the_load(tmp_path: Path) -> None:
 
 def test_the_estimate_counts_loads_and_overhead(tmp_path: Path) -> None:
     plan = planned(tmp_path, MANY)
-    # 12 cells, a canary and the baseline twice, each 2.45 s + 1 s; ten blocks, and each wire diagnosed once.
-    assert estimate_seconds(plan, "native") == pytest.approx(1 + (10 * 15 + 12) * 3.55)
-    assert estimate_seconds(plan, "vm", 1) == pytest.approx(12 + (15 + 12) * 4.45)
+    # 12 cells, a canary and the baseline twice, each 2.45 s + 1 s; ten blocks, and each wire diagnosed once;
+    # three programs (redirect, redirect_peer, pass) to compile.
+    assert estimate_seconds(plan, "native") == pytest.approx(1 + 3 * 0.3 + (10 * 15 + 12) * 3.6)
+    assert estimate_seconds(plan, "vm", 1) == pytest.approx(12 + 3 * 3 + (15 + 12) * 4.75)
+
+
+@pytest.mark.parametrize(("name", "minutes"), [("quickstart", 6), ("which_wire", 12)])
+def test_estimates_are_near_what_was_measured_under_tcg(name: str, minutes: float) -> None:
+    """Dead wires, whose loads are skipped, are planned as if they lived."""
+    plan = make_plan(load(EXPERIMENTS / f"{name}.yaml"))
+    assert minutes / 1.5 < estimate_seconds(plan, "vm") / 60 < minutes * 1.5
+
+
+def test_on_the_instruction_clock_a_trial_costs_its_waking_whatever_it_waits_for(tmp_path: Path) -> None:
+    """Measured: 50 to 80 s to boot and save, 9 s a trial, 25 s where it compiles a program of one's own."""
+    text = "name: t\nloads: [{kind: sockperf, duration: 60s}, reachability]\n"
+    plan = planned(tmp_path, text, clock="instructions")
+    assert estimate_seconds(plan, "vm") == pytest.approx(65 + 3 * 9)  # two cells, and a diagnostic trial
+    (tmp_path / "own.c").write_text("int forward(struct __sk_buff *skb) { return 0; }")
+    own = planned(tmp_path, text + "axes: {program: ./own.c}\n", clock="instructions")
+    assert estimate_seconds(own, "vm") == pytest.approx(65 + 3 * 25)
 
 
 def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:
@@ -188,6 +210,21 @@ def test_a_description_says_what_runs_and_what_does_not(tmp_path: Path) -> None:
     assert "collapsed: 4 combinations" in said
     assert "warning: from 3 blocks" in said
     assert "the first block, 17 trials in this order:" in said
+
+
+def test_facts_are_what_a_description_says(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FEW, blocks=3)
+    found = json.loads(json.dumps(facts(plan, "vm")))
+    assert found["counts"] == {"cell": 12, "baseline": 3, "canary": 2, "group": 3}
+    assert found["seconds"] == {"vm": [estimate_seconds(plan, "vm"), estimate_seconds(plan, "vm", 3)]}
+    assert found["warnings"] == warnings(plan) and found["filled_in"] == filled_in(plan)
+    assert len(found["first_block"]) == 17 and {"cell", "role", "axes"} == set(found["first_block"][0])
+
+
+def test_the_instruction_clock_is_planned_for_the_guest_alone(tmp_path: Path) -> None:
+    assert labs(planned(tmp_path, FEW)) == ("native", "vm")
+    assert labs(planned(tmp_path, FEW, lab="native")) == ("native",)
+    assert labs(planned(tmp_path, FEW, clock="instructions")) == ("vm",)
 
 
 def test_a_long_description_stops_somewhere(tmp_path: Path) -> None:

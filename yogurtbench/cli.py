@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yogurtbench.budget import Bought
     from yogurtbench.gate import Decision
     from yogurtbench.plan import Plan
 
@@ -67,19 +70,44 @@ def plan(
     clock: Clock = None,
     only: Only = None,
     blocks: Blocks = None,
+    budget: Annotated[Optional[str], typer.Option(help="Also say what precision so much time buys: 10m, 90s.")] = None,
+    out: Annotated[Path, typer.Option(help="Where stored runs tell how noisy it was, for --budget.")] = Path("results"),
     as_json: Json = False,
 ) -> int:
-    """Show what would run, how long it would take and what could not be decided. Runs nothing."""
-    from yogurtbench.plan import describe
+    """Show what would run, how long it would take and what could not be decided. Runs nothing.
+
+    Example: yogurtbench plan my.yaml --budget 10m
+    """
+    from yogurtbench import plan as plans
 
     made = _plan(matrix, lab, clock, only, blocks)
+    labs = plans.labs(made)
+    bought = _bought(made, labs, budget, out) if budget else []
     if as_json:
         import json
+        from dataclasses import asdict
 
-        typer.echo(json.dumps(made.to_json(), indent=1, ensure_ascii=False))
+        said = {**made.to_json(), **plans.facts(made, *labs), "budget": [asdict(one) for one in bought]}
+        typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
     else:
-        typer.echo(describe(made, *(("native", "vm") if made.lab == "auto" else (made.lab,))))
+        typer.echo(plans.describe(made, *labs, budget=_lines(bought)))
     return 0
+
+
+def _bought(made: Plan, labs: Sequence[str], budget: str, out: Path) -> list[Bought]:
+    from yogurtbench import budget as budgets
+    from yogurtbench.units import seconds
+
+    time = seconds("--budget", budget)
+    return [budgets.buy(made, lab, time, budgets.measured(made, out, lab)) for lab in labs]
+
+
+def _lines(bought: Sequence[Bought]) -> list[str]:
+    if not bought:
+        return []
+    from yogurtbench import budget as budgets
+
+    return [line for one in bought for line in budgets.sentences(one)]
 
 
 @app.command()

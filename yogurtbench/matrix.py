@@ -7,10 +7,10 @@ cells filled with their defaults, what cannot exist left out, the baselines and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from yogurtbench import axes, combinations, mistakes
 from yogurtbench.axes import Completer, Filler, Rule
 from yogurtbench.combinations import Combination
 from yogurtbench.document import Document, Step, read
+from yogurtbench.options import AnyLoad
 from yogurtbench.plan import Blocks, LeftOut, Plan, PlannedCell
 from yogurtbench.records import AXES, YES_NO, Cell, MatrixError
 from yogurtbench.schema import Matrix, json_schema
@@ -69,7 +70,6 @@ def make_plan(
     sifted = _sift(matrix, filler)
     wanted = _only(list(sifted.cells), only)
     gates = _gates(matrix, list(sifted.cells))
-    options: dict[str, dict[str, Any]] = {one.kind: one.options(clock) for one in matrix.loads}
     return Plan(
         name=matrix.name,
         question=matrix.question,
@@ -78,7 +78,7 @@ def make_plan(
         seed=matrix.seed,
         blocks=_blocks(matrix, clock, blocks),
         margins=dict(matrix.margins),
-        cells=tuple(_planned(matrix, wanted, filler, gates, options)),
+        cells=tuple(_planned(matrix, wanted, filler, gates, clock)),
         left_out=sifted.left_out,
         collapsed=sifted.collapsed,
         named=tuple(name for name in AXES if name in _named(matrix)),
@@ -211,16 +211,18 @@ def _planned(
     cells: Sequence[Cell],
     filler: Filler,
     gates: Sequence[Selector],
-    options: Mapping[str, dict[str, Any]],
+    clock: str,
 ) -> Iterator[PlannedCell]:
     """Group by group: its baselines, its canary, its cells."""
+    loads: dict[str, AnyLoad] = {one.kind: one for one in matrix.loads}
     grouped = _grouped(matrix, cells, filler)
     for group, members in grouped.items():
         for name, (cell, role, baselines) in sorted(members.items(), key=lambda item: item[1][1] != "baseline"):
             gate = any(selector.matches(cell) for selector in gates)
-            yield PlannedCell(cell, role, group, baselines, gate, options[cell.load])
+            options = loads[cell.load].options(clock, cell.payload)
+            yield PlannedCell(cell, role, group, baselines, gate, options)
             if name == group and len(members) > 1 and cell.load not in YES_NO:
-                yield PlannedCell(cell, "canary", group, (group,), False, options[cell.load])
+                yield PlannedCell(cell, "canary", group, (group,), False, options)
 
 
 _Member = tuple[Cell, Literal["cell", "baseline"], tuple[str, ...]]

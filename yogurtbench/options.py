@@ -32,9 +32,9 @@ class _Load(Strict):
     timeout: Duration = 10.0
     """How long to wait for the load beyond its own duration (default 10s)."""
 
-    def options(self, clock: str) -> dict[str, Any]:
-        """What a trial is told on a clock: every option, durations in seconds."""
-        del clock  # only bulk loads depend on it
+    def options(self, clock: str, payload: int | None) -> dict[str, Any]:
+        """What a trial with this payload is told on a clock: every option, durations in seconds."""
+        del clock, payload  # only bulk loads depend on them
         return self.model_dump(exclude={"kind"}, exclude_none=True)
 
 
@@ -81,13 +81,16 @@ class RttUnderLoad(_PingPong):
     kind: Literal["rtt_under_load"]
 
 
-#: What a bulk load moves on the instruction clock where the matrix names a duration: only bytes repeat exactly there.
+#: What a bulk load moves at most on the instruction clock where the matrix names no bytes: only bytes repeat exactly
+#: there. A UDP message costs some 23,000 instructions whatever its size: 64 MiB in messages of 64 bytes would be
+#: 24 seconds of guest time and minutes of emulation.
 BYTES_ON_INSTRUCTIONS = 64 * 2**20
+MESSAGES_ON_INSTRUCTIONS = 65_536
 
 
 class _Bulk(_Load):
     duration: WholeSeconds | None = None
-    """How long to send (default: 3s)."""
+    """How long to send (default: 3s). The instruction clock sends 64 MiB or 65,536 payloads, whichever is less."""
     bytes: Bytes | None = None
     """How much to send, instead of a duration."""
 
@@ -97,11 +100,12 @@ class _Bulk(_Load):
             raise ValueError("duration and bytes exclude each other: give one")
         return self
 
-    def options(self, clock: str) -> dict[str, Any]:
-        options = super().options(clock)
+    def options(self, clock: str, payload: int | None) -> dict[str, Any]:
+        options = super().options(clock, payload)
         if clock == "instructions" and self.bytes is None:
             options.pop("duration", None)
-            return {**options, "bytes": BYTES_ON_INSTRUCTIONS}
+            messages = MESSAGES_ON_INSTRUCTIONS * (payload or BYTES_ON_INSTRUCTIONS)
+            return {**options, "bytes": min(BYTES_ON_INSTRUCTIONS, messages)}
         return options if self.bytes is not None else {"duration": 3.0, **options}
 
 

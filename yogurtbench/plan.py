@@ -25,9 +25,17 @@ _DIAGNOSED = ("sockperf", "ping", "iperf3_tcp", "iperf3_udp")
 SHOWN = 60
 #: Level of the tests that Holm's method adjusts.
 ALPHA = 0.05
-#: Seconds the lab, the wire and the probe cost a trial, and a boot a sweep; measured (vm: under TCG).
-TRIAL_SECONDS = {"native": 0.1, "vm": 1.0}
+#: Seconds that lab, wire, probe and undoing cost a trial; that a load's tools take to start; that a program takes to
+#: compile, once a sweep; that a sweep takes to begin. Measured on two cores, vm under TCG: the truth table (480 cells
+#: of reachability, the isolation of the 127 live ones) took 12 min, quickstart.yaml (138 trials, one wire of four
+#: dead) 6 min. A dead wire costs less than is planned here, since its loads are skipped; KVM is faster.
+TRIAL_SECONDS = {"native": 0.15, "vm": 0.6}
+TOOL_SECONDS = {"native": 0.0, "vm": 0.7}
+COMPILE_SECONDS = {"native": 0.3, "vm": 3.0}
 BOOT_SECONDS = {"native": 1.0, "vm": 12.0}
+#: On the instruction clock, on the same machine: boot and save took 50 to 80 s, a trial 9 s from waking to its end
+#: (idle time passes at once), and 25 s with a program of one's own, which is compiled after waking.
+SAVED_SECONDS, WOKEN_SECONDS, OWN_SECONDS = 65.0, 9.0, 16.0
 #: sockperf 3.7 sleeps 2 s and warms up 0.45 s by itself.
 SOCKPERF_SECONDS = 2.45
 #: Under an emulator a guest second of work lasts this many seconds at worst.
@@ -205,7 +213,7 @@ def load_seconds(load: str, options: Mapping[str, Any]) -> float:
     if load == "rtt_under_load":
         return 2 * (SOCKPERF_SECONDS + duration)  # the bulk transfer has to outlast sockperf
     if load in YES_NO:
-        return 0.2 if load == "reachability" else 2.0
+        return 0.3
     return duration + 0.3 if duration else 0.3 + float(options["bytes"]) / 1e8
 
 
@@ -217,13 +225,33 @@ def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
 
 def estimate_seconds(plan: Plan, lab: str, blocks: int | None = None) -> float:
     """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it may stop at)."""
-    block = _seconds((trial for group in plan.groups for trial in plan.trials(group, 0)), lab)
-    whole = block * (plan.blocks.min if blocks is None else blocks) + _seconds(plan.diagnostics(), lab)
-    return BOOT_SECONDS[lab] + whole
+    count = plan.blocks.min if blocks is None else blocks
+    return _begin_seconds(plan, lab) + block_seconds(plan, lab) * count + _seconds(plan.diagnostics(), lab)
+
+
+def block_seconds(plan: Plan, lab: str) -> float:
+    """Seconds that a block of every group takes."""
+    return _seconds(_first_trials(plan), lab)
+
+
+def _begin_seconds(plan: Plan, lab: str) -> float:
+    """A boot, and compiling each program once."""
+    if plan.clock == "instructions":
+        return SAVED_SECONDS
+    cells = [planned.cell for planned in plan.cells]
+    named = {name for one in cells for name in (one.helper, one.return_helper, one.primary, one.peer, one.program)}
+    return BOOT_SECONDS[lab] + COMPILE_SECONDS[lab] * len(named - {None, "none", "builtin"})
 
 
 def _seconds(trials: Iterable[Trial], lab: str) -> float:
-    return sum(load_seconds(trial.cell.load, trial.options) + TRIAL_SECONDS[lab] for trial in trials)
+    return sum(_trial_seconds(trial, lab) for trial in trials)
+
+
+def _trial_seconds(trial: Trial, lab: str) -> float:
+    if trial.clock == "instructions":
+        return WOKEN_SECONDS + OWN_SECONDS * ("source" in trial.options)
+    tool = 0.0 if trial.cell.load in YES_NO else TOOL_SECONDS[lab]
+    return TRIAL_SECONDS[lab] + tool + load_seconds(trial.cell.load, trial.options)
 
 
 # -- what a person wants to know beforehand --------------------------------------------------------------------------
@@ -257,12 +285,17 @@ def _too_many_gates(plan: Plan) -> Iterator[str]:
 
 def _too_few_blocks(plan: Plan) -> Iterator[str]:
     needed = blocks_needed(1)
-    compared = any(planned.baselines for planned in plan.cells if planned.cell.load not in YES_NO)
-    if compared and plan.blocks.min < needed:
+    if is_estimated(plan) and plan.blocks.min < needed:
         yield (
             f"from {plan.blocks.min} blocks no 95 % interval can be made: they give estimates, no verdicts "
             f"(verdicts need blocks min {needed} or more)"
         )
+
+
+def is_estimated(plan: Plan) -> bool:
+    """Whether anything is compared that noise reaches: neither yes/no nor on the instruction clock."""
+    noisy = (planned for planned in plan.cells if planned.cell.load not in YES_NO)
+    return plan.clock == "wall" and any(planned.baselines for planned in noisy)
 
 
 def filled_in(plan: Plan) -> dict[str, list[str]]:
@@ -272,9 +305,33 @@ def filled_in(plan: Plan) -> dict[str, list[str]]:
     return {axis: words for axis, words in values.items() if words not in (["-"], [])}
 
 
-def describe(plan: Plan, *labs: str) -> str:
-    """The plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate."""
-    return "\n".join([*_summary(plan, labs), *_losses(plan), *_first_block(plan)])
+def labs(plan: Plan) -> tuple[str, ...]:
+    """Where the plan may run, whose time is worth estimating: ``native``, ``vm`` or both."""
+    if plan.clock == "instructions":
+        return ("vm",)
+    return ("native", "vm") if plan.lab == "auto" else (plan.lab,)
+
+
+def describe(plan: Plan, *labs: str, budget: Iterable[str] = ()) -> str:
+    """The plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate.
+
+    ``budget``: the lines on what a budget buys.
+    """
+    return "\n".join([*_summary(plan, labs), *budget, *_losses(plan), *_first_block(plan)])
+
+
+def facts(plan: Plan, *labs: str) -> dict[str, Any]:
+    """What :func:`describe` prints beside the plan itself, as a JSON object: times in seconds by lab."""
+    roles = [planned.role for planned in plan.cells]
+    return {
+        "counts": {role: roles.count(role) for role in ("cell", "baseline", "canary")} | {"group": len(plan.groups)},
+        "seconds": {lab: [estimate_seconds(plan, lab), estimate_seconds(plan, lab, plan.blocks.max)] for lab in labs},
+        "filled_in": filled_in(plan),
+        "warnings": warnings(plan),
+        "first_block": [
+            {"cell": trial.cell.id, "role": trial.role, "axes": trial.cell.named} for trial in _first_trials(plan)
+        ],
+    }
 
 
 def _summary(plan: Plan, labs: Sequence[str]) -> Iterator[str]:
@@ -285,9 +342,7 @@ def _summary(plan: Plan, labs: Sequence[str]) -> Iterator[str]:
     yield f"{len(plan.groups)} groups, {until if blocks.min < blocks.max else f'{blocks.max} blocks each'}"
     for lab in labs:
         fewest, most = estimate_seconds(plan, lab), estimate_seconds(plan, lab, blocks.max)
-        yield (
-            f"about {_span(fewest)} to {_span(most)} on {lab}" if fewest != most else f"about {_span(fewest)} on {lab}"
-        )
+        yield (f"about {span(fewest)} to {span(most)} on {lab}" if fewest != most else f"about {span(fewest)} on {lab}")
     yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items())
 
 
@@ -301,7 +356,7 @@ def _losses(plan: Plan) -> Iterator[str]:
 
 def _first_block(plan: Plan) -> Iterator[str]:
     """The order of the first block, as far as anybody would read on."""
-    trials = [trial for group in plan.groups for trial in plan.trials(group, 0)]
+    trials = _first_trials(plan)
     yield f"the first block, {len(trials)} trials in this order:"
     for trial in trials[:SHOWN]:
         yield f"  {trial.cell.id}  {trial.role:8}  {text(trial.cell.named)}"
@@ -309,7 +364,12 @@ def _first_block(plan: Plan) -> Iterator[str]:
         yield f"  … and {len(trials) - SHOWN} more"
 
 
-def _span(seconds: float) -> str:
+def _first_trials(plan: Plan) -> list[Trial]:
+    return [trial for group in plan.groups for trial in plan.trials(group, 0)]
+
+
+def span(seconds: float) -> str:
+    """A duration for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

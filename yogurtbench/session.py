@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from yogurtbench import progress, report, selftest, store
@@ -21,7 +20,7 @@ from yogurtbench.records import Attempt, HostError, MatrixError, Trial
 from yogurtbench.selector import find_cell
 from yogurtbench.sides import Change, Measured, measure
 from yogurtbench.sweep import Sweep, Tally
-from yogurtbench.units import Duration
+from yogurtbench.units import seconds
 
 FAILED, INTERRUPTED = 3, 130
 
@@ -50,7 +49,7 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
 
     Raises MatrixError or HostError before anything is created.
     """
-    budget = _seconds(wishes.budget) if wishes.budget else None
+    budget = seconds("--budget", wishes.budget) if wishes.budget else None
     _check_jobs(wishes.jobs, plan.clock)
     console = Console(stderr=True)
     say = _nothing if wishes.quiet else _sayer(console)
@@ -130,13 +129,6 @@ def _check_jobs(jobs: int, clock: str) -> None:
             f"--jobs {jobs}: on the wall clock trials side by side would disturb each other; "
             "take --clock instructions, or one job"
         )
-
-
-def _seconds(budget: str) -> float:
-    try:
-        return TypeAdapter(Duration).validate_python(budget)
-    except ValidationError:
-        raise MatrixError(f"--budget {budget}: a duration is a number with a unit, such as 90s or 10m") from None
 
 
 def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import PlainValidator, WithJsonSchema
 
 from yogurtbench.axes import Axis
+from yogurtbench.records import MatrixError
 from yogurtbench.words import kind
 
 _TIME_UNITS: dict[str, Fraction | int] = {
@@ -35,6 +36,14 @@ def _seconds(value: object) -> float:
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"the duration {value} is out of range: more than 0, at most 24h")
     return seconds
+
+
+def seconds(option: str, value: str) -> float:
+    """The duration that an option of the command line names. Raises MatrixError where it is none."""
+    try:
+        return _seconds(value)
+    except ValueError:
+        raise MatrixError(f"{option} {value}: a duration is a number with a unit, such as 90s or 10m") from None
 
 
 def _whole_seconds(value: object) -> float:
