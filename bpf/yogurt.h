@@ -49,13 +49,9 @@ static __always_inline u32 yb_target(u32 row)
 	return target ? target->ifindex : 0;
 }
 
-#ifdef YB_BLIND /* what the counting costs is seen where nothing is counted */
 static __always_inline void yb_count(u32 row, u64 bytes)
 {
-}
-#else
-static __always_inline void yb_count(u32 row, u64 bytes)
-{
+#ifndef YB_BLIND /* what counting costs is seen where nothing is counted */
 	struct yb_traffic *seen = traffic.lookup(&row);
 
 #ifdef YB_TRACE
@@ -65,8 +61,8 @@ static __always_inline void yb_count(u32 row, u64 bytes)
 		seen->packets++;
 		seen->bytes += bytes;
 	}
-}
 #endif
+}
 
 /* The stamps of the guards. skb->cb survives one hop; skb->mark only where netkit's scrub is "none". */
 #define YB_STAMP 0x59594f47
