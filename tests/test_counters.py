@@ -10,9 +10,10 @@ from typing import Any
 from invented import Invented, cell, environment, stored, yogurt_phone
 
 from yogurtbench import report, store
-from yogurtbench.records import Attempt, Observation, Trial
+from yogurtbench.records import Attempt, Observation, Status, Trial
+from yogurtbench.report import markdown
 from yogurtbench.report.cautions import cautions
-from yogurtbench.report.counters import Sheet, sheets, sized, warned
+from yogurtbench.report.counters import Sheet, cost_of_looking, looking, sheets, sized, warned
 from yogurtbench.report.page import render
 from yogurtbench.report.story import Story
 
@@ -137,6 +138,54 @@ def test_drops_are_told_by_function_and_reason_where_they_were_watched() -> None
     assert "diagnostic" in told.caption
     for nothing in ({}, {"drops": {}}, {"drops": None}):
         assert "drops" not in by_name(story_of(run, [*run.attempts(), diagnostic(run, **nothing)]))
+
+
+def blind(run: Invented, rtt: float, status: Status = "ok") -> Attempt:
+    trial = Trial("blind-p00", run.cells[0], -1, 0, "blind", "instructions")
+    if status != "ok":
+        return Attempt.without_values(trial, status, "no")
+    row = Observation.of("rtt_p50", rtt, "instructions")
+    where: dict[str, Any] = {"lab": run.lab, "accelerator": run.accelerator, "kernel": run.kernel}
+    return Attempt(trial, "ok", (row,), details={"counters": {}}, **where)
+
+
+def round_trips(**changes: Any) -> Invented:
+    """One wire under sockperf on the instruction clock: 1000 messages, counted twice each way, the last answer once."""
+    counters = {"wire.forward": [1000, 1], "primary.forward": [1000, 1], "wire.return": [1000, 1],
+                "primary.return": [999, 1]}  # fmt: skip
+    kept = {"sockperf": {"counters": counters, "messages": 1000}}
+    return Invented((cell(),), blocks=1, clock="instructions", accelerator="tcg", details=kept, **changes)
+
+
+def test_the_cost_of_looking_is_the_difference_a_counted_packet(tmp_path: Path) -> None:
+    run = round_trips()
+    story = story_of(run, [*run.attempts(), blind(run, 28_113 - 4 * 17 - 1)])
+    (told,) = looking(story)
+    assert (told.counted, told.blind, told.packets, told.cost) == (28_113, 28_044, 4, 17.25)
+    (entry,) = by_name(story)["counting"].entries
+    assert entry.wire.name == "netkit l3 · netkit_peer → redirect"
+    assert entry.lines == [("28\u202f113", "28\u202f044", "4", "17.25")]
+    said = "Counting costs a program 17.25 guest instructions a packet."
+    assert said in render(story, []) and "--clock instructions." not in render(story, [])
+    assert f"- {said}" in markdown.render(story).splitlines()
+
+
+def test_what_ran_blind_is_no_result() -> None:
+    run = round_trips()
+    attempts = list(run.attempts())
+    with_it, without = (story_of(run, found) for found in ([*attempts, blind(run, 1.0)], attempts))
+    assert store.digest(with_it.frame) == store.digest(without.frame)
+    assert with_it.comparison.equals(without.comparison) and with_it.blocks == without.blocks == 1
+
+
+def test_where_nothing_ran_blind_the_page_says_where_the_cost_of_looking_can_be_had() -> None:
+    wall = story_of(counting())
+    assert not cost_of_looking(wall) and "counting" not in by_name(wall)
+    assert "sockperf with --clock instructions" in render(wall, [])
+    assert "Counting costs" not in markdown.render(wall)
+    run = round_trips()
+    failed = story_of(run, [*run.attempts(), blind(run, 0, "failed")])
+    assert not looking(failed) and "counting" not in by_name(failed)
 
 
 def test_tallies_of_ones_own_show_the_slots_that_counted() -> None:

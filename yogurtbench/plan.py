@@ -139,18 +139,38 @@ class Plan:
         return [self._trial(planned, block, position) for position, planned in enumerate(order)]
 
     def diagnostics(self) -> list[Trial]:
-        """What runs once, after the last block: BPF run times, whose cost stays out of the results.
+        """What runs once, after the last block: trials whose values stay out of the results.
 
-        A trial for each wire that has programs and payload, under the load that comes first in _DIAGNOSED.
+        BPF run times: a trial for each wire that has programs and payload, under the load that comes first in
+        _DIAGNOSED. On the instruction clock also what the counting costs: see :meth:`_blind`.
         """
-        if not self.asides:
-            return []
+        return [*self._run_times(), *self._blind()] if self.asides else []
+
+    def _run_times(self) -> list[Trial]:
         chosen: dict[str, PlannedCell] = {}
         for planned in sorted(self.cells, key=lambda one: one.role != "cell"):
             if planned.role in ("cell", "baseline") and planned.cell.load == self._diagnosed_by[planned.cell.wire_id]:
                 chosen.setdefault(planned.cell.id, planned)
         return [
             replace(self._trial(planned, NO_BLOCK, position), role="diagnostic", id=f"diagnostic-p{position:02d}")
+            for position, planned in enumerate(chosen.values())
+        ]
+
+    def _blind(self) -> list[Trial]:
+        """A trial for each wire with built-in programs under sockperf, of its smallest payload, that counts nothing.
+
+        Only where the clock counts instructions: their few are lost in the noise of any other.
+        """
+        if self.clock != "instructions":
+            return []
+        chosen: dict[str, PlannedCell] = {}
+        for planned in sorted(self.cells, key=lambda one: one.cell.payload or 0):
+            cell = planned.cell
+            seen = planned.role in ("cell", "baseline") and cell.load == "sockperf" and cell.program == "builtin"
+            if seen and _has_programs(cell):
+                chosen.setdefault(cell.wire_id, planned)
+        return [
+            replace(self._trial(planned, NO_BLOCK, position), role="blind", id=f"blind-p{position:02d}")
             for position, planned in enumerate(chosen.values())
         ]
 

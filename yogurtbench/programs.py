@@ -133,8 +133,9 @@ class Programs:
         return _compiled(source, [f"-I{self.folder}", *self.flags, *flags], what)
 
 
-#: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was.
-NOW, BASE = "", "base"
+#: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was; and, by its role,
+#: what is now without its counters.
+NOW, BASE, BLIND = "", "base", "blind"
 
 
 def base_folder() -> Path:
@@ -143,8 +144,9 @@ def base_folder() -> Path:
 
 
 def sets() -> dict[str, Programs]:
-    """The programs by the word that chooses them: what is now, and, where it is there, the other side."""
-    return {NOW: Programs()} | ({BASE: Programs(base_folder())} if base_folder().is_dir() else {})
+    """The programs by the word that chooses them: what is now, seeing and blind; the other side, where there is one."""
+    ours = {NOW: Programs(), BLIND: Programs(flags=("-DYB_BLIND",))}
+    return ours | ({BASE: Programs(base_folder())} if base_folder().is_dir() else {})
 
 
 def text(folder: Path, *files: str) -> str:

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from yogurtbench.plan import Plan
-from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
+from yogurtbench.records import ASIDE, DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
 from yogurtbench.report.names import wire_name
 
 _STYLES = {
@@ -91,7 +91,7 @@ class Bar(Quiet):
         text = Text(f"{_clock(elapsed)} elapsed, about {_clock(left)} left  ", style="dim")
         if self._under_way:
             first, *others = self._under_way.values()
-            of = f" of {self._blocks.min}–{self._blocks.max}" if first.role != "diagnostic" else ""
+            of = f" of {self._blocks.min}–{self._blocks.max}" if first.role not in ASIDE else ""
             text.append(f"{_block(first)}{of}  ", style="bold")
             text.append(f"trial {self._done + 1}  {_name(first)}  {first.cell.load}")
             text.append(f"  and {len(others)} beside it" if others else "")
@@ -108,11 +108,11 @@ def of_console(console: Console, plan: Plan, seconds: float, *, quiet: bool) -> 
 
 
 def _block(trial: Trial) -> str:
-    return "after" if trial.role == "diagnostic" else f"block {trial.block + 1:>2}"
+    return "after" if trial.role in ASIDE else f"block {trial.block + 1:>2}"
 
 
 def _name(trial: Trial) -> str:
-    marks = {"baseline": " (baseline)", "canary": " (canary)", "diagnostic": " (diagnostic)"}
+    marks = {"baseline": " (baseline)", "canary": " (canary)", "diagnostic": " (diagnostic)", "blind": " (blind)"}
     return wire_name(trial.cell) + marks.get(trial.role, "")
 
 

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
 Better = Literal["higher", "lower", "none"]
-Role = Literal["cell", "baseline", "canary", "control", "diagnostic"]
-#: Roles whose values are no results: a control shows that the instrument works, a diagnostic is slowed by looking.
-ASIDE = frozenset({"control", "diagnostic"})
+Role = Literal["cell", "baseline", "canary", "control", "diagnostic", "blind"]
+#: Roles whose values are no results: a control shows that the instrument works, a diagnostic is slowed by looking,
+#: and what runs blind, its programs without their counters, shows how much looking costs.
+ASIDE = frozenset({"control", "diagnostic", "blind"})
 
 ID_LENGTH = 12
 

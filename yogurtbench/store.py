@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from yogurtbench.records import AXES, Attempt, Environment, MatrixError, Observation, canonical
+from yogurtbench.records import ASIDE, AXES, Attempt, Environment, MatrixError, Observation, canonical
 
 if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
     import pandas as pd
@@ -197,13 +197,16 @@ def schema() -> pa.Schema:
 
 
 def digest(frame: pd.DataFrame) -> str:
-    """SHA-256 over the sorted (cell, block, metric, unit, value, text, status) of a run (contract).
+    """SHA-256 over the sorted (cell, block, metric, unit, value, text, status) of a run's results (contract).
+
+    What was run aside (ASIDE) is none.
 
     Each row is one line of canonical JSON, its number as the shortest decimal that reads back as the same double
     (``repr``), absent numbers and words as null; the lines are sorted and each ends in a newline.
     """
     keys = ["cell", "block", "metric", "unit", "value", "text", "status"]
-    rows = frame[keys].astype(object).where(frame[keys].notna(), None).itertuples(index=False, name=None)
+    results = frame.loc[~frame["role"].isin(ASIDE), keys]
+    rows = results.astype(object).where(results.notna(), None).itertuples(index=False, name=None)
     lines = sorted(canonical([_plain(value) for value in row]) for row in rows)
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 

@@ -78,7 +78,7 @@ class Sweep:
             self._remember(attempt)
 
     def run(self) -> Tally:
-        """Run every block that is due, then the diagnostics; each attempt is on disk as soon as it has ended."""
+        """Run every block that is due, then what runs aside; each attempt is on disk as soon as it has ended."""
         self._began = time.monotonic()
         for block in range(self.plan.blocks.max):
             due = [group for group in self.plan.groups if self._is_due(group, block)]

@@ -19,7 +19,7 @@ from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Unsupported, bring_up, room
-from yogurtbench.programs import NOW, Programs, sets
+from yogurtbench.programs import BLIND, NOW, Programs, sets
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
 from yogurtbench.trial import own, run_trial
@@ -58,9 +58,10 @@ def _stand_still(
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
     from yogurtbench.hosts.vm.guest.still import wait_for_order
 
-    for each in programs.values():
+    for word, each in programs.items():
         each.ours(traced=False)
-        each.ours(traced=True)
+        if word != BLIND:  # reachability, which is traced, never runs blind
+            each.ours(traced=True)
     order = wait_for_order()
     if order["op"] == "how-still":
         channel.send({"event": "stopped", "instructions": order["stop"]})
@@ -85,7 +86,8 @@ def _next(channel: Channel) -> dict[str, Any] | None:
 
 def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     trial = Trial.from_json(order["trial"])
-    attempt = run_trial(trial, programs[trial.options.get("programs", NOW)])
+    word = BLIND if trial.role == "blind" else trial.options.get("programs", NOW)
+    attempt = run_trial(trial, programs[word])
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
 
 

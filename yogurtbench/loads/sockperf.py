@@ -59,7 +59,7 @@ def ask(bench: Bench) -> Measured:
     lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
     done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
     parsed = parse(done.stdout, done.stderr)
-    details = {"quantiles": parsed["quantiles"], "argv": client}
+    details = {"quantiles": parsed["quantiles"], "messages": parsed["sent"], "argv": client}
     return Measured(parsed["values"], _flow(bench, parsed, _is_tcp(bench)), details)
 
 

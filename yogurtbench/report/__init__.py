@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def make(run_folder: Path) -> list[Path]:
-    """Write report.html, report.md, charts/*.svg, comparison.csv, observations.parquet and pyperf.json; return them.
+    """Write report.html, report.md, charts/*.svg, comparison.csv, observations.parquet, verdicts.json and pyperf.json.
 
-    Raises MatrixError where the folder is no run folder or is damaged.
+    Returns their paths. Raises MatrixError where the folder is no run folder or is damaged.
     """
     from yogurtbench.report import build  # matplotlib and pandas are slow to import: only when a report is made
 

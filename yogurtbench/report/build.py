@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yogurtbench import store
-from yogurtbench.report import ecdf, export, forest, levels, markdown, page, truth
+from yogurtbench.report import ecdf, export, forest, levels, markdown, page, truth, verdicts
 from yogurtbench.report.charts import Chart
 from yogurtbench.report.story import Story
 
@@ -21,6 +21,7 @@ def everything(folder: Path) -> list[Path]:
     written += [
         _write(folder / "report.html", page.render(story, charts)),
         _write(folder / "report.md", markdown.render(story)),
+        verdicts.write(story, folder / "verdicts.json"),
     ]
     return written + export.write(story, folder / "pyperf.json")
 

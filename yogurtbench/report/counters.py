@@ -1,4 +1,7 @@
-"""What was counted beside the results, medians over the blocks: packets, programs, devices, softnet, drops."""
+"""What was counted beside the results, medians over the blocks: packets, programs, devices, softnet, drops.
+
+And what that counting costs the programs, where the clock can tell.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ class Sheet:
 
 def sheets(story: Story) -> list[Sheet]:
     """Everything that was counted in a run, the sheets without entries left out."""
-    made = (_packets, _losses, _drops, _programs, _run_times, _tallies, _devices, _softnet)
+    made = (_packets, _losses, _drops, _programs, _counting, _run_times, _tallies, _devices, _softnet)
     return [sheet for sheet in (make(story) for make in made) if sheet.entries]
 
 
@@ -220,6 +223,73 @@ def _pair(pairs: Iterable[Iterable[float]]) -> tuple[float, float]:
 
 def _mean(volume: float, packets: float) -> float:
     return volume / packets if packets else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What the counters of a wire's programs cost: a cell's median round trip with and without them, in instructions.
+
+    ``packets``: how often a program counts in one round trip.
+    """
+
+    cell: str
+    counted: float
+    blind: float
+    packets: int
+
+    @property
+    def cost(self) -> float:
+        """Guest instructions a packet that is counted."""
+        return (self.counted - self.blind) / self.packets
+
+
+def looking(story: Story) -> list[Looking]:
+    """What the counters cost each wire that was also run with programs that do not count; see Plan.diagnostics."""
+    blind = _by_cell(one for one in story.attempts if one.status == "ok" and one.trial.role == "blind")
+    seen = _by_cell(one for one in _counted(story) if one.trial.cell.id in blind and one.details.get("messages"))
+    found = [Looking(key, _round_trip(seen[key]), _round_trip(blind[key]), _counts(seen[key])) for key in seen]
+    return [one for one in found if one.packets]
+
+
+def _round_trip(attempts: list[Attempt]) -> float:
+    return median(o.value for one in attempts for o in one.observations if o.metric == "rtt_p50" and o.value)
+
+
+def _counts(attempts: list[Attempt]) -> int:
+    """How often the programs count in a round trip; the last answer may come too late to be counted."""
+    return round(median(_total(one) / float(one.details["messages"]) for one in attempts))
+
+
+def _total(attempt: Attempt) -> float:
+    return sum(float(packets) for packets, _ in attempt.details.get("counters", {}).values())
+
+
+def cost_of_looking(story: Story) -> str:
+    """What the counters cost, in a sentence; empty where nothing ran without them."""
+    costs = sorted(one.cost for one in looking(story))
+    if not costs:
+        return ""
+    span = " to ".join(dict.fromkeys(f"{cost:.6g}" for cost in (costs[0], costs[-1])))
+    return f"Counting costs a program {span} guest instructions a packet."
+
+
+def _counting(story: Story) -> Sheet:
+    entries = [_entry(story, one.cell, [_looked(one)]) for one in looking(story)]
+    caption = (
+        f"{cost_of_looking(story)} The same cell was run once more, its programs compiled without their counters; "
+        "the difference of the medians, shared among the packets counted in a round trip, is exact."
+    )
+    heads = (
+        "median round trip (guest instructions)",
+        "without counting",
+        "counted packets a round trip",
+        "cost a packet",
+    )
+    return Sheet("counting", "What the counting costs", heads, entries, caption)
+
+
+def _looked(one: Looking) -> tuple[str, ...]:
+    return _count(one.counted), _count(one.blind), _count(one.packets), f"{one.cost:.6g}"
 
 
 def _run_times(story: Story) -> Sheet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from yogurtbench.report import answer, cautions, tables
+from yogurtbench.report import answer, cautions, counters, tables
 from yogurtbench.report.facts import reproduce, surroundings
 from yogurtbench.report.story import Story
 
@@ -66,7 +66,12 @@ def _guard(guard: str) -> str:
 
 def _where(story: Story) -> list[str]:
     facts = surroundings(story)
-    return ["- " + _text(", ".join(f"{fact.name} {fact.value}" for fact in facts)), f"- `{_code(reproduce(story))}`"]
+    cost = counters.cost_of_looking(story)
+    return [
+        "- " + _text(", ".join(f"{fact.name} {fact.value}" for fact in facts)),
+        *([f"- {_text(cost)}"] if cost else []),
+        f"- `{_code(reproduce(story))}`",
+    ]
 
 
 def _folded(title: str, lines: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from yogurtbench.report import answer, cautions, counters, tables
+from yogurtbench.report import answer, cautions, counters, overhead, tables
 from yogurtbench.report.charts import Chart
 from yogurtbench.report.facts import reproduce, surroundings
 from yogurtbench.report.story import Story
@@ -39,7 +39,8 @@ def _content(story: Story) -> dict[str, Any]:
         "counters": counters.sheets(story),
         "dead": tables.dead(story),
         "failures": tables.failures(story),
-        "phases": tables.phases(story),
+        "phases": overhead.phases(story),
+        "overhead_ratio": overhead.ratio(story),
         "trials": tables.trials(story),
         "reproduce": reproduce(story),
     }

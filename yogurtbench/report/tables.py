@@ -183,15 +183,6 @@ def failures(story: Story) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def phases(story: Story) -> list[tuple[str, float, float]]:
-    """(phase, seconds, share) of the trials' time, in the order of the trial."""
-    total: Counter[str] = Counter()
-    for attempt in story.attempts:
-        total.update(attempt.seconds)
-    whole = sum(total.values())
-    return [(phase, seconds, seconds / whole) for phase, seconds in total.items()] if whole else []
-
-
 def trials(story: Story) -> dict[str, Any]:
     """Every trial for the page's own table: words once, rows as indices into them and numbers."""
     wires = {wire: place for place, wire in enumerate(story.wires)}
