@@ -1,7 +1,9 @@
 """The agent: lives where the trials run, takes orders as JSON lines, and answers each as soon as it has something.
 
 ``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
-the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``, ``{"op": "stop"}``.
+the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``, ``{"op": "shell",
+"trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}``, ``{"op": "record", "trial": {…}}``,
+``{"op": "stop"}``.
 """
 
 from __future__ import annotations
@@ -10,20 +12,21 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from yogurtbench import shell
-from yogurtbench.hosts import features
+from yogurtbench import floorplan, recording, shell
+from yogurtbench.hosts import features, login
 from yogurtbench.hosts.channel import Channel
-from yogurtbench.lab import Unsupported, bring_up, room
+from yogurtbench.lab import Lab, Unsupported, bring_up, room
 from yogurtbench.programs import NOW, Programs, sets
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
-from yogurtbench.trial import own, run_trial
-from yogurtbench.wire import attached, attachments
+from yogurtbench.trial import own, run_trial, wired
+from yogurtbench.wire import Wire
 
 _VERSION_COMMANDS = {
     "iperf3": ["iperf3", "--version"],
@@ -44,6 +47,9 @@ def main() -> None:
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _trial(order, programs, channel),
         "lab": lambda order: _lab(order, programs, channel),
+        "shell": lambda order: _shell(order, programs, channel),
+        "plan": lambda order: _floor_plan(order, programs, channel),
+        "record": lambda order: _record(order, programs, channel),
     }
     if "--still" in sys.argv:
         _stand_still(programs, orders)
@@ -85,19 +91,53 @@ def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Cha
 
 
 def _lab(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
-    """Bring a cell's network up, run a command in the lab's host namespace, pass its output on, take it down."""
+    """Run a command in the lab's host namespace, and pass its output on."""
+    with _visited(order, programs, channel):
+        channel.send({"event": "exit", "code": _pass_on(order["argv"], channel), "error": ""})
+
+
+def _shell(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    """Tell the lab's floor plan, then be a shell in its host namespace."""
+    with _visited(order, programs, channel) as (network, hung):
+        channel.send({"event": "plan", "plan": floorplan.draw(network, hung, programs[NOW])})
+        names = [namespace.name for namespace in network.namespaces if namespace.name]
+        code = login.serve(network.cell.id, names, order["terminal"], channel)
+        channel.send({"event": "exit", "code": code, "error": ""})
+
+
+def _floor_plan(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    with _visited(order, programs, channel) as (network, hung):
+        channel.send({"event": "plan", "plan": floorplan.draw(network, hung, programs[NOW])})
+        channel.send({"event": "exit", "code": 0, "error": ""})
+
+
+def _record(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    with _told(channel):
+        channel.send({"event": "record", "record": recording.record(Trial.from_json(order["trial"]), programs[NOW])})
+        channel.send({"event": "exit", "code": 0, "error": ""})
+
+
+@contextmanager
+def _visited(
+    order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel
+) -> Iterator[tuple[Lab, Wire | None]]:
+    """A cell's network and wire for the length of the block; what goes round in it ends with the block."""
     trial = Trial.from_json(order["trial"])
+    with _told(channel), bring_up(trial.cell) as network, wired(programs[NOW], network, own(trial)) as hung:
+        try:
+            yield network, hung
+        finally:
+            if hung:
+                hung.silence()
+
+
+@contextmanager
+def _told(channel: Channel) -> Iterator[None]:
+    """What goes wrong in the lab is told as the order's end."""
     try:
-        with bring_up(trial.cell) as network:
-            if attachments(trial.cell):
-                with attached(programs[NOW], network, own(trial)):
-                    code = _pass_on(order["argv"], channel)
-            else:
-                code = _pass_on(order["argv"], channel)
+        yield
     except (Unsupported, HostError, CommandFailed, NetlinkError, OSError) as error:
         channel.send({"event": "exit", "code": None, "error": str(error)})
-        return
-    channel.send({"event": "exit", "code": code, "error": ""})
 
 
 def _pass_on(argv: list[str], channel: Channel) -> int:
