@@ -18,8 +18,8 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from yogurtbench import floorplan, recording, shell
-from yogurtbench.hosts import features, login
+from yogurtbench import shell
+from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Lab, Unsupported, bring_up, room
 from yogurtbench.programs import NOW, Programs, sets
@@ -92,38 +92,51 @@ def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Cha
 
 def _lab(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     """Run a command in the lab's host namespace, and pass its output on."""
-    with _visited(order, programs, channel):
-        channel.send({"event": "exit", "code": _pass_on(order["argv"], channel), "error": ""})
+    with _ending(channel) as end:
+        with _visited(order, programs):
+            code = _pass_on(order["argv"], channel)
+        end(code)
 
 
 def _shell(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     """Tell the lab's floor plan, then be a shell in its host namespace."""
-    with _visited(order, programs, channel) as (network, hung):
-        channel.send({"event": "plan", "plan": floorplan.draw(network, hung, programs[NOW])})
-        names = [namespace.name for namespace in network.namespaces if namespace.name]
-        code = login.serve(network.cell.id, names, order["terminal"], channel)
-        channel.send({"event": "exit", "code": code, "error": ""})
+    from yogurtbench.hosts import login
+
+    with _ending(channel) as end:
+        with _visited(order, programs) as (network, hung):
+            _send_plan(network, hung, programs, channel)
+            names = [namespace.name for namespace in network.namespaces if namespace.name]
+            code = login.serve(network.cell.id, names, order["terminal"], channel)
+        end(code)
 
 
 def _floor_plan(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
-    with _visited(order, programs, channel) as (network, hung):
-        channel.send({"event": "plan", "plan": floorplan.draw(network, hung, programs[NOW])})
-        channel.send({"event": "exit", "code": 0, "error": ""})
+    with _ending(channel) as end:
+        with _visited(order, programs) as (network, hung):
+            _send_plan(network, hung, programs, channel)
+        end(0)
+
+
+def _send_plan(network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel) -> None:
+    from yogurtbench import floorplan
+
+    channel.send({"event": "plan", "plan": floorplan.draw(network, hung, programs[NOW])})
 
 
 def _record(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
-    with _told(channel):
-        channel.send({"event": "record", "record": recording.record(Trial.from_json(order["trial"]), programs[NOW])})
-        channel.send({"event": "exit", "code": 0, "error": ""})
+    from yogurtbench import recording
+
+    with _ending(channel) as end:
+        made = recording.record(Trial.from_json(order["trial"]), programs[NOW])
+        channel.send({"event": "record", "record": made})
+        end(0)
 
 
 @contextmanager
-def _visited(
-    order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel
-) -> Iterator[tuple[Lab, Wire | None]]:
+def _visited(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
     """A cell's network and wire for the length of the block; what goes round in it ends with the block."""
     trial = Trial.from_json(order["trial"])
-    with _told(channel), bring_up(trial.cell) as network, wired(programs[NOW], network, own(trial)) as hung:
+    with bring_up(trial.cell) as network, wired(programs[NOW], network, own(trial), traced=False) as hung:
         try:
             yield network, hung
         finally:
@@ -132,10 +145,10 @@ def _visited(
 
 
 @contextmanager
-def _told(channel: Channel) -> Iterator[None]:
-    """What goes wrong in the lab is told as the order's end."""
+def _ending(channel: Channel) -> Iterator[Callable[[int], None]]:
+    """Tell how an order ended: by the yielded call, or, where something went wrong in the lab, by that."""
     try:
-        yield
+        yield lambda code: channel.send({"event": "exit", "code": code, "error": ""})
     except (Unsupported, HostError, CommandFailed, NetlinkError, OSError) as error:
         channel.send({"event": "exit", "code": None, "error": str(error)})
 

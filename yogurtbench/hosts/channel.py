@@ -45,10 +45,9 @@ class Channel:
         """The messages that have come whole and were not asked for yet; without looking for more."""
         return list(self._whole())
 
-    def read(self) -> list[dict[str, Any]]:
-        """The messages that are whole after one more look, for who has seen the descriptor readable. Raises EOFError."""
+    def look(self) -> None:
+        """Take what has come, for who has seen the descriptor readable. Raises EOFError when the other end is gone."""
         self._fill(None)
-        return self.waiting()
 
     def _whole(self) -> Iterator[dict[str, Any]]:
         while b"\n" in self._received:

@@ -127,10 +127,9 @@ def _pass_on(sitting: _Sitting, channel: Channel) -> None:
     """Until the shell ends: what it leaves running in the background may hold its output open, and is not waited for."""
     over = os.pidfd_open(sitting.process.pid)
     printing = dict(sitting.printed)
-    messages = channel.waiting()
     try:
         while True:
-            for message in messages:
+            for message in channel.waiting():
                 sitting.obey(message)
             ready, _, _ = select.select([over, channel.fileno(), *printing], sitting.eager, [])
             sitting.write()
@@ -139,7 +138,8 @@ def _pass_on(sitting: _Sitting, channel: Channel) -> None:
                     del printing[descriptor]
             if over in ready:
                 break
-            messages = channel.read() if channel.fileno() in ready else []
+            if channel.fileno() in ready:
+                channel.look()
     finally:
         os.close(over)
     for descriptor in printing:
