@@ -14,7 +14,7 @@ from typing import Any
 from yogurtbench import witness
 from yogurtbench.lab import Lab, bring_up
 from yogurtbench.lab.survey import survey
-from yogurtbench.lab.tap import Tap, tapping
+from yogurtbench.lab.tap import MOST_FRAMES, Tap, tapping
 from yogurtbench.loads import reachability
 from yogurtbench.programs import Programs
 from yogurtbench.records import HostError, Trial
@@ -54,7 +54,8 @@ def record(trial: Trial, programs: Programs) -> dict[str, Any]:
     ``probes``, a dictionary each: ``ip, source, destination, answered, dropped`` (where, as in the metric dropped_at),
     ``looped`` (seconds, None), ``overflowed``, ``events`` and ``taps``. An event: ``ns`` since the echo was sent, ``what``,
     ``namespace``, ``device``, ``packet``, ``skb`` (a number for each packet's address), ``note``. A tap: ``namespace``,
-    ``device``, ``frames``, each its time (ns since 1970), whether outgoing, and its bytes in base64.
+    ``device``, ``frames``, each its time (ns since 1970), whether outgoing, and its bytes in base64, and ``cut``, whether there
+    may have been more.
 
     Raises HostError where this kernel shows no packets.
     """
@@ -157,9 +158,11 @@ def _note(event: Event, places: Mapping[int, str]) -> str:
 
 
 def _told(tap: Tap, sent_at: int) -> dict[str, Any]:
-    frames = [frame for frame in tap.frames() if frame.time >= sent_at]
+    carried = tap.frames()
+    frames = [frame for frame in carried if frame.time >= sent_at]
     return {
         "namespace": tap.namespace,
         "device": tap.device,
         "frames": [[f.time, f.outgoing, base64.b64encode(f.content).decode()] for f in frames],
+        "cut": len(carried) == MOST_FRAMES,
     }

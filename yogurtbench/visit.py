@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from yogurtbench.hosts import terminal
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost, Person
 from yogurtbench.plan import Plan
-from yogurtbench.records import Cell, MatrixError, Trial
+from yogurtbench.records import MatrixError, Trial
 from yogurtbench.report import floorplan, trace
 from yogurtbench.selector import find_cell
 
@@ -44,19 +44,19 @@ def visit(plan: Plan, cell: str, wishes: Wishes, say: Say) -> int:
     chosen = find_cell(plan, cell)
     if wishes.pcap:
         capture.check(wishes.pcap)
-    with _there(plan, chosen, say) as (host, trial):
-        if wishes.argv:
-            return host.lab(trial, wishes.argv, _pass_on)
-        if wishes.pcap or wishes.trace:
-            return _record(host, trial, wishes)
-        return _print_plan(host, trial) if wishes.as_json else _shell(host, trial, say)
-
-
-@contextmanager
-def _there(plan: Plan, cell: Cell, say: Say) -> Iterator[tuple[AgentHost, Trial]]:
-    options = {"source": plan.programs[cell.program]} if cell.program in plan.programs else {}
+    options = {"source": plan.programs[chosen.program]} if chosen.program in plan.programs else {}
     with ExitStack() as undo:
-        yield choose([cell], plan.lab, "wall", undo, say), Trial("lab", cell, 0, 0, options=options)
+        host = choose([chosen], plan.lab, "wall", undo, say)
+        return do(host, Trial("lab", chosen, 0, 0, options=options), wishes, say)
+
+
+def do(host: AgentHost, trial: Trial, wishes: Wishes, say: Say) -> int:
+    """The same on a host that is there, in the lab of a trial's cell."""
+    if wishes.argv:
+        return host.lab(trial, wishes.argv, _pass_on)
+    if wishes.pcap or wishes.trace:
+        return _record(host, trial, wishes)
+    return _print_plan(host, trial) if wishes.as_json else _shell(host, trial, say)
 
 
 def _shell(host: AgentHost, trial: Trial, say: Say) -> int:
@@ -66,7 +66,7 @@ def _shell(host: AgentHost, trial: Trial, say: Say) -> int:
 
         def heard(event: dict[str, Any]) -> None:
             if event["event"] == "plan":
-                say(floorplan.as_text(event["plan"], axes.text(trial.cell.named)))
+                say(floorplan.as_text(event["plan"], axes.text(_words(trial))))
                 sitting.append(undo.enter_context(terminal.keyboard()))
             else:
                 terminal.show(event)
@@ -77,13 +77,14 @@ def _shell(host: AgentHost, trial: Trial, say: Say) -> int:
 
 def _print_plan(host: AgentHost, trial: Trial) -> int:
     (plan,) = _answers(host, trial, "plan")
-    _print_json(plan | {"axes": trial.cell.named})
+    _print_json(plan | {"axes": _words(trial)})
     return 0
 
 
 def _record(host: AgentHost, trial: Trial, wishes: Wishes) -> int:
     (record,) = _answers(host, trial, "record")
     written = capture.write(wishes.pcap, record["probes"]) if wishes.pcap else {}
+    cut = any(tap["cut"] for probe in record["probes"] for tap in probe["taps"])
     for probe in record["probes"]:
         del probe["taps"]  # what frames say stands in the capture
     record = {"cell": trial.cell.id, "accelerator": host.environment.accelerator, **record}
@@ -93,8 +94,15 @@ def _record(host: AgentHost, trial: Trial, wishes: Wishes) -> int:
     print(trace.as_text(record) if wishes.trace else "\n".join(map(trace.headline, record["probes"])))
     if wishes.pcap:
         told = ", ".join(f"{name} {count}" for name, count in written.items())
-        print(f"{wishes.pcap}: frames by device: {told}")
+        print(f"{wishes.pcap}: frames by device: {told}" + (" (the first ones: there were more)" if cut else ""))
     return 0
+
+
+def _words(trial: Trial) -> dict[str, Any]:
+    """What the lab is made of, and what else the cell names."""
+    cell = trial.cell
+    made_of = {name: getattr(cell, name) for name in ("device", "mode", "topology", "hook", "helper")}
+    return made_of | cell.named
 
 
 def _answers(host: AgentHost, trial: Trial, kind: str) -> list[Any]:

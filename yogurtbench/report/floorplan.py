@@ -27,16 +27,16 @@ def _devices(devices: list[dict[str, Any]]) -> Iterator[str]:
             " ".join(filter(None, (device["kind"], device["mode"]))),
             f"mtu {device['mtu']}",
             device["state"],
-            " ".join(device["addresses"]),
         )
         for device in devices
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for device, row in zip(devices, rows, strict=True):
-        joined = "  ".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True))
-        peer = f"  ── {device['peer']}" if device["peer"] else ""
-        master = f"  in {device['master']}" if device["master"] else ""
-        yield f"  {joined}{peer}{master}".rstrip()
+        cells = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)]
+        cells += [" ".join(device["addresses"])] if device["addresses"] else []
+        cells += [f"── {device['peer']}"] if device["peer"] else []
+        cells += [f"in {device['master']}"] if device["master"] else []
+        yield f"  {'  '.join(cells)}".rstrip()
         for program in device["programs"]:
             calls = f", calls {', '.join(program['helpers'])}" if program["helpers"] else ""
             yield f"{' ' * (4 + widths[0])}{program['hook']}: {program['name']} (program {program['id']}{calls})"
