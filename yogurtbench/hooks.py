@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pyroute2.netlink import nla
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.tcmsg import sched_bpf
 
 from yogurtbench.bpfcall import bpf, filled
 from yogurtbench.lab.namespace import Namespace
@@ -24,6 +26,21 @@ _INSTRUCTION = struct.Struct("=BBhi")
 _CALL = 0x85  # BPF_JMP | BPF_CALL
 #: How XDP hangs: XDP_ATTACHED_* of uapi/linux/if_link.h.
 _XDP = {1: "xdp_native", 2: "xdp_generic", 3: "xdp_offload"}
+
+
+
+class FilterOptions(nla):  # type: ignore[misc]  # pyroute2 is untyped
+    """TCA_OPTIONS of a bpf filter; pyroute2's own knows no program id (TCA_BPF_* of uapi/linux/pkt_cls.h)."""
+
+    nla_map = (
+        *((name, "hex" if index in (1, 2) else kind) for index, (name, kind) in enumerate(sched_bpf.options.nla_map[:9])),
+        ("TCA_BPF_FLAGS_GEN", "uint32"),
+        ("TCA_BPF_TAG", "hex"),
+        ("TCA_BPF_ID", "uint32"),
+    )
+
+
+sched_bpf.options = FilterOptions
 
 
 @dataclass(frozen=True, slots=True)
