@@ -82,7 +82,9 @@ def test_a_near_miss_is_answered_with_what_was_meant(tmp_path: Path) -> None:
     wrong = wanted.id[:-1] + ("0" if wanted.id[-1] != "0" else "1")
     with pytest.raises(MatrixError, match=rf"no cell of t is '{wrong}': did you mean {wanted.id} \("):
         find_cell(plan, wrong)
-    with pytest.raises(MatrixError, match=r"no cell of t is 'hook=tcx_egress,payload=64': did you mean [0-9a-f]{12} \(.*payload=64"):
+    with pytest.raises(
+        MatrixError, match=r"no cell of t is 'hook=tcx_egress,payload=64': did you mean [0-9a-f]{12} \(.*payload=64"
+    ):
         find_cell(plan, "hook=tcx_egress,payload=64")
     with pytest.raises(MatrixError, match=r"'netkit_pear' is not a selector.*: did you mean hook=netkit_peer\?"):
         find_cell(plan, "netkit_pear")

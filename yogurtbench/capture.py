@@ -12,7 +12,9 @@ from typing import Any
 
 from yogurtbench.records import MatrixError
 
-_ETHERNET = 1  # LINKTYPE_ETHERNET: netkit, veth, bridges and lo all carry an Ethernet header, on l3 devices an empty one
+_ETHERNET = (
+    1  # LINKTYPE_ETHERNET: netkit, veth, bridges and lo all carry an Ethernet header, on l3 devices an empty one
+)
 _SNAP_LENGTH = 1 << 16
 _NANOSECONDS = b"\x09"
 _INBOUND, _OUTBOUND = 1, 2
@@ -41,9 +43,7 @@ def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     section = blocks.SectionHeader(endianness="<", options={"shb_userappl": "yogurtbench"})
     for name in frames:
         options = {"if_name": name, "if_tsresol": _NANOSECONDS}
-        section.new_member(
-            blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options
-        )
+        section.new_member(blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options)
     numbered = sorted((frame, number) for number, each in enumerate(frames.values()) for frame in each)
     with path.open("wb") as file:
         writer = FileWriter(file, section)

@@ -24,16 +24,18 @@ _MOST = 64
 _INFO = struct.Struct("=II8sIIQQQIIQ16s")
 _INSTRUCTION = struct.Struct("=BBhi")
 _CALL = 0x85  # BPF_JMP | BPF_CALL
-#: How XDP hangs: XDP_ATTACHED_* of uapi/linux/if_link.h.
-_XDP = {1: "xdp_native", 2: "xdp_generic", 3: "xdp_offload"}
-
+#: How XDP hangs, in pyroute2's words for XDP_ATTACHED_* of uapi/linux/if_link.h.
+_XDP = {"xdp": "xdp_native", "xdpgeneric": "xdp_generic", "xdpoffload": "xdp_offload"}
 
 
 class FilterOptions(nla):  # type: ignore[misc]  # pyroute2 is untyped
     """TCA_OPTIONS of a bpf filter; pyroute2's own knows no program id (TCA_BPF_* of uapi/linux/pkt_cls.h)."""
 
     nla_map = (
-        *((name, "hex" if index in (1, 2) else kind) for index, (name, kind) in enumerate(sched_bpf.options.nla_map[:9])),
+        *(
+            (name, "hex" if index in (1, 2) else kind)
+            for index, (name, kind) in enumerate(sched_bpf.options.nla_map[:9])
+        ),
         ("TCA_BPF_FLAGS_GEN", "uint32"),
         ("TCA_BPF_TAG", "hex"),
         ("TCA_BPF_ID", "uint32"),
@@ -101,7 +103,7 @@ def _xdp(link: Any) -> Iterator[tuple[str, int]]:
     told = link.get_attr("IFLA_XDP")
     attached, identifier = (told.get_attr("IFLA_XDP_ATTACHED"), told.get_attr("IFLA_XDP_PROG_ID")) if told else (0, 0)
     if attached and identifier:
-        yield _XDP.get(attached, "xdp"), int(identifier)
+        yield _XDP.get(attached, str(attached)), int(identifier)
 
 
 def info(identifier: int) -> Info:

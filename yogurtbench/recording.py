@@ -60,7 +60,9 @@ def record(trial: Trial, programs: Programs) -> dict[str, Any]:
     Raises HostError where this kernel shows no packets.
     """
     if not witness.layout():
-        raise HostError("a probe is recorded by the kernel's tracepoints, and this kernel has no BTF that describes them")
+        raise HostError(
+            "a probe is recorded by the kernel's tracepoints, and this kernel has no BTF that describes them"
+        )
     return {"probes": [_recorded(trial, programs, ip) for ip in (4, 6)]}
 
 

@@ -65,7 +65,9 @@ def find_cell(plan: Plan, text: str) -> Cell:
 
 def _meant(text: str, cells: Iterable[Cell]) -> str:
     """``: did you mean hook=netkit_peer?`` where a bare word is near one of the cells' own; else nothing."""
-    words = {axes.word(value): f"{name}={axes.word(value)}" for cell in cells for name, value in cell.wire.items()}
+    words: dict[str, str] = {}
+    for name, value in (named for cell in cells for named in cell.wire.items()):
+        words.setdefault(axes.word(value), f"{name}={axes.word(value)}")
     close = difflib.get_close_matches(text.strip().lower(), words, n=1) if "=" not in text else []
     return f": did you mean {words[close[0]]}?" if close else ""
 

@@ -48,7 +48,10 @@ def _commands(plan: Mapping[str, Any]) -> Iterator[str]:
     devices = [d for n in plan["namespaces"] if n["name"] == "host" for d in n["devices"] if d["ifindex"] != 1]
     programs = [p for n in plan["namespaces"] for d in n["devices"] for p in d["programs"]]
     tools = {
-        "ping": [f"{client['namespace']} ping -c3 {server['ipv4']}", f"{client['namespace']} ping -c3 {server['ipv6']}"],
+        "ping": [
+            f"{client['namespace']} ping -c3 {server['ipv4']}",
+            f"{client['namespace']} ping -c3 {server['ipv6']}",
+        ],
         "tcpdump": [f"tcpdump -ni {shlex.quote(devices[-1]['name'])} &"] if devices else [],
         "bpftool": [f"bpftool prog dump xlated id {programs[0]['id']}"] if programs else [],
         "ip": [f"{server['namespace']} ip -s link show {server['device']}"],
