@@ -117,9 +117,9 @@ def test_a_live_netkit_wire_is_recorded_and_captured(
     for probe in record["probes"]:
         times = [event["ns"] for event in probe["events"]]
         assert times == sorted(times) and 0 < times[0] < times[-1] < 500_000_000
-        hits = [event["note"] for event in probe["events"] if event["what"] == "program"]
-        assert hits[0] == "netkit_peer of yg1-host: redirect_forward"
-        assert "netkit_peer of yg2-host: redirect_return" in hits
+        hits = [(event["device"], event["note"]) for event in probe["events"] if event["what"] == "program"]
+        assert hits[0] == ("yg1-host", "netkit_peer: redirect_forward")
+        assert ("yg2-host", "netkit_peer: redirect_return") in hits
         assert {"net_dev_queue", "net_dev_xmit", "netif_receive_skb"} <= {event["what"] for event in probe["events"]}
     assert record["frames"]["yogurt-1:yg1-cont"] == record["frames"]["yogurt-2:yg2-cont"] == 4
     assert record["accelerator"] in ("kvm", "tcg")

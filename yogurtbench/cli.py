@@ -191,7 +191,8 @@ def lab(
     Without a command it shows what stands in the lab, and opens a shell in its host namespace; --json shows alone.
     --trace and --pcap send one echo over IPv4 and one over IPv6 and tell what became of them.
 
-    Examples: yogurtbench lab --cell hook=netkit_peer my.yaml · yogurtbench lab --cell 3fa9 my.yaml --trace --pcap dead.pcapng
+    Examples: yogurtbench lab --cell hook=netkit_peer my.yaml
+    · yogurtbench lab --cell 3fa9 my.yaml --trace --pcap dead.pcapng
     · yogurtbench lab --cell hook=netkit_peer,load=ping my.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
     """
     from yogurtbench import session, visit

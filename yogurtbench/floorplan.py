@@ -19,8 +19,8 @@ _TOOLS = ("tcpdump", "ping", "bpftool", "ip", "iperf3")
 def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
     """The floor plan, as a dictionary that may travel.
 
-    ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces`` (see lab.survey; every
-    device has its ``programs`` too: ``hook, id, name, helpers``), ``tools`` (of those looked for, which are there).
+    ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces`` (see lab.survey;
+    every device has its ``programs`` too: ``hook, id, name, helpers``), ``tools`` (those that are there).
     """
     namespaces = survey(lab)
     names = hooks.full_names(hung.functions) if hung else {}

@@ -65,7 +65,7 @@ class Info:
 
 
 def programs(namespace: Namespace, link: Any, helper: Callable[[int], str]) -> Iterator[Hung]:
-    """The programs of a device (a link message), in the order of the hooks; ``helper`` names an offset of :class:`Info`."""
+    """A device's programs (it comes as a link message), hook by hook; ``helper`` names a call of :class:`Info`."""
     with namespace.entered():
         found = [*_multi(link["index"]), *_filters(namespace, link["index"]), *_xdp(link)]
     for hook, identifier in found:
@@ -101,9 +101,10 @@ def _filters(namespace: Namespace, ifindex: int) -> Iterator[tuple[str, int]]:
 
 def _xdp(link: Any) -> Iterator[tuple[str, int]]:
     told = link.get_attr("IFLA_XDP")
-    attached, identifier = (told.get_attr("IFLA_XDP_ATTACHED"), told.get_attr("IFLA_XDP_PROG_ID")) if told else (0, 0)
-    if attached and identifier:
-        yield _XDP.get(attached, str(attached)), int(identifier)
+    identifier = told.get_attr("IFLA_XDP_PROG_ID") if told else None
+    if identifier:
+        mode = str(told.get_attr("IFLA_XDP_ATTACHED"))
+        yield _XDP.get(mode, mode), int(identifier)
 
 
 def info(identifier: int) -> Info:

@@ -20,10 +20,13 @@ from yogurtbench.programs import Programs
 from yogurtbench.records import HostError, Trial
 from yogurtbench.trial import own, wired
 from yogurtbench.watchdog import Looping, Watchdog
-from yogurtbench.wire import Wire
+from yogurtbench.wire import Wire, place
 from yogurtbench.witness import Event, Witness
 
 _SEQUENCE = 1
+#: A namespace's name and a device's.
+Place = tuple[str, str]
+_NOWHERE: tuple[Place, str] = ("", ""), ""
 _KINDS = {
     witness.QUEUE: "net_dev_queue",
     witness.XMIT: "net_dev_xmit",
@@ -52,10 +55,10 @@ def record(trial: Trial, programs: Programs) -> dict[str, Any]:
     """Send one echo for each IP version and record it.
 
     ``probes``, a dictionary each: ``ip, source, destination, answered, dropped`` (where, as in the metric dropped_at),
-    ``looped`` (seconds, None), ``overflowed``, ``events`` and ``taps``. An event: ``ns`` since the echo was sent, ``what``,
-    ``namespace``, ``device``, ``packet``, ``skb`` (a number for each packet's address), ``note``. A tap: ``namespace``,
-    ``device``, ``frames``, each its time (ns since 1970), whether outgoing, and its bytes in base64, and ``cut``, whether there
-    may have been more.
+    ``looped`` (seconds, None), ``overflowed``, ``events`` and ``taps``. An event: ``ns`` since the echo was sent,
+    ``what``, ``namespace``, ``device``, ``packet``, ``skb`` (a number for each packet's address), ``note``. A tap:
+    ``namespace``, ``device``, ``frames``, each its time (ns since 1970), whether outgoing, and its bytes in base64, and
+    ``cut``, whether there may have been more.
 
     Raises HostError where this kernel shows no packets.
     """
@@ -109,12 +112,18 @@ def _probe(network: Lab, ip: int, seen: Witness, hung: Wire | None) -> dict[str,
         "answered": answered,
         "dropped": witness.site(drop) if drop else None,
         "overflowed": seen.overflowed,
-        "events": list(_events(events, sent, _devices(network), hung.places(network) if hung else {})),
+        "events": list(_events(events, sent, _devices(network), _programs(network, hung))),
     }
 
 
-def _devices(network: Lab) -> dict[int, tuple[str, str]]:
-    """Namespace and name by ifindex; no two devices of a lab share one but lo, which is the client's where it matters."""
+def _programs(network: Lab, hung: Wire | None) -> dict[int, tuple[Place, str]]:
+    """Where each program hangs, and its hook and name, by its row."""
+    ends = {a: place(a, network)[0] for a in (hung.attached if hung else ())}
+    return {a.row: ((end.namespace.name or "host", end.name), f"{a.hook}: {a.program}") for a, end in ends.items()}
+
+
+def _devices(network: Lab) -> dict[int, Place]:
+    """Namespace and name by ifindex; no two devices of a lab share one but lo, which is the client's if anybody's."""
     through_lo = network.client.namespace.name or ""
     return {
         device["ifindex"]: (through_lo if device["ifindex"] == 1 else namespace["name"], device["name"])
@@ -124,9 +133,9 @@ def _devices(network: Lab) -> dict[int, tuple[str, str]]:
 
 
 def _events(
-    events: Sequence[Event], sent: int, devices: Mapping[int, tuple[str, str]], places: Mapping[int, str]
+    events: Sequence[Event], sent: int, devices: Mapping[int, Place], programs: Mapping[int, tuple[Place, str]]
 ) -> Iterator[dict[str, Any]]:
-    """The events for people. A transmission is told of packets alone that were seen before: its own is not looked at."""
+    """The events for people. Of a transmission the packet is not looked at: those seen before are told alone."""
     packets: dict[int, str] = {}
     numbers: dict[int, int] = {}
     for event in events:
@@ -135,7 +144,8 @@ def _events(
         if event.kind not in (witness.XMIT, witness.HIT):
             packets[event.skb] = _packet(event)
             numbers.setdefault(event.skb, len(numbers) + 1)
-        namespace, device = devices.get(event.ifindex, ("", ""))
+        hit, note = programs.get(event.type, _NOWHERE) if event.kind == witness.HIT else (None, _note(event))
+        namespace, device = hit or devices.get(event.ifindex, ("", ""))
         yield {
             "ns": event.time - sent,
             "what": _KINDS[event.kind],
@@ -143,7 +153,7 @@ def _events(
             "device": device,
             "packet": packets.get(event.skb, ""),
             "skb": numbers.get(event.skb),
-            "note": _note(event, places),
+            "note": note,
         }
 
 
@@ -151,9 +161,7 @@ def _packet(event: Event) -> str:
     return _WORDS.get(event.shape, f"EtherType {event.protocol:#06x}, type {event.type}")
 
 
-def _note(event: Event, places: Mapping[int, str]) -> str:
-    if event.kind == witness.HIT:
-        return places.get(event.type, f"row {event.type}")
+def _note(event: Event) -> str:
     if event.kind == witness.DROP:
         return f"{event.where}: {event.reason}"
     return _CODES.get(event.code, f"returned {event.code}") if event.code else ""

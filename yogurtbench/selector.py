@@ -42,8 +42,8 @@ class Selector:
 def find_cell(plan: Plan, text: str) -> Cell:
     """The one cell of a plan that an id, the beginning of an id (4 or more digits) or a selector names.
 
-    Of several that differ only in what is sent, and so share one network, the first. Raises MatrixError where it is none,
-    with the nearest, or cells of several networks, with the candidates.
+    Of several that differ only in what is sent, and so share one network, the first. Raises MatrixError where it is
+    none, with the nearest, or cells of several networks, with the candidates.
     """
     cells = {planned.cell.id: planned.cell for planned in plan.cells}
     if _ID.fullmatch(text):
@@ -73,7 +73,7 @@ def _meant(text: str, cells: Iterable[Cell]) -> str:
 
 
 def _nearest(text: str, cells: Mapping[str, Cell]) -> Cell | None:
-    """The cell whose id looks most like this one, or that has the most of what a selector names; None where none does."""
+    """The cell whose id looks most like this one, or that has most of what a selector names; None where none has."""
     if _ID.fullmatch(text):
         starts = {name[: len(text)]: cell for name, cell in cells.items()}
         close = difflib.get_close_matches(text, starts, n=1, cutoff=0.7)

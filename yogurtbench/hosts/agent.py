@@ -1,9 +1,9 @@
 """The agent: lives where the trials run, takes orders as JSON lines, and answers each as soon as it has something.
 
 ``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
-the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``, ``{"op": "shell",
-"trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}``, ``{"op": "record", "trial": {…}}``,
-``{"op": "stop"}``.
+the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``,
+``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}`` (see
+floorplan), ``{"op": "record", "trial": {…}}`` (see recording), ``{"op": "stop"}``.
 """
 
 from __future__ import annotations

@@ -111,8 +111,8 @@ class AgentHost:
     ) -> int:
         """Give an order; ``heard`` is told each event until its end. Returns the exit code it ended with.
 
-        Whoever ``person`` gives, asked anew after every event, speaks to the agent meanwhile. Raises HostError where the
-        lab could not be built or the machine died.
+        Whoever ``person`` gives, asked anew after every event, speaks to the agent meanwhile. Raises HostError where
+        the lab could not be built or the machine died.
         """
         machine = self._alive()
         channel = machine.channel

@@ -3,14 +3,15 @@
 With a terminal the shell gets a pseudoterminal of its own (pty(7)), so that line editing, job control and Ctrl-C work;
 without, pipes. Bytes travel as Latin-1, which loses none of them.
 
-From the person: ``{"op": "typed", "bytes": …}``, ``{"op": "end"}`` (end of input), ``{"op": "size", "rows": …, "columns":
-…}``. To the person: ``{"event": "bytes", "stream": stdout or stderr, "bytes": …}``.
+From the person: ``{"op": "typed", "bytes": …}``, ``{"op": "end"}`` (end of input), ``{"op": "size", "rows": …,
+"columns": …}``. To the person: ``{"event": "bytes", "stream": stdout or stderr, "bytes": …}``.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import termios
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.hosts.channel import Channel
+from yogurtbench.records import HostError
 
 _RC = Path("/run/yogurtbench.bashrc")
 _CHUNK = 1 << 16
@@ -26,9 +28,11 @@ _CHUNK = 1 << 16
 def serve(cell: str, namespaces: Sequence[str], terminal: Mapping[str, Any] | None, channel: Channel) -> int:
     """Run a shell to its end; its exit code (128 and the signal's number where a signal ended it).
 
-    ``terminal``: rows, columns and the word for TERM; None: what the shell reads is no terminal. Raises OSError where
+    ``terminal``: rows, columns and the word for TERM; None: what the shell reads is no terminal. Raises HostError where
     there is no bash, EOFError where the person is gone.
     """
+    if not shutil.which("bash"):
+        raise HostError("a shell in the lab needs bash, which is not installed")
     _RC.write_text(_rc(cell, namespaces))
     sitting = _on_terminal(terminal) if terminal else _on_pipes()
     try:
@@ -124,7 +128,7 @@ def _on_pipes() -> _Sitting:
 
 
 def _pass_on(sitting: _Sitting, channel: Channel) -> None:
-    """Until the shell ends: what it leaves running in the background may hold its output open, and is not waited for."""
+    """Until the shell ends: what it leaves running in the background may hold its output open; it is not waited for."""
     over = os.pidfd_open(sitting.process.pid)
     printing = dict(sitting.printed)
     try:

@@ -15,7 +15,7 @@ _CHUNK = 1 << 12
 
 
 def here() -> dict[str, Any] | None:
-    """The terminal that our standard input and output are: rows, columns, and the word for TERM; None: they are none."""
+    """The terminal that our standard input and output are: rows, columns, the word for TERM; None: they are none."""
     if not (os.isatty(0) and os.isatty(1)):
         return None
     rows, columns = termios.tcgetwinsize(0)

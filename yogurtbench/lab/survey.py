@@ -17,7 +17,9 @@ def survey(lab: Lab) -> list[dict[str, Any]]:
     A device has ``name, ifindex, kind, mode`` (netkit alone), ``mtu`` (bytes), ``state, mac, addresses, peer``
     (``namespace:name``), ``master``; what it does not have is None or empty.
     """
-    found = [{"name": _name(namespace), "devices": _devices(namespace)} for namespace in lab.namespaces]
+    found: list[dict[str, Any]] = [
+        {"name": _name(namespace), "devices": _devices(namespace)} for namespace in lab.namespaces
+    ]
     # No two devices of a lab share an index, lo apart: who is whose peer can be told by it.
     names = {d["ifindex"]: f"{n['name']}:{d['name']}" for n in found for d in n["devices"] if d["ifindex"] != 1}
     for namespace in found:

@@ -90,8 +90,8 @@ def _stamp(messages: list[tuple[int, int, bytes]]) -> int:
 def _wait_for_stamps(namespace: Namespace) -> None:
     """Return when packets are stamped as they pass.
 
-    The kernel begins that a little after the first socket has asked for it (net_enable_timestamp defers it to a worker);
-    until then a packet gets the time at which it is read.
+    The kernel begins that a little after the first socket has asked for it (net_enable_timestamp leaves it to a
+    worker); until then a packet gets the time at which it is read.
     """
     with namespace.entered():
         asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
