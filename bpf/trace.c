@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The witness: records what the kernel does to a lab's own packets, at four tracepoints, in order.
+/* The witness: records what the kernel does to a lab's own packets, at its tracepoints, in order.
  *
  *     net:net_dev_queue       a packet is handed to a device for transmission
  *     net:netif_rx            a packet is queued on a CPU's backlog
  *     net:netif_receive_skb   a packet enters the protocol layers, with the device it arrived on
  *     skb:kfree_skb           a packet is dropped: where, and why
+ *     net:net_dev_xmit        a device's driver has taken or refused a packet; only where somebody looks closely
  *
  * Only packets in the lab's own network namespaces are recorded (netns.h, which comes before).
  * Compiled in front of the wires, with YB_TRACE, for reachability trials only: there the wires' programs record their
@@ -16,6 +17,7 @@
 #define YB_RECEIVE 3
 #define YB_DROPPED 4
 #define YB_HIT 5
+#define YB_XMIT 6
 
 /* The lab's networks: 10.42 and fd42, and outside of an uplink 10.43 and fd43. */
 #define YB_OURS(BYTE, FIRST) (((BYTE) & ~1) == (FIRST))
@@ -24,7 +26,7 @@ struct yb_event {
 	u64 time;	/* ns, monotonic */
 	u64 location;	/* drops: the address that called kfree_skb */
 	u64 skb;
-	u32 reason;	/* drops: enum skb_drop_reason */
+	u32 reason;	/* drops: enum skb_drop_reason; after transmission: what the driver returned */
 	u32 ifindex;
 	u16 kind;
 	u16 protocol;	/* EtherType, host byte order */
@@ -129,4 +131,17 @@ int on_receive(struct bpf_raw_tracepoint_args *ctx)
 int on_drop(struct bpf_raw_tracepoint_args *ctx)
 {
 	return yb_witness(YB_DROPPED, (void *)ctx->args[0], ctx->args[1], ctx->args[2]);
+}
+
+/* The packet may be gone by now: its address tells which it was, and nothing of it is read. */
+int on_xmit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct yb_event event = {.kind = YB_XMIT, .skb = ctx->args[0], .reason = (u32)ctx->args[1]};
+	void *device = (void *)ctx->args[2];
+
+	if (!yb_in_lab(yb_cookie_at(device + YB_NET_DEVICE_ND_NET)))
+		return 0;
+	bpf_probe_read_kernel(&event.ifindex, sizeof(event.ifindex), device + YB_NET_DEVICE_IFINDEX);
+	yb_record(&event);
+	return 0;
 }

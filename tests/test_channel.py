@@ -125,3 +125,16 @@ def test_strange_lines_are_passed_over(noise: list[bytes]) -> None:
     os.write(write_end, b"".join(line.replace(b"{", b"") + b"\n" for line in noise) + b'42\n[]\n{"event":"ready"}\n')
     assert channel.receive(1) == {"event": "ready"}
     channel.close()
+
+
+def test_what_has_come_whole_can_be_taken_without_waiting(pair: tuple[Channel, Channel]) -> None:
+    here, there = pair
+    assert here.waiting() == []
+    there.send({"n": 1})
+    there.send({"n": 2})
+    here.look()
+    assert here.waiting() == [{"n": 1}, {"n": 2}]
+    assert here.waiting() == []
+    there.close()
+    with pytest.raises(EOFError):
+        here.look()

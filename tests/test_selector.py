@@ -74,3 +74,22 @@ def test_none_or_several_are_told_with_the_candidates(tmp_path: Path) -> None:
         find_cell(plan, "ffff")
     with pytest.raises(MatrixError, match=r"--cell: there is no axis 'hok': did you mean hook\?"):
         find_cell(plan, "hok=x")
+
+
+def test_a_near_miss_is_answered_with_what_was_meant(tmp_path: Path) -> None:
+    plan = planned(tmp_path, TEXT)
+    wanted = plan.cells[0].cell
+    wrong = wanted.id[:-1] + ("0" if wanted.id[-1] != "0" else "1")
+    with pytest.raises(MatrixError, match=rf"no cell of t is '{wrong}': did you mean {wanted.id} \("):
+        find_cell(plan, wrong)
+    with pytest.raises(
+        MatrixError, match=r"no cell of t is 'hook=tcx_egress,payload=64': did you mean [0-9a-f]{12} \(.*payload=64"
+    ):
+        find_cell(plan, "hook=tcx_egress,payload=64")
+    with pytest.raises(MatrixError, match=r"'netkit_pear' is not a selector.*: did you mean hook=netkit_peer\?"):
+        find_cell(plan, "netkit_pear")
+
+
+def test_cells_that_share_one_network_are_one_to_who_asks_for_it(tmp_path: Path) -> None:
+    plan = planned(tmp_path, TEXT)
+    assert find_cell(plan, "hook=tcx_ingress").hook == "tcx_ingress"

@@ -1,4 +1,4 @@
-"""The bpf(2) system call, for the two commands that bcc does not offer."""
+"""The bpf(2) system call, for the commands that bcc does not offer."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ _SIZE = 128
 
 def bpf(command: int, attribute: bytes) -> int:
     """Call it with the first fields of a ``union bpf_attr``; what it returns. Raises OSError."""
+    return filled(command, attribute)[0]
+
+
+def filled(command: int, attribute: bytes) -> tuple[int, bytes]:
+    """The same, with the ``union bpf_attr`` as the kernel left it."""
     buffer = ctypes.create_string_buffer(attribute, _SIZE)
     libc = ctypes.CDLL(None, use_errno=True)
     done = libc.syscall(_NUMBERS.get(platform.machine(), _GENERIC), command, buffer, _SIZE)
     if done < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
-    return int(done)
+    return int(done), buffer.raw

@@ -207,15 +207,26 @@ def lab(
     matrix: Matrix,
     command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
     cell: Annotated[str, typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.")] = "",
+    pcap: Annotated[
+        Optional[Path], typer.Option(help="Record one probe's frames on every device: pcapng.", show_default=False)
+    ] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Record one probe's every hook, queue and drop.")] = False,
     lab: Lab = None,
+    as_json: Json = False,
 ) -> int:
-    """Bring one cell's network up, run a command in the lab's host namespace, take the network down.
+    """Bring one cell's network up, open a shell in it (or run a command, or record one probe), take it down.
 
-    Example: yogurtbench lab --cell hook=netkit_peer,load=ping my.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
+    Without a command it shows what stands in the lab, and opens a shell in its host namespace; --json shows alone.
+    --trace and --pcap send one echo over IPv4 and one over IPv6 and tell what became of them.
+
+    Examples: yogurtbench lab --cell hook=netkit_peer my.yaml
+    · yogurtbench lab --cell 3fa9 my.yaml --trace --pcap dead.pcapng
+    · yogurtbench lab --cell hook=netkit_peer,load=ping my.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
     """
-    from yogurtbench import session
+    from yogurtbench import session, visit
 
-    return session.lab(_plan(matrix, lab, None, None, None), cell, command or [])
+    wishes = visit.Wishes(argv=command or [], pcap=pcap, trace=trace, as_json=as_json)
+    return session.lab(_plan(matrix, lab, None, None, None), cell, wishes)
 
 
 @app.command()

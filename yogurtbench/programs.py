@@ -85,7 +85,7 @@ class Programs:
 
     folder: Path = field(default_factory=source_folder)
     flags: tuple[str, ...] = ()
-    _own: dict[tuple[str, str, bool], Any] = field(default_factory=dict)
+    _own: dict[tuple[str, str, bool, bool], Any] = field(default_factory=dict)
     _ours: dict[bool, Any] = field(default_factory=dict)
     _drops: Any = None
 
@@ -95,7 +95,7 @@ class Programs:
         Raises HostError where bcc or its headers are missing.
         """
         if traced not in self._ours:
-            layout = ["-DYB_TRACE", *witness.layout()] if traced else []
+            layout = _tracing() if traced else ()
             files = [*_WITNESS, *_FILES] if traced else _FILES
             there = [name for name in files if (self.folder / name).is_file()]  # an older folder may lack some
             self._ours[traced] = self._compiled(text(self.folder, *there), layout, "the wires")
@@ -111,9 +111,10 @@ class Programs:
         """The handle that holds a program. Raises HostError, with the user's own line, where it does not compile."""
         if own is None or not placed.program.startswith("yb_"):
             return self.ours(traced=traced)
-        key = (own.source, placed.way, own.xdp)
+        key = (own.source, placed.way, own.xdp, traced)
         if key not in self._own:
-            self._own[key] = self._compiled(own_text(own), [f"-DYB_WAY={_WAYS.index(placed.way)}"], own.name)
+            flags = [f"-DYB_WAY={_WAYS.index(placed.way)}", *(_tracing() if traced else ())]
+            self._own[key] = self._compiled(own_text(own, traced=traced), flags, own.name)
         return self._own[key]
 
     def load(self, handle: Any, name: str, kind: str, own: Own | None = None) -> Any:
@@ -154,8 +155,15 @@ def text(folder: Path, *files: str) -> str:
     return "".join(f'#line 1 "{name}"\n{(folder / name).read_text()}\n' for name in files)
 
 
-def own_text(own: Own) -> str:
-    """A wire of one's own between our header and the programs that count and call it."""
+def _tracing() -> tuple[str, ...]:
+    return "-DYB_TRACE", *witness.layout()
+
+
+def own_text(own: Own, *, traced: bool = False) -> str:
+    """A wire of one's own between our header and the programs that count and call it.
+
+    ``traced``: they record their hits too, each in a record of its own.
+    """
     context = "struct xdp_md" if own.xdp else "struct __sk_buff"
     before = "".join(f"static __always_inline int {role}({context} *);\n" for role in own.roles)
     size = "ctx->data_end - ctx->data" if own.xdp else "ctx->len"
@@ -164,7 +172,7 @@ def own_text(own: Own) -> str:
         f"\tyb_count(YB_{role.upper()}_ROW + YB_WAY, {size});\n\treturn {role}(ctx);\n}}\n"
         for role in own.roles
     )
-    header = text(source_folder(), "yogurt.h")
+    header = text(source_folder(), *(_WITNESS if traced else ()), "yogurt.h")
     return f'{header}{before}#line 1 "{own.name}"\n{own.source}\n#line 1 "generated"\n{after}'
 
 

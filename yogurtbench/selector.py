@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from yogurtbench import axes
 from yogurtbench.axes import Value
@@ -41,7 +42,8 @@ class Selector:
 def find_cell(plan: Plan, text: str) -> Cell:
     """The one cell of a plan that an id, the beginning of an id (4 or more digits) or a selector names.
 
-    Raises MatrixError, with the candidates, where it is none or several.
+    Of several that differ only in what is sent, and so share one network, the first. Raises MatrixError where it is
+    none, with the nearest, or cells of several networks, with the candidates.
     """
     cells = {planned.cell.id: planned.cell for planned in plan.cells}
     if _ID.fullmatch(text):
@@ -50,13 +52,36 @@ def find_cell(plan: Plan, text: str) -> Cell:
         try:
             selector = Selector(text)
         except ValueError as error:
-            raise MatrixError(f"--cell: {error}") from None
+            raise MatrixError(f"--cell: {error}{_meant(text, cells.values())}") from None
         found = [cell for cell in cells.values() if selector.matches(cell)]
-    if len(found) == 1:
+    if found and len({cell.wire_id for cell in found}) == 1:
         return found[0]
     if not found:
-        raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}; it has {_listing(cells.values())}")
+        near = _nearest(text, cells)
+        hint = f": did you mean {_listing([near])}?" if near else f"; it has {_listing(cells.values())}"
+        raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}{hint}")
     raise MatrixError(f"--cell: {text!r} is {len(found)} cells of {plan.name}, name one: {_listing(found)}")
+
+
+def _meant(text: str, cells: Iterable[Cell]) -> str:
+    """``: did you mean hook=netkit_peer?`` where a bare word is near one of the cells' own; else nothing."""
+    words: dict[str, str] = {}
+    for name, value in (named for cell in cells for named in cell.wire.items()):
+        words.setdefault(axes.word(value), f"{name}={axes.word(value)}")
+    close = difflib.get_close_matches(text.strip().lower(), words, n=1) if "=" not in text else []
+    return f": did you mean {words[close[0]]}?" if close else ""
+
+
+def _nearest(text: str, cells: Mapping[str, Cell]) -> Cell | None:
+    """The cell whose id looks most like this one, or that has most of what a selector names; None where none has."""
+    if _ID.fullmatch(text):
+        starts = {name[: len(text)]: cell for name, cell in cells.items()}
+        close = difflib.get_close_matches(text, starts, n=1, cutoff=0.7)
+        return starts[close[0]] if close else None
+    parts = [Selector(part) for part in text.split(",")]
+    agreeing = {name: sum(part.matches(cell) for part in parts) for name, cell in cells.items()}
+    best = max(agreeing, key=agreeing.__getitem__)
+    return cells[best] if agreeing[best] else None
 
 
 def _listing(cells: Iterable[Cell]) -> str:

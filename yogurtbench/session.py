@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,11 @@ from types import FrameType
 
 from rich.console import Console
 
-from yogurtbench import progress, report, selftest, store
+from yogurtbench import progress, report, selftest, store, visit
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
-from yogurtbench.records import Attempt, HostError, MatrixError, Trial
-from yogurtbench.selector import find_cell
+from yogurtbench.records import Attempt, HostError, MatrixError
 from yogurtbench.sides import Change, Measured, measure
 from yogurtbench.sweep import Sweep, Tally
 from yogurtbench.units import seconds
@@ -85,19 +84,9 @@ def _shown(console: Console, jobs: int, *, quiet: bool) -> Callable[[Plan], prog
     return shown
 
 
-def lab(plan: Plan, cell: str, argv: Sequence[str]) -> int:
-    """Run a command in a cell's lab; its exit code."""
-    if not argv:
-        raise MatrixError(
-            "lab: name the command to run after --, for example: -- ip netns exec yogurt-1 ping -c1 10.42.0.2"
-        )
-    if not cell:
-        raise MatrixError("lab: name a cell with --cell: its id, or axes as in hook=netkit_peer,load=ping")
-    chosen = find_cell(plan, cell)
-    options = {"source": plan.programs[chosen.program]} if chosen.program in plan.programs else {}
-    with ExitStack() as undo:
-        host = choose([chosen], plan.lab, "wall", undo, _sayer(Console(stderr=True)))
-        return host.lab(Trial("lab", chosen, 0, 0, options=options), argv, _pass_on)
+def lab(plan: Plan, cell: str, wishes: visit.Wishes) -> int:
+    """Visit a cell's lab; the exit code."""
+    return visit.visit(plan, cell, wishes, _sayer(Console(stderr=True)))
 
 
 def _sweep(
@@ -185,12 +174,6 @@ def _sayer(console: Console) -> Callable[[str], None]:
 
 def _nothing(_sentence: str) -> None:
     return None
-
-
-def _pass_on(stream: str, text: str) -> None:
-    target = sys.stderr if stream == "stderr" else sys.stdout
-    target.write(text)
-    target.flush()
 
 
 def _once_more(_number: int, _frame: FrameType | None) -> None:

@@ -79,9 +79,9 @@ def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
     traced = bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.end("lab")
-        with _wired(programs, network, own(trial), traced=traced):
+        with wired(programs, network, own(trial), traced=traced) as hung:
             phases.end("wire")
-            with _witnessed(network, programs, traced=traced) as seen:
+            with _witnessed(network, programs, hung, traced=traced) as seen:
                 phases.end("probe")
                 answered = ask(network, 4, seen, probes=1).answered
                 phases.end("load")
@@ -93,7 +93,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
     traced = trial.cell.load == "reachability" and bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.end("lab")
-        with _wired(programs, network, own(trial), traced=traced) as hung:
+        with wired(programs, network, own(trial), traced=traced) as hung:
             phases.end("wire")
             watchdog, probes = Watchdog(hung), trial.cell.load in YES_NO
             with watchdog.watching():
@@ -101,7 +101,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
                 if not probes:
                     _must_answer(Bench(network, trial))
             before, noted = (hung.counters(), hung.tallies()) if hung else ({}, {})
-            with _witnessed(network, programs, traced=traced) as seen:
+            with _witnessed(network, programs, hung, traced=traced) as seen:
                 phases.end("probe")
                 bench = Bench(network, trial, seen, hung.places(network) if hung else {})
                 try:
@@ -154,7 +154,7 @@ def _diagnosed(measured: Measured, spent: Mapping[str, RunTime]) -> Measured:
 
 
 @contextmanager
-def _wired(programs: Programs, network: lab.Lab, theirs: Own | None, *, traced: bool) -> Iterator[Wire | None]:
+def wired(programs: Programs, network: lab.Lab, theirs: Own | None, *, traced: bool) -> Iterator[Wire | None]:
     """The wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
     if not wire.attachments(network.cell):
         yield None
@@ -171,9 +171,13 @@ def own(trial: Trial) -> Own | None:
     return Own(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
 
 
-def _witnessed(network: lab.Lab, programs: Programs, *, traced: bool) -> AbstractContextManager[Witness | None]:
+def _witnessed(
+    network: lab.Lab, programs: Programs, hung: Wire | None, *, traced: bool
+) -> AbstractContextManager[Witness | None]:
     """The witness for reachability; no other load pays for it."""
-    return watching(lambda: programs.ours(traced=True), network.namespaces) if traced else nullcontext()
+    if not traced:
+        return nullcontext()
+    return watching(lambda: programs.ours(traced=True), network.namespaces, hung.records() if hung else ())
 
 
 def _must_answer(bench: Bench) -> None:

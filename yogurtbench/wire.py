@@ -21,9 +21,9 @@ from yogurtbench.records import Cell
 from yogurtbench.runtimes import RunTime
 
 #: enum bpf_attach_type, uapi/linux/bpf.h
-_ATTACH_TYPES = {"tcx_ingress": 46, "tcx_egress": 47, "netkit_primary": 54, "netkit_peer": 55}
+ATTACH_TYPES = {"tcx_ingress": 46, "tcx_egress": 47, "netkit_primary": 54, "netkit_peer": 55}
 _XDP_FLAGS = {"xdp_generic": 1 << 1, "xdp_native": 1 << 2}  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
-_CLSACT_PARENTS = {"tc_ingress": 0xFFFFFFF2, "tc_egress": 0xFFFFFFF3}
+CLSACT_PARENTS = {"tc_ingress": 0xFFFFFFF2, "tc_egress": 0xFFFFFFF3}
 
 #: Rows of the maps, as in yogurt.h: role row + way.
 ROLE_ROWS = {"wire": 0, "primary": 2, "peer": 4}
@@ -132,6 +132,13 @@ class Wire:
         table = self.programs.handle(attachment, self.own, traced=self.traced)[name]
         return _sum(table[table.Key(row)])
 
+    def records(self) -> list[Any]:
+        """The handles of a traced wire of one's own: its hits stand in records beside the witness's."""
+        if not (self.own and self.traced):
+            return []
+        theirs = [a for a in self.attached if a.program.startswith("yb_")]
+        return list({id(h): h for h in (self.programs.handle(a, self.own, traced=True) for a in theirs)}.values())
+
     def silence(self) -> None:
         """End all traffic at once, also from within a signal handler."""
         self.switch.off()
@@ -229,7 +236,7 @@ def _leaving(end: End, detach: Callable[[], Any]) -> None:
 
 
 def _attach_by_type(bpf: Any, function: Any, end: End, hook: str) -> Callable[[], Any]:
-    kind = _ATTACH_TYPES[hook]
+    kind = ATTACH_TYPES[hook]
     bpf.attach_func(function, end.ifindex, kind)
     return lambda: bpf.detach_func(function, end.ifindex, kind)
 
@@ -239,7 +246,7 @@ def _attach_clsact(_bpf: Any, function: Any, end: End, hook: str) -> Callable[[]
     ip = end.namespace.ip
     ip.tc("add", "clsact", end.ifindex)
     arguments = {"fd": function.fd, "name": "yogurt", "classid": 1, "direct_action": True}
-    ip.tc("add-filter", "bpf", end.ifindex, ":1", parent=_CLSACT_PARENTS[hook], **arguments)
+    ip.tc("add-filter", "bpf", end.ifindex, ":1", parent=CLSACT_PARENTS[hook], **arguments)
     return lambda: ip.tc("del", "clsact", end.ifindex)
 
 
@@ -250,7 +257,7 @@ def _attach_xdp(bpf: Any, function: Any, end: End, hook: str) -> Callable[[], An
 
 
 _ATTACH: dict[str, Callable[[Any, Any, End, str], Callable[[], Any]]] = {
-    **dict.fromkeys(_ATTACH_TYPES, _attach_by_type),
-    **dict.fromkeys(_CLSACT_PARENTS, _attach_clsact),
+    **dict.fromkeys(ATTACH_TYPES, _attach_by_type),
+    **dict.fromkeys(CLSACT_PARENTS, _attach_clsact),
     **dict.fromkeys(_XDP_FLAGS, _attach_xdp),
 }

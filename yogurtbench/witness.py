@@ -1,4 +1,4 @@
-"""The witness: what the kernel did to a lab's own packets, from bpf/trace.c at four tracepoints.
+"""The witness: what the kernel did to a lab's own packets, from bpf/trace.c at its tracepoints.
 
 Two questions are answered from its record: where did a request die, and through how many queues does a round trip go.
 """
@@ -16,13 +16,15 @@ from yogurtbench import btf
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.records import HostError
 
-QUEUE, RX, RECEIVE, DROP, HIT = 1, 2, 3, 4, 5
+QUEUE, RX, RECEIVE, DROP, HIT, XMIT = 1, 2, 3, 4, 5, 6
 _TRACEPOINTS = {
     "net_dev_queue": "on_queue",
     "netif_rx": "on_rx",
     "netif_receive_skb": "on_receive",
     "kfree_skb": "on_drop",
 }
+#: Only for who looks closely: it says nothing that a queue and a receive do not say about a packet that gets through.
+_CLOSELY = {"net_dev_xmit": "on_xmit"}
 #: YB_EVENTS of trace.c.
 _CAPACITY = 1024
 
@@ -41,7 +43,11 @@ _STEPS = {QUEUE: "queue", RX: "backlog", RECEIVE: "receive", DROP: "drop"}
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to one packet. ``time`` in ns, ``where`` a kernel function and ``reason`` for drops."""
+    """One thing that happened to one packet.
+
+    ``time`` in ns (CLOCK_MONOTONIC), ``where`` a kernel function and ``reason`` for drops, ``skb`` the packet's address
+    (0 for hits), ``code`` what a driver returned.
+    """
 
     kind: int
     time: int
@@ -51,6 +57,8 @@ class Event:
     sequence: int
     where: str = ""
     reason: str = ""
+    skb: int = 0
+    code: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -151,37 +159,53 @@ def _reasons(types: btf.BTF) -> None:
     )
 
 
-class Witness:
-    """The tracepoints, attached. ``events`` may be read at any time."""
+class _Record:
+    """The record that one compiled text keeps: at most 1024 events."""
 
     def __init__(self, bpf: Any) -> None:
         self._bpf = bpf
         self._read: list[Event] = []
 
     def events(self) -> list[Event]:
-        """Everything recorded since it was attached, at most 1024 events, in the order of recording."""
-        table, new = self._bpf["yb_events"], self._count()
+        table, new = self._bpf["yb_events"], min(self.happened, _CAPACITY)
         self._read += [self._event(table[at]) for at in range(len(self._read), new)]
         return self._read
 
     @property
-    def overflowed(self) -> bool:
-        """Whether more happened than the record holds: packets that go round inside the kernel do that."""
-        return int(self._bpf["yb_next"][0].value) > _CAPACITY
+    def happened(self) -> int:
+        return int(self._bpf["yb_next"][0].value)
 
     def reset(self) -> None:
-        """Forget what was recorded."""
         self._read = []
         self._bpf["yb_next"][self._bpf["yb_next"].Key(0)] = self._bpf["yb_next"].Leaf(0)
-
-    def _count(self) -> int:
-        return min(int(self._bpf["yb_next"][0].value), _CAPACITY)
 
     def _event(self, raw: Any) -> Event:
         where = why = ""
         if raw.kind == DROP:
             where, why = function(symbol(self._bpf, raw.location)), reason(raw.reason)
-        return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, why)
+        code = raw.reason if raw.kind == XMIT else 0
+        return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, why, raw.skb, code)
+
+
+class Witness:
+    """The tracepoints, attached. ``events`` may be read at any time."""
+
+    def __init__(self, bpf: Any, *beside: Any) -> None:
+        self._records = [_Record(handle) for handle in (bpf, *beside)]
+
+    def events(self) -> list[Event]:
+        """Everything recorded since it was attached, in order of time; of what goes round, the first 1024 events."""
+        return sorted((event for record in self._records for event in record.events()), key=lambda e: e.time)
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether more happened than the record holds: packets that go round inside the kernel do that."""
+        return any(record.happened > _CAPACITY for record in self._records)
+
+    def reset(self) -> None:
+        """Forget what was recorded."""
+        for record in self._records:
+            record.reset()
 
 
 def symbol(bpf: Any, address: int) -> str:
@@ -190,8 +214,13 @@ def symbol(bpf: Any, address: int) -> str:
 
 
 @contextmanager
-def watching(bpf: Callable[[], Any], namespaces: Iterable[Namespace]) -> Iterator[Witness | None]:
-    """A witness of these namespaces for the length of the block; None without bcc."""
+def watching(
+    bpf: Callable[[], Any], namespaces: Iterable[Namespace], beside: Iterable[Any] = (), *, closely: bool = False
+) -> Iterator[Witness | None]:
+    """A witness of these namespaces for the length of the block; None without bcc.
+
+    ``beside``: handles that record hits of their own (wire.Wire.records). ``closely``: net_dev_xmit too.
+    """
     try:
         handle = bpf()
     except HostError:  # no bcc: reachability is measured all the same
@@ -199,10 +228,10 @@ def watching(bpf: Callable[[], Any], namespaces: Iterable[Namespace]) -> Iterato
         return
     with ExitStack() as undo:
         watch_only(handle, namespaces)
-        for tracepoint, name in _TRACEPOINTS.items():
+        for tracepoint, name in (_TRACEPOINTS | (_CLOSELY if closely else {})).items():
             handle.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
             undo.callback(handle.detach_raw_tracepoint, tracepoint.encode())
-        made = Witness(handle)
+        made = Witness(handle, *beside)
         made.reset()
         yield made
 

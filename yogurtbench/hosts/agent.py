@@ -1,7 +1,9 @@
 """The agent: lives where the trials run, takes orders as JSON lines, and answers each as soon as it has something.
 
 ``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
-the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``, ``{"op": "stop"}``.
+the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``,
+``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}`` (see
+floorplan), ``{"op": "record", "trial": {…}}`` (see recording), ``{"op": "stop"}``.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -18,12 +21,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
-from yogurtbench.lab import Unsupported, bring_up, room
+from yogurtbench.lab import Lab, Unsupported, bring_up, room
 from yogurtbench.programs import BLIND, NOW, Programs, sets
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
-from yogurtbench.trial import own, run_trial
-from yogurtbench.wire import attached, attachments
+from yogurtbench.trial import own, run_trial, wired
+from yogurtbench.wire import Wire
 
 _VERSION_COMMANDS = {
     "iperf3": ["iperf3", "--version"],
@@ -44,6 +47,9 @@ def main() -> None:
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _trial(order, programs, channel),
         "lab": lambda order: _lab(order, programs, channel),
+        "shell": lambda order: _shell(order, programs, channel),
+        "plan": lambda order: _floor_plan(order, programs, channel),
+        "record": lambda order: _record(order, programs, channel),
     }
     if "--still" in sys.argv:
         _stand_still(programs, orders, channel)
@@ -92,19 +98,66 @@ def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Cha
 
 
 def _lab(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
-    """Bring a cell's network up, run a command in the lab's host namespace, pass its output on, take it down."""
+    """Run a command in the lab's host namespace, and pass its output on."""
+    with _ending(channel) as end:
+        with _visited(order, programs):
+            code = _pass_on(order["argv"], channel)
+        end(code)
+
+
+def _shell(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    """Tell the lab's floor plan, then be a shell in its host namespace."""
+    from yogurtbench.hosts import login
+
+    with _ending(channel) as end:
+        with _visited(order, programs) as (network, hung):
+            _send_plan(network, hung, programs, channel)
+            names = [namespace.name for namespace in network.namespaces if namespace.name]
+            code = login.serve(network.cell.id, names, order["terminal"], channel)
+        end(code)
+
+
+def _floor_plan(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    with _ending(channel) as end:
+        with _visited(order, programs) as (network, hung):
+            _send_plan(network, hung, programs, channel)
+        end(0)
+
+
+def _send_plan(network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel) -> None:
+    from yogurtbench import floorplan
+
+    channel.send({"event": "plan", "plan": floorplan.draw(network, hung, programs[NOW])})
+
+
+def _record(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    from yogurtbench import recording
+
+    with _ending(channel) as end:
+        made = recording.record(Trial.from_json(order["trial"]), programs[NOW])
+        channel.send({"event": "record", "record": made})
+        end(0)
+
+
+@contextmanager
+def _visited(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
+    """A cell's network and wire for the length of the block; what goes round in it ends with the block."""
     trial = Trial.from_json(order["trial"])
+    with bring_up(trial.cell) as network, wired(programs[NOW], network, own(trial), traced=False) as hung:
+        try:
+            yield network, hung
+        finally:
+            if hung:
+                hung.silence()
+
+
+@contextmanager
+def _ending(channel: Channel) -> Iterator[Callable[[int], None]]:
+    """Tell how an order ended: by the yielded call, or, where something went wrong in the lab, by that."""
     try:
-        with bring_up(trial.cell) as network:
-            if attachments(trial.cell):
-                with attached(programs[NOW], network, own(trial)):
-                    code = _pass_on(order["argv"], channel)
-            else:
-                code = _pass_on(order["argv"], channel)
+        yield lambda code: channel.send({"event": "exit", "code": code, "error": ""})
     except (Unsupported, HostError, CommandFailed, NetlinkError, OSError) as error:
         channel.send({"event": "exit", "code": None, "error": str(error)})
-        return
-    channel.send({"event": "exit", "code": code, "error": ""})
 
 
 def _pass_on(argv: list[str], channel: Channel) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import time
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -36,14 +37,24 @@ class Channel:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            line, found, rest = self._received.partition(b"\n")
-            if found:
-                self._received = rest
-                message = _parsed(bytes(line))
-                if message is not None:
-                    return message
-                continue
+            for message in self._whole():
+                return message
             self._fill(deadline)
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The messages that have come whole and were not asked for yet; without looking for more."""
+        return list(self._whole())
+
+    def look(self) -> None:
+        """Take what has come, for who has seen the descriptor readable. Raises EOFError when the other end is gone."""
+        self._fill(None)
+
+    def _whole(self) -> Iterator[dict[str, Any]]:
+        while b"\n" in self._received:
+            line, _, self._received = self._received.partition(b"\n")
+            message = _parsed(bytes(line))
+            if message is not None:
+                yield message
 
     def _fill(self, deadline: float | None) -> None:
         left = None if deadline is None else deadline - time.monotonic()

@@ -9,8 +9,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
+from yogurtbench.hosts.channel import Channel
 from yogurtbench.hosts.machine import Machine
 from yogurtbench.records import Attempt, Environment, HostError, Trial
 
@@ -25,6 +26,19 @@ class UnderWay:
     trial: Trial
     machine: Machine
     ends: float
+
+
+class Person(Protocol):
+    """Somebody who talks to an agent while an order is carried out."""
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """Those that become readable when the person has something to say."""
+        ...
+
+    def said(self, descriptor: int) -> dict[str, Any]:
+        """What was said there, as a message for the agent."""
+        ...
 
 
 class AgentHost:
@@ -83,18 +97,35 @@ class AgentHost:
 
         Raises HostError where the lab could not be built or the machine died.
         """
+
+        def heard(event: dict[str, Any]) -> None:
+            output(event["stream"], event["text"])
+
+        return self.ordered({"op": "lab", "trial": trial.to_json(), "argv": list(argv)}, heard)
+
+    def ordered(
+        self,
+        order: dict[str, Any],
+        heard: Callable[[dict[str, Any]], None],
+        person: Callable[[], Person | None] = lambda: None,
+    ) -> int:
+        """Give an order; ``heard`` is told each event until its end. Returns the exit code it ended with.
+
+        Whoever ``person`` gives, asked anew after every event, speaks to the agent meanwhile. Raises HostError where
+        the lab could not be built or the machine died.
+        """
         machine = self._alive()
         channel = machine.channel
         try:
-            channel.send({"op": "lab", "trial": trial.to_json(), "argv": list(argv)})
-            while (event := channel.receive(None))["event"] != "exit":
-                if event["event"] == "output":
-                    output(event["stream"], event["text"])
+            channel.send(order)
+            while True:
+                _listen(channel, person())
+                for event in channel.waiting():
+                    if event["event"] == "exit":
+                        return _code(event)
+                    heard(event)
         except EOFError:
             raise HostError(f"the lab died: {self._bury(machine)}") from None
-        if event["code"] is None:
-            raise HostError(event["error"])
-        return int(event["code"])
 
     def _begin(self, trial: Trial) -> UnderWay:
         machine = self._ordered(trial)
@@ -153,6 +184,25 @@ def _answer(one: UnderWay) -> dict[str, Any]:
         pass
     attempt: dict[str, Any] = event["attempt"]
     return attempt
+
+
+def _code(event: dict[str, Any]) -> int:
+    if event["code"] is None:
+        raise HostError(event["error"])
+    return int(event["code"])
+
+
+def _listen(channel: Channel, person: Person | None) -> None:
+    """Wait until the agent has spoken, and pass on what the person says meanwhile. Raises EOFError."""
+    while True:
+        descriptors = person.descriptors if person else ()
+        ready, _, _ = select.select([channel.fileno(), *descriptors], [], [])
+        for descriptor in set(ready) & set(descriptors):
+            assert person
+            channel.send(person.said(descriptor))
+        if channel.fileno() in ready:
+            channel.look()
+            return
 
 
 def _first_to_end(under_way: Sequence[UnderWay]) -> UnderWay:

@@ -71,15 +71,15 @@ def answers(lab: Lab, ip: int) -> bool:
 
 def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
     """Send echo requests until one is answered. With a witness a request seen dropped is not waited for."""
-    opened = _opened(lab, ip)
-    if opened is None:
+    ready = opened(lab, ip)
+    if ready is None:
         return Echo(answered=False)
     sites: list[str] = []
-    with opened as sender:
+    with ready as sender:
         for sequence in range(1, probes + 1):
             if seen:
                 seen.reset()
-            if _echoed(sender, lab.server.address(ip), ip, sequence, seen):
+            if echoed(sender, lab.server.address(ip), ip, sequence, seen):
                 return Echo(answered=True)
             drop = witness.drop_of(seen.events(), ip, sequence) if seen else None
             if drop:
@@ -91,7 +91,7 @@ def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
     return Echo(answered=False, sites=tuple(sites))
 
 
-def _opened(lab: Lab, ip: int) -> socket.socket | None:
+def opened(lab: Lab, ip: int) -> socket.socket | None:
     """A raw ICMP socket in the client's namespace; None where the kernel has no IPv6."""
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
     with lab.client.namespace.entered():
@@ -103,11 +103,11 @@ def _opened(lab: Lab, ip: int) -> socket.socket | None:
 
 def _way(bench: Bench, ip: int, seen: Witness) -> tuple[dict[str, float], list[str]]:
     """What one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step."""
-    opened = _opened(bench.lab, ip)
-    assert opened  # it was, a moment ago
-    with opened as sender:
+    ready = opened(bench.lab, ip)
+    assert ready  # it was, a moment ago
+    with ready as sender:
         seen.reset()
-        answered = _echoed(sender, bench.server.address(ip), ip, PROBES + 1, None)
+        answered = echoed(sender, bench.server.address(ip), ip, PROBES + 1, None)
     events = seen.events()
     devices = {1: "lo", **{end.ifindex: end.name for end in bench.lab.ends}}
     if not answered:
@@ -133,7 +133,8 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Witness | None) -> bool:
+def echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Witness | None) -> bool:
+    """Send one echo request; whether its answer came. With a witness a request seen dropped is not waited for."""
     identifier = os.getpid() & 0xFFFF
     try:
         sender.sendto(echo_request(ip, identifier, sequence), (address, 0))

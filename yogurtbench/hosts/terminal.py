@@ -1,0 +1,66 @@
+"""A shell in the lab, at the person's end: the keyboard goes to the agent, what the shell prints to the screen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+_CHUNK = 1 << 12
+
+
+def here() -> dict[str, Any] | None:
+    """The terminal that our standard input and output are: rows, columns, the word for TERM; None: they are none."""
+    if not (os.isatty(0) and os.isatty(1)):
+        return None
+    rows, columns = termios.tcgetwinsize(0)
+    return {"rows": rows or 24, "columns": columns or 80, "term": os.environ.get("TERM", "dumb")}
+
+
+class Keyboard:
+    """Who sits at our standard input (a hosts.host.Person): bytes as they come, and each new size of the window."""
+
+    def __init__(self, resized: int | None) -> None:
+        self._resized = resized
+        self.descriptors: Sequence[int] = [0] if resized is None else [0, resized]
+
+    def said(self, descriptor: int) -> dict[str, Any]:
+        """A message for login."""
+        if descriptor == self._resized:
+            os.read(descriptor, _CHUNK)
+            rows, columns = termios.tcgetwinsize(0)
+            return {"op": "size", "rows": rows, "columns": columns}
+        typed = os.read(0, _CHUNK)
+        if typed:
+            return {"op": "typed", "bytes": typed.decode("latin-1")}
+        self.descriptors = [each for each in self.descriptors if each != 0]
+        return {"op": "end"}
+
+
+@contextmanager
+def keyboard() -> Iterator[Keyboard]:
+    """Our standard input for the length of the block; a terminal gives every key as it is pressed, Ctrl-C too."""
+    if here() is None:
+        yield Keyboard(None)
+        return
+    with ExitStack() as undo:
+        undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, termios.tcgetattr(0))
+        tty.setraw(0)
+        told, tell = os.pipe2(os.O_NONBLOCK)
+        undo.callback(os.close, told)
+        undo.callback(os.close, tell)
+        before = signal.signal(signal.SIGWINCH, lambda *_: os.write(tell, b"!"))
+        undo.callback(signal.signal, signal.SIGWINCH, before)
+        yield Keyboard(told)
+
+
+def show(event: dict[str, Any]) -> None:
+    """Put out what the shell has printed, byte by byte as it did."""
+    stream = (sys.stderr if event["stream"] == "stderr" else sys.stdout).buffer
+    stream.write(event["bytes"].encode("latin-1"))
+    stream.flush()

@@ -1,0 +1,178 @@
+"""One probe of a cell's wire, recorded: every event the witness saw of it, every frame the devices carried.
+
+Made where the lab is; told as a dictionary, that it may travel. An echo for each IP version, each in a fresh lab: what
+one has done to it (a neighbour learned, a loop silenced) must not be the other's evidence.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from yogurtbench import witness
+from yogurtbench.lab import Lab, bring_up
+from yogurtbench.lab.survey import survey
+from yogurtbench.lab.tap import MOST_FRAMES, Tap, tapping
+from yogurtbench.loads import reachability
+from yogurtbench.programs import Programs
+from yogurtbench.records import HostError, Trial
+from yogurtbench.trial import own, wired
+from yogurtbench.watchdog import Looping, Watchdog
+from yogurtbench.wire import Wire, place
+from yogurtbench.witness import Event, Witness
+
+_SEQUENCE = 1
+#: A namespace's name and a device's.
+Place = tuple[str, str]
+_NOWHERE: tuple[Place, str] = ("", ""), ""
+_KINDS = {
+    witness.QUEUE: "net_dev_queue",
+    witness.XMIT: "net_dev_xmit",
+    witness.RX: "netif_rx",
+    witness.RECEIVE: "netif_receive_skb",
+    witness.HIT: "program",
+    witness.DROP: "kfree_skb",
+}
+_WORDS = {
+    (0x0806, 1): "ARP request",
+    (0x0806, 2): "ARP reply",
+    (0x0800, 8): "echo request",
+    (0x0800, 0): "echo reply",
+    (0x0800, 3): "ICMP unreachable",
+    (0x86DD, 128): "echo request",
+    (0x86DD, 129): "echo reply",
+    (0x86DD, 135): "neighbour solicitation",
+    (0x86DD, 136): "neighbour advertisement",
+    (0x86DD, 1): "ICMPv6 unreachable",
+}
+#: What a driver's ndo_start_xmit gives back (include/linux/netdevice.h), 0 being fine.
+_CODES = {1: "NET_XMIT_DROP", 2: "NET_XMIT_CN", 16: "NETDEV_TX_BUSY"}
+
+
+def record(trial: Trial, programs: Programs) -> dict[str, Any]:
+    """Send one echo for each IP version and record it.
+
+    ``probes``, a dictionary each: ``ip, source, destination, answered, dropped`` (where, as in the metric dropped_at),
+    ``looped`` (seconds, None), ``overflowed``, ``events`` and ``taps``. An event: ``ns`` since the echo was sent,
+    ``what``, ``namespace``, ``device``, ``packet``, ``skb`` (a number for each packet's address), ``note``. A tap:
+    ``namespace``, ``device``, ``frames``, each its time (ns since 1970), whether outgoing, and its bytes in base64, and
+    ``cut``, whether there may have been more.
+
+    Raises HostError where this kernel shows no packets.
+    """
+    if not witness.layout():
+        raise HostError(
+            "a probe is recorded by the kernel's tracepoints, and this kernel has no BTF that describes them"
+        )
+    return {"probes": [_recorded(trial, programs, ip) for ip in (4, 6)]}
+
+
+def _recorded(trial: Trial, programs: Programs, ip: int) -> dict[str, Any]:
+    def compiled() -> Any:
+        return programs.ours(traced=True)
+
+    with bring_up(trial.cell) as network, wired(programs, network, own(trial), traced=True) as hung:
+        beside, watchdog = hung.records() if hung else [], Watchdog(hung)
+        with (
+            tapping(network) as taps,
+            witness.watching(compiled, network.namespaces, beside, closely=True) as seen,
+        ):
+            if seen is None:
+                raise HostError("a probe is recorded with bcc, whose Python binding is missing (python3-bpfcc)")
+            made: dict[str, Any] = {"looped": None}
+            try:
+                with watchdog.watching():
+                    network.settle()
+                    sent_at = time.time_ns()
+                    made |= _probe(network, ip, seen, hung)
+                watchdog.look()
+            except Looping as loop:
+                made["looped"] = loop.seconds
+            return {**made, "taps": [_told(tap, sent_at) for tap in taps]}
+
+
+def _probe(network: Lab, ip: int, seen: Witness, hung: Wire | None) -> dict[str, Any]:
+    """Send the echo; what came of it, and its events from then on."""
+    client, address = network.client, network.server.address(ip)
+    ready = reachability.opened(network, ip)
+    if ready is None:
+        raise HostError(f"this kernel has no IPv{ip}")
+    with ready as sender:
+        seen.reset()
+        sent = time.monotonic_ns()
+        answered = reachability.echoed(sender, address, ip, _SEQUENCE, seen)
+    events = [event for event in seen.events() if event.time >= sent]
+    drop = None if answered else witness.drop_of(events, ip, _SEQUENCE)
+    return {
+        "ip": ip,
+        "source": client.address(ip),
+        "destination": address,
+        "answered": answered,
+        "dropped": witness.site(drop) if drop else None,
+        "overflowed": seen.overflowed,
+        "events": list(_events(events, sent, _devices(network), _programs(network, hung))),
+    }
+
+
+def _programs(network: Lab, hung: Wire | None) -> dict[int, tuple[Place, str]]:
+    """Where each program hangs, and its hook and name, by its row."""
+    ends = {a: place(a, network)[0] for a in (hung.attached if hung else ())}
+    return {a.row: ((end.namespace.name or "host", end.name), f"{a.hook}: {a.program}") for a, end in ends.items()}
+
+
+def _devices(network: Lab) -> dict[int, Place]:
+    """Namespace and name by ifindex; no two devices of a lab share one but lo, which is the client's if anybody's."""
+    through_lo = network.client.namespace.name or ""
+    return {
+        device["ifindex"]: (through_lo if device["ifindex"] == 1 else namespace["name"], device["name"])
+        for namespace in survey(network)
+        for device in namespace["devices"]
+    }
+
+
+def _events(
+    events: Sequence[Event], sent: int, devices: Mapping[int, Place], programs: Mapping[int, tuple[Place, str]]
+) -> Iterator[dict[str, Any]]:
+    """The events for people. Of a transmission the packet is not looked at: those seen before are told alone."""
+    packets: dict[int, str] = {}
+    numbers: dict[int, int] = {}
+    for event in events:
+        if event.kind == witness.XMIT and event.skb not in packets:
+            continue
+        if event.kind not in (witness.XMIT, witness.HIT):
+            packets[event.skb] = _packet(event)
+            numbers.setdefault(event.skb, len(numbers) + 1)
+        hit, note = programs.get(event.type, _NOWHERE) if event.kind == witness.HIT else (None, _note(event))
+        namespace, device = hit or devices.get(event.ifindex, ("", ""))
+        yield {
+            "ns": event.time - sent,
+            "what": _KINDS[event.kind],
+            "namespace": namespace,
+            "device": device,
+            "packet": packets.get(event.skb, ""),
+            "skb": numbers.get(event.skb),
+            "note": note,
+        }
+
+
+def _packet(event: Event) -> str:
+    return _WORDS.get(event.shape, f"EtherType {event.protocol:#06x}, type {event.type}")
+
+
+def _note(event: Event) -> str:
+    if event.kind == witness.DROP:
+        return f"{event.where}: {event.reason}"
+    return _CODES.get(event.code, f"returned {event.code}") if event.code else ""
+
+
+def _told(tap: Tap, sent_at: int) -> dict[str, Any]:
+    carried = tap.frames()
+    frames = [frame for frame in carried if frame.time >= sent_at]
+    return {
+        "namespace": tap.namespace,
+        "device": tap.device,
+        "frames": [[f.time, f.outgoing, base64.b64encode(f.content).decode()] for f in frames],
+        "cut": len(carried) == MOST_FRAMES,
+    }

@@ -1,0 +1,63 @@
+"""A lab's floor plan as text: namespaces, devices, what hangs on them, and a few commands to try."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def as_text(plan: Mapping[str, Any], axes: str) -> str:
+    """A plan (see yogurtbench.floorplan.draw) for people; ``axes``: the cell's in words."""
+    lines = [f"lab of cell {plan['cell']}: {axes}"]
+    order = {plan["client"]["namespace"]: 0, "host": 1, plan["server"]["namespace"]: 2}
+    for namespace in sorted(plan["namespaces"], key=lambda n: order.get(n["name"], 1)):
+        name = namespace["name"]
+        lines += ["", "host (the lab's host namespace: you are here)" if name == "host" else name]
+        lines += _devices(namespace["devices"])
+    lines += ["", "to try (exit takes the lab down):", *_commands(plan)]
+    return "\n".join(lines)
+
+
+def _devices(devices: list[dict[str, Any]]) -> Iterator[str]:
+    rows = [
+        (
+            str(device["ifindex"]),
+            device["name"],
+            " ".join(filter(None, (device["kind"], device["mode"]))),
+            f"mtu {device['mtu']}",
+            device["state"],
+        )
+        for device in devices
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for device, row in zip(devices, rows, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)]
+        cells += [" ".join(device["addresses"])] if device["addresses"] else []
+        cells += [f"── {device['peer']}"] if device["peer"] else []
+        cells += [f"in {device['master']}"] if device["master"] else []
+        yield f"  {'  '.join(cells)}".rstrip()
+        for program in device["programs"]:
+            calls = f", calls {', '.join(program['helpers'])}" if program["helpers"] else ""
+            yield f"{' ' * (4 + widths[0])}{program['hook']}: {program['name']} (program {program['id']}{calls})"
+
+
+def _commands(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Commands for the tools that are there, with this lab's own names."""
+    client, server = plan["client"], plan["server"]
+    devices = [d for n in plan["namespaces"] if n["name"] == "host" for d in n["devices"] if d["ifindex"] != 1]
+    programs = [p for n in plan["namespaces"] for d in n["devices"] for p in d["programs"]]
+    tools = {
+        "ping": [
+            f"{client['namespace']} ping -c3 {server['ipv4']}",
+            f"{client['namespace']} ping -c3 {server['ipv6']}",
+        ],
+        "tcpdump": [f"tcpdump -ni {shlex.quote(devices[-1]['name'])} &"] if devices else [],
+        "bpftool": [f"bpftool prog dump xlated id {programs[0]['id']}"] if programs else [],
+        "ip": [f"{server['namespace']} ip -s link show {server['device']}"],
+    }
+    for tool, commands in tools.items():
+        yield from (f"  {command}" for command in commands if tool in plan["tools"])
+    yield f"  {client['namespace']}    (a shell in that namespace)"
+    if missing := [tool for tool in tools if tool not in plan["tools"]]:
+        yield f"not installed here: {', '.join(missing)}"
