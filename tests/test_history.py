@@ -120,7 +120,9 @@ def name_of(number: int) -> str:
 
 def run(ratio: float, seed: int, **axes: object) -> Invented:
     """One wire of 30 trials a side whose median round trip is so many times the baseline's."""
-    return Invented((cell(),), blocks=6, effect_of=lambda one: ratio, seed=seed, name="phone", **axes)  # type: ignore[arg-type]
+    return Invented(
+        (cell(),), blocks=6, effects={("netkit", "netkit_peer", "redirect"): ratio}, seed=seed, name="phone", **axes
+    )  # type: ignore[arg-type]
 
 
 def keep(one: Invented, out: Path, number: int) -> Path:
@@ -332,7 +334,7 @@ def test_autocorrelated_noise_is_known_to_be_harder() -> None:
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_the_table_fits(phone: Path, width: int) -> None:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(timeline.table(history.read(phone / "phone"), width))
+    console.print(*timeline.tables(history.read(phone / "phone"), width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     assert any("redirect" in line for line in lines)

@@ -369,9 +369,9 @@ def _print_history(history: History, as_json: bool) -> int:
     if as_json:
         typer.echo(json.dumps(history.to_json(), indent=1, ensure_ascii=False))
         return 0
-    if history.series:
-        console = Console(file=sys.stdout, soft_wrap=False)
-        console.print(timeline.table(history, console.width))
+    console = Console(file=sys.stdout, soft_wrap=False)
+    for table in timeline.tables(history, console.width):
+        console.print(table)
     for sentence in timeline.sentences(history):
         typer.echo(sentence)
     typer.echo(f"chart: {page}")

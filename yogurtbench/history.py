@@ -101,7 +101,7 @@ class Series:
     @property
     def logs(self) -> Floats:
         """The logarithms of the ratios."""
-        return np.log(np.array(self.ratio))
+        return np.asarray(np.log(self.ratio), dtype=np.float64)
 
     @property
     def levels(self) -> list[float]:

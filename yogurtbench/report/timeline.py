@@ -19,8 +19,8 @@ from rich.text import Text
 from yogurtbench.changes import FEWEST
 from yogurtbench.history import PAGE, Change, History, Place, Series
 from yogurtbench.records import METRICS, MatrixError
-from yogurtbench.report.charts import INK, MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
-from yogurtbench.report.names import change, load_name, metric_name
+from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.names import INK, change, load_name, metric_name
 
 #: Columns of text from which a line of the runs has room.
 ROOM_FOR_LINE = 100
@@ -29,8 +29,9 @@ _TICKS = 6
 
 
 def shown(history: History) -> list[Series]:
-    """What people look at: the deciding metrics, and every other that changed."""
-    return [one for one in history.series if one.deciding or one.changes]
+    """What people look at: the deciding metrics, and others of a cell that changed where the deciding one did not."""
+    told = {(one.where, one.cell.id) for one in history.series if one.deciding and one.changes}
+    return [one for one in history.series if one.deciding or (one.changes and (one.where, one.cell.id) not in told)]
 
 
 def heading(one: Series) -> str:
@@ -85,16 +86,21 @@ def _nothing(history: History) -> Iterator[str]:
 # --- terminal ------------------------------------------------------------------------------------------------------
 
 
-def table(history: History, width: int) -> Table:
-    """A row a series: how many runs, the ratio to the baseline now, its line over the runs, its changes."""
-    found = Table(box=None, pad_edge=False, header_style="dim")
+def tables(history: History, width: int) -> Iterator[Table]:
+    """A table a place. A row a series: how many runs, the ratio to the baseline now, its line over them, changes."""
+    found = sections(shown(history))
+    for place in history.places:
+        yield _table(place, {name: mine for (where, name), mine in found.items() if where == place}, width)
+
+
+def _table(place: Place, named: dict[str, list[Series]], width: int) -> Table:
+    title = Text(": ".join(filter(None, (place.name, place.emulated))), "bold red" if place.emulated else "bold")
+    found = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for head, right in (("wire", False), ("runs", True), ("now", True), *((("", False),) if _wide(width) else ())):
         found.add_column(head, justify="right" if right else "left", no_wrap=head != "wire", overflow="fold")
     found.add_column("changes", overflow="fold")
-    for (place, name), mine in sections(shown(history)).items():
-        label = [place.name] if len(history.places) > 1 else []
-        blank = [""] * (len(found.columns) - 1)
-        found.add_row(Text(" · ".join([name, *label, *filter(None, [place.emulated])]), style="bold"), *blank)
+    for name, mine in named.items():
+        found.add_row(Text(name, style="bold"))
         for one in mine:
             found.add_row(*_cells(one, width))
     return found
