@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from rich.text import Text
 from yogurtbench.changes import FEWEST
 from yogurtbench.history import PAGE, Change, History, Place, Series
 from yogurtbench.records import METRICS, MatrixError
-from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.charts import MOST, WIDTH, Chart, Picture, emulation_label, light_grid, slug
 from yogurtbench.report.names import INK, change, load_name, metric_name
 
 #: Columns of text from which a line of the runs has room.
@@ -140,21 +141,15 @@ def charts(history: History) -> list[Chart]:
 
 def _chart(number: int, place: Place, name: str, series: list[Series]) -> Chart:
     drawn = sorted(series, key=lambda one: -len(one.changes))[:MOST]
-    better = "lower" if METRICS[drawn[0].metric].better == "lower" else "higher"
-    caption = f"{place.name}. Each mark is a run, lines are the levels between changes. Better is {better}."
+    caption = f"{place.name}. Each mark is a run, lines are the levels between changes."
+    caption += f" Better is {METRICS[drawn[0].metric].better}."
     left = len(series) - len(drawn)
     caption += f" {left} more wires are in the table." if left else ""
-    title = f"{name}: against {drawn[0].baseline}"
-    return Chart(f"history-{number}-{slug(name)}", "history", title, caption, to_svg_in_style(place, drawn))
+    title, file = f"{name}: against {drawn[0].baseline}", f"history-{number}-{slug(name)}"
+    return Picture(name, "", file, "history", title, caption, partial(_figure, place, drawn)).chart()
 
 
-def to_svg_in_style(place: Place, series: list[Series]) -> str:
-    """The chart of :func:`draw` as SVG text."""
-    with style():
-        return to_svg(draw(place, series))
-
-
-def draw(place: Place, series: list[Series]) -> Figure:
+def _figure(place: Place, series: list[Series]) -> Figure:
     """The ratios of some series over their runs; a level a stretch, an upright line a change."""
     runs = sorted({run for one in series for run in one.runs})
     frame = pd.DataFrame(
@@ -199,7 +194,7 @@ def _frame(axes: Axes, runs: list[str]) -> None:
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: change(1 + value / 100, 0 if value == int(value) else 1))
     )
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=1.4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, handlelength=1.4)
     light_grid(axes, "y")
 
 
