@@ -25,7 +25,7 @@ from yogurtbench import cli, store
 IN_A_GUEST = {"run", "lab"}
 #: Exit codes that the pages themselves explain: a regression, or nobody can tell.
 JUDGED = {"check", "compare"}
-#: What takes minutes even in its smallest form, and is run elsewhere: test_clock.py boots twice, test_sides_vm.py
+#: What takes minutes even in its smallest form, and is run elsewhere: test_clock.py boots twice, test_sides.py
 #: measures both sides. Here their options are read by the command itself, and their matrices planned.
 LONG = {
     ("doctor", "--clock"),

@@ -315,13 +315,21 @@ def test_the_page_fetches_nothing_and_what_others_wrote_stays_text(tmp_path: Pat
     assert environment(one).kernel == evil
 
 
+def test_a_program_may_be_called_what_it_likes(tmp_path: Path) -> None:
+    own = cell(program="./a$\\foo{$<b>.c")
+    stored(Invented((own,), blocks=6, name="phone"), tmp_path)
+    told = history.read(tmp_path / "phone")
+    assert "<b>" not in timeline.render(told)
+    assert all("\\foo{" in chart.svg for chart in timeline.charts(told))
+
+
 def test_the_chart_has_a_mark_a_run_and_a_line_a_level(phone: Path) -> None:
     told = history.read(phone / "phone")
     (chart,) = [chart for chart in timeline.charts(told) if "median round trip" in chart.title]
     ElementTree.fromstring(chart.svg)
     assert "change against the baseline" in chart.svg
     assert re.search(r"\+[45]\.\d %", chart.svg)
-    assert timeline.charts(told)[0].svg == timeline.charts(told)[0].svg
+    assert chart.svg == timeline.charts(told)[0].svg
 
 
 def test_autocorrelated_noise_is_known_to_be_harder() -> None:

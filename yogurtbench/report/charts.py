@@ -33,6 +33,7 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER, "axes.facecolor": PAPER, "legend.frameon": False, "legend.fontsize": 8.5,
     "axes.axisbelow": True, "lines.linewidth": 1.4, "axes.unicode_minus": True, "figure.constrained_layout.use": True,
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
+    "text.parse_math": False,  # a program may be called what it likes, dollars and backslashes too
 }  # fmt: skip
 
 
