@@ -140,6 +140,12 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def told(phone: Path) -> history.History:
+    """What is read of them."""
+    return history.read(history.find(Path("phone"), phone))
+
+
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
     """The results folder of three runs."""
@@ -153,8 +159,7 @@ def headline(told: history.History) -> history.Series:
     return one
 
 
-def test_a_step_in_stored_runs_is_found(phone: Path) -> None:
-    told = history.read(history.find(Path("phone"), phone))
+def test_a_step_in_stored_runs_is_found(told: history.History) -> None:
     one = headline(told)
     assert len(told.runs) == len(one.runs) == 40
     (change,) = one.changes
@@ -163,6 +168,21 @@ def test_a_step_in_stored_runs_is_found(phone: Path) -> None:
     assert change.ratio == pytest.approx(STEP, abs=0.01)
     assert one.is_worse(change)
     assert one.levels == pytest.approx([1.0, STEP], abs=0.01)
+
+
+def test_the_answer_names_wire_run_and_size_of_the_change(told: history.History, few: Path) -> None:
+    (change,) = headline(told).changes
+    said = timeline.answer(told)
+    assert said.startswith(f"netkit l3 · netkit_peer → redirect changed with {change.run}: median round trip")
+    assert re.search(r"\+[45]\.\d % \(worse\)", said)
+    assert said in timeline.render(told)
+    assert timeline.answer(history.read(few / "phone")) == ""
+
+
+def test_a_quiet_history_says_so(tmp_path: Path) -> None:
+    for number in range(30):
+        keep(run(0.9, number), tmp_path, number)
+    assert timeline.answer(history.read(tmp_path / "phone")) == "No change in 1 series over 30 runs."
 
 
 def test_fewer_runs_say_how_many_more_are_needed_and_still_have_table_and_chart(
@@ -323,8 +343,7 @@ def test_a_program_may_be_called_what_it_likes(tmp_path: Path) -> None:
     assert all("\\foo{" in chart.svg for chart in timeline.charts(told))
 
 
-def test_the_chart_has_a_mark_a_run_and_a_line_a_level(phone: Path) -> None:
-    told = history.read(phone / "phone")
+def test_the_chart_has_a_mark_a_run_and_a_line_a_level(told: history.History) -> None:
     (chart,) = [chart for chart in timeline.charts(told) if "median round trip" in chart.title]
     ElementTree.fromstring(chart.svg)
     assert "change against the baseline" in chart.svg
@@ -340,9 +359,9 @@ def test_autocorrelated_noise_is_known_to_be_harder() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
-def test_the_table_fits(phone: Path, width: int) -> None:
+def test_the_table_fits(told: history.History, width: int) -> None:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(*timeline.tables(history.read(phone / "phone"), width))
+    console.print(*timeline.tables(told, width))
     lines = console.export_text().splitlines()
     assert max(map(len, lines)) <= width
     assert any("redirect" in line for line in lines)

@@ -372,7 +372,7 @@ def _print_history(history: History, as_json: bool) -> int:
     console = Console(file=sys.stdout, soft_wrap=False)
     for table in timeline.tables(history, console.width):
         console.print(table)
-    for sentence in timeline.sentences(history):
+    for sentence in filter(None, (timeline.answer(history), *timeline.sentences(history))):
         typer.echo(sentence)
     typer.echo(f"chart: {page}")
     return 0

@@ -27,6 +27,8 @@ from yogurtbench.report.names import INK, change, load_name, metric_name
 ROOM_FOR_LINE = 100
 _LINE, _BARS = 30, "▁▂▃▄▅▆▇█"
 _TICKS = 6
+#: Changes in the answer: more are in the table.
+_TOLD = 3
 
 
 def shown(history: History) -> list[Series]:
@@ -56,6 +58,22 @@ def told(one: Series, what: Change) -> str:
     word = "worse" if one.is_worse(what) else "better"
     beside = f" (with it: {'; '.join(what.beside)})" if what.beside else ""
     return f"{change(what.ratio)} ({word}) from {what.run} on{beside}"
+
+
+def answer(history: History) -> str:
+    """What happened, in a sentence or two: the newest changes, or that there are none."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in shown(history):
+        for what in one.changes:
+            said = f"{heading(one)} {change(what.ratio)} ({'worse' if one.is_worse(what) else 'better'})"
+            found.setdefault((what.run, one.wire), []).append(said)
+    newest = sorted(found, key=lambda key: key[0], reverse=True)
+    told = [f"{wire} changed with {run}: {'; '.join(found[run, wire])}." for run, wire in newest[:_TOLD]]
+    left = len(newest) - len(told)
+    if told:
+        return " ".join([*told, *([f"{left} earlier changes are in the table."] if left else [])])
+    searched = sum(not one.more_needed for one in shown(history))
+    return f"No change in {searched} series over {len(history.runs)} runs." if searched else ""
 
 
 def sentences(history: History) -> list[str]:
@@ -227,6 +245,10 @@ def render(history: History) -> str:
     jinja.filters["change"], jinja.globals["told"] = change, told
     css = jinja.loader.get_source(jinja, "page.css")[0] if jinja.loader else ""
     return jinja.get_template("history.html").render(
-        history=history, charts=charts(history), sections=sections(shown(history)), sentences=sentences(history),
+        history=history,
+        answer=answer(history),
+        charts=charts(history),
+        sections=sections(shown(history)),
+        sentences=sentences(history),
         css=Markup(css),  # noqa: S704 - our own file
-    )  # fmt: skip
+    )
