@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +178,19 @@ def test_the_answer_names_wire_run_and_size_of_the_change(told: history.History,
     assert re.search(r"\+[45]\.\d % \(worse\)", said)
     assert said in timeline.render(told)
     assert timeline.answer(history.read(few / "phone")) == ""
+
+
+def test_without_ruptures_there_are_ratios_and_a_sentence(
+    phone: Path,
+    call: Callable[..., Said],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ruptures", None)
+    said = call("history", "phone", "--out", str(phone))
+    assert (said.code, said.err) == (0, "")
+    assert "the library ruptures is not installed" in said.out
+    assert "No change" not in said.out and "worse" not in said.out
+    assert "40" in said.out
 
 
 def test_a_quiet_history_says_so(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ On the instruction clock nothing is estimated: a difference beyond the margin is
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import stats
-
-from yogurtbench.records import HostError
 
 Floats = NDArray[np.float64]
 
@@ -33,18 +32,24 @@ _ROUNDING = 1e-9
 _RUNS_A_DEGREE = 4
 
 
+def lacking() -> str:
+    """Why nothing can be searched here, in a sentence; empty where it can."""
+    if find_spec("ruptures"):
+        return ""
+    return (
+        "no changes are looked for: the library ruptures is not installed (there is none for Python 3.14 and newer yet)"
+    )
+
+
 def change_points(logs: Floats, family: int = 1) -> list[int]:
     """The places (0 … n-1, each the first of a new level) where a series of log-ratios, oldest first, changes.
 
-    ``family``: how many series are searched together. None below :data:`FEWEST` values. Raises HostError where there
-    is no ruptures for this Python.
+    ``family``: how many series are searched together. None below :data:`FEWEST` values, nor where :func:`lacking`.
     """
-    if len(logs) < FEWEST:
+    if len(logs) < FEWEST or lacking():
         return []
-    try:
-        from ruptures import KernelCPD
-    except ImportError as error:
-        raise HostError("history finds change points with ruptures, which this Python does not have") from error
+    from ruptures import KernelCPD
+
     search = KernelCPD(kernel="linear", min_size=SHORTEST).fit(_without_loners(logs))
     return [int(place) for place in search.predict(pen=penalty(logs, family))[:-1]]
 

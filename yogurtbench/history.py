@@ -17,7 +17,7 @@ import numpy as np
 
 from yogurtbench import analysis, changes, gate, store
 from yogurtbench.changes import Floats
-from yogurtbench.records import HEADLINE, METRICS, Attempt, Cell, Environment, HostError, MatrixError, canonical
+from yogurtbench.records import HEADLINE, METRICS, Attempt, Cell, Environment, MatrixError, canonical
 from yogurtbench.report.names import traffic_names, wire_names
 from yogurtbench.words import nearest
 
@@ -179,13 +179,9 @@ def read(folder: Path) -> History:
             runs.append(_run(path))
         except MatrixError as error:
             left_out[path.name] = str(error).removeprefix(f"{path}: ").replace(f"{path}/", "")
-    series = list(_series(runs))
-    note = ""
-    try:
-        series = _judged(series, {run.name: run for run in runs})
-    except HostError as error:
-        note = str(error)
-    return History(folder.resolve().name, folder, tuple(run.name for run in runs), left_out, tuple(series), note)
+    series = _judged(list(_series(runs)), {run.name: run for run in runs})
+    names = tuple(run.name for run in runs)
+    return History(folder.resolve().name, folder, names, left_out, tuple(series), changes.lacking())
 
 
 # --- a run ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from rich.table import Table
 from rich.text import Text
 
-from yogurtbench.changes import FEWEST
+from yogurtbench.changes import FEWEST, lacking
 from yogurtbench.history import PAGE, Change, History, Place, Series
 from yogurtbench.records import METRICS, MatrixError
 from yogurtbench.report.charts import MOST, WIDTH, Chart, Picture, emulation_label, light_grid, slug
@@ -60,6 +60,13 @@ def told(one: Series, what: Change) -> str:
     return f"{change(what.ratio)} ({word}) from {what.run} on{beside}"
 
 
+def unchanged(one: Series) -> str:
+    """What stands where a series has no changes: none, or why none was looked for."""
+    if one.more_needed:
+        return f"{one.more_needed} more runs needed"
+    return "not looked for" if one.where.clock == "wall" and lacking() else "none"
+
+
 def answer(history: History) -> str:
     """What happened, in a sentence or two: the newest changes, or that there are none."""
     found: dict[tuple[str, str], list[str]] = {}
@@ -73,7 +80,7 @@ def answer(history: History) -> str:
     if told:
         return " ".join([*told, *([f"{left} earlier changes are in the table."] if left else [])])
     searched = sum(not one.more_needed for one in shown(history))
-    return f"No change in {searched} series over {len(history.runs)} runs." if searched else ""
+    return f"No change in {searched} series over {len(history.runs)} runs." if searched and not history.note else ""
 
 
 def sentences(history: History) -> list[str]:
@@ -131,7 +138,7 @@ def _wide(width: int) -> bool:
 
 def _cells(one: Series, width: int) -> list[Text]:
     worse = any(one.is_worse(what) for what in one.changes[-1:])
-    said = "\n".join(told(one, what) for what in one.changes) or ("" if one.more_needed else "none")
+    said = "\n".join(told(one, what) for what in one.changes) or unchanged(one)
     cells = [Text(f"  {one.wire}"), Text(str(len(one.runs))), Text(change(one.ratio[-1]))]
     line = [Text(sparkline(one))] if _wide(width) else []
     return [*cells, *line, Text(said, "red" if worse else "green" if one.changes else "dim")]
@@ -242,7 +249,7 @@ def render(history: History) -> str:
     jinja = Environment(loader=PackageLoader("yogurtbench.report"), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
-    jinja.filters["change"], jinja.globals["told"] = change, told
+    jinja.filters["change"], jinja.globals["told"], jinja.globals["unchanged"] = change, told, unchanged
     css = jinja.loader.get_source(jinja, "page.css")[0] if jinja.loader else ""
     return jinja.get_template("history.html").render(
         history=history,
