@@ -54,6 +54,7 @@ def uses(command: Path, empty: Path) -> None:
     python = command.parent / "python"
     found = subprocess.run([str(python), "-P", "-c", where], cwd=empty, capture_output=True, text=True, check=True)
     assert str(command.parent.parent) in found.stdout, found.stdout
+    assert (Path(found.stdout.strip()).parent / "py.typed").is_file(), "type checkers would not see our types"
     assert "quickstart" in run("plan", "experiments/quickstart.yaml")
     (empty / "veth.yaml").write_text(
         "name: wheel\nlab: native\naxes: {device: veth, hook: tcx_ingress}\n"

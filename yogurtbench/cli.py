@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from yogurtbench.budget import Bought
     from yogurtbench.gate import Decision
+    from yogurtbench.history import History
     from yogurtbench.plan import Plan
 
 app = typer.Typer(
@@ -203,6 +204,25 @@ def compare(
 
 
 @app.command()
+def history(
+    experiment: Annotated[
+        Path, typer.Argument(help="An experiment's name, or its folder.", show_default=False, readable=False)
+    ],
+    out: Annotated[Path, typer.Option(help="Where run folders are.")] = Path("results"),
+    as_json: Json = False,
+) -> int:
+    """Show an experiment's stored runs over time: each cell against its baseline, and where that changed.
+
+    Writes history.html beside the runs. Changes are looked for from 30 runs on; on the instruction clock at once.
+
+    Examples: yogurtbench history quickstart · yogurtbench history nightly/quickstart --json
+    """
+    from yogurtbench import history as histories
+
+    return _print_history(histories.read(histories.find(experiment, out)), as_json)
+
+
+@app.command()
 def lab(
     matrix: Matrix,
     command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
@@ -375,3 +395,23 @@ def _print_decision(decision: Decision, as_json: bool, renew: str = "") -> int:
     for sentence in reports.sentences(decision, renew):
         typer.echo(sentence)
     return decision.exit_code
+
+
+def _print_history(history: History, as_json: bool) -> int:
+    import json
+
+    from rich.console import Console
+
+    from yogurtbench.report import timeline
+
+    page = timeline.write(history)
+    if as_json:
+        typer.echo(json.dumps(history.to_json(), indent=1, ensure_ascii=False))
+        return 0
+    console = Console(file=sys.stdout, soft_wrap=False)
+    for table in timeline.tables(history, console.width):
+        console.print(table)
+    for sentence in filter(None, (timeline.answer(history), *timeline.sentences(history))):
+        typer.echo(sentence)
+    typer.echo(f"chart: {page}")
+    return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from yogurtbench.report.names import INK
-
-mpl.use("svg")
 
 PAPER, MUTED, GRID, BAND = "#ffffff", "#6a6a73", "#dcdce0", "#eeeef1"
 #: Width of a chart in inches; the page shows it at 1:1 on a laptop.
@@ -35,6 +33,7 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER, "axes.facecolor": PAPER, "legend.frameon": False, "legend.fontsize": 8.5,
     "axes.axisbelow": True, "lines.linewidth": 1.4, "axes.unicode_minus": True, "figure.constrained_layout.use": True,
     "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
+    "text.parse_math": False,  # a program may be called what it likes, dollars and backslashes too
 }  # fmt: skip
 
 
@@ -59,6 +58,31 @@ class Chart:
         wide = re.search(r'width="([\d.]+)pt"', body)
         width = f'style="--wide:{wide[1]}pt" ' if wide else ""
         return body.replace("<svg ", f'<svg role="img" {width}aria-label="{html.escape(self.title)}" ', 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A chart not yet drawn: what it shows (a load, a device …), what kind of traffic, and how to draw it."""
+
+    subject: str
+    traffic: str
+    name: str
+    section: str
+    title: str
+    caption: str
+    drawer: Callable[[], Figure]
+    hover: Mapping[str, str] = field(default_factory=dict)
+
+    def figure(self) -> Figure:
+        """Drawn, for who draws on it or shows it elsewhere."""
+        with style():
+            return self.drawer()
+
+    def chart(self) -> Chart:
+        """Drawn, as the report has it."""
+        with style():
+            svg = to_svg(self.drawer(), self.hover)
+        return Chart(self.name, self.section, self.title, self.caption, svg, self.hover)
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.charts import MOST, WIDTH, Picture, emulation_label, light_grid, slug
 from yogurtbench.report.names import grouped, load_name, scale
 from yogurtbench.report.story import Story
 
@@ -17,7 +18,7 @@ Quantiles = dict[float, float]  # share (0-1) -> ns, or guest instructions
 _TICKS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
-def draw(story: Story) -> Iterator[Chart]:
+def pictures(story: Story) -> Iterator[Picture]:
     """One chart a load and kind of traffic for which quantiles were kept."""
     for (load, traffic), cells in _collected(story).items():
         title = f"{load_name(load)}, {traffic}: distribution of round trips".replace(", :", ":")
@@ -25,7 +26,8 @@ def draw(story: Story) -> Iterator[Chart]:
         caption = (
             "Further left is better; the scale widens towards the tail. Each quantile is the median over the blocks."
         )
-        yield Chart(f"ecdf-{slug(load)}-{slug(traffic)}", "distributions", title, caption, _svg(story, best))
+        name, drawer = f"ecdf-{slug(load)}-{slug(traffic)}", partial(_figure, story, best)
+        yield Picture(load, traffic, name, "distributions", title, caption, drawer)
 
 
 def _collected(story: Story) -> dict[tuple[str, str], dict[str, Quantiles]]:
@@ -42,19 +44,18 @@ def _collected(story: Story) -> dict[tuple[str, str], dict[str, Quantiles]]:
     return found
 
 
-def _svg(story: Story, cells: dict[str, Quantiles]) -> str:
+def _figure(story: Story, cells: dict[str, Quantiles]) -> Figure:
     unit = "instructions" if story.exact else "ns"
     factor, name = scale(unit, median(one.get(0.5, 1.0) for one in cells.values()))
-    with style():
-        figure = Figure(figsize=(WIDTH, 3.6))
-        axes = figure.subplots()
-        for cell, quantiles in cells.items():
-            inner = {share: value / factor for share, value in quantiles.items() if 0 < share < 1}
-            wire = story.wire(cell)
-            axes.plot(list(inner.values()), list(inner), color=wire.colour, marker=wire.mark, ms=3, label=wire.name)
-        _frame(axes, name)
-        emulation_label(figure, story.emulated)
-        return to_svg(figure)
+    figure = Figure(figsize=(WIDTH, 3.6))
+    axes = figure.subplots()
+    for cell, quantiles in cells.items():
+        inner = {share: value / factor for share, value in quantiles.items() if 0 < share < 1}
+        wire = story.wire(cell)
+        axes.plot(list(inner.values()), list(inner), color=wire.colour, marker=wire.mark, ms=3, label=wire.name)
+    _frame(axes, name)
+    emulation_label(figure, story.emulated)
+    return figure
 
 
 def _frame(axes: Axes, unit: str) -> None:

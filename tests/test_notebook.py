@@ -1,0 +1,119 @@
+"""Runs in a notebook: frames, charts as in the report, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from invented import stored, yogurt_phone
+from matplotlib.figure import Figure
+
+import yogurtbench as yb
+from yogurtbench import analysis, report, store
+from yogurtbench.records import MatrixError
+from yogurtbench.report import charts
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = stored(yogurt_phone(accelerator="tcg"), tmp_path_factory.mktemp("runs"))
+    report.make(path)
+    return path
+
+
+def test_a_loaded_run_has_the_stored_frames(folder: Path) -> None:
+    run = yb.load(str(folder))
+    pd.testing.assert_frame_equal(run.observations, store.load(folder)[1])
+    assert list(run.comparison.columns) == list(analysis.COLUMNS)
+    assert len(run.comparison) == len(pd.read_csv(folder / "comparison.csv"))
+    assert run.environment.accelerator == "tcg"
+    assert analysis.EMULATED in run._repr_html_()
+    assert folder.name in repr(run)
+
+
+@pytest.mark.parametrize(
+    ("draw", "file"),
+    [
+        (lambda run: yb.plot.forest(run, "sockperf"), "effect-sockperf"),
+        (lambda run: yb.plot.levels(run, "iperf3_tcp"), "level-iperf3-tcp"),
+        (lambda run: yb.plot.ecdf(run, "sockperf", "1400 B"), "ecdf-sockperf-1-400-b"),
+        (lambda run: yb.plot.truth(run, "netkit l3"), "truth-netkit-l3"),
+    ],
+    ids=["forest", "levels", "ecdf", "truth"],
+)
+def test_charts_are_those_of_the_report(folder: Path, draw: object, file: str) -> None:
+    figure = draw(yb.load(folder))  # type: ignore[operator]
+    assert isinstance(figure, Figure)
+    hover = {one.name: one.chart().hover for one in pictures(folder)}[file]
+    with charts.style():
+        drawn = charts.to_svg(figure, hover)
+    assert drawn == (folder / "charts" / f"{file}.svg").read_text()
+
+
+def pictures(folder: Path) -> list[charts.Picture]:
+    from yogurtbench.report import build
+
+    story = yb.load(folder).story
+    return [one for drawer in build.DRAWERS for one in drawer(story)]
+
+
+def test_without_a_name_the_first_of_the_report_is_drawn(folder: Path) -> None:
+    run = yb.load(folder)
+    for name in ("forest", "levels", "ecdf", "truth"):
+        picture = io.BytesIO()
+        getattr(yb.plot, name)(run).savefig(picture, format="png")
+        assert picture.getvalue().startswith(b"\x89PNG")
+
+
+def test_every_chart_is_listed(folder: Path) -> None:
+    run = yb.load(folder)
+    listed = list(yb.plot.charts(run))
+    assert len(listed) == len(list((folder / "charts").glob("*.svg")))
+    assert ("forest", "sockperf", "") in listed
+
+
+def test_what_is_not_there_is_refused_in_a_sentence(folder: Path, tmp_path: Path) -> None:
+    run = yb.load(folder)
+    with pytest.raises(MatrixError, match="no effect of sockprf in this run: did you mean sockperf"):
+        yb.plot.forest(run, "sockprf")
+    with pytest.raises(MatrixError, match="no distribution of 9 B in this run"):
+        yb.plot.ecdf(run, traffic="9 B")
+    with pytest.raises(MatrixError, match="no such run folder"):
+        yb.load(tmp_path / "nowhere")
+    with pytest.raises(AttributeError):
+        yb.nothing  # noqa: B018
+
+
+def test_the_notebooks_own_backend_and_style_stay() -> None:
+    """Charts leave no trace in matplotlib's settings, so that what people draw beside them looks as it did."""
+    code = (
+        "import matplotlib; matplotlib.use('agg'); before = dict(matplotlib.rcParams)\n"
+        "import yogurtbench as yb; yb.plot\n"
+        "assert matplotlib.get_backend() == 'agg', matplotlib.get_backend()\n"
+        "assert dict(matplotlib.rcParams) == before"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, yogurtbench as yb; dir(yb); print({'numpy', 'pandas', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_it_is_typed() -> None:
+    """A type checker elsewhere sees our types: py.typed lies in the package, and what notebooks use has a type."""
+    assert (Path(yb.__file__).parent / "py.typed").is_file()
+    code = (
+        "import yogurtbench as yb\nrun = yb.load('r')\nreveal_type(run.observations)\nreveal_type(yb.plot.forest(run))"
+    )
+    options = ["--config-file", os.devnull, "--follow-imports", "silent", "--ignore-missing-imports"]
+    argv = [sys.executable, "-m", "mypy", *options, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=Path(yb.__file__).parents[1])
+    assert '"pandas.core.frame.DataFrame"' in done.stdout, done.stdout
+    assert '"matplotlib.figure.Figure"' in done.stdout, done.stdout

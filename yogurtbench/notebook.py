@@ -1,0 +1,69 @@
+"""A stored run as notebooks see it: the tidy dataframe, the comparison, and what the charts are drawn from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from yogurtbench.records import Environment
+from yogurtbench.report.answer import answer
+from yogurtbench.report.story import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stored run. ``story`` is everything the report is made of; :mod:`yogurtbench.plot` draws from it."""
+
+    folder: Path
+    story: Story
+
+    @property
+    def observations(self) -> pd.DataFrame:
+        """One row a measured value: the columns of observations.parquet (:data:`yogurtbench.store.COLUMNS`).
+
+        ``value`` is in ``unit``: ns on the wall clock, guest instructions on the instruction clock, bit/s …; where
+        ``status`` is not ok there is none. Change a copy, not this.
+        """
+        return self.story.frame
+
+    @property
+    def comparison(self) -> pd.DataFrame:
+        """One row a cell, metric and baseline: the columns of comparison.csv (:data:`yogurtbench.analysis.COLUMNS`).
+
+        ``ratio`` is cell over baseline, ``ratio_low`` and ``ratio_high`` its 95 % interval, ``verdict`` the word.
+        """
+        return self.story.comparison
+
+    @property
+    def environment(self) -> Environment:
+        """Where it was measured."""
+        return self.story.environment
+
+    @property
+    def answer(self) -> str:
+        """The report's answer, in words."""
+        return answer(self.story)
+
+    @property
+    def emulated(self) -> str:
+        """The label that figures from emulation must carry; empty where they are not."""
+        return self.story.emulated
+
+    def __repr__(self) -> str:
+        return f"<run {self.story.plan['name']} {self.story.run}: {len(self.observations)} observations>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the question, the answer, and the label of emulated figures."""
+        asked = str(self.story.plan.get("question") or self.story.plan["name"])
+        label = f"<p><em>{escape(self.emulated)}</em></p>" if self.emulated else ""
+        return f"<p><strong>{escape(asked)}</strong></p><p>{escape(self.answer)}</p>{label}"
+
+
+def load(folder: str | os.PathLike[str]) -> Run:
+    """The run of a folder. Raises MatrixError where it is none."""
+    path = Path(folder)
+    return Run(path, Story.read(path))
