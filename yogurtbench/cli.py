@@ -69,14 +69,15 @@ def plan(
     blocks: Blocks = None,
     as_json: Json = False,
 ) -> int:
-    """Show what would run, how long it would take and what could not be decided. Runs nothing."""
+    """Show what would run, how long it would take and what could not be decided. Runs nothing.
+
+    Examples: yogurtbench plan experiments/which_wire.yaml --only hook=xdp_native · yogurtbench plan my.yaml --json
+    """
     from yogurtbench.plan import describe
 
     made = _plan(matrix, lab, clock, only, blocks)
     if as_json:
-        import json
-
-        typer.echo(json.dumps(made.to_json(), indent=1, ensure_ascii=False))
+        _print_json(made.to_json())
     else:
         typer.echo(describe(made, *(("native", "vm") if made.lab == "auto" else (made.lab,))))
     return 0
@@ -109,6 +110,7 @@ def report(
 def baseline(
     run_folder: RunFolder,
     out: Annotated[Path, typer.Option(help="The file: results/baselines/NAME.json.", show_default=False)],
+    as_json: Json = False,
 ) -> int:
     """Keep a run as a baseline, in pyperf's file format, for check.
 
@@ -117,7 +119,10 @@ def baseline(
     from yogurtbench import baseline as baselines
 
     side = baselines.write(run_folder, out)
-    typer.echo(f"{out}: {len(side.entries)} cells of {side.name}")
+    if as_json:
+        _print_json({"file": str(out), "run": side.name, "cells": len(side.entries)})
+    else:
+        typer.echo(f"{out}: {len(side.entries)} cells of {side.name}")
     return 0
 
 
@@ -201,6 +206,8 @@ def doctor(
     """Say what this machine can do, what is missing, and the exact command that mends it.
 
     With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3 not.
+
+    Examples: yogurtbench doctor · yogurtbench doctor --clock --jobs 2
     """
     if clock:
         from yogurtbench import session
@@ -218,23 +225,39 @@ def doctor(
 @app.command()
 def clean(
     cache: Annotated[bool, typer.Option("--cache", help="Also the guest images and headers.")] = False,
+    as_json: Json = False,
 ) -> int:
-    """Remove what broken runs left half made; with --cache, the cached guest images too."""
+    """Remove what broken runs left half made; with --cache, the cached guest images too.
+
+    Examples: yogurtbench clean · yogurtbench clean --cache
+    """
     from yogurtbench import places
 
+    removed = []
     for path in places.clean(everything=cache):
-        typer.echo(f"removed {path}")
+        removed.append(str(path))
+        typer.echo(f"removed {path}", err=as_json)
+    if as_json:
+        _print_json({"removed": removed})
     return 0
 
 
 @app.command()
-def schema() -> int:
-    """Print the JSON Schema (draft 7) of a matrix, for editors."""
-    import json
+def schema(
+    path: Annotated[bool, typer.Option("--path", help="Print where the file lies instead.")] = False,
+) -> int:
+    """Print the JSON Schema (draft 7) of a matrix: editors with the YAML language server complete and check by it.
 
-    from yogurtbench.matrix import json_schema
+    They read it where the matrix begins with the line: # yaml-language-server: $schema=FILE
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    Examples: yogurtbench schema --path · yogurtbench schema > schema.json
+    """
+    from yogurtbench.schema import FILE, json_schema
+
+    if path:
+        typer.echo(FILE)
+    else:
+        _print_json(json_schema(), indent=2)
     return 0
 
 
@@ -246,6 +269,12 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
         typer.echo(f"yogurtbench {__version__}")
         raise typer.Exit
+
+
+def _print_json(document: object, indent: int = 1) -> None:
+    import json
+
+    typer.echo(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
 def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:

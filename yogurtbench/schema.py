@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, WithJsonSchema, create_model
@@ -17,6 +18,9 @@ from yogurtbench.records import METRICS
 from yogurtbench.selector import Selector
 from yogurtbench.units import BlockCount, Seed, Share
 from yogurtbench.words import kind, nearest
+
+#: The schema as it is shipped, for editors to read; a test holds it against ``json_schema``.
+FILE = Path(__file__).with_name("schema.json")
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
