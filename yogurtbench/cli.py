@@ -243,6 +243,29 @@ def clean(
 
 
 @app.command()
+def init(
+    file: Annotated[
+        Optional[Path], typer.Argument(help="The matrix to write.", show_default="the question's name .yaml")
+    ] = None,
+    question: Annotated[str, typer.Option(help="which-wire, payload, regression or own-wire.")] = "which-wire",
+    as_json: Json = False,
+) -> int:
+    """Write a commented matrix for a question, to run as it is or to change. Asks nothing, overwrites nothing.
+
+    Examples: yogurtbench init · yogurtbench init --question own-wire my_wire.yaml
+    """
+    from yogurtbench import init as starts
+
+    files = starts.write(question, file)
+    then = f"yogurtbench plan {files[0]}"
+    if as_json:
+        _print_json({"question": question, "files": [str(path) for path in files], "next": then})
+    else:
+        typer.echo("\n".join(f"wrote {path}" for path in files) + f"\nnext: {then}")
+    return 0
+
+
+@app.command()
 def schema(
     path: Annotated[bool, typer.Option("--path", help="Print where the file lies instead.")] = False,
 ) -> int:

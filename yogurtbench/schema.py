@@ -22,7 +22,7 @@ from yogurtbench.words import kind, nearest
 #: The schema as it is shipped, for editors to read; a test holds it against ``json_schema``.
 FILE = Path(__file__).with_name("schema.json")
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
 def _listed(name: str) -> Callable[[object], object]:
@@ -112,7 +112,7 @@ def _metric_names(value: object) -> object:
 
 
 def _folder_name(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(_NAME, value):
+    if isinstance(value, str) and re.fullmatch(FOLDER_NAME, value):
         return value
     rule = "at most 64 letters, digits, '.', '_' and '-', the first a letter or digit"
     raise ValueError(f"name is to name a folder: {rule}; not {kind(value)}")
@@ -156,7 +156,7 @@ Selectors = list[Annotated[str, PlainValidator(_selector), WithJsonSchema({"type
 class Matrix(Strict):
     """A sweep of eBPF wires between two network namespaces."""
 
-    name: Annotated[str, PlainValidator(_folder_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+    name: Annotated[str, PlainValidator(_folder_name), WithJsonSchema({"type": "string", "pattern": f"^{FOLDER_NAME}$"})]
     """Names the folder of the results."""
     question: Annotated[str, Field(strict=True)] = ""
     """What the sweep is to answer."""
