@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from yogurtbench import completion
+
 if TYPE_CHECKING:
     from yogurtbench.gate import Decision
     from yogurtbench.plan import Plan
@@ -21,13 +23,38 @@ app = typer.Typer(
     epilog="Start with: yogurtbench run experiments/quickstart.yaml",
 )
 
-Matrix = Annotated[Path, typer.Argument(help="A matrix: YAML (1.2) or JSON.", show_default=False, readable=False)]
-RunFolder = Annotated[
-    Path, typer.Argument(help="A run's folder: results/<name>/<time>-<hex>.", show_default=False, readable=False)
+Matrix = Annotated[
+    Path,
+    typer.Argument(
+        help="A matrix: YAML (1.2) or JSON.",
+        show_default=False,
+        readable=False,
+        autocompletion=completion.matrices,
+    ),
 ]
-Lab = Annotated[Optional[str], typer.Option(help="auto, native or vm, instead of what the matrix says.")]
-Clock = Annotated[Optional[str], typer.Option(help="wall or instructions, instead of what the matrix says.")]
-Only = Annotated[Optional[str], typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.")]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A run's folder: results/<name>/<time>-<hex>.",
+        show_default=False,
+        readable=False,
+        autocompletion=completion.runs,
+    ),
+]
+Lab = Annotated[
+    Optional[str],
+    typer.Option(help="auto, native or vm, instead of what the matrix says.", autocompletion=completion.words("lab")),
+]
+Clock = Annotated[
+    Optional[str],
+    typer.Option(
+        help="wall or instructions, instead of what the matrix says.", autocompletion=completion.words("clock")
+    ),
+]
+Only = Annotated[
+    Optional[str],
+    typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.", autocompletion=completion.selectors),
+]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Trials side by side, on the instruction clock.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -39,7 +66,10 @@ def run(
     lab: Lab = None,
     clock: Clock = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
-    resume: Annotated[Optional[Path], typer.Option(help="Go on with a run that was broken off.")] = None,
+    resume: Annotated[
+        Optional[Path],
+        typer.Option(help="Go on with a run that was broken off.", autocompletion=completion.runs),
+    ] = None,
     only: Only = None,
     blocks: Blocks = None,
     budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
@@ -129,9 +159,18 @@ def baseline(
 @app.command()
 def check(
     target: Annotated[
-        Path, typer.Argument(help="A run's folder, or a matrix to measure now.", show_default=False, readable=False)
+        Path,
+        typer.Argument(
+            help="A run's folder, or a matrix to measure now.",
+            show_default=False,
+            readable=False,
+            autocompletion=completion.runs_and_matrices,
+        ),
     ],
-    baseline: Annotated[Optional[Path], typer.Option(help="What baseline has written.", show_default=False)] = None,
+    baseline: Annotated[
+        Optional[Path],
+        typer.Option(help="What baseline has written.", show_default=False, autocompletion=completion.baselines),
+    ] = None,
     base_program: Annotated[
         Optional[Path], typer.Option(help="An older text of the matrix's own program.", show_default=False)
     ] = None,
@@ -183,7 +222,10 @@ def compare(
 def lab(
     matrix: Matrix,
     command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
-    cell: Annotated[str, typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.")] = "",
+    cell: Annotated[
+        str,
+        typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.", autocompletion=completion.cells),
+    ] = "",
     lab: Lab = None,
 ) -> int:
     """Bring one cell's network up, run a command in the lab's host namespace, take the network down.
@@ -247,7 +289,10 @@ def init(
     file: Annotated[
         Optional[Path], typer.Argument(help="The matrix to write.", show_default="the question's name .yaml")
     ] = None,
-    question: Annotated[str, typer.Option(help="which-wire, payload, regression or own-wire.")] = "which-wire",
+    question: Annotated[
+        str,
+        typer.Option(help="which-wire, payload, regression or own-wire.", autocompletion=completion.questions),
+    ] = "which-wire",
     as_json: Json = False,
 ) -> int:
     """Write a commented matrix for a question, to run as it is or to change. Asks nothing, overwrites nothing.
