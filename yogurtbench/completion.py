@@ -17,13 +17,13 @@ from typing import Any
 import typer
 
 from yogurtbench.glossary import MEANINGS, meaning
+from yogurtbench.places import MATRICES
 from yogurtbench.records import AXES, Cell, YogurtError
 
 Offer = tuple[str, str]
 
 #: Set by the shell: whom the completion is for. The name is Typer's, made from the command's.
 VARIABLE = "_YOGURTBENCH_COMPLETE"
-_MATRICES = (".yaml", ".yml", ".json")
 #: Characters at which bash begins a new word.
 _BREAKS = re.compile(r"[=:]+")
 
@@ -44,7 +44,7 @@ def matrices(incomplete: str) -> list[Offer]:
     """Matrices of the folder that is begun, and of those below it; ours where it has no experiments/ of its own."""
     folder = Path(incomplete if incomplete.endswith("/") else os.path.dirname(incomplete))
     near = [path for path in _children(folder) if not path.name.startswith(".")]
-    found = [path for one in near for path in ([one] if one.is_file() else _children(one)) if path.suffix in _MATRICES]
+    found = [path for one in near for path in ([one] if one.is_file() else _children(one)) if path.suffix in MATRICES]
     ours = [] if Path("experiments").exists() else _shipped()
     return [(str(path), _question(read)) for path, read in [*((one, one) for one in found), *ours]]
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import platformdirs
 
+#: What a matrix's name ends with.
+MATRICES = (".yaml", ".yml", ".json")
+
 
 def cache() -> Path:
     """The user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
@@ -27,6 +30,13 @@ def matrix(path: Path) -> Path:
     """The matrix a path names: a file, or one of ours (``experiments/<name>.yaml``) where there is no such file."""
     ours = experiments() / path.name
     return ours if not path.exists() and path.parent == Path("experiments") and ours.is_file() else path
+
+
+def matrices(folder: Path) -> list[str]:
+    """Files of a folder that could be a matrix, and our own, as a command line names them."""
+    there = sorted(path for path in folder.glob("*") if path.suffix in MATRICES and path.is_file())
+    ours = [Path("experiments", path.name) for path in sorted(experiments().glob("*.yaml"))]
+    return list(dict.fromkeys(map(str, [*there, *ours])))
 
 
 def clean(*, everything: bool) -> Iterator[Path]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from yogurtbench import axes
 from yogurtbench.axes import Value
 from yogurtbench.plan import Plan
 from yogurtbench.records import ID_LENGTH, Cell, MatrixError
+from yogurtbench.words import close_to
 
+_RULE = ": write axis=word, as in hook=netkit_peer,payload=64"
 _ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
 #: More candidates than this do not help anybody.
 _LISTED = 8
@@ -27,15 +30,28 @@ class Selector:
         for part in text.split(","):
             name, equals, words = part.strip().partition("=")
             if not equals:
-                raise ValueError(
-                    f"{part.strip()!r} is not a selector: write axis=word, as in hook=netkit_peer,payload=64"
-                )
+                raise ValueError(f"{part.strip()!r} is not a selector{_meant(part.strip()) or _RULE}")
             axis = axes.axis(name.strip())
             self._wanted.setdefault(axis.name, set()).update(axis.read(one.strip()) for one in words.split("|"))
 
     def matches(self, cell: Cell) -> bool:
         """Whether the cell has one of the wanted words on every axis named."""
         return all(getattr(cell, name) in values for name, values in self._wanted.items())
+
+    def lacking(self, cells: Collection[Cell]) -> str:
+        """Why none of ``cells`` matches, to end a sentence with: what they have where they lack the word."""
+        for name, wanted in self._wanted.items():
+            there = dict.fromkeys(getattr(cell, name) for cell in cells)
+            if not there.keys() & wanted:
+                return f"; its {name}: {', '.join(map(axes.word, there))}"
+        return " together"
+
+
+def _meant(part: str) -> str:
+    """What somebody may have meant who named a word without its axis; empty where nobody knows."""
+    spoken = {word: axis.name for axis in reversed(axes.WORDS.values()) for word in axis.words}
+    close = difflib.get_close_matches(part, spoken, n=1, cutoff=0.8)
+    return f": did you mean {spoken[close[0]]}={close[0]}?" if close else ""
 
 
 def find_cell(plan: Plan, text: str) -> Cell:
@@ -46,16 +62,18 @@ def find_cell(plan: Plan, text: str) -> Cell:
     cells = {planned.cell.id: planned.cell for planned in plan.cells}
     if _ID.fullmatch(text):
         found = [cell for name, cell in cells.items() if name.startswith(text)]
+        near = close_to(text, cells, 0.7)
     else:
         try:
             selector = Selector(text)
         except ValueError as error:
             raise MatrixError(f"--cell: {error}") from None
         found = [cell for cell in cells.values() if selector.matches(cell)]
+        near = selector.lacking(cells.values())
     if len(found) == 1:
         return found[0]
     if not found:
-        raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}; it has {_listing(cells.values())}")
+        raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}{near or '; it has ' + _listing(cells.values())}")
     raise MatrixError(f"--cell: {text!r} is {len(found)} cells of {plan.name}, name one: {_listing(found)}")
 
 

@@ -18,8 +18,13 @@ def kind(value: object) -> str:
     return names.get(type(value), "a list")
 
 
+def close_to(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+    """``: did you mean tcx_ingress?`` where a known word is near, else nothing."""
+    close = difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=cutoff)
+    return f": did you mean {close[0]}?" if close else ""
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """``: did you mean tcx_ingress?`` where a known word is near, else ``; known:`` and all of them."""
     known = list(words)
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f": did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+    return close_to(word, known) or f"; known: {', '.join(known)}"
