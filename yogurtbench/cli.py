@@ -412,9 +412,9 @@ def _print_result(folder: Path, as_json: bool) -> None:
         typer.echo(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
     console = Console(file=sys.stdout, soft_wrap=False)
-    compared = terminal.table(story.comparison, console.width)
-    tried = which_wire.tried(story.attempts)
-    console.print(compared if compared.row_count else terminal.truths(tried))
+    lines = terminal.effects(story.comparison, console.width)
+    for line in lines or terminal.truths(which_wire.tried(story.attempts), console.width):
+        console.print(line, overflow="fold")
     typer.echo(answer(story))
     typer.echo(f"report: {folder / 'report.html'}")
 
