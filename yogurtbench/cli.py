@@ -57,6 +57,9 @@ Only = Annotated[
 ]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Trials side by side, on the instruction clock.")]
+Github = Annotated[
+    bool, typer.Option("--github", help="Also add the report, as Markdown, to the job's summary on GitHub.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -75,6 +78,7 @@ def run(
     budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
     jobs: Jobs = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Run a matrix and report it.
@@ -83,10 +87,11 @@ def run(
     """
     from yogurtbench import session
 
+    _check_github(github)
     plan = _plan(matrix, lab, clock, only, blocks)
     wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet, jobs=jobs)
     ended = session.run(plan, wishes)
-    _print_result(ended.folder, as_json)
+    _print_result(ended.folder, as_json, github=github)
     return ended.exit_code
 
 
@@ -119,6 +124,7 @@ def report(
     which_wire: Annotated[
         Optional[Path], typer.Option("--which-wire", help="Also write the truth table as a page of Markdown.")
     ] = None,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Make a run's report again from its stored files: no root, no bcc, no network.
@@ -127,12 +133,13 @@ def report(
     """
     from yogurtbench import report as reports
 
+    _check_github(github)
     reports.make(run_folder)
     if which_wire:
         from yogurtbench.report import which_wire as pages
 
         pages.write(run_folder, which_wire)
-    _print_result(run_folder, as_json)
+    _print_result(run_folder, as_json, github=github)
     return 0
 
 
@@ -181,6 +188,7 @@ def check(
     out: Annotated[Path, typer.Option(help="Where run folders of what is measured now go.")] = Path("results"),
     jobs: Jobs = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Hold a run against a stored baseline: exit 0 fine, 1 a regression, 3 a trial failed, 4 nobody can tell.
@@ -194,19 +202,22 @@ def check(
     from yogurtbench import gate
     from yogurtbench.records import MatrixError
 
+    _check_github(github)
     if base_program or base_programs:
         plan = _target(target, only)
-        return _check_sides(plan, base_program, base_programs, baseline, out, jobs, quiet=quiet, as_json=as_json)
+        how = {"quiet": quiet, "as_json": as_json, "github": github}
+        return _check_sides(plan, base_program, base_programs, baseline, out, jobs, **how)
     if baseline is None:
         raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
     decision = gate.decide(baselines.read(baseline), gate.side_of(target))
-    return _print_decision(decision, as_json, baselines.renewal(baseline, target))
+    return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
 
 
 @app.command()
 def compare(
     old: RunFolder,
     new: RunFolder,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Show two runs side by side and decide as check does: exit 0, 1, 3 or 4.
@@ -215,7 +226,8 @@ def compare(
     """
     from yogurtbench import gate
 
-    return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json)
+    _check_github(github)
+    return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json, github=github)
 
 
 @app.command()
@@ -383,6 +395,7 @@ def _check_sides(
     *,
     quiet: bool,
     as_json: bool,
+    github: bool,
 ) -> int:
     """Measure both sides and print what the newer costs; a stored baseline is asked too, where it still can answer."""
     from yogurtbench import baseline as baselines
@@ -394,13 +407,21 @@ def _check_sides(
     stored = baselines.read(baseline) if baseline else None
     change = sides.of_own(plan, base_program) if base_program else sides.of_programs(plan, Path(base_programs or ""))
     found = session.sides(change, out, quiet=quiet, jobs=jobs)
-    code = _print_decision(sides.decide(change, found), as_json)
+    code = _print_decision(sides.decide(change, found), as_json, github=github)
     if stored and baseline:
         typer.echo(sides.against(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)
     return code
 
 
-def _print_result(folder: Path, as_json: bool) -> None:
+def _check_github(github: bool) -> None:
+    """Complain before anything runs where there is no summary to add to."""
+    if github:
+        from yogurtbench import github as hub
+
+        hub.summary()
+
+
+def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     from rich.console import Console
 
     from yogurtbench.report import terminal, which_wire
@@ -408,6 +429,10 @@ def _print_result(folder: Path, as_json: bool) -> None:
     from yogurtbench.report.story import Story
 
     story = Story.read(folder)
+    if github:
+        from yogurtbench import github as hub
+
+        hub.append((folder / "report.md").read_text(encoding="utf-8"))
     if as_json:
         typer.echo(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
@@ -419,11 +444,13 @@ def _print_result(folder: Path, as_json: bool) -> None:
     typer.echo(f"report: {folder / 'report.html'}")
 
 
-def _print_decision(decision: Decision, as_json: bool, renew: str = "") -> int:
+def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, github: bool) -> int:
     from rich.console import Console
 
     from yogurtbench.report import decision as reports
 
+    if github:
+        _annotate(decision, renew)
     if as_json:
         typer.echo(reports.as_json(decision, renew))
         return decision.exit_code
@@ -433,3 +460,13 @@ def _print_decision(decision: Decision, as_json: bool, renew: str = "") -> int:
     for sentence in reports.sentences(decision, renew):
         typer.echo(sentence)
     return decision.exit_code
+
+
+def _annotate(decision: Decision, renew: str) -> None:
+    """On GitHub: the decision in the job's summary, each regression as an annotation; stdout stays the result's."""
+    from yogurtbench import github as hub
+    from yogurtbench.report import decision as reports
+
+    hub.append(reports.markdown(decision, renew))
+    for sentence in reports.regressions(decision):
+        typer.echo(hub.error("Regression", sentence), err=True)
