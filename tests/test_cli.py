@@ -144,7 +144,6 @@ def test_a_folder_is_no_matrix(here: Path, call: Callable[..., Said]) -> None:
         (["lab", "m.yaml", "--cell", "load=ping"], "name the command to run after --"),
         (["lab", "m.yaml", "--cell", "topology=moon", "--", "true"], "topology does not know 'moon'"),
         (["lab", "m.yaml", "--cell", "topology=dirct", "--", "true"], "did you mean direct?"),
-        (["lab", "m.yaml", "--cell", "topology=wire", "--", "true"], "'topology=wire'; its topology: direct"),
     ],
 )
 def test_bad_options_are_refused_in_one_sentence(

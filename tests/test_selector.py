@@ -53,32 +53,6 @@ def test_mistakes_are_told_like_the_matrixs(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_a_cell_is_found_by_id_beginning_or_selector(tmp_path: Path) -> None:
-    plan = planned(tmp_path, TEXT)
-    wanted = plan.cells[0].cell
-    assert find_cell(plan, wanted.id) == wanted
-    assert find_cell(plan, wanted.id[:5]) == wanted
-    assert find_cell(plan, "hook=netkit_peer,payload=64,cpus=same") == wanted
-
-
-def test_a_canary_does_not_make_its_baseline_ambiguous(tmp_path: Path) -> None:
-    plan = planned(tmp_path, TEXT + "baseline: {device: veth, topology: direct}\n")
-    assert find_cell(plan, "device=veth,payload=64,cpus=same").device == "veth"
-
-
-def test_none_or_several_are_told_with_the_candidates(tmp_path: Path) -> None:
-    plan = planned(tmp_path, TEXT)
-    with pytest.raises(MatrixError, match=r"--cell: 'payload=64' is 4 cells of t, name one: [0-9a-f]{12} \(payload=64"):
-        find_cell(plan, "payload=64")
-    with pytest.raises(MatrixError, match=r"--cell: no cell of t is 'ffff'; it has [0-9a-f]{12} "):
-        find_cell(plan, "ffff")
-    wanted = plan.cells[0].cell.id
-    with pytest.raises(MatrixError, match=rf"is '{wanted[:6]}0{wanted[7:]}': did you mean {wanted}\?"):
-        find_cell(plan, f"{wanted[:6]}0{wanted[7:]}")
-    with pytest.raises(MatrixError, match=r"--cell: there is no axis 'hok': did you mean hook\?"):
-        find_cell(plan, "hok=x")
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -100,3 +74,26 @@ def test_words_that_no_cell_has_at_once(tmp_path: Path) -> None:
     text = TEXT + "exclude: [{hook: netkit_peer, payload: 64}]\n"
     with pytest.raises(MatrixError, match="no cell of the matrix has hook=netkit_peer,payload=64 together"):
         planned(tmp_path, text, only="hook=netkit_peer,payload=64")
+
+
+def test_a_cell_is_found_by_id_beginning_or_selector(tmp_path: Path) -> None:
+    plan = planned(tmp_path, TEXT)
+    wanted = plan.cells[0].cell
+    assert find_cell(plan, wanted.id) == wanted
+    assert find_cell(plan, wanted.id[:5]) == wanted
+    assert find_cell(plan, "hook=netkit_peer,payload=64,cpus=same") == wanted
+
+
+def test_a_canary_does_not_make_its_baseline_ambiguous(tmp_path: Path) -> None:
+    plan = planned(tmp_path, TEXT + "baseline: {device: veth, topology: direct}\n")
+    assert find_cell(plan, "device=veth,payload=64,cpus=same").device == "veth"
+
+
+def test_none_or_several_are_told_with_the_candidates(tmp_path: Path) -> None:
+    plan = planned(tmp_path, TEXT)
+    with pytest.raises(MatrixError, match=r"--cell: 'payload=64' is 4 cells of t, name one: [0-9a-f]{12} \(payload=64"):
+        find_cell(plan, "payload=64")
+    with pytest.raises(MatrixError, match=r"--cell: no cell of t is 'ffff'; it has [0-9a-f]{12} "):
+        find_cell(plan, "ffff")
+    with pytest.raises(MatrixError, match=r"--cell: there is no axis 'hok': did you mean hook\?"):
+        find_cell(plan, "hok=x")

@@ -444,6 +444,16 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     typer.echo(f"report: {folder / 'report.html'}")
 
 
+def _annotate(decision: Decision, renew: str) -> None:
+    """On GitHub: the decision in the job's summary, each regression as an annotation; stdout stays the result's."""
+    from yogurtbench import github as hub
+    from yogurtbench.report import decision as reports
+
+    hub.append(reports.markdown(decision, renew))
+    for sentence in reports.regressions(decision):
+        typer.echo(hub.error("Regression", sentence), err=True)
+
+
 def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, github: bool) -> int:
     from rich.console import Console
 
@@ -460,13 +470,3 @@ def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, githu
     for sentence in reports.sentences(decision, renew):
         typer.echo(sentence)
     return decision.exit_code
-
-
-def _annotate(decision: Decision, renew: str) -> None:
-    """On GitHub: the decision in the job's summary, each regression as an annotation; stdout stays the result's."""
-    from yogurtbench import github as hub
-    from yogurtbench.report import decision as reports
-
-    hub.append(reports.markdown(decision, renew))
-    for sentence in reports.regressions(decision):
-        typer.echo(hub.error("Regression", sentence), err=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from yogurtbench.plan import Plan, load_seconds
-from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
+from yogurtbench.records import ASIDE, DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
 from yogurtbench.report.names import grouped, load_name, wire_name
 
 _STYLES = {
@@ -125,8 +125,8 @@ class Bar(Quiet):
         if not trials:
             return f"trial {self._count + 1}"
         most = f"–{self._blocks.max}" if self._blocks.max > self._blocks.min else ""
-        of = f" of {self._blocks.min}{most}" if trials[0].role != "diagnostic" else ""
-        phase = "diagnostics" if trials[0].role == "diagnostic" else f"block {trials[0].block + 1}"
+        of = f" of {self._blocks.min}{most}" if trials[0].role not in ASIDE else ""
+        phase = "after the blocks" if trials[0].role in ASIDE else f"block {trials[0].block + 1}"
         return f"{phase}{of}, trial {self._count + 1}"
 
     def _times(self) -> str:
@@ -155,7 +155,7 @@ class Pace:
         self._measured += _weight(attempt.trial) if attempt.status != "skipped" else 0.0
 
     def _add(self, trial: Trial) -> None:
-        if trial.role == "diagnostic":
+        if trial.role in ASIDE:
             self._diagnosed += _weight(trial)
         else:
             self._blocks += _weight(trial)
@@ -211,7 +211,7 @@ def of_console(console: Console, plan: Plan, seconds: float, *, quiet: bool, don
 
 
 def _block(trial: Trial) -> str:
-    return "after" if trial.role == "diagnostic" else f"block {trial.block + 1:>2}"
+    return "after" if trial.role in ASIDE else f"block {trial.block + 1:>2}"
 
 
 def _name(trial: Trial) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from yogurtbench import axes
 from yogurtbench.axes import Value
 from yogurtbench.plan import Plan
 from yogurtbench.records import ID_LENGTH, Cell, MatrixError
-from yogurtbench.words import close_to
+from yogurtbench.words import closest
 
 _RULE = ": write axis=word, as in hook=netkit_peer,payload=64"
 _ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
@@ -30,7 +29,7 @@ class Selector:
         for part in text.split(","):
             name, equals, words = part.strip().partition("=")
             if not equals:
-                raise ValueError(f"{part.strip()!r} is not a selector{_meant(part.strip()) or _RULE}")
+                raise ValueError(f"{part.strip()!r} is not a selector{_axis_of(part.strip()) or _RULE}")
             axis = axes.axis(name.strip())
             self._wanted.setdefault(axis.name, set()).update(axis.read(one.strip()) for one in words.split("|"))
 
@@ -38,20 +37,21 @@ class Selector:
         """Whether the cell has one of the wanted words on every axis named."""
         return all(getattr(cell, name) in values for name, values in self._wanted.items())
 
-    def lacking(self, cells: Collection[Cell]) -> str:
+    def lacking(self, cells: Iterable[Cell]) -> str:
         """Why none of ``cells`` matches, to end a sentence with: what they have where they lack the word."""
+        known = list(cells)
         for name, wanted in self._wanted.items():
-            there = dict.fromkeys(getattr(cell, name) for cell in cells)
+            there = dict.fromkeys(getattr(cell, name) for cell in known)
             if not there.keys() & wanted:
                 return f"; its {name}: {', '.join(map(axes.word, there))}"
         return " together"
 
 
-def _meant(part: str) -> str:
+def _axis_of(part: str) -> str:
     """What somebody may have meant who named a word without its axis; empty where nobody knows."""
     spoken = {word: axis.name for axis in reversed(axes.WORDS.values()) for word in axis.words}
-    close = difflib.get_close_matches(part, spoken, n=1, cutoff=0.8)
-    return f": did you mean {spoken[close[0]]}={close[0]}?" if close else ""
+    close = closest(part, spoken, 0.8)
+    return f": did you mean {spoken[close]}={close}?" if close else ""
 
 
 def find_cell(plan: Plan, text: str) -> Cell:
@@ -62,18 +62,16 @@ def find_cell(plan: Plan, text: str) -> Cell:
     cells = {planned.cell.id: planned.cell for planned in plan.cells}
     if _ID.fullmatch(text):
         found = [cell for name, cell in cells.items() if name.startswith(text)]
-        near = close_to(text, cells, 0.7)
     else:
         try:
             selector = Selector(text)
         except ValueError as error:
             raise MatrixError(f"--cell: {error}") from None
         found = [cell for cell in cells.values() if selector.matches(cell)]
-        near = selector.lacking(cells.values())
     if len(found) == 1:
         return found[0]
     if not found:
-        raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}{near or '; it has ' + _listing(cells.values())}")
+        raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}; it has {_listing(cells.values())}")
     raise MatrixError(f"--cell: {text!r} is {len(found)} cells of {plan.name}, name one: {_listing(found)}")
 
 

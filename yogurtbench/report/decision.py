@@ -66,24 +66,6 @@ def _or_null(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def markdown(decision: Decision, renew: str = "") -> str:
-    """The decision for a job's summary: the answer, and folded below it the table and what it rests on.
-
-    Those stand in a block of code whose fence is longer than any row of backticks in them: names stay text.
-    """
-    page = StringIO()
-    console = Console(file=page, width=_PAGE, color_system=None)
-    if decision.findings:
-        console.print(table(decision, _PAGE))
-    rest = [one for one in sentences(decision, renew) if one != _answer(decision)]
-    told = "\n".join([*(line.rstrip() for line in page.getvalue().splitlines()), *rest])
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", told)), default=0))
-    title = f"### {_answer(decision)}"
-    opened = " open" if decision.exit_code else ""
-    summary = f"<details{opened}><summary>old and new, side by side</summary>"
-    return "\n".join([title, "", summary, "", f"{fence}text", told, fence, "", "</details>"]) + "\n"
-
-
 def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
     """The decision in words: the answer last, before it what it rests on."""
     left_out = _left_out(decision)
@@ -94,18 +76,13 @@ def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
     names = _names(decision)
     for verdict, found in (("regression", decision.regressions), ("undecided", decision.undecided)):
         yield from (f"{verdict}: {_said(one, names)}" for one in found)
-    yield _answer(decision)
+    yield answer(decision)
     if renew and (decision.unlike or any(one.verdict == "missing" for one in decision.undecided)):
         yield f"renew the baseline: {renew}"
 
 
-def regressions(decision: Decision) -> list[str]:
-    """A sentence for each value that became worse."""
-    names = _names(decision)
-    return [_said(one, names) for one in decision.regressions]
-
-
-def _answer(decision: Decision) -> str:
+def answer(decision: Decision) -> str:
+    """The verdict in a sentence."""
     improved = len(decision.improvements)
     better = f", {improved} of them improved" if improved else ""
     return {
@@ -144,6 +121,30 @@ def _sent(decision: Decision) -> dict[str, str]:
     cells = {one.cell.id: one.cell for one in decision.findings}
     traffic = traffic_names(cells)
     return {key: ", ".join(filter(None, (load_name(cell.load), traffic[key]))) for key, cell in cells.items()}
+
+
+def markdown(decision: Decision, renew: str = "") -> str:
+    """The decision for a job's summary: the answer, and folded below it the table and what it rests on.
+
+    Those stand in a block of code whose fence is longer than any row of backticks in them: names stay text.
+    """
+    page = StringIO()
+    console = Console(file=page, width=_PAGE, color_system=None)
+    if decision.findings:
+        console.print(table(decision, _PAGE))
+    rest = [one for one in sentences(decision, renew) if one != answer(decision)]
+    told = "\n".join([*(line.rstrip() for line in page.getvalue().splitlines()), *rest])
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", told)), default=0))
+    title = f"### {answer(decision)}"
+    opened = " open" if decision.exit_code else ""
+    summary = f"<details{opened}><summary>old and new, side by side</summary>"
+    return "\n".join([title, "", summary, "", f"{fence}text", told, fence, "", "</details>"]) + "\n"
+
+
+def regressions(decision: Decision) -> list[str]:
+    """A sentence for each value that became worse."""
+    names = _names(decision)
+    return [_said(one, names) for one in decision.regressions]
 
 
 def table(decision: Decision, width: int) -> Table:
