@@ -51,6 +51,12 @@ def test_the_help_of_every_command_has_examples_of_it(name: str) -> None:
     assert f"yogurtbench {name}" in example
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_readme_lists_every_command(name: str) -> None:
+    commands = (Path(__file__).parents[1] / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
+    assert f"`{name}" in commands
+
+
 def test_json_is_one_document_and_nothing_else(tmp_path: Path, call: Callable[..., str]) -> None:
     """run and doctor, which need a lab or a look at the machine, are told so in test_cli."""
     Path("m.yaml").write_text(MATRIX)

@@ -75,6 +75,17 @@ def test_the_live_lines_fit_and_name_block_time_wire_and_failures(plan: Plan, wi
     assert width == 90 or ("╸" in head) == (width > 90)  # without colours the bar is only what is done
 
 
+def test_each_phase_has_its_words(plan: Plan) -> None:
+    for trial, words in [
+        (trials(plan, 1)[0], "block 2 of 2–4,"),
+        (trials(plan, 2)[0], "block 3 of at most 4,"),
+        (plan.diagnostics()[0], "after the blocks,"),
+    ]:
+        bar = Bar(terminal(), plan, 60.0)
+        bar.trial(trial)
+        assert words in shown(bar, 120)[0]
+
+
 def test_many_jobs_are_named_up_to_four(plan: Plan) -> None:
     bar = Bar(terminal(), plan, 60.0)
     for trial in trials(plan)[:6]:

@@ -113,8 +113,8 @@ class Bar(Quiet):
         if room < 0:
             return [_cut("  ").join([where, share, *failed]), times]
         line = Table.grid(padding=(0, 2, 0, 0))
-        bar = [ProgressBar(completed=self._percent, width=min(room - 2, _BAR))] if room - 2 >= _LEAST_BAR else []
-        line.add_row(where, *bar, share, *failed, times)
+        bar = ProgressBar(completed=self._percent, width=min(room - 2, _BAR), complete_style="cyan")
+        line.add_row(where, *([bar] if room - 2 >= _LEAST_BAR else []), share, *failed, times)
         return [line]
 
     @property
@@ -124,10 +124,14 @@ class Bar(Quiet):
     def _where(self, trials: Sequence[Trial]) -> str:
         if not trials:
             return f"trial {self._count + 1}"
-        most = f"–{self._blocks.max}" if self._blocks.max > self._blocks.min else ""
-        of = f" of {self._blocks.min}{most}" if trials[0].role not in ASIDE else ""
-        phase = "after the blocks" if trials[0].role in ASIDE else f"block {trials[0].block + 1}"
-        return f"{phase}{of}, trial {self._count + 1}"
+        return f"{self._phase(trials[0])}, trial {self._count + 1}"
+
+    def _phase(self, trial: Trial) -> str:
+        if trial.role in ASIDE:
+            return "after the blocks"
+        fewest, most, block = self._blocks.min, self._blocks.max, trial.block + 1
+        of = f"at most {most}" if block > fewest else f"{fewest}–{most}" if most > fewest else f"{fewest}"
+        return f"block {block} of {of}"
 
     def _times(self) -> str:
         elapsed = self._clock() - self._began

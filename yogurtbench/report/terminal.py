@@ -37,6 +37,7 @@ _LAYOUTS: tuple[tuple[bool, tuple[str, ...]], ...] = (
     (False, _VALUES),
     (True, ()),
     (True, _VALUES),
+    (False, (*_VALUES, "95 % interval")),
     (True, (*_VALUES, "95 % interval")),
 )
 
