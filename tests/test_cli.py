@@ -126,7 +126,15 @@ def test_a_folder_is_no_matrix(here: Path, call: Callable[..., Said]) -> None:
     [
         (["run", "m.yaml", "--lab", "moon"], "--lab moon: not one of auto, native, vm"),
         (["run", "m.yaml", "--clock", "sun"], "--clock sun: not one of wall, instructions"),
+        (["run", "m.yaml", "--lab", "natve"], "--lab natve: not one of auto, native, vm: did you mean native?"),
         (["run", "m.yaml", "--only", "hook=nosuch"], "hook does not know 'nosuch'"),
+        (["run", "m.yaml", "--only", "hok=none"], "there is no axis 'hok': did you mean hook?"),
+        (["run", "m.yaml", "--only", "hook=tcx_ingres"], "did you mean tcx_ingress?"),
+        (["run", "m.yaml", "--only", "tcx_ingres"], "not a selector: did you mean hook=tcx_ingress?"),
+        (["run", "m.yaml", "--only", "load=sockperf"], "no cell of the matrix has load=sockperf; its load: ping"),
+        (["run", "experiments/quikstart.yaml"], "no such file: did you mean experiments/quickstart.yaml?"),
+        (["plan", "my.yaml"], "my.yaml: no such file: did you mean m.yaml?"),
+        (["plan", "m.yml"], "m.yml: no such file: did you mean m.yaml?"),
         (["run", "m.yaml", "--budget", "ten"], "--budget ten: a duration is a number with a unit"),
         (["run", "m.yaml", "--jobs", "2"], "--jobs 2: on the wall clock trials side by side would disturb each other"),
         (["run", "m.yaml", "--resume", "nowhere"], "nowhere: no such run folder"),
@@ -135,6 +143,7 @@ def test_a_folder_is_no_matrix(here: Path, call: Callable[..., Said]) -> None:
         (["lab", "m.yaml", "--", "true"], "name a cell with --cell"),
         (["lab", "m.yaml", "--cell", "load=ping"], "name the command to run after --"),
         (["lab", "m.yaml", "--cell", "topology=moon", "--", "true"], "topology does not know 'moon'"),
+        (["lab", "m.yaml", "--cell", "topology=dirct", "--", "true"], "did you mean direct?"),
     ],
 )
 def test_bad_options_are_refused_in_one_sentence(
@@ -162,6 +171,18 @@ def test_a_wrong_command_line_exits_2_and_never_1(call: Callable[..., Said], arg
     said = call(*arguments)
     assert said.code == 2
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["rnu", "m.yaml"], "run"), (["doctr"], "doctor"), (["run", "m.yaml", "--block", "1"], "--blocks")],
+)
+def test_misspelled_commands_and_options_are_answered_with_the_nearest(
+    call: Callable[..., Said], arguments: list[str], meant: str
+) -> None:
+    said = call(*arguments)
+    assert said.code == 2
+    assert re.search(rf"(Did you mean|Possible options:) '?{meant}\b", said.err), said.err
 
 
 @pytest.mark.root

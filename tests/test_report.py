@@ -17,16 +17,14 @@ from xml.etree import ElementTree
 import pyperf
 import pytest
 from invented import EFFECTS, WIRES, Invented, cell, environment, stored, yogurt_phone
-from rich.console import Console
 
 from yogurtbench import report, store
-from yogurtbench.analysis import EMULATED, compare
+from yogurtbench.analysis import EMULATED
 from yogurtbench.records import Attempt, MatrixError
 from yogurtbench.report.answer import answer
 from yogurtbench.report.cautions import cautions
 from yogurtbench.report.names import change, number, traffic_names, wire_names
 from yogurtbench.report.story import Story
-from yogurtbench.report.terminal import table
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{7*7}}|`$(id)`\n# h"
 
@@ -309,7 +307,7 @@ def test_hostile_text_does_nothing_in_a_browser(chromium: Any, tmp_path: Path) -
     assert page.locator("#trial-table tbody tr").count() and not trouble
 
 
-# --- pyperf, terminal ----------------------------------------------------------------------------------------------
+# --- pyperf --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["show", "stats", "hist", "dump", "metadata"])
@@ -329,22 +327,6 @@ def test_pyperf_has_seconds_that_grow_with_slowness(folder: Path) -> None:
     assert latency.median() == pytest.approx(9e-6, rel=0.1) and latency.get_metadata()["loss"] == 0.0
     words = suite.get_benchmark("reachability, trials, netkit l3 · tcx_ingress → redirect_peer")
     assert words.get_metadata()["dropped_at"] == "netkit_xmit:NOT_SPECIFIED"
-
-
-@pytest.mark.parametrize("width", [60, 100, 140])
-def test_the_terminals_table_fits_and_needs_no_colour(width: int) -> None:
-    run = yogurt_phone(accelerator="tcg")
-    console = Console(width=width, no_color=True, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(table(compare(store.to_frame(run.attempts(), "run"), run.plan()), width))
-    said = console.export_text()
-    assert all(len(line.rstrip()) <= width for line in said.splitlines())
-    assert EMULATED in said and "−12.2 %" in said and "faster" in said and "dead" in said
-    assert ("●" in said) == (width >= 95)
-
-
-def test_the_terminal_shows_runs_with_nothing_to_show() -> None:
-    run = Invented((cell(load="reachability"),), blocks=1)
-    Console(file=open("/dev/null", "w")).print(table(compare(store.to_frame([], "run"), run.plan()), 80))  # noqa: SIM115
 
 
 def test_the_verdicts_of_the_page_are_those_of_the_csv(folder: Path) -> None:

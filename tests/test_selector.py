@@ -53,6 +53,29 @@ def test_mistakes_are_told_like_the_matrixs(text: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("hook=tcx_egress", "has hook=tcx_egress; its hook: netkit_peer, tcx_ingress"),
+        ("payload=65", "has payload=65; its payload: 64, 1400"),
+        ("hook=netkit_peer,cpus=1:0", "has hook=netkit_peer,cpus=1:0; its cpus: same, 0:1"),
+    ],
+)
+def test_what_no_cell_has_is_told_with_what_they_have(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(MatrixError) as caught:
+        planned(tmp_path, TEXT, only=text)
+    assert str(caught.value).endswith(f"--only: no cell of the matrix {said}".partition("no cell")[2])
+    with pytest.raises(MatrixError) as caught:
+        planned(tmp_path, TEXT + f"gate: ['{text}']\n")
+    assert said in str(caught.value) and ":4:" in str(caught.value)
+
+
+def test_words_that_no_cell_has_at_once(tmp_path: Path) -> None:
+    text = TEXT + "exclude: [{hook: netkit_peer, payload: 64}]\n"
+    with pytest.raises(MatrixError, match="no cell of the matrix has hook=netkit_peer,payload=64 together"):
+        planned(tmp_path, text, only="hook=netkit_peer,payload=64")
+
+
 def test_a_cell_is_found_by_id_beginning_or_selector(tmp_path: Path) -> None:
     plan = planned(tmp_path, TEXT)
     wanted = plan.cells[0].cell

@@ -56,6 +56,10 @@ def uses(command: Path, empty: Path) -> None:
     assert str(command.parent.parent) in found.stdout, found.stdout
     assert (Path(found.stdout.strip()).parent / "py.typed").is_file(), "type checkers would not see our types"
     assert "quickstart" in run("plan", "experiments/quickstart.yaml")
+    assert Path(run("schema", "--path").strip()).is_file()
+    for question in ("which-wire", "payload", "regression", "own-wire"):
+        assert "next: yogurtbench plan" in run("init", "--question", question)
+        run("plan", f"{question.replace('-', '_')}.yaml")
     (empty / "veth.yaml").write_text(
         "name: wheel\nlab: native\naxes: {device: veth, hook: tcx_ingress}\n"
         "baseline: {device: veth, topology: direct, hook: none, helper: none}\n"

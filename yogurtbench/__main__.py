@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
 
+from yogurtbench import completion
 from yogurtbench.records import HostError, YogurtError
 
 OURS, INTERRUPTED = 70, 130
@@ -13,7 +15,14 @@ OURS, INTERRUPTED = 70, 130
 
 def main() -> None:
     """Exit with the contract's codes: 0, 2, 3, 130, 70; only ``check`` and ``compare`` add 1 and 4."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_complete() if completion.VARIABLE in os.environ else run(sys.argv[1:]))
+
+
+def _complete() -> int:
+    """A shell asks what could come next: no command runs, and the exit code is Typer's."""
+    from yogurtbench.cli import app
+
+    return completion.answer(lambda: app(prog_name="yogurtbench"))
 
 
 def run(arguments: list[str]) -> int:
@@ -67,7 +76,6 @@ def _refused(error: Exception) -> int:
 
 
 def _ours(error: Exception) -> int:
-    import os
     import traceback
 
     where = traceback.extract_tb(error.__traceback__)[-1]

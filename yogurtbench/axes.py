@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from yogurtbench.glossary import meaning
 from yogurtbench.records import AXES, BULK, YES_NO, Cell
 from yogurtbench.words import kind, nearest
 
@@ -117,8 +118,13 @@ class Axis:
         if self.schema is not None:
             return dict(self.schema)
         if self.words:
-            return {"enum": list(self.words)}
+            return _enum(self.name, self.words)
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
+
+def _enum(axis: str, words: Sequence[str]) -> dict[str, Any]:
+    """JSON Schema of words with their meanings, as VS Code and the YAML language server show them."""
+    return {"enum": list(words), "enumDescriptions": [meaning(axis, word) for word in words]}
 
 
 def _ip(value: object) -> Value:
@@ -200,7 +206,7 @@ WORDS: dict[str, Axis] = {
             "program",
             "builtin, or a C file beside the matrix: a wire of one's own",
             own=_program,
-            schema={"type": "string", "pattern": r"^builtin$|\.c$"},
+            schema={"anyOf": [_enum("program", ["builtin"]), {"type": "string", "pattern": r"\.c$"}]},
         ),
         Axis("neighbours", "how link-layer addresses are found (l2)", ("arp", "static")),
         Axis("ip", "the IP version of the loads", own=_ip, schema={"enum": [4, 6]}),
@@ -214,13 +220,15 @@ WORDS: dict[str, Axis] = {
             "cpus",
             "where client and server are pinned: one CPU, two, anywhere, or [client, server]",
             own=_cpus,
-            schema={"anyOf": [{"enum": list(_CPUS)}, _PAIR]},
+            schema={"anyOf": [_enum("cpus", _CPUS), _PAIR]},
         ),
         Axis(
             "kernel",
             "host, a Debian kernel release in quotes, or a path to a bzImage",
             own=_kernel,
-            schema={"type": "string"},
+            schema={
+                "anyOf": [_enum("kernel", [HOST_KERNEL]), {"type": "string", "pattern": f"/|^{_RELEASE.pattern}$"}]
+            },
         ),
         Axis("load", "what is sent", LOADS),
     )

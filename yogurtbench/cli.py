@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from yogurtbench import completion
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -25,15 +27,43 @@ app = typer.Typer(
     epilog="Start with: yogurtbench run experiments/quickstart.yaml",
 )
 
-Matrix = Annotated[Path, typer.Argument(help="A matrix: YAML (1.2) or JSON.", show_default=False, readable=False)]
-RunFolder = Annotated[
-    Path, typer.Argument(help="A run's folder: results/<name>/<time>-<hex>.", show_default=False, readable=False)
+Matrix = Annotated[
+    Path,
+    typer.Argument(
+        help="A matrix: YAML (1.2) or JSON.",
+        show_default=False,
+        readable=False,
+        autocompletion=completion.matrices,
+    ),
 ]
-Lab = Annotated[Optional[str], typer.Option(help="auto, native or vm, instead of what the matrix says.")]
-Clock = Annotated[Optional[str], typer.Option(help="wall or instructions, instead of what the matrix says.")]
-Only = Annotated[Optional[str], typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.")]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A run's folder: results/<name>/<time>-<hex>.",
+        show_default=False,
+        readable=False,
+        autocompletion=completion.runs,
+    ),
+]
+Lab = Annotated[
+    Optional[str],
+    typer.Option(help="auto, native or vm, instead of what the matrix says.", autocompletion=completion.words("lab")),
+]
+Clock = Annotated[
+    Optional[str],
+    typer.Option(
+        help="wall or instructions, instead of what the matrix says.", autocompletion=completion.words("clock")
+    ),
+]
+Only = Annotated[
+    Optional[str],
+    typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.", autocompletion=completion.selectors),
+]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
 Jobs = Annotated[int, typer.Option(min=1, help="Trials side by side, on the instruction clock.")]
+Github = Annotated[
+    bool, typer.Option("--github", help="Also add the report, as Markdown, to the job's summary on GitHub.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -43,12 +73,16 @@ def run(
     lab: Lab = None,
     clock: Clock = None,
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
-    resume: Annotated[Optional[Path], typer.Option(help="Go on with a run that was broken off.")] = None,
+    resume: Annotated[
+        Optional[Path],
+        typer.Option(help="Go on with a run that was broken off.", autocompletion=completion.runs),
+    ] = None,
     only: Only = None,
     blocks: Blocks = None,
     budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
     jobs: Jobs = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Run a matrix and report it.
@@ -57,10 +91,11 @@ def run(
     """
     from yogurtbench import session
 
+    _check_github(github)
     plan = _plan(matrix, lab, clock, only, blocks)
     wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet, jobs=jobs)
     ended = session.run(plan, wishes)
-    _print_result(ended.folder, as_json)
+    _print_result(ended.folder, as_json, github=github)
     return ended.exit_code
 
 
@@ -77,7 +112,8 @@ def plan(
 ) -> int:
     """Show what would run, how long it would take and what could not be decided. Runs nothing.
 
-    Example: yogurtbench plan my.yaml --budget 10m
+    Examples: yogurtbench plan experiments/which_wire.yaml --only hook=xdp_native
+    · yogurtbench plan my.yaml --budget 10m --json
     """
     from yogurtbench import plan as plans
 
@@ -85,11 +121,9 @@ def plan(
     labs = plans.labs(made)
     bought = _bought(made, labs, budget, out) if budget else []
     if as_json:
-        import json
         from dataclasses import asdict
 
-        said = {**made.to_json(), **plans.facts(made, *labs), "budget": [asdict(one) for one in bought]}
-        typer.echo(json.dumps(said, indent=1, ensure_ascii=False))
+        _print_json({**made.to_json(), **plans.facts(made, *labs), "budget": [asdict(one) for one in bought]})
     else:
         typer.echo(plans.describe(made, *labs, budget=_lines(bought)))
     return 0
@@ -117,6 +151,7 @@ def report(
     which_wire: Annotated[
         Optional[Path], typer.Option("--which-wire", help="Also write the truth table as a page of Markdown.")
     ] = None,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Make a run's report again from its stored files: no root, no bcc, no network.
@@ -125,12 +160,13 @@ def report(
     """
     from yogurtbench import report as reports
 
+    _check_github(github)
     reports.make(run_folder)
     if which_wire:
         from yogurtbench.report import which_wire as pages
 
         pages.write(run_folder, which_wire)
-    _print_result(run_folder, as_json)
+    _print_result(run_folder, as_json, github=github)
     return 0
 
 
@@ -138,6 +174,7 @@ def report(
 def baseline(
     run_folder: RunFolder,
     out: Annotated[Path, typer.Option(help="The file: results/baselines/NAME.json.", show_default=False)],
+    as_json: Json = False,
 ) -> int:
     """Keep a run as a baseline, in pyperf's file format, for check.
 
@@ -146,16 +183,28 @@ def baseline(
     from yogurtbench import baseline as baselines
 
     side = baselines.write(run_folder, out)
-    typer.echo(f"{out}: {len(side.entries)} cells of {side.name}")
+    if as_json:
+        _print_json({"file": str(out), "run": side.name, "cells": len(side.entries)})
+    else:
+        typer.echo(f"{out}: {len(side.entries)} cells of {side.name}")
     return 0
 
 
 @app.command()
 def check(
     target: Annotated[
-        Path, typer.Argument(help="A run's folder, or a matrix to measure now.", show_default=False, readable=False)
+        Path,
+        typer.Argument(
+            help="A run's folder, or a matrix to measure now.",
+            show_default=False,
+            readable=False,
+            autocompletion=completion.runs_and_matrices,
+        ),
     ],
-    baseline: Annotated[Optional[Path], typer.Option(help="What baseline has written.", show_default=False)] = None,
+    baseline: Annotated[
+        Optional[Path],
+        typer.Option(help="What baseline has written.", show_default=False, autocompletion=completion.baselines),
+    ] = None,
     base_program: Annotated[
         Optional[Path], typer.Option(help="An older text of the matrix's own program.", show_default=False)
     ] = None,
@@ -166,6 +215,7 @@ def check(
     out: Annotated[Path, typer.Option(help="Where run folders of what is measured now go.")] = Path("results"),
     jobs: Jobs = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Hold a run against a stored baseline: exit 0 fine, 1 a regression, 3 a trial failed, 4 nobody can tell.
@@ -179,19 +229,22 @@ def check(
     from yogurtbench import gate
     from yogurtbench.records import MatrixError
 
+    _check_github(github)
     if base_program or base_programs:
         plan = _target(target, only)
-        return _check_sides(plan, base_program, base_programs, baseline, out, jobs, quiet=quiet, as_json=as_json)
+        how = {"quiet": quiet, "as_json": as_json, "github": github}
+        return _check_sides(plan, base_program, base_programs, baseline, out, jobs, **how)
     if baseline is None:
         raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
     decision = gate.decide(baselines.read(baseline), gate.side_of(target))
-    return _print_decision(decision, as_json, baselines.renewal(baseline, target))
+    return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
 
 
 @app.command()
 def compare(
     old: RunFolder,
     new: RunFolder,
+    github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Show two runs side by side and decide as check does: exit 0, 1, 3 or 4.
@@ -200,7 +253,8 @@ def compare(
     """
     from yogurtbench import gate
 
-    return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json)
+    _check_github(github)
+    return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json, github=github)
 
 
 @app.command()
@@ -226,7 +280,10 @@ def history(
 def lab(
     matrix: Matrix,
     command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
-    cell: Annotated[str, typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.")] = "",
+    cell: Annotated[
+        str,
+        typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.", autocompletion=completion.cells),
+    ] = "",
     pcap: Annotated[
         Optional[Path], typer.Option(help="Record one probe's frames on every device: pcapng.", show_default=False)
     ] = None,
@@ -260,6 +317,8 @@ def doctor(
     """Say what this machine can do, what is missing, and the exact command that mends it.
 
     With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3 not.
+
+    Examples: yogurtbench doctor · yogurtbench doctor --clock --jobs 2
     """
     if clock:
         from yogurtbench import session
@@ -277,23 +336,65 @@ def doctor(
 @app.command()
 def clean(
     cache: Annotated[bool, typer.Option("--cache", help="Also the guest images and headers.")] = False,
+    as_json: Json = False,
 ) -> int:
-    """Remove what broken runs left half made; with --cache, the cached guest images too."""
+    """Remove what broken runs left half made; with --cache, the cached guest images too.
+
+    Examples: yogurtbench clean · yogurtbench clean --cache
+    """
     from yogurtbench import places
 
+    removed = []
     for path in places.clean(everything=cache):
-        typer.echo(f"removed {path}")
+        removed.append(str(path))
+        typer.echo(f"removed {path}", err=as_json)
+    if as_json:
+        _print_json({"removed": removed})
     return 0
 
 
 @app.command()
-def schema() -> int:
-    """Print the JSON Schema (draft 7) of a matrix, for editors."""
-    import json
+def init(
+    file: Annotated[
+        Optional[Path], typer.Argument(help="The matrix to write.", show_default="the question's name .yaml")
+    ] = None,
+    question: Annotated[
+        str,
+        typer.Option(help="which-wire, payload, regression or own-wire.", autocompletion=completion.questions),
+    ] = "which-wire",
+    as_json: Json = False,
+) -> int:
+    """Write a commented matrix for a question, to run as it is or to change. Asks nothing, overwrites nothing.
 
-    from yogurtbench.matrix import json_schema
+    Examples: yogurtbench init · yogurtbench init --question own-wire my_wire.yaml
+    """
+    from yogurtbench import init as starts
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    files = starts.write(question, file)
+    then = f"yogurtbench plan {files[0]}"
+    if as_json:
+        _print_json({"question": question, "files": [str(path) for path in files], "next": then})
+    else:
+        typer.echo("\n".join(f"wrote {path}" for path in files) + f"\nnext: {then}")
+    return 0
+
+
+@app.command()
+def schema(
+    path: Annotated[bool, typer.Option("--path", help="Print where the file lies instead.")] = False,
+) -> int:
+    """Print the JSON Schema (draft 7) of a matrix: editors with the YAML language server complete and check by it.
+
+    They read it where the matrix begins with the line: # yaml-language-server: $schema=FILE
+
+    Examples: yogurtbench schema --path · yogurtbench schema > schema.json
+    """
+    from yogurtbench.schema import FILE, json_schema
+
+    if path:
+        typer.echo(FILE)
+    else:
+        _print_json(json_schema(), indent=2)
     return 0
 
 
@@ -307,17 +408,23 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
         raise typer.Exit
 
 
+def _print_json(document: object, indent: int = 1) -> None:
+    import json
+
+    typer.echo(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
 def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:
     from yogurtbench import places
+    from yogurtbench.glossary import MEANINGS
     from yogurtbench.matrix import load, make_plan
     from yogurtbench.records import MatrixError
+    from yogurtbench.words import close_to
 
-    for option, value, words in (
-        ("--lab", lab, ("auto", "native", "vm")),
-        ("--clock", clock, ("wall", "instructions")),
-    ):
+    for option, value in (("lab", lab), ("clock", clock)):
+        words = MEANINGS[option]
         if value is not None and value not in words:
-            raise MatrixError(f"{option} {value}: not one of {', '.join(words)}")
+            raise MatrixError(f"--{option} {value}: not one of {', '.join(words)}{close_to(value, words)}")
     return make_plan(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks)
 
 
@@ -345,6 +452,7 @@ def _check_sides(
     *,
     quiet: bool,
     as_json: bool,
+    github: bool,
 ) -> int:
     """Measure both sides and print what the newer costs; a stored baseline is asked too, where it still can answer."""
     from yogurtbench import baseline as baselines
@@ -356,13 +464,21 @@ def _check_sides(
     stored = baselines.read(baseline) if baseline else None
     change = sides.of_own(plan, base_program) if base_program else sides.of_programs(plan, Path(base_programs or ""))
     found = session.sides(change, out, quiet=quiet, jobs=jobs)
-    code = _print_decision(sides.decide(change, found), as_json)
+    code = _print_decision(sides.decide(change, found), as_json, github=github)
     if stored and baseline:
         typer.echo(sides.against(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)
     return code
 
 
-def _print_result(folder: Path, as_json: bool) -> None:
+def _check_github(github: bool) -> None:
+    """Complain before anything runs where there is no summary to add to."""
+    if github:
+        from yogurtbench import github as hub
+
+        hub.summary()
+
+
+def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     from rich.console import Console
 
     from yogurtbench.report import terminal, which_wire
@@ -370,22 +486,38 @@ def _print_result(folder: Path, as_json: bool) -> None:
     from yogurtbench.report.story import Story
 
     story = Story.read(folder)
+    if github:
+        from yogurtbench import github as hub
+
+        hub.append((folder / "report.md").read_text(encoding="utf-8"))
     if as_json:
         typer.echo(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
     console = Console(file=sys.stdout, soft_wrap=False)
-    compared = terminal.table(story.comparison, console.width)
-    tried = which_wire.tried(story.attempts)
-    console.print(compared if compared.row_count else terminal.truths(tried))
+    lines = terminal.effects(story.comparison, console.width)
+    for line in lines or terminal.truths(which_wire.tried(story.attempts), console.width):
+        console.print(line, overflow="fold")
     typer.echo(answer(story))
     typer.echo(f"report: {folder / 'report.html'}")
 
 
-def _print_decision(decision: Decision, as_json: bool, renew: str = "") -> int:
+def _annotate(decision: Decision, renew: str) -> None:
+    """On GitHub: the decision in the job's summary, each regression as an annotation; stdout stays the result's."""
+    from yogurtbench import github as hub
+    from yogurtbench.report import decision as reports
+
+    hub.append(reports.markdown(decision, renew))
+    for sentence in reports.regressions(decision):
+        typer.echo(hub.error("Regression", sentence), err=True)
+
+
+def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, github: bool) -> int:
     from rich.console import Console
 
     from yogurtbench.report import decision as reports
 
+    if github:
+        _annotate(decision, renew)
     if as_json:
         typer.echo(reports.as_json(decision, renew))
         return decision.exit_code

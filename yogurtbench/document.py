@@ -17,8 +17,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from yogurtbench import places
 from yogurtbench.records import MatrixError
-from yogurtbench.words import kind
+from yogurtbench.words import close_to, kind
 
 Place = tuple[int, int]
 Step = str | int
@@ -79,7 +80,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise MatrixError(f"{path}: no such file") from None
+        raise MatrixError(f"{path}: no such file{close_to(str(path), places.matrices(path.parent))}") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise MatrixError(f"{path}: the file cannot be read ({why})") from None

@@ -194,7 +194,7 @@ def _only(cells: list[Cell], only: str | None) -> list[Cell]:
         raise MatrixError(f"--only: {error}") from None
     kept = [cell for cell in cells if selector.matches(cell)]
     if not kept:
-        raise MatrixError(f"--only: no cell of the matrix has {only}")
+        raise MatrixError(f"--only: no cell of the matrix has {only}{selector.lacking(cells)}")
     return kept
 
 
@@ -202,7 +202,8 @@ def _gates(matrix: Matrix, cells: Sequence[Cell]) -> list[Selector]:
     selectors = [Selector(text) for text in matrix.gate]
     for index, selector in enumerate(selectors):
         if not any(selector.matches(cell) for cell in cells):
-            raise matrix.document.error(("gate", index), f"no cell of the matrix has {selector.text}")
+            sentence = f"no cell of the matrix has {selector.text}{selector.lacking(cells)}"
+            raise matrix.document.error(("gate", index), sentence)
     return selectors
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import platformdirs
 
+#: What a matrix's name ends with.
+MATRICES = (".yaml", ".yml", ".json")
+
 
 def cache() -> Path:
     """The user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
@@ -16,13 +19,24 @@ def cache() -> Path:
     return Path(named) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
 
 
+def experiments() -> Path:
+    """The folder of our own matrices: inside an installed package, beside it in a clone."""
+    package = Path(__file__).parent
+    inside = package / "experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
+
+
 def matrix(path: Path) -> Path:
     """The matrix a path names: a file, or one of ours (``experiments/<name>.yaml``) where there is no such file."""
-    if path.exists() or path.parent != Path("experiments"):
-        return path
-    package = Path(__file__).parent
-    inside, beside = package / path, package.parent / path
-    return next((ours for ours in (inside, beside) if ours.is_file()), path)
+    ours = experiments() / path.name
+    return ours if not path.exists() and path.parent == Path("experiments") and ours.is_file() else path
+
+
+def matrices(folder: Path) -> list[str]:
+    """Files of a folder that could be a matrix, and our own, as a command line names them."""
+    there = sorted(path for path in folder.glob("*") if path.suffix in MATRICES and path.is_file())
+    ours = [Path("experiments", path.name) for path in sorted(experiments().glob("*.yaml"))]
+    return list(dict.fromkeys(map(str, [*there, *ours])))
 
 
 def clean(*, everything: bool) -> Iterator[Path]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
-from yogurtbench.plan import Plan
+from yogurtbench.plan import Plan, load_seconds
 from yogurtbench.records import ASIDE, DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
-from yogurtbench.report.names import wire_name
+from yogurtbench.report.names import grouped, load_name, wire_name
 
 _STYLES = {
     "ok": "green",
@@ -55,15 +58,23 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """A live line: block, trial, elapsed and remaining time, the current wire, failures so far."""
+    """Two live lines: block, share done, elapsed and remaining time, failures so far; the wires and loads under way."""
 
-    def __init__(self, console: Console, plan: Plan, seconds: float) -> None:
-        self._console, self._blocks, self._expected = console, plan.blocks, seconds
-        self._total = max(1, len(plan.cells) * plan.blocks.min)
-        self._done = self._bad = 0
-        self._began = time.monotonic()
+    def __init__(
+        self,
+        console: Console,
+        plan: Plan,
+        seconds: float,
+        done: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``seconds``: what the plan is expected to take; ``done``: ids of trials that a resumed run has already."""
+        self._console, self._blocks, self._expected, self._clock = console, plan.blocks, seconds, clock
+        self._pace = Pace(plan, done)
+        self._count = self._bad = 0
+        self._began = clock()
         self._under_way: dict[str, Trial] = {}
-        self._live = Live(get_renderable=self._line, console=console, transient=True, refresh_per_second=4)
+        self._live = Live(get_renderable=self.view, console=console, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -78,33 +89,129 @@ class Bar(Quiet):
 
     def attempt(self, attempt: Attempt) -> None:
         """Count it, and leave a line behind for what went wrong."""
-        self._done += 1
+        self._count += 1
+        self._pace.ended(attempt)
         self._under_way.pop(attempt.trial.id, None)
         if attempt.status in ("failed", "crashed", "looping"):
             self._bad += attempt.status != "looping"
             text = f"{_name(attempt.trial)} {attempt.trial.cell.load}: {attempt.status}: {attempt.error}"
             self._console.print(Text(text, style=_STYLES[attempt.status]))
 
-    def _line(self) -> Text:
-        elapsed = time.monotonic() - self._began
-        left = elapsed / self._done * max(0, self._total - self._done) if self._done else self._expected
-        text = Text(f"{_clock(elapsed)} elapsed, about {_clock(left)} left  ", style="dim")
-        if self._under_way:
-            first, *others = self._under_way.values()
-            of = f" of {self._blocks.min}–{self._blocks.max}" if first.role not in ASIDE else ""
-            text.append(f"{_block(first)}{of}  ", style="bold")
-            text.append(f"trial {self._done + 1}  {_name(first)}  {first.cell.load}")
-            text.append(f"  and {len(others)} beside it" if others else "")
-        if self._bad:
-            text.append(f"  {self._bad} failed", style="red")
-        return text
+    def view(self) -> RenderableType:
+        """The lines as they stand, for as many columns as the console has."""
+        trials = list(self._under_way.values())
+        told = [_cut(f"  {_told(trial)}") for trial in trials[:_SHOWN]]
+        more = [_cut(f"  and {len(trials) - _SHOWN} more", "dim")] if len(trials) > _SHOWN else []
+        return Group(*self._head(trials), *told, *more)
+
+    def _head(self, trials: Sequence[Trial]) -> list[RenderableType]:
+        """Block, share, failures and times: in a line where there is room, with a bar where there is more."""
+        where, times = _cut(self._where(trials), "bold"), _cut(self._times(), "dim")
+        share = _cut(f"{self._percent:.0f} %")
+        failed = [_cut(f"{self._bad} failed", "red")] if self._bad else []
+        room = self._console.width - sum(one.cell_len + 2 for one in (where, share, *failed, times))
+        if room < 0:
+            return [_cut("  ").join([where, share, *failed]), times]
+        line = Table.grid(padding=(0, 2, 0, 0))
+        bar = ProgressBar(completed=self._percent, width=min(room - 2, _BAR), complete_style="cyan")
+        line.add_row(where, *([bar] if room - 2 >= _LEAST_BAR else []), share, *failed, times)
+        return [line]
+
+    @property
+    def _percent(self) -> float:
+        return self._pace.share * 100
+
+    def _where(self, trials: Sequence[Trial]) -> str:
+        if not trials:
+            return f"trial {self._count + 1}"
+        return f"{self._phase(trials[0])}, trial {self._count + 1}"
+
+    def _phase(self, trial: Trial) -> str:
+        if trial.role in ASIDE:
+            return "after the blocks"
+        fewest, most, block = self._blocks.min, self._blocks.max, trial.block + 1
+        of = f"at most {most}" if block > fewest else f"{fewest}–{most}" if most > fewest else f"{fewest}"
+        return f"block {block} of {of}"
+
+    def _times(self) -> str:
+        elapsed = self._clock() - self._began
+        return f"{_minutes(elapsed)} elapsed, {self._pace.left(elapsed, self._expected)} left"
 
 
-def of_console(console: Console, plan: Plan, seconds: float, *, quiet: bool) -> Quiet:
-    """The progress that fits: ``seconds`` is the plan's estimated duration."""
+#: Columns of text that a bar takes at most and at least, and wires under way that are named.
+_BAR, _LEAST_BAR, _SHOWN = 40, 8, 4
+
+
+class Pace:
+    """How far a sweep is, and how long the rest takes: trials by the time their loads take, at the pace so far."""
+
+    def __init__(self, plan: Plan, done: Collection[str] = ()) -> None:
+        self._asides = sum(map(_weight, plan.diagnostics()))
+        block = sum(_weight(trial) for group in plan.groups for trial in plan.trials(group, 0))
+        self._least, self._most = block * plan.blocks.min, block * plan.blocks.max
+        self._blocks = self._diagnosed = self._measured = 0.0
+        for trial in _stored(plan, done):
+            self._add(trial)
+
+    def ended(self, attempt: Attempt) -> None:
+        """A trial ended; one that was skipped took no time, and says nothing of the pace."""
+        self._add(attempt.trial)
+        self._measured += _weight(attempt.trial) if attempt.status != "skipped" else 0.0
+
+    def _add(self, trial: Trial) -> None:
+        if trial.role in ASIDE:
+            self._diagnosed += _weight(trial)
+        else:
+            self._blocks += _weight(trial)
+
+    @property
+    def share(self) -> float:
+        """Of what is known to come: the fewest blocks, or the most once those are done."""
+        goal = self._least if self._blocks <= self._least else self._most
+        if self._diagnosed:
+            goal = self._blocks
+        whole = goal + self._asides
+        return min(1.0, (self._blocks + self._diagnosed) / whole) if whole else 0.0
+
+    def left(self, elapsed: float, expected: float) -> str:
+        """``about 2:10``, ``2:10 to 14:00`` while the fewest blocks run, ``at most 9:00`` while more do.
+
+        ``expected``: the seconds the whole takes, believed until a trial has ended.
+        """
+        if not self._measured:
+            return f"about {_minutes(max(0.0, expected - elapsed))}"
+        pace = elapsed / self._measured
+        asides = self._asides - self._diagnosed
+        if self._diagnosed:
+            return f"about {_minutes(asides * pace)}"
+        fewest, most = ((goal - self._blocks + asides) * pace for goal in (self._least, self._most))
+        if self._least == self._most:
+            return f"about {_minutes(max(0.0, fewest))}"
+        if self._blocks < self._least:
+            return f"{_minutes(fewest)} to {_minutes(most)}"
+        return f"at most {_minutes(max(0.0, most))}"
+
+
+def _stored(plan: Plan, done: Collection[str]) -> Iterator[Trial]:
+    """The trials of a plan that a resumed run has already."""
+    if done:
+        blocks = (plan.trials(group, block) for group in plan.groups for block in range(plan.blocks.max))
+        yield from (trial for trials in (*blocks, plan.diagnostics()) for trial in trials if trial.id in done)
+
+
+#: Seconds that a trial takes beside its load: lab, wire, probe.
+_BESIDE = 0.5
+
+
+def _weight(trial: Trial) -> float:
+    return _BESIDE + load_seconds(trial.cell.load, trial.options)
+
+
+def of_console(console: Console, plan: Plan, seconds: float, *, quiet: bool, done: Collection[str] = ()) -> Quiet:
+    """The progress that fits: ``seconds`` is the plan's estimated duration, ``done`` what a resumed run has already."""
     if quiet:
         return Quiet()
-    return Bar(console, plan, seconds) if console.is_terminal else Lines(console)
+    return Bar(console, plan, seconds, done) if console.is_interactive else Lines(console)
 
 
 def _block(trial: Trial) -> str:
@@ -123,5 +230,16 @@ def _headline(attempt: Attempt) -> str:
     return f"{metric} {found.value:,.6g} {found.unit}" if found and found.value is not None else "ok"
 
 
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def _cut(text: str, style: str = "") -> Text:
+    """A line that is cut where the screen ends."""
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
+def _told(trial: Trial) -> str:
+    sent = "" if trial.cell.payload is None else f", {grouped(trial.cell.payload)} B"
+    return f"{_name(trial)}  {load_name(trial.cell.load)}{sent}"
+
+
+def _minutes(seconds: float) -> str:
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

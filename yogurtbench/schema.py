@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, WithJsonSchema, create_model
@@ -14,11 +15,15 @@ from yogurtbench.document import Document
 from yogurtbench.options import AnyLoad, At, Reachability, Sockperf, Strict
 from yogurtbench.plan import Blocks
 from yogurtbench.records import METRICS
+from yogurtbench.report.names import metric_name
 from yogurtbench.selector import Selector
 from yogurtbench.units import BlockCount, Seed, Share
 from yogurtbench.words import kind, nearest
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+#: The schema as it is shipped, for editors to read; a test holds it against ``json_schema``.
+FILE = Path(__file__).with_name("schema.json")
+
+FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
 def _listed(name: str) -> Callable[[object], object]:
@@ -89,8 +94,15 @@ def _one_or_list(schema: dict[str, Any]) -> None:
 
 
 def _kind_or_mapping(schema: dict[str, Any]) -> None:
-    schema["items"] = {"anyOf": [{"enum": list(axes.LOADS)}, *schema["items"]["oneOf"]]}
+    schema["items"] = {"anyOf": [axes.WORDS["load"].json_schema(), *schema["items"]["oneOf"]]}
     _one_or_list(schema)
+
+
+def _by_metric(schema: dict[str, Any]) -> None:
+    """JSON Schema: a property for each metric, since editors complete properties and no patterns of them."""
+    share = schema.pop("additionalProperties")
+    metrics = {name: {**share, "description": f"{metric_name(name)}: {share['description']}"} for name in METRICS}
+    schema.update(properties=metrics, additionalProperties=False)
 
 
 def _selector(value: object) -> str:
@@ -108,7 +120,7 @@ def _metric_names(value: object) -> object:
 
 
 def _folder_name(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(_NAME, value):
+    if isinstance(value, str) and re.fullmatch(FOLDER_NAME, value):
         return value
     rule = "at most 64 letters, digits, '.', '_' and '-', the first a letter or digit"
     raise ValueError(f"name is to name a folder: {rule}; not {kind(value)}")
@@ -152,7 +164,9 @@ Selectors = list[Annotated[str, PlainValidator(_selector), WithJsonSchema({"type
 class Matrix(Strict):
     """A sweep of eBPF wires between two network namespaces."""
 
-    name: Annotated[str, PlainValidator(_folder_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+    name: Annotated[
+        str, PlainValidator(_folder_name), WithJsonSchema({"type": "string", "pattern": f"^{FOLDER_NAME}$"})
+    ]
     """Names the folder of the results."""
     question: Annotated[str, Field(strict=True)] = ""
     """What the sweep is to answer."""
@@ -175,9 +189,7 @@ class Matrix(Strict):
     """What is sent; left out: reachability and sockperf."""
     blocks: BlocksGiven = BlocksGiven()
     """How often everything is repeated."""
-    margins: Annotated[dict[str, Share], BeforeValidator(_metric_names)] = Field(
-        {}, json_schema_extra=lambda schema: schema.update(propertyNames={"enum": list(METRICS)})
-    )
+    margins: Annotated[dict[str, Share], BeforeValidator(_metric_names)] = Field({}, json_schema_extra=_by_metric)
     """By metric: the difference that counts as none."""
     gate: Annotated[Selectors, BeforeValidator(_or_list)] = Field([], json_schema_extra=_one_or_list)
     """Selectors of the few cells that decide; the rest is exploratory."""

@@ -10,7 +10,9 @@ from yogurtbench import axes
 from yogurtbench.axes import Value
 from yogurtbench.plan import Plan
 from yogurtbench.records import ID_LENGTH, Cell, MatrixError
+from yogurtbench.words import closest
 
+_RULE = ": write axis=word, as in hook=netkit_peer,payload=64"
 _ID = re.compile(rf"[0-9a-f]{{4,{ID_LENGTH}}}")
 #: More candidates than this do not help anybody.
 _LISTED = 8
@@ -28,15 +30,29 @@ class Selector:
         for part in text.split(","):
             name, equals, words = part.strip().partition("=")
             if not equals:
-                raise ValueError(
-                    f"{part.strip()!r} is not a selector: write axis=word, as in hook=netkit_peer,payload=64"
-                )
+                raise ValueError(f"{part.strip()!r} is not a selector{_axis_of(part.strip()) or _RULE}")
             axis = axes.axis(name.strip())
             self._wanted.setdefault(axis.name, set()).update(axis.read(one.strip()) for one in words.split("|"))
 
     def matches(self, cell: Cell) -> bool:
         """Whether the cell has one of the wanted words on every axis named."""
         return all(getattr(cell, name) in values for name, values in self._wanted.items())
+
+    def lacking(self, cells: Iterable[Cell]) -> str:
+        """Why none of ``cells`` matches, to end a sentence with: what they have where they lack the word."""
+        known = list(cells)
+        for name, wanted in self._wanted.items():
+            there = dict.fromkeys(getattr(cell, name) for cell in known)
+            if not there.keys() & wanted:
+                return f"; its {name}: {', '.join(map(axes.word, there))}"
+        return " together"
+
+
+def _axis_of(part: str) -> str:
+    """What somebody may have meant who named a word without its axis; empty where nobody knows."""
+    spoken = {word: axis.name for axis in reversed(axes.WORDS.values()) for word in axis.words}
+    close = closest(part, spoken, 0.8)
+    return f": did you mean {spoken[close]}={close}?" if close else ""
 
 
 def find_cell(plan: Plan, text: str) -> Cell:

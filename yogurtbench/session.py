@@ -59,6 +59,7 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
         stored = undo.enter_context(_run_folder(plan, wishes, host))
         tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
     _say_how_it_ended(tally, code, stored.path, say)
+    say("writing the report")
     report.make(stored.path)
     return Ended(stored.path, code)
 
@@ -99,7 +100,7 @@ def _sweep(
     budget: float | None,
 ) -> tuple[Tally, int]:
     expected = estimate_seconds(plan, host.environment.lab) / host.jobs
-    with progress.of_console(console, plan, expected, quiet=wishes.quiet) as shown:
+    with progress.of_console(console, plan, expected, quiet=wishes.quiet, done=stored.done) as shown:
         sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
         try:
             sweep.run()

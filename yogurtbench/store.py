@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from yogurtbench.records import ASIDE, AXES, Attempt, Environment, MatrixError, Observation, canonical
+from yogurtbench.words import close_to
 
 if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
     import pandas as pd
@@ -112,7 +113,8 @@ class Run:
 def check_folder(path: Path) -> None:
     """Raise MatrixError unless ``path`` is a run folder."""
     if not path.is_dir():
-        raise MatrixError(f"{path}: no such run folder")
+        there = (str(plan.parent) for plan in path.parent.glob(f"*/{PLAN}"))
+        raise MatrixError(f"{path}: no such run folder{close_to(str(path), there)}")
     missing = [name for name in (PLAN, ENVIRONMENT, TRIALS) if not (path / name).is_file()]
     if missing:
         raise MatrixError(f"{path}: not a run folder, {missing[0]} is missing; name the folder with the time stamp")

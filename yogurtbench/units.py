@@ -98,7 +98,12 @@ Share = Annotated[float, PlainValidator(_share), _text_schema(r"^\d+(\.\d+)? ?%$
 Bytes = Annotated[
     int,
     PlainValidator(_bytes),
-    WithJsonSchema({"type": ["integer", "string"], "description": "a number of bytes, such as 1000000, 64MiB or 1GB"}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+ ?([kMG]|[KMG]i)?B?$"}],
+            "description": "a number of bytes, such as 1000000, 64MiB or 1GB",
+        }
+    ),
 ]
 Bitrate = Annotated[
     int, PlainValidator(_bitrate), _text_schema(r"^(unlimited|\d+(\.\d+)? ?[kMG]bit)$", "such as 100Mbit; or unlimited")

@@ -18,8 +18,19 @@ def kind(value: object) -> str:
     return names.get(type(value), "a list")
 
 
+def closest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word that is nearest; empty where none is near."""
+    close = difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=cutoff)
+    return close[0] if close else ""
+
+
+def close_to(word: str, words: Iterable[str]) -> str:
+    """``: did you mean tcx_ingress?`` where a known word is near, else nothing."""
+    close = closest(word, words)
+    return f": did you mean {close}?" if close else ""
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """``: did you mean tcx_ingress?`` where a known word is near, else ``; known:`` and all of them."""
     known = list(words)
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f": did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+    return close_to(word, known) or f"; known: {', '.join(known)}"

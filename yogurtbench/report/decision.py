@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -30,8 +33,8 @@ _QUIET = FINE - {"improvement"}
 _STYLES = {"regression": "bold red", "improvement": "green", "missing": "yellow", "failed": "yellow"}
 #: Trials that failed, of which this many are told.
 _TOLD = 5
-#: Columns of text from which there is room for the measured values.
-ROOM_FOR_VALUES = 95
+#: Columns of text from which there is room for the measured values, and as many as a summary on a page takes.
+ROOM_FOR_VALUES, _PAGE = 95, 140
 
 
 def as_json(decision: Decision, renew: str = "") -> str:
@@ -73,12 +76,13 @@ def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
     names = _names(decision)
     for verdict, found in (("regression", decision.regressions), ("undecided", decision.undecided)):
         yield from (f"{verdict}: {_said(one, names)}" for one in found)
-    yield _answer(decision)
+    yield answer(decision)
     if renew and (decision.unlike or any(one.verdict == "missing" for one in decision.undecided)):
         yield f"renew the baseline: {renew}"
 
 
-def _answer(decision: Decision) -> str:
+def answer(decision: Decision) -> str:
+    """The verdict in a sentence."""
     improved = len(decision.improvements)
     better = f", {improved} of them improved" if improved else ""
     return {
@@ -117,6 +121,30 @@ def _sent(decision: Decision) -> dict[str, str]:
     cells = {one.cell.id: one.cell for one in decision.findings}
     traffic = traffic_names(cells)
     return {key: ", ".join(filter(None, (load_name(cell.load), traffic[key]))) for key, cell in cells.items()}
+
+
+def markdown(decision: Decision, renew: str = "") -> str:
+    """The decision for a job's summary: the answer, and folded below it the table and what it rests on.
+
+    Those stand in a block of code whose fence is longer than any row of backticks in them: names stay text.
+    """
+    page = StringIO()
+    console = Console(file=page, width=_PAGE, color_system=None)
+    if decision.findings:
+        console.print(table(decision, _PAGE))
+    rest = [one for one in sentences(decision, renew) if one != answer(decision)]
+    told = "\n".join([*(line.rstrip() for line in page.getvalue().splitlines()), *rest])
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", told)), default=0))
+    title = f"### {answer(decision)}"
+    opened = " open" if decision.exit_code else ""
+    summary = f"<details{opened}><summary>old and new, side by side</summary>"
+    return "\n".join([title, "", summary, "", f"{fence}text", told, fence, "", "</details>"]) + "\n"
+
+
+def regressions(decision: Decision) -> list[str]:
+    """A sentence for each value that became worse."""
+    names = _names(decision)
+    return [_said(one, names) for one in decision.regressions]
 
 
 def table(decision: Decision, width: int) -> Table:

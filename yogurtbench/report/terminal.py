@@ -1,13 +1,18 @@
-"""The result on a terminal: a table of effects with bars and intervals, for wide and narrow screens."""
+"""The result on a terminal: effects with bars and intervals, or which wires live; for wide and narrow screens.
+
+Everything is lines of text: signs and words carry all that colour does, so that it reads the same without.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 
 from yogurtbench.analysis import EMULATED, rows_of
@@ -16,31 +21,126 @@ from yogurtbench.report import which_wire
 from yogurtbench.report.names import change, interval, load_name, metric_name, number, traffic_names, wire_names
 from yogurtbench.report.which_wire import Tried
 
-#: Columns of text from which there is room for the measured values, and for the bars.
-ROOM_FOR_VALUES, ROOM_FOR_BARS = 125, 95
-_BAR = 21
+#: Columns of text that a bar takes: odd, for the baseline stands in its middle.
+_BAR, _WIDEST_BAR = 21, 41
+_GAP, _INDENT = "  ", "  "
 _STYLES = {
     "faster": "green", "slower": "red", "failed": "bold red", "incomplete": "yellow",
-    "inconclusive": "dim", "dead": "dim",
+    "inconclusive": "dim", "too_few_blocks": "dim", "dead": "dim",
 }  # fmt: skip
 
 
-def table(comparison: pd.DataFrame, width: int) -> Table:
-    """The deciding comparisons of a run (analysis.compare) for a terminal ``width`` columns wide, best wire first.
+_VALUES = ("baseline", "measured")
+#: The richest first: whether the wire stands on a line of its own, and which columns are left out.
+_LAYOUTS: tuple[tuple[bool, tuple[str, ...]], ...] = (
+    (False, ()),
+    (False, _VALUES),
+    (True, ()),
+    (True, _VALUES),
+    (False, (*_VALUES, "95 % interval")),
+    (True, (*_VALUES, "95 % interval")),
+)
 
-    Signs and words carry all that colour does, so that it reads the same without colour.
-    """
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Which columns there is room for, ``widths`` of each by its head; ``stacked``: the wire on a line of its own."""
+
+    widths: Mapping[str, int]
+    stacked: bool
+
+
+def effects(comparison: pd.DataFrame, width: int) -> list[Text]:
+    """The deciding comparisons of a run (analysis.compare) in lines ``width`` wide, best wire first; maybe none."""
     rows = _deciding(comparison)
+    if not rows:
+        return []
     names, traffic = _names(rows)
-    found = Table(title=_title(comparison), title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for head, right in _heads(width):
-        found.add_column(head, justify="right" if right else "left", no_wrap=head != "wire", overflow="fold")
+    cells = [_cells(row, names[row["cell"]]) for row in rows]
+    columns = _fitting(cells, width)
     reach = max(0.01, *(abs(math.log(value)) for value in [1.0, *_bounds(rows)]))
+    lines = [Text(EMULATED, style="bold red")] if (comparison["accelerator"] == "tcg").any() else []
+    lines.append(_line(_heads(columns, reach), columns))
     for heading, mine in _sections(rows, traffic).items():
-        found.add_row(Text(heading, style="bold"))
+        lines += _heading(heading, width)
         for row in mine:
-            found.add_row(*_cells(row, names[row["cell"]], width, reach))
-    return found
+            lines += _row(row, names[row["cell"]], columns, reach, width)
+    return lines
+
+
+def _fitting(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
+    """The richest layout that there is room for, with bars; else the change and the verdict alone."""
+    lengths = {head: max(one[head].cell_len for one in cells) for head in cells[0]}
+    needed = {head: max(cell_len(head), length) for head, length in lengths.items() if length}
+    for stacked, left_out in _LAYOUTS:
+        widths = {head: size for head, size in needed.items() if head not in left_out}
+        if stacked:
+            widths["wire"] = len(_INDENT)
+        room = width - sum(widths.values()) - len(_GAP) * len(widths)
+        if room >= _BAR:
+            return _Columns(_with_bar(widths, min(room, _WIDEST_BAR)), stacked)
+    return _Columns({"wire": len(_INDENT), **{head: needed[head] for head in ("change", "verdict")}}, stacked=True)
+
+
+def _with_bar(widths: Mapping[str, int], room: int) -> dict[str, int]:
+    """The columns with a bar before the verdict."""
+    return {**{k: v for k, v in widths.items() if k != "verdict"}, "bar": room - 1 + room % 2,
+            "verdict": widths["verdict"]}  # fmt: skip
+
+
+def _heads(columns: _Columns, reach: float) -> dict[str, Text]:
+    """The columns' heads; that of the bars says what their ends stand for."""
+    size = columns.widths.get("bar", 0)
+    low, high = change(math.exp(-reach), 0), change(math.exp(reach), 0)
+    scale = f"{low:<{size // 2}}0{high:>{size // 2}}"
+    own = {"wire": "" if columns.stacked else "wire", "bar": scale if len(scale) == size else ""}
+    return {head: Text(own.get(head, head), style="dim") for head in columns.widths}
+
+
+def _row(row: Mapping[str, Any], name: str, columns: _Columns, reach: float, width: int) -> Iterator[Text]:
+    cells = _cells(row, name)
+    if columns.stacked:
+        yield from _hanging(name, width)
+        cells["wire"] = Text("")
+    style = _STYLES.get(row["verdict"], "")
+    yield _line({**cells, "bar": Text(_bar(row, reach, columns.widths.get("bar", 0)), style)}, columns)
+
+
+def _hanging(name: str, width: int) -> list[Text]:
+    lines = textwrap.wrap(name, width, initial_indent=_INDENT, subsequent_indent=_INDENT * 2, break_on_hyphens=False)
+    return [Text(line) for line in lines]
+
+
+def _heading(text: str, width: int) -> list[Text]:
+    return [Text(line, style="bold") for line in textwrap.wrap(text, width, subsequent_indent=_INDENT)]
+
+
+def _line(cells: Mapping[str, Text], columns: _Columns) -> Text:
+    """A line of columns: words to the left, numbers to the right."""
+    padded = []
+    for head, size in columns.widths.items():
+        cell = cells[head].copy()
+        cell.align("right" if head in _RIGHT else "left", size)
+        padded.append(cell)
+    line = Text(_GAP).join(padded)
+    line.rstrip()
+    return line
+
+
+_RIGHT = ("baseline", "measured", "change", "95 % interval")
+
+
+def _cells(row: Mapping[str, Any], name: str) -> dict[str, Text]:
+    """Every column but the bar, by its head."""
+    style = _STYLES.get(row["verdict"], "")
+    return {
+        "wire": Text(f"{_INDENT}{name}"),
+        "baseline": Text(number(row["baseline_median"], row["unit"])),
+        "measured": Text(number(row["cell_median"], row["unit"])),
+        "change": Text(change(row["ratio"]), style),
+        "95 % interval": Text(interval(row["ratio_low"], row["ratio_high"])),
+        "verdict": Text(str(row["verdict"]).replace("_", " "), style),
+    }
 
 
 def _sections(rows: list[dict[str, Any]], traffic: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
@@ -55,26 +155,6 @@ def _sections(rows: list[dict[str, Any]], traffic: Mapping[str, str]) -> dict[st
 def _rank(row: Mapping[str, Any]) -> float:
     ratio = float(row["ratio"])
     return math.inf if math.isnan(ratio) else ratio if row["better"] == "lower" else -ratio
-
-
-def truths(wires: Sequence[Tried]) -> Table:
-    """Which wires carry packets, and where the others die: for runs that ask that. Live ones first, dead by site."""
-    found = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("wire", "IPv4", "IPv6", "TCP", "dies at"):
-        found.add_column(head, overflow="fold")
-    for one in sorted(wires, key=_fate):
-        marks = [_YES_NO.get(one.values.get(metric), "–") for metric in ("reachable", "reachable_v6", "tcp_ok")]
-        site = str(one.values.get("dropped_at", "" if one.status == "ok" else one.status))
-        found.add_row(which_wire.spoken(one.cell), *marks, site, style=None if one.alive else "dim")
-    return found
-
-
-#: Metric value -> mark.
-_YES_NO: dict[Any, str] = {1.0: "yes", 0.0: "no"}
-
-
-def _fate(one: Tried) -> tuple[bool, str, str]:
-    return not one.alive, str(one.values.get("dropped_at", one.status)), which_wire.spoken(one.cell)
 
 
 def _deciding(comparison: pd.DataFrame) -> list[dict[str, Any]]:
@@ -93,45 +173,50 @@ def _value(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
-def _title(comparison: pd.DataFrame) -> Text | None:
-    return Text(EMULATED, style="bold red") if (comparison["accelerator"] == "tcg").any() else None
-
-
-def _heads(width: int) -> list[tuple[str, bool]]:
-    heads = [("wire", False), ("change", True), ("95 % interval", True), ("", False), ("verdict", False)]
-    if width < ROOM_FOR_BARS:
-        return [heads[0], heads[1], heads[4]]
-    values = [("baseline", True), ("measured", True)] if width >= ROOM_FOR_VALUES else []
-    return [heads[0], *values, *heads[1:]]
-
-
-def _cells(row: Mapping[str, Any], name: str, width: int, reach: float) -> list[Text]:
-    style = _STYLES.get(row["verdict"], "")
-    effect, verdict = Text(change(row["ratio"]), style), Text(str(row["verdict"]).replace("_", " "), style)
-    if width < ROOM_FOR_BARS:
-        return [Text(f"  {name}"), effect, verdict]
-    values = [Text(number(row[key], row["unit"])) for key in ("baseline_median", "cell_median")]
-    span, bar = Text(interval(row["ratio_low"], row["ratio_high"])), Text(_bar(row, reach), style)
-    return [Text(f"  {name}"), *(values if width >= ROOM_FOR_VALUES else []), effect, span, bar, verdict]
-
-
 def _bounds(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     numbers = [float(row[key]) for row in rows for key in ("ratio", "ratio_low", "ratio_high")]
     return [value for value in numbers if value > 0 and math.isfinite(value)]
 
 
-def _bar(row: Mapping[str, Any], reach: float) -> str:
+def _bar(row: Mapping[str, Any], reach: float, size: int) -> str:
     """The interval as a line around the estimate, the baseline as a bar in the middle."""
-    if math.isnan(row["ratio"]):
+    if math.isnan(row["ratio"]) or not size:
         return ""
-    marks = [" "] * _BAR
+    marks = [" "] * size
     low, high = (row[key] if row[key] > 0 else row["ratio"] for key in ("ratio_low", "ratio_high"))
-    for place in range(_place(low, reach), _place(high, reach) + 1):
+    for place in range(_place(low, reach, size), _place(high, reach, size) + 1):
         marks[place] = "─"
-    marks[_BAR // 2] = "┼" if marks[_BAR // 2] == "─" else "│"
-    marks[_place(row["ratio"], reach)] = "●"
+    marks[size // 2] = "┼" if marks[size // 2] == "─" else "│"
+    marks[_place(row["ratio"], reach, size)] = "●"
     return "".join(marks)
 
 
-def _place(ratio: float, reach: float) -> int:
-    return round((math.log(ratio) / reach + 1) / 2 * (_BAR - 1))
+def _place(ratio: float, reach: float, size: int) -> int:
+    return round((math.log(ratio) / reach + 1) / 2 * (size - 1))
+
+
+# -- which wires live --------------------------------------------------------------------------------------------------
+
+_ARRIVES = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
+
+
+def truths(wires: Sequence[Tried], width: int) -> list[Text]:
+    """Which wires carry packets, and where the others die: for runs that ask that. Wires by their fate, live first."""
+    fates: dict[tuple[bool, str], list[str]] = {}
+    for one in wires:
+        fates.setdefault((not one.alive, _fate(one)), []).append(which_wire.spoken(one.cell))
+    lines: list[Text] = []
+    for (dead, fate), names in sorted(fates.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
+        lines += _heading(f"{fate}: {len(names)} wire{'s' if len(names) > 1 else ''}", width)
+        for name in sorted(names):
+            lines += [Text(line.plain, style="dim" if dead else "") for line in _hanging(name, width)]
+    return lines
+
+
+def _fate(one: Tried) -> str:
+    arrived = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 1.0]
+    lost = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 0.0]
+    site = str(one.values.get("dropped_at") or "" if one.status == "ok" else one.status)
+    what = f"{', '.join(arrived)} arrive{'s' if len(arrived) == 1 else ''}" if arrived else "nothing arrives"
+    missing = f", not {' and '.join(lost)}" if arrived and lost else ""
+    return f"{what}{missing}{f' ({site})' if site else ''}"
