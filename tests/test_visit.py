@@ -146,7 +146,7 @@ def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(pe
     assert "30 100\r\n" in person.types("stty size\r", "host# ")
     person.types("echo a''b; sleep 300\r", "ab\r\n")
     assert "^C" in person.types("\x03", "host# ")
-    person.types("echo c''d; sleep 300\r", "cd\r\n")
+    person.types("sed -u s/this/that/\rlike this\n", "like that\r\n")
     assert "Stopped" in person.types("\x1a", "host# ")
     assert "[1]+  Stopped" in person.types("jobs\r", "host# ")
     assert re.search(r"[\r\n]right\r\n", person.types("kill %1; echo wrong\x17ri''ght\r", "host# "))

@@ -10,7 +10,7 @@ from typing import Any
 def as_text(plan: Mapping[str, Any], axes: str) -> str:
     """A plan (see yogurtbench.floorplan.draw) for people; ``axes``: the cell's in words."""
     lines = [f"lab of cell {plan['cell']}: {axes}"]
-    order = {plan["client"]["namespace"]: 0, "host": 1, plan["server"]["namespace"]: 2}
+    order = {plan["server"]["namespace"]: 2, "host": 1, plan["client"]["namespace"]: 0}
     for namespace in sorted(plan["namespaces"], key=lambda n: order.get(n["name"], 1)):
         name = namespace["name"]
         lines += ["", "host (the lab's host namespace: you are here)" if name == "host" else name]
