@@ -58,6 +58,11 @@ def test_charts_are_those_of_the_report(folder: Path, draw: object, file: str) -
     assert drawing(again) == drawing(stored)
 
 
+def drawn(folder: Path) -> list[charts.Chart]:
+    story = yb.load(folder).story
+    return [chart for draw in build.DRAWERS for chart in draw(story)]
+
+
 def said(svg: str) -> list[str]:
     return re.findall(r">([^<\s][^<]*)</", svg)
 
