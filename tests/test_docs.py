@@ -90,6 +90,7 @@ def workspace(shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     folder = shutil.copytree(shown, tmp_path / "workspace")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(folder / "cache"))  # clean is run for real
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
     return folder
 
 
@@ -181,7 +182,8 @@ def test_lines_in_running_text_name_commands_and_options_that_exist(line: Comman
     group: Any = typer.main.get_command(cli.app)
     if line.words[1] == "test":
         return
-    known = {option for one in group.commands[line.words[1]].params for option in one.opts}
+    named = group.commands[line.words[1]] if not line.words[1].startswith("-") else group
+    known = {option for one in named.params for option in one.opts}
     ours = line.words[: line.words.index("--")] if "--" in line.words else line.words
     assert {word for word in ours if word.startswith("--")} <= known
 
@@ -245,10 +247,14 @@ def test_the_notebook_page_runs_from_top_to_bottom(workspace: Path) -> None:
 
 
 def once_each(lines: list[Command]) -> list[Command]:
-    """One line a command, matrix and clock, the one with the most words: the others differ in what plan has checked."""
-    first: dict[tuple[str, str, bool], Command] = {}
+    """One line a command, matrix and clock, the one with the most words: the others differ in what plan has checked.
+
+    In a lab a command, a recording and a shell are three things.
+    """
+    first: dict[tuple[str, ...], Command] = {}
     for line in sorted(lines, key=lambda line: -len(line.words)):
-        first.setdefault((line.arguments[0], own_matrix(line), "instructions" in line.words), line)
+        apart = (word for word in line.words if word in ("instructions", "--", "--trace"))
+        first.setdefault((line.arguments[0], own_matrix(line), *apart), line)
     return list(first.values())
 
 
@@ -286,8 +292,9 @@ def test_runs_are_run_in_the_guest_cut_down_to_what_one_boot_takes(
 def test_labs_are_brought_up_in_the_guest(
     line: Command, kept_cache: Path, call: Callable[[list[str]], tuple[int, str]]
 ) -> None:
-    at = line.arguments.index("--")
-    code, said = call([*line.arguments[:at], "--lab", "vm", *line.arguments[at:]])
+    at = line.arguments.index("--") if "--" in line.arguments else len(line.arguments)
+    a_shell = not set(line.arguments) & {"--", "--trace", "--pcap"}
+    code, said = call([*line.arguments[:at], "--lab", "vm", *["--json"] * a_shell, *line.arguments[at:]])
     assert code == 0, said
     assert "yg1-host" in said or "3 received" in said, said
 

@@ -16,7 +16,7 @@ from yogurtbench.report import ecdf as _ecdf
 from yogurtbench.report import forest as _forest
 from yogurtbench.report import levels as _levels
 from yogurtbench.report import truth as _truth
-from yogurtbench.report.charts import Picture
+from yogurtbench.report.charts import Chart, slug
 from yogurtbench.report.story import Story
 from yogurtbench.words import nearest
 
@@ -28,57 +28,63 @@ def forest(run: Run, load: str | None = None) -> Figure:
 
     Ratios on a logarithmic axis, labelled in percent. Raises MatrixError where there is no such chart.
     """
-    return _one(run, "effect", _forest.pictures, load)
+    return _one(run, "forest", load)
 
 
 def levels(run: Run, load: str | None = None) -> Figure:
     """A load's deciding metric as measured, in its unit: a dot a block, or a mark a payload where several were sent."""
-    return _one(run, "level", _levels.pictures, load)
+    return _one(run, "levels", load)
 
 
 def ecdf(run: Run, load: str | None = None, traffic: str | None = None) -> Figure:
     """The distribution of round trips, tail included; ``traffic`` as the chart's title has it, such as ``64 B``."""
-    return _one(run, "distribution", _ecdf.pictures, load, traffic)
+    return _one(run, "ecdf", load, traffic)
 
 
 def truth(run: Run, device: str | None = None) -> Figure:
     """Which hook with which helper carries packets: the truth table of a kind of device, such as ``netkit l3``."""
-    return _one(run, "truth table", _truth.pictures, device)
+    return _one(run, "truth", device)
 
 
-def charts(run: Run) -> Iterator[tuple[str, str, str]]:
-    """What can be drawn of a run: (function, load or device, traffic)."""
-    for name, pictures in _ALL.items():
-        yield from ((name, picture.subject, picture.traffic) for picture in pictures(run.story))
+def charts(run: Run) -> Iterator[tuple[str, ...]]:
+    """What can be drawn of a run: (function, load or device, and for ecdf traffic)."""
+    return ((function, *words) for function in _DRAWERS for words, _ in _drawn(run, function))
 
 
-_ALL: dict[str, Callable[[Story], Iterator[Picture]]] = {
-    "forest": _forest.pictures,
-    "levels": _levels.pictures,
-    "ecdf": _ecdf.pictures,
-    "truth": _truth.pictures,
+_DRAWERS: dict[str, Callable[[Story], Iterator[Chart]]] = {
+    "forest": _forest.draw,
+    "levels": _levels.draw,
+    "ecdf": _ecdf.draw,
+    "truth": _truth.draw,
 }
 
 
-def _one(
-    run: Run, kind: str, pictures: Callable[[Story], Iterator[Picture]], subject: str | None, traffic: str | None = None
-) -> Figure:
-    there = list(pictures(run.story))
+def _one(run: Run, function: str, *wanted: str | None) -> Figure:
+    there = []
+    for words, chart in _drawn(run, function):
+        if all(want is None or _plain(want) == _plain(word) for want, word in zip(wanted, words, strict=True)):
+            return chart.figure
+        there.append(" ".join(words))
     if not there:
-        raise MatrixError(f"{run.folder}: nothing was measured that a chart of this kind ({kind}) could show")
-    about = [one for one in there if subject in (None, one.subject)]
-    if subject and not about:
-        raise MatrixError(
-            f"no {kind} of {subject} in this run{nearest(subject, dict.fromkeys(one.subject for one in there))}"
-        )
-    sent = [one for one in about if traffic is None or _plain(traffic) == _plain(one.traffic)]
-    if not sent:
-        raise MatrixError(
-            f"no {kind} of {traffic} in this run{nearest(str(traffic), dict.fromkeys(one.traffic for one in about))}"
-        )
-    return sent[0].figure()
+        raise MatrixError(f"{run.folder}: nothing was measured that {function} could draw")
+    asked = " ".join(filter(None, wanted))
+    raise MatrixError(f"{function}: there is no chart of {asked} in this run{nearest(asked, there)}")
 
 
-def _plain(traffic: str) -> str:
+def _drawn(run: Run, function: str) -> Iterator[tuple[tuple[str, ...], Chart]]:
+    """Each chart with the words that it is asked for by, in the report's order, drawn when its turn comes."""
+    loads = {
+        f"{kind}-{slug(one.load)}": (one.load,) for one in run.story.cells.values() for kind in ("effect", "level")
+    }
+    traffic = {
+        f"ecdf-{slug(one.load)}-{slug(run.story.traffic[key])}": (one.load, run.story.traffic[key])
+        for key, one in run.story.cells.items()
+    }
+    for chart in _DRAWERS[function](run.story):
+        # A truth table is called by its device alone.
+        yield loads.get(chart.name) or traffic.get(chart.name) or (chart.title,), chart
+
+
+def _plain(word: str) -> str:
     """Without the thin space between digits, which nobody can type."""
-    return "".join(traffic.split())
+    return "".join(word.split())

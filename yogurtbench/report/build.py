@@ -9,14 +9,14 @@ from yogurtbench.report import ecdf, export, forest, levels, markdown, page, tru
 from yogurtbench.report.charts import Chart
 from yogurtbench.report.story import Story
 
-#: Each has the charts that there are data for, in the order of the page.
-DRAWERS = (forest.pictures, levels.pictures, ecdf.pictures, truth.pictures)
+#: Each draws the charts it has data for, in the order of the page.
+DRAWERS = (forest.draw, levels.draw, ecdf.draw, truth.draw)
 
 
 def everything(folder: Path) -> list[Path]:
     """Write every file of the report; returns their paths."""
     story = Story.read(folder)
-    charts = [picture.chart() for pictures in DRAWERS for picture in pictures(story)]
+    charts = [chart for draw in DRAWERS for chart in draw(story)]
     written = [*store.write_tables(folder, story.frame, story.comparison), *_write_charts(folder / "charts", charts)]
     written += [
         _write(folder / "report.html", page.render(story, charts)),

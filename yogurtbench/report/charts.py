@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from yogurtbench.report.names import INK
+
+# No backend is chosen here: SVG is written by format, and a notebook has a backend of its own.
 
 PAPER, MUTED, GRID, BAND = "#ffffff", "#6a6a73", "#dcdce0", "#eeeef1"
 #: Width of a chart in inches; the page shows it at 1:1 on a laptop.
@@ -37,6 +39,13 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 
 
+class Svg(str):
+    """SVG text that remembers the figure it was drawn from: the report keeps the text, a notebook goes on with that."""
+
+    __slots__ = ("figure",)
+    figure: Figure
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A drawn chart: file name without suffix, heading, sentence below, standalone SVG, texts shown on hover."""
@@ -47,6 +56,13 @@ class Chart:
     caption: str
     svg: str
     hover: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def figure(self) -> Figure:
+        """What it was drawn as."""
+        if not isinstance(self.svg, Svg):
+            raise TypeError(f"{self.name} was not drawn by to_svg")
+        return self.svg.figure
 
     @property
     def inline(self) -> str:
@@ -60,31 +76,6 @@ class Chart:
         return body.replace("<svg ", f'<svg role="img" {width}aria-label="{html.escape(self.title)}" ', 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A chart not yet drawn: what it shows (a load, a device …), what kind of traffic, and how to draw it."""
-
-    subject: str
-    traffic: str
-    name: str
-    section: str
-    title: str
-    caption: str
-    drawer: Callable[[], Figure]
-    hover: Mapping[str, str] = field(default_factory=dict)
-
-    def figure(self) -> Figure:
-        """Drawn, for who draws on it or shows it elsewhere."""
-        with style():
-            return self.drawer()
-
-    def chart(self) -> Chart:
-        """Drawn, as the report has it."""
-        with style():
-            svg = to_svg(self.drawer(), self.hover)
-        return Chart(self.name, self.section, self.title, self.caption, svg, self.hover)
-
-
 @contextmanager
 def style() -> Iterator[None]:
     """Draw inside this."""
@@ -92,14 +83,16 @@ def style() -> Iterator[None]:
         yield
 
 
-def to_svg(figure: Figure, hover: Mapping[str, str] | None = None) -> str:
+def to_svg(figure: Figure, hover: Mapping[str, str] | None = None) -> Svg:
     """The figure as SVG text, the same bytes for the same data; ``hover`` gives artists' gids a tooltip."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "yogurtbench"})
     text = buffer.getvalue()
     for gid, said in (hover or {}).items():
         text = text.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(said)}</title>', 1)
-    return text
+    drawn = Svg(text)
+    drawn.figure = figure
+    return drawn
 
 
 def emulation_label(figure: Figure, emulated: str) -> None:

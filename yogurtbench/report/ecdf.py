@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from yogurtbench.report.charts import MOST, WIDTH, Picture, emulation_label, light_grid, slug
+from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.names import grouped, load_name, scale
 from yogurtbench.report.story import Story
 
@@ -18,7 +17,7 @@ Quantiles = dict[float, float]  # share (0-1) -> ns, or guest instructions
 _TICKS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
-def pictures(story: Story) -> Iterator[Picture]:
+def draw(story: Story) -> Iterator[Chart]:
     """One chart a load and kind of traffic for which quantiles were kept."""
     for (load, traffic), cells in _collected(story).items():
         title = f"{load_name(load)}, {traffic}: distribution of round trips".replace(", :", ":")
@@ -26,8 +25,7 @@ def pictures(story: Story) -> Iterator[Picture]:
         caption = (
             "Further left is better; the scale widens towards the tail. Each quantile is the median over the blocks."
         )
-        name, drawer = f"ecdf-{slug(load)}-{slug(traffic)}", partial(_figure, story, best)
-        yield Picture(load, traffic, name, "distributions", title, caption, drawer)
+        yield Chart(f"ecdf-{slug(load)}-{slug(traffic)}", "distributions", title, caption, _svg(story, best))
 
 
 def _collected(story: Story) -> dict[tuple[str, str], dict[str, Quantiles]]:
@@ -44,18 +42,19 @@ def _collected(story: Story) -> dict[tuple[str, str], dict[str, Quantiles]]:
     return found
 
 
-def _figure(story: Story, cells: dict[str, Quantiles]) -> Figure:
+def _svg(story: Story, cells: dict[str, Quantiles]) -> str:
     unit = "instructions" if story.exact else "ns"
     factor, name = scale(unit, median(one.get(0.5, 1.0) for one in cells.values()))
-    figure = Figure(figsize=(WIDTH, 3.6))
-    axes = figure.subplots()
-    for cell, quantiles in cells.items():
-        inner = {share: value / factor for share, value in quantiles.items() if 0 < share < 1}
-        wire = story.wire(cell)
-        axes.plot(list(inner.values()), list(inner), color=wire.colour, marker=wire.mark, ms=3, label=wire.name)
-    _frame(axes, name)
-    emulation_label(figure, story.emulated)
-    return figure
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.6))
+        axes = figure.subplots()
+        for cell, quantiles in cells.items():
+            inner = {share: value / factor for share, value in quantiles.items() if 0 < share < 1}
+            wire = story.wire(cell)
+            axes.plot(list(inner.values()), list(inner), color=wire.colour, marker=wire.mark, ms=3, label=wire.name)
+        _frame(axes, name)
+        emulation_label(figure, story.emulated)
+        return to_svg(figure)
 
 
 def _frame(axes: Axes, unit: str) -> None:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from yogurtbench.analysis import rows_of
 from yogurtbench.records import METRICS
-from yogurtbench.report.charts import BAND, PAPER, WIDTH, Picture, emulation_label, light_grid, slug
+from yogurtbench.report.charts import BAND, PAPER, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.names import INK, change, load_name, metric_name
 from yogurtbench.report.story import Story
 
@@ -21,20 +21,19 @@ from yogurtbench.report.story import Story
 ROWS = 48
 
 
-def pictures(story: Story) -> Iterator[Picture]:
+def draw(story: Story) -> Iterator[Chart]:
     """One chart a load that has effects."""
     rows = story.headlines[story.headlines["ratio"].notna()]
     for load, mine in rows.groupby("load", sort=False):
-        yield _picture(story, str(load), mine)
+        yield _chart(story, str(load), mine)
 
 
-def _picture(story: Story, load: str, rows: pd.DataFrame) -> Picture:
+def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:
     metric = str(rows["metric"].iloc[0])
     best_first = rows.sort_values("ratio", ascending=METRICS[metric].better == "lower")
     shown = best_first if len(rows) <= ROWS else pd.concat([best_first[: ROWS // 2], best_first[-ROWS // 2 :]])
     title = f"{load_name(load)}: {metric_name(metric)} against {_baseline(story, rows)}"
-    caption = _caption(story, rows, shown)
-    return Picture(load, "", f"effect-{slug(load)}", "effects", title, caption, lambda: _figure(story, shown))
+    return Chart(f"effect-{slug(load)}", "effects", title, _caption(story, rows, shown), _svg(story, shown))
 
 
 def _baseline(story: Story, rows: pd.DataFrame) -> str:
@@ -55,15 +54,16 @@ def _caption(story: Story, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def _figure(story: Story, rows: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.24 * len(rows)))
-    axes = figure.subplots()
-    _band(axes, rows)
-    for place, row in enumerate(rows_of(rows)):
-        _effect(axes, story, place, row)
-    _frame(axes, story, rows)
-    emulation_label(figure, story.emulated)
-    return figure
+def _svg(story: Story, rows: pd.DataFrame) -> str:
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.9 + 0.24 * len(rows)))
+        axes = figure.subplots()
+        _band(axes, rows)
+        for place, row in enumerate(rows_of(rows)):
+            _effect(axes, story, place, row)
+        _frame(axes, story, rows)
+        emulation_label(figure, story.emulated)
+        return to_svg(figure)
 
 
 def _band(axes: Axes, rows: pd.DataFrame) -> None:

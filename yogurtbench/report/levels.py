@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import pandas as pd
 import seaborn as sns
@@ -12,21 +11,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from yogurtbench.records import ASIDE, HEADLINE, METRICS, YES_NO
-from yogurtbench.report.charts import MOST, WIDTH, Picture, emulation_label, light_grid, slug
+from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.names import Wire, grouped, load_name, metric_name, scale
 from yogurtbench.report.story import Story
 
 
-def pictures(story: Story) -> Iterator[Picture]:
+def draw(story: Story) -> Iterator[Chart]:
     """One chart a load, of its deciding metric."""
     ok = story.frame[(story.frame["status"] == "ok") & story.frame["value"].notna() & ~story.frame["role"].isin(ASIDE)]
     for load in dict.fromkeys(cell.load for cell in story.cells.values()):
         mine = ok[(ok["load"] == load) & (ok["metric"] == HEADLINE[load])]
         if load not in YES_NO and len(mine):
-            yield _picture(story, load, mine)
+            yield _chart(story, load, mine)
 
 
-def _picture(story: Story, load: str, rows: pd.DataFrame) -> Picture:
+def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:
     metric = HEADLINE[load]
     rows = rows.assign(wire=rows["cell"].map(lambda cell: story.wire(cell).id))
     wires = _best(rows, metric)
@@ -39,8 +38,8 @@ def _picture(story: Story, load: str, rows: pd.DataFrame) -> Picture:
     )
     left = rows["wire"].nunique() - shown["wire"].nunique()
     caption += f" The {MOST} best wires; {left} more are in the table." if left else ""
-    title, drawer = f"{load_name(load)}: {metric_name(metric)}", partial(_figure, story, shown, metric, sweep)
-    return Picture(load, "", f"level-{slug(load)}", "levels", title, caption, drawer)
+    svg = _svg(story, shown, metric, sweep)
+    return Chart(f"level-{slug(load)}", "levels", f"{load_name(load)}: {metric_name(metric)}", caption, svg)
 
 
 def _best(rows: pd.DataFrame, metric: str) -> list[str]:
@@ -48,17 +47,18 @@ def _best(rows: pd.DataFrame, metric: str) -> list[str]:
     return [str(wire) for wire in medians.index[:MOST]]
 
 
-def _figure(story: Story, rows: pd.DataFrame, metric: str, sweep: bool) -> Figure:
+def _svg(story: Story, rows: pd.DataFrame, metric: str, sweep: bool) -> str:
     factor, unit = scale(str(rows["unit"].iloc[0]), float(rows["value"].median()))
     rows = rows.assign(value=rows["value"] / factor)
     wires = {wire: story.wires[wire] for wire in story.wires if wire in set(rows["wire"])}
-    height = 3.6 if sweep else 0.9 + 0.3 * len(wires)
-    figure = Figure(figsize=(WIDTH, height))
-    axes = figure.subplots()
-    (_sweep if sweep else _strip)(axes, rows, wires)
-    (axes.set_ylabel if sweep else axes.set_xlabel)(f"{metric_name(metric)} ({unit})")
-    emulation_label(figure, story.emulated)
-    return figure
+    with style():
+        height = 3.6 if sweep else 0.9 + 0.3 * len(wires)
+        figure = Figure(figsize=(WIDTH, height))
+        axes = figure.subplots()
+        (_sweep if sweep else _strip)(axes, rows, wires)
+        (axes.set_ylabel if sweep else axes.set_xlabel)(f"{metric_name(metric)} ({unit})")
+        emulation_label(figure, story.emulated)
+        return to_svg(figure)
 
 
 def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:

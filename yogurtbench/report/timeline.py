@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +19,7 @@ from rich.text import Text
 from yogurtbench.changes import FEWEST, lacking
 from yogurtbench.history import PAGE, Change, History, Place, Series
 from yogurtbench.records import METRICS, MatrixError
-from yogurtbench.report.charts import MOST, WIDTH, Chart, Picture, emulation_label, light_grid, slug
+from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.names import INK, change, load_name, metric_name
 
 #: Columns of text from which a line of the runs has room.
@@ -171,7 +170,8 @@ def _chart(number: int, place: Place, name: str, series: list[Series]) -> Chart:
     left = len(series) - len(drawn)
     caption += f" {left} more wires are in the table." if left else ""
     title, file = f"{name}: against {drawn[0].baseline}", f"history-{number}-{slug(name)}"
-    return Picture(name, "", file, "history", title, caption, partial(_figure, place, drawn)).chart()
+    with style():
+        return Chart(file, "history", title, caption, to_svg(_figure(place, drawn)))
 
 
 def _figure(place: Place, series: list[Series]) -> Figure:

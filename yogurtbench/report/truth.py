@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 
 from yogurtbench.axes import HELPERS, HOOKS
 from yogurtbench.records import Cell
-from yogurtbench.report.charts import PAPER, Picture, emulation_label, slug
+from yogurtbench.report.charts import PAPER, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.story import Story
 
 _COLOURS = LinearSegmentedColormap.from_list("reach", ["#e9b79d", "#f4efe6", "#86b9d8"])
@@ -24,13 +23,13 @@ ON_TILE = "#1b1b20"
 Found = dict[tuple[str, str], list[tuple[float, str]]]  # (hook, helper) -> [(reachable, dropped_at)]
 
 
-def pictures(story: Story) -> Iterator[Picture]:
+def draw(story: Story) -> Iterator[Chart]:
     """One chart a kind of device, where reachability was measured for more than one hook and helper."""
     for device, found in _by_device(story).items():
         if len(found) > 1:
+            svg, hover = _svg(story, device, found)
             caption = "Wires that answer, of those tried with this hook and helper. Hover for where packets die."
-            name, drawer = f"truth-{slug(device)}", partial(_figure, story, device, found)
-            yield Picture(device, "", name, "truth", device, caption, drawer, _hover(device, found))
+            yield Chart(f"truth-{slug(device)}", "truth", device, caption, svg, hover)
 
 
 def _by_device(story: Story) -> dict[str, Found]:
@@ -55,44 +54,40 @@ def _device(cell: Cell) -> str:
     return f"netkit {cell.mode}" if cell.device == "netkit" else cell.device
 
 
-def _figure(story: Story, device: str, found: Found) -> Figure:
+def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
     hooks = [hook for hook in HOOKS if any(hook == here for here, _ in found)]
     helpers = [helper for helper in HELPERS if any(helper == sent for _, sent in found)]
     shares = np.array([[_share(found.get((hook, helper))) for helper in helpers] for hook in hooks])
-    figure = Figure(figsize=(2.4 + 0.9 * len(helpers), 1.5 + 0.34 * len(hooks)))
-    axes = figure.subplots()
-    sns.heatmap(shares, vmin=0, vmax=1, cmap=_COLOURS, cbar=False, linewidths=2, linecolor=PAPER, ax=axes,
-                xticklabels=helpers, yticklabels=hooks)  # fmt: skip
-    _annotate(axes, device, hooks, helpers, found)
-    axes.set_xlabel("helper")
-    axes.set_ylabel("hook")
-    axes.tick_params(length=0)
-    axes.set_xticklabels(helpers, rotation=25, ha="right", rotation_mode="anchor")
-    axes.tick_params(axis="y", rotation=0)
-    emulation_label(figure, story.emulated)
-    return figure
+    with style():
+        figure = Figure(figsize=(2.4 + 0.9 * len(helpers), 1.5 + 0.34 * len(hooks)))
+        axes = figure.subplots()
+        sns.heatmap(shares, vmin=0, vmax=1, cmap=_COLOURS, cbar=False, linewidths=2, linecolor=PAPER, ax=axes,
+                    xticklabels=helpers, yticklabels=hooks)  # fmt: skip
+        hover = _annotate(axes, device, hooks, helpers, found)
+        axes.set_xlabel("helper")
+        axes.set_ylabel("hook")
+        axes.tick_params(length=0)
+        axes.set_xticklabels(helpers, rotation=25, ha="right", rotation_mode="anchor")
+        axes.tick_params(axis="y", rotation=0)
+        emulation_label(figure, story.emulated)
+        return to_svg(figure, hover), hover
 
 
 def _share(entries: list[tuple[float, str]] | None) -> float:
     return float(np.mean([share > 0.5 for share, _ in entries])) if entries else float("nan")
 
 
-def _annotate(axes: Axes, device: str, hooks: list[str], helpers: list[str], found: Found) -> None:
+def _annotate(axes: Axes, device: str, hooks: list[str], helpers: list[str], found: Found) -> dict[str, str]:
+    hover: dict[str, str] = {}
     for (hook, helper), entries in found.items():
         live = sum(share > 0.5 for share, _ in entries)
         mark = "✓" if live == len(entries) else "✕" if not live else ""
         text = mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
-        axes.text(helpers.index(helper) + 0.5, hooks.index(hook) + 0.5, text, ha="center", va="center",
-                  gid=_gid(device, hook, helper), color=ON_TILE)  # fmt: skip
-
-
-def _hover(device: str, found: Found) -> dict[str, str]:
-    """What is said of each tile, by its text's id in the SVG."""
-    return {_gid(device, hook, helper): _said(hook, helper, entries) for (hook, helper), entries in found.items()}
-
-
-def _gid(device: str, hook: str, helper: str) -> str:
-    return slug(f"{device}-{hook}-{helper}")
+        gid = slug(f"{device}-{hook}-{helper}")
+        axes.text(helpers.index(helper) + 0.5, hooks.index(hook) + 0.5, text, ha="center", va="center", gid=gid,
+                  color=ON_TILE)  # fmt: skip
+        hover[gid] = _said(hook, helper, entries)
+    return hover
 
 
 def _said(hook: str, helper: str, entries: list[tuple[float, str]]) -> str:
