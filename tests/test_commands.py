@@ -75,3 +75,21 @@ def test_json_is_one_document_and_nothing_else(tmp_path: Path, call: Callable[..
     found = {name: json.loads(text) for name, text in said.items()}
     assert found["clean"] == {"removed": [str(tmp_path / "cache/.making-1")]}
     assert found["baseline"]["file"] == str(base)
+
+
+def test_folders_and_files_that_are_not_there_are_answered_with_the_nearest(
+    tmp_path: Path, call: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    old, new = sorted(stored(yogurt_phone(blocks=2, seed=seed), tmp_path / "results") for seed in (1, 2))
+    call("baseline", old, "--out", "base.json")
+    for arguments, words in [
+        (["report", f"{old}0"], f"no such run folder: did you mean {old}?"),
+        (
+            ["compare", old, new.parent],
+            f"not a run folder, plan.json is missing: did you mean {new}, the newest in it?",
+        ),
+        (["check", new, "--baseline", "bas.json"], "bas.json: no such file: did you mean base.json?"),
+        (["check", new, "--baseline", "other"], "yogurtbench baseline RUN --out other makes it"),
+    ]:
+        assert command.run([str(one) for one in arguments]) == 2
+        assert words in capfd.readouterr().err

@@ -14,6 +14,7 @@ from typing import Any
 from yogurtbench import gate
 from yogurtbench.gate import Side
 from yogurtbench.records import HostError, MatrixError, canonical
+from yogurtbench.words import close_to
 
 SIDE, CELL = "yogurtbench_side", "yogurtbench_cell_"
 
@@ -45,7 +46,8 @@ def read(file: Path) -> Side:
     import pyperf
 
     if not file.is_file():
-        raise MatrixError(f"{file}: no such file; yogurtbench baseline RUN --out {file} makes it")
+        near = close_to(str(file), map(str, file.parent.glob("*.json")))
+        raise MatrixError(f"{file}: no such file{near or f'; yogurtbench baseline RUN --out {file} makes it'}")
     try:
         suite = pyperf.BenchmarkSuite.load(str(file))
         return _side(suite.get_benchmarks()[0].get_metadata())

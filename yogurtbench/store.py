@@ -117,7 +117,9 @@ def check_folder(path: Path) -> None:
         raise MatrixError(f"{path}: no such run folder{close_to(str(path), there)}")
     missing = [name for name in (PLAN, ENVIRONMENT, TRIALS) if not (path / name).is_file()]
     if missing:
-        raise MatrixError(f"{path}: not a run folder, {missing[0]} is missing; name the folder with the time stamp")
+        newest = max((str(plan.parent) for plan in path.glob(f"*/{PLAN}")), default="")
+        hint = f": did you mean {newest}, the newest in it?" if newest else "; name the folder with the time stamp"
+        raise MatrixError(f"{path}: not a run folder, {missing[0]} is missing{hint}")
 
 
 def load(path: Path) -> tuple[list[Attempt], pd.DataFrame]:
