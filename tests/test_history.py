@@ -324,7 +324,7 @@ def test_foreign_folders_give_one_clear_sentence(few: Path, call: Callable[..., 
         ("notes", "notes: no runs in it"),
         ("phon", "no experiment of that name in results: did you mean phone?"),
         (f"results/phone/{name_of(0)}", "a single run; its experiment is"),
-        ("results", "results: no runs in it"),
+        ("results", "results: no runs in it, but experiments: phone"),
     ):
         said = call("history", asked)
         is_one_sentence(said, 2)

@@ -165,9 +165,15 @@ def find(asked: Path, out: Path) -> Path:
         raise MatrixError(f"{asked}: no experiment of that name in {out}{guess}")
     if (found / store.TRIALS).exists():
         raise MatrixError(f"{asked}: a single run; its experiment is {found.resolve().parent}")
-    if not any((path / name).exists() for path in found.iterdir() for name in (store.TRIALS, store.PLAN)):
-        raise MatrixError(f"{asked}: no runs in it; an experiment's folder is results/<name>, with a folder a run")
+    if not _has_runs(found):
+        inside = sorted(path.name for path in found.iterdir() if path.is_dir() and _has_runs(path))
+        hint = f", but experiments: {', '.join(inside)}" if inside else "; an experiment's folder is results/<name>"
+        raise MatrixError(f"{asked}: no runs in it{hint}")
     return found
+
+
+def _has_runs(folder: Path) -> bool:
+    return any((path / name).exists() for path in folder.iterdir() for name in (store.TRIALS, store.PLAN))
 
 
 def read(folder: Path) -> History:
