@@ -68,7 +68,7 @@ def find_cell(plan: Plan, text: str) -> Cell:
         try:
             selector = Selector(text)
         except ValueError as error:
-            raise MatrixError(f"--cell: {error}{_meant(text, cells.values())}") from None
+            raise MatrixError(f"--cell: {error}") from None
         found = [cell for cell in cells.values() if selector.matches(cell)]
     if found and len({cell.wire_id for cell in found}) == 1:
         return found[0]
@@ -77,15 +77,6 @@ def find_cell(plan: Plan, text: str) -> Cell:
         hint = f": did you mean {_listing([near])}?" if near else f"; it has {_listing(cells.values())}"
         raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}{hint}")
     raise MatrixError(f"--cell: {text!r} is {len(found)} cells of {plan.name}, name one: {_listing(found)}")
-
-
-def _meant(text: str, cells: Iterable[Cell]) -> str:
-    """``: did you mean hook=netkit_peer?`` where a bare word is near one of the cells' own; else nothing."""
-    words: dict[str, str] = {}
-    for name, value in (named for cell in cells for named in cell.wire.items()):
-        words.setdefault(axes.word(value), f"{name}={axes.word(value)}")
-    close = difflib.get_close_matches(text.strip().lower(), words, n=1) if "=" not in text else []
-    return f": did you mean {words[close[0]]}?" if close else ""
 
 
 def _nearest(text: str, cells: Mapping[str, Cell]) -> Cell | None:
