@@ -11,7 +11,7 @@ import pytest
 from invented import Invented, baseline_of, cell, environment, key, stored, yogurt_phone
 
 from yogurtbench import report, store
-from yogurtbench.records import Attempt
+from yogurtbench.records import HEADLINE, Attempt
 from yogurtbench.report import overhead
 from yogurtbench.report.answer import answer
 from yogurtbench.report.page import render
@@ -79,6 +79,13 @@ def test_what_the_canary_shows_is_told(canary: float, word: str) -> None:
     assert all(one["verdict"] in ("faster", "slower") for one in told["moved"])
     plain = Invented((cell(load="reachability"),), blocks=1)
     assert verdicts(story_of(plain))["canary"]["verdict"] == "none"
+
+
+def test_on_the_instruction_clock_only_what_decides_makes_a_canary_move() -> None:
+    run = yogurt_phone(clock="instructions", accelerator="tcg", blocks=1, canary=1.2)
+    told = verdicts(story_of(run))["canary"]
+    assert told["verdict"] == "moved"
+    assert all(one["metric"] == HEADLINE[one["load"]] for one in told["moved"])
 
 
 def test_each_cell_says_whether_its_wire_carries_packets(found: dict[str, Any]) -> None:

@@ -145,6 +145,7 @@ def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(pe
     assert re.search(r"lab [0-9a-f]{12} host# ", seen)
     assert "30 100\r\n" in person.types("stty size\r", "host# ")
     person.types("echo a''b; sleep 300\r", "ab\r\n")
+    assert eventually(lambda: any("sleep" in name(each) for each in children(person.process)))
     assert "^C" in person.types("\x03", "host# ")
     person.types("sed -u s/this/that/\rlike this\n", "like that\r\n")
     assert "Stopped" in person.types("\x1a", "host# ")
@@ -155,6 +156,13 @@ def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(pe
     assert eventually(lambda: "50 132" in person.types("stty size\r", "yogurt-1# "))
     os.write(person._terminal, b"exit\rexit 9\r")
     assert person.code() == 9
+
+
+def name(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/comm").read_text()
+    except OSError:  # it has just ended
+        return ""
 
 
 def children(of: int) -> list[int]:
