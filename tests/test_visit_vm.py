@@ -48,14 +48,15 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_a_shell_in_the_guest_reads_commands_from_a_pipe(
-    guest: AgentHost, typed: Any, capfd: pytest.CaptureFixture[str]
+    guest: AgentHost, typed: Any, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     typed("yogurt-1 ping -c1 -W5 10.42.0.2 | grep -o '1 received'\nbpftool prog show | grep -c redirect_\n"
-          "timeout 20 tcpdump -ni yg2-host -c1 icmp 2>/dev/null & sleep 3\n"
+          "timeout 20 tcpdump -ni yg2-host -c1 icmp 2> said &\n"
+          "until grep -q listening said; do sleep 0.1; kill -0 $! || exit 3; done\n"
           "yogurt-1 ping -c1 -W5 10.42.0.2 > /dev/null; wait\nprintf '\\377\\n'; exit 7\n")  # fmt: skip
     said: list[str] = []
     assert visit.do(guest, LIVE, Wishes(), said.append) == 7
-    out = os.fsencode(capfd.readouterr().out)
+    out = capfdbinary.readouterr().out
     (plan,) = said
     assert "1001  yg1-host  netkit l3  mtu 1500   up  ── yogurt-1:yg1-cont" in plan
     assert "netkit_peer: redirect_forward (program " in plan and "calls bpf_redirect)" in plan
@@ -65,6 +66,7 @@ def test_a_shell_in_the_guest_reads_commands_from_a_pipe(
     assert lines[0] == b"1 received"
     assert lines[1] == b"2"
     assert b"10.42.0.1 > 10.42.0.2: ICMP echo request" in lines[2]
+    assert lines[3] == b"\xff"
 
 
 class Typist:
