@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import median
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -87,8 +88,13 @@ class Effect:
 
 def walsh_averages(values: Floats) -> Floats:
     """The n(n+1)/2 means of all pairs, a value with itself included, sorted."""
-    i, j = np.triu_indices(len(values))
+    i, j = _pairs(len(values))
     return np.asarray(np.sort((values[i] + values[j]) / 2))
+
+
+@lru_cache(maxsize=256)
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(n)
 
 
 @lru_cache(maxsize=256)
@@ -115,7 +121,7 @@ def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Ef
         return Effect(math.nan, math.nan, math.nan, 0)
     walsh, out = walsh_averages(data), critical(len(data), alpha)
     low, high = (walsh[out], walsh[-1 - out]) if out >= 0 else (math.nan, math.nan)
-    return Effect(float(np.median(walsh)), float(low), float(high), len(data))
+    return Effect(float(median(walsh.tolist())), float(low), float(high), len(data))
 
 
 def p_beyond(values: Floats, margin: float) -> tuple[float, float]:
@@ -239,7 +245,8 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """A frame's rows as dicts by column name."""
-    return cast("list[dict[str, Any]]", table.to_dict("records"))
+    columns = (table[name].tolist() for name in table.columns)  # to_dict does the same, ten times slower
+    return [dict(zip(table.columns, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -303,7 +310,7 @@ def _unit(asked: _Asked) -> str:
 
 def _median(values: Iterable[float]) -> float:
     found = list(values)
-    return float(np.median(found)) if found else math.nan
+    return float(median(found)) if found else math.nan
 
 
 def _measured(asked: _Asked, cell: Series, base: Series, values: Values) -> dict[str, Any]:

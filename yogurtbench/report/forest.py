@@ -18,7 +18,7 @@ from yogurtbench.report.names import INK, change, load_name, metric_name
 from yogurtbench.report.story import Story
 
 #: Rows in one chart; what is nearer to the baseline than these is in the table.
-ROWS = 48
+ROWS = 24
 
 
 def draw(story: Story) -> Iterator[Chart]:

@@ -14,7 +14,7 @@ from yogurtbench.records import ASIDE, HEADLINE, Attempt, Cell, Environment
 from yogurtbench.report.names import Wire, traffic_names, wire_names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Story:
     """Everything a section may use.
 

@@ -57,7 +57,7 @@ def _glance_row(one: Standing, loads: list[str]) -> Row:
 def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     if rows is None:
         return Mark("–", "none")
-    told = [(effect(row), str(row["verdict"])) for row in rows_of(rows)]
+    told = [(effect(row), str(row["verdict"])) for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])]
     texts = list(dict.fromkeys(change for (change, _), _ in told))
     words = {word for _, word in told}
     kind = words.pop() if len(words) == 1 else "mixed"
