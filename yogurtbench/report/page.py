@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import asdict
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from yogurtbench.report import answer, cautions, counters, tables
+from yogurtbench.report import answer, cautions, counters, tables, way
 from yogurtbench.report.charts import Chart
-from yogurtbench.report.facts import reproduce, surroundings
+from yogurtbench.report.facts import reproduce, surroundings, versions
 from yogurtbench.report.story import Story
 
 
@@ -19,7 +20,8 @@ def render(story: Story, charts: list[Chart]) -> str:
     """The page as text."""
     jinja = Environment(loader=PackageLoader("yogurtbench.report"), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    jinja.filters["sign"] = tables.verdict_mark
+    jinja.filters["drawn"] = lambda one: Markup(way.symbol(one))  # noqa: S704 - drawn here, texts escaped there
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": asdict}
     jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
     script, css = _asset(jinja, "page.js"), _asset(jinja, "page.css")
     return jinja.get_template("page.html").render(
@@ -28,20 +30,26 @@ def render(story: Story, charts: list[Chart]) -> str:
 
 
 def _content(story: Story) -> dict[str, Any]:
+    glance, isolation, dead = tables.glance(story), tables.isolation(story), tables.dead(story)
     return {
         "answer": answer.answer(story),
         "cautions": cautions.cautions(story),
         "surroundings": surroundings(story),
-        "glance": tables.glance(story),
-        "effects": tables.effects(story),
-        "isolation": tables.isolation(story),
+        "glance": glance,
+        "live": tables.live(story) if not glance.rows else None,
+        "isolation": isolation,
+        "patterns": tables.alike(isolation),
         "left_out": tables.left_out(story),
+        "ways": way.ways(story),
         "counters": counters.sheets(story),
-        "dead": tables.dead(story),
+        "dead": dead,
+        "deaths": tables.deaths(dead),
         "failures": tables.failures(story),
         "phases": tables.phases(story),
-        "trials": tables.trials(story),
+        "grids": {"comparisons": tables.comparisons(story), "trials": tables.trials(story)},
+        "palette": tables.palette(story),
         "reproduce": reproduce(story),
+        "versions": versions(story),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ class Story:
     @classmethod
     def read(cls, folder: Path) -> Story:
         """From a run folder. Raises MatrixError where it is none."""
-        attempts, frame = store.load(folder)
-        plan, environment = store.read_plan(folder), store.read_environment(folder)
-        return cls.tell(folder.resolve().name, store.read_matrix(folder), plan, environment, attempts, frame)
+        store.check_folder(folder)
+        files = (folder / name for name in (store.PLAN, store.ENVIRONMENT, store.TRIALS, store.MATRIX))
+        states = tuple((one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists())
+        return _read(folder, folder.resolve().name, states)
 
     @classmethod
     def tell(
@@ -97,3 +99,11 @@ class Story:
     def blocks(self) -> int:
         """How many blocks were begun; diagnostic trials belong to none."""
         return int(self.frame["block"][~self.frame["role"].isin(ASIDE)].nunique())
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...]) -> Story:
+    """A run is told on the page and right after on the terminal: unchanged, it is read once."""
+    attempts, frame = store.load(folder)
+    plan, environment = store.read_plan(folder), store.read_environment(folder)
+    return Story.tell(run, store.read_matrix(folder), plan, environment, attempts, frame)
