@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from yogurtbench.records import ASIDE, HEADLINE, METRICS, YES_NO
-from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, row_name, slug, style, to_svg
 from yogurtbench.report.names import Wire, grouped, load_name, metric_name, scale
 from yogurtbench.report.story import Story
 
@@ -52,7 +52,7 @@ def _svg(story: Story, rows: pd.DataFrame, metric: str, sweep: bool) -> str:
     rows = rows.assign(value=rows["value"] / factor)
     wires = {wire: story.wires[wire] for wire in story.wires if wire in set(rows["wire"])}
     with style():
-        height = 3.6 if sweep else 0.9 + 0.3 * len(wires)
+        height = 2.9 + 0.15 * len(wires) if sweep else 0.9 + 0.38 * len(wires)
         figure = Figure(figsize=(WIDTH, height))
         axes = figure.subplots()
         (_sweep if sweep else _strip)(axes, rows, wires)
@@ -72,7 +72,7 @@ def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
     axes.set_xticks(range(len(payloads)), [grouped(payload) for payload in payloads])
     axes.set_xlabel("payload (bytes)")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=1.4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
     light_grid(axes, "y")
 
@@ -86,8 +86,11 @@ def _strip(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
                   alpha=0.55, jitter=False, legend=False, ax=axes)  # fmt: skip
     medians = data.groupby("name")["value"].median()
     for place, name in enumerate(order):
-        axes.plot([medians[name]] * 2, [place - 0.32, place + 0.32], color=colours[name], lw=2)
+        axes.plot([medians[name]] * 2, [place - 0.18, place + 0.22], color=colours[name], lw=2)
+        row_name(axes, place, name)
     axes.set_ylabel("")
+    axes.set_yticks([])
+    axes.set_ylim(len(order) - 0.5, -0.85)
     axes.set_xlim(left=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))

@@ -99,7 +99,7 @@ def comparisons(story: Story) -> Grid:
         Column("wire", "wire"), Column("against", "wire", pick=True), Column("load", pick=True), Column("traffic"),
         Column("metric", pick=True), Column("baseline", "number"), Column("measured", "number"),
         Column("change", "number"), Column("95 % interval"), Column("verdict", "verdict", pick=True),
-        Column("family"), Column("blocks", "number"),
+        Column("family", pick=True), Column("blocks", "number"),
     ]  # fmt: skip
     places = _places(story)
     told = rows_of(pd.concat([rows[first], rows[~first]]))

@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from yogurtbench.axes import HELPERS, HOOKS
 from yogurtbench.records import Cell
@@ -84,8 +85,9 @@ def _annotate(axes: Axes, device: str, hooks: list[str], helpers: list[str], fou
         mark = "✓" if live == len(entries) else "✕" if not live else ""
         text = mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
         gid = slug(f"{device}-{hook}-{helper}")
-        axes.text(helpers.index(helper) + 0.5, hooks.index(hook) + 0.5, text, ha="center", va="center", gid=gid,
-                  color=ON_TILE)  # fmt: skip
+        x, y = helpers.index(helper), hooks.index(hook)
+        axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ON_TILE)
+        axes.add_patch(Rectangle((x, y), 1, 1, facecolor=PAPER, alpha=0, zorder=9, gid=gid))  # the whole tile tells
         hover[gid] = _said(hook, helper, entries)
     return hover
 

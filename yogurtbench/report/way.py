@@ -50,6 +50,11 @@ class Way:
     wires: tuple[Wire, ...]
 
     @property
+    def number(self) -> int:
+        """How many wires have it."""
+        return len(self.wires)
+
+    @property
     def said(self) -> str:
         """A round trip in a few words."""
         programs, queues = (sum(one.kind == kind for one in self.steps) for kind in ("program", "backlog"))
@@ -147,7 +152,7 @@ def _line(way: Way, lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
     for step, y in zip(way.steps, rows, strict=True):
         x = lanes[step.device]
         parts.append(f"V{y - 10}H{x}V{y}" if parts else f"M{x} {y}")
-    yield f'<path class="way" d="{"".join(parts)}"/>'
+    yield f'<path class="packet" d="{"".join(parts)}"/>'
 
 
 def _drawn(step: Step, x: int, y: int, labels: int) -> Iterator[str]:
