@@ -53,7 +53,11 @@ def multiplied(name: str, out: Path, wires: int, blocks: int) -> Path:
     kept = [entry for entry in entries if entry["role"] != "cell"]
     asked = [entry for entry in entries if entry["role"] == "cell"]
     large = [_variant(asked[n % len(asked)], n // len(asked)) for n in range(wires * len(asked))]
-    run["plan"] = {**run["plan"], "cells": kept + [entry for entry, _ in large], "blocks": {"min": blocks, "max": blocks}}
+    run["plan"] = {
+        **run["plan"],
+        "cells": kept + [entry for entry, _ in large],
+        "blocks": {"min": blocks, "max": blocks},
+    }
     sources = [(Cell.from_json(entry["cell"]), entry["role"], Cell.from_json(entry["cell"]).id) for entry in kept]
     sources += [(Cell.from_json(entry["cell"]), "cell", source) for entry, source in large]
     return write(run, out / "large" / run["run"], _lines(sources, attempts, blocks))

@@ -47,5 +47,7 @@ def reproduce(story: Story) -> str:
 def versions(story: Story) -> str:
     """With what it was run, in one line; the guest's fingerprint stands for every package in it."""
     told = {"Linux": story.environment.kernel, **story.environment.identity}
-    said = ", ".join(f"{name} {value}" for name, value in told.items() if name not in ("kernel", "lab", "accelerator", "clock"))
+    said = ", ".join(
+        f"{name} {value}" for name, value in told.items() if name not in ("kernel", "lab", "accelerator", "clock")
+    )
     return f"yogurtbench {__version__} (this report); {said}"

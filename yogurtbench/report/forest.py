@@ -13,7 +13,18 @@ from matplotlib.ticker import MaxNLocator
 
 from yogurtbench.analysis import rows_of
 from yogurtbench.records import METRICS
-from yogurtbench.report.charts import BAND, PAPER, WIDTH, Chart, emulation_label, light_grid, row_name, slug, style, to_svg
+from yogurtbench.report.charts import (
+    BAND,
+    PAPER,
+    WIDTH,
+    Chart,
+    emulation_label,
+    light_grid,
+    row_name,
+    slug,
+    style,
+    to_svg,
+)
 from yogurtbench.report.names import INK, change, load_name, metric_name
 from yogurtbench.report.story import Story
 
@@ -90,11 +101,16 @@ def _frame(axes: Axes, story: Story, rows: pd.DataFrame) -> None:
         row_name(axes, place, f"{story.wire(cell).name}, {story.traffic[cell]}".rstrip(", "))
     axes.set_yticks([])
     axes.set_ylim(len(rows) - 0.5, -0.85)
-    ticks = _ticks(*axes.get_xlim())
-    axes.set_xticks([np.log(ratio) for ratio in ticks], [change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks])
+    percent_axis(axes)
     axes.set_xlabel(f"change of the {metric_name(str(rows['metric'].iloc[0]))} (logarithmic scale)")
     light_grid(axes, "x")
     axes.spines["left"].set_visible(False)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Name an axis of log-ratios in percent of change."""
+    ticks = _ticks(*axes.get_xlim())
+    axes.set_xticks([np.log(ratio) for ratio in ticks], [change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks])
 
 
 def _ticks(low: float, high: float) -> list[float]:

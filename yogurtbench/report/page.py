@@ -18,15 +18,18 @@ from yogurtbench.report.story import Story
 
 def render(story: Story, charts: list[Chart]) -> str:
     """The page as text."""
+    return fill("page.html", story=story, charts=charts, **_content(story))
+
+
+def fill(template: str, **content: Any) -> str:
+    """A page from one of the templates, with style, script, and the policy that lets nothing else in."""
     jinja = Environment(loader=PackageLoader("yogurtbench.report"), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     jinja.filters["drawn"] = lambda one: Markup(way.symbol(one))  # noqa: S704 - drawn here, texts escaped there
-    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": asdict}
     jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": asdict}
     script, css = _asset(jinja, "page.js"), _asset(jinja, "page.css")
-    return jinja.get_template("page.html").render(
-        story=story, charts=charts, script=script, css=css, policy=_policy(script), **_content(story)
-    )
+    return jinja.get_template(template).render(script=script, css=css, policy=_policy(script), **content)
 
 
 def _content(story: Story) -> dict[str, Any]:

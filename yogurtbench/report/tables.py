@@ -83,7 +83,9 @@ def _glance_row(one: Standing, loads: list[str]) -> Row:
 def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     if rows is None:
         return Mark("–", "none")
-    told = [(effect(row), str(row["verdict"])) for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])]
+    told = [
+        (effect(row), str(row["verdict"])) for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])
+    ]
     texts = list(dict.fromkeys(change for (change, _), _ in told))
     words = {word for _, word in told}
     kind = words.pop() if len(words) == 1 else "mixed"
@@ -110,11 +112,14 @@ def _comparison(
     story: Story, row: dict[str, Any], places: Mapping[str, int], warned: Mapping[str, tuple[str, ...]]
 ) -> list[Any]:
     change, span = effect(row)
-    verdict, note = str(row["verdict"]).replace("_", " "), "; ".join(filter(None, (row["note"], *warned.get(row["cell"], ()))))
+    verdict, note = (
+        str(row["verdict"]).replace("_", " "),
+        "; ".join(filter(None, (row["note"], *warned.get(row["cell"], ())))),
+    )
     return [
         places[story.cells[row["cell"]].wire_id], places[story.cells[row["baseline"]].wire_id], load_name(row["load"]),
         story.traffic[row["cell"]], metric_name(row["metric"]), _figure(row["baseline_median"], row["unit"]),
-        _figure(row["cell_median"], row["unit"]), [_or_none(row["ratio"]), change], span,
+        _figure(row["cell_median"], row["unit"]), [or_none(row["ratio"]), change], span,
         [verdict, f"{verdict_mark(str(row['verdict']))} {verdict}{' ⚠' if warned.get(row['cell']) else ''}".strip(), note],
         row["family"], [int(row["n"]), str(row["n"])],
     ]  # fmt: skip
@@ -125,10 +130,10 @@ def _places(story: Story) -> dict[str, int]:
 
 
 def _figure(value: float, unit: str) -> list[Any]:
-    return [_or_none(value), number(value, unit)]
+    return [or_none(value), number(value, unit)]
 
 
-def _or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
     """Without digits that no instrument has: the page carries thousands of these."""
     return None if pd.isna(value) else float(f"{value:.6g}")
 
@@ -155,7 +160,9 @@ def live(story: Story) -> Table:
     """Where nothing was compared, the best wires are the live ones that are open to the fewest on the host."""
     told = {one.wire.id: one for one in exposures(story)}
     carried = {wire: _carries(story, wire) for wire, alive in liveness(story).items() if alive and wire in story.wires}
-    ordered = sorted(carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire])))
+    ordered = sorted(
+        carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire]))
+    )
     heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
     rows = [
         Row(story.wires[wire], [Mark(", ".join(carried[wire]) or "packets", "carries"), *_exposed(told.get(wire), bool(told))])
@@ -305,7 +312,7 @@ def _trial(story: Story, one: Attempt, places: Mapping[str, int]) -> list[Any]:
     said = one.error or ("" if value is None or found is None else _said(value, found.unit))
     return [
         [one.trial.block, str(one.trial.block)], [one.trial.position, str(one.trial.position)], places[cell.wire_id],
-        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else _or_none(value), said],
+        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), said],
         [one.status, one.status, ""],
     ]  # fmt: skip
 
