@@ -195,7 +195,7 @@ class Cell:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Cell:
-        """The inverse of :meth:`to_json`, also after a round trip through JSON text; the same object for the same cell."""
+        """The inverse of :meth:`to_json`, also after a round trip through JSON text; one object a cell."""
         return _cell(json.dumps(data))
 
 

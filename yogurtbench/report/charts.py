@@ -98,8 +98,9 @@ def light_grid(axes: Axes, which: str) -> None:
 
 def row_name(axes: Axes, place: int, name: str) -> None:
     """A row's name above the row: beside it, long names would leave the numbers no room."""
+    behind = {"facecolor": PAPER, "alpha": 0.8, "lw": 0, "pad": 0.5}
     said = axes.annotate(textwrap.fill(name, _LINE), (0, place - 0.2), xycoords=("axes fraction", "data"), fontsize=7.5,
-                         va="bottom", linespacing=1.0, bbox={"facecolor": PAPER, "alpha": 0.8, "lw": 0, "pad": 0.5})  # fmt: skip
+                         va="bottom", linespacing=1.0, bbox=behind)  # fmt: skip
     said.set_in_layout(False)
 
 

@@ -80,7 +80,7 @@ def write(old: Path, new: Path, file: Path) -> Decision:
 
 def render(pair: Pair) -> str:
     """The page as text."""
-    findings = list(pair.decision.findings) or list(_beside(pair.decision.old, pair.decision.new))
+    findings = sorted(pair.decision.findings, key=_interest) or list(_beside(pair.decision.old, pair.decision.new))
     return page.fill(
         "compare.html",
         pair=pair,
@@ -99,7 +99,7 @@ def _beside(old: Side, new: Side) -> Iterator[Finding]:
     """The values that both sides have where they must not be compared."""
     for key, before in old.entries.items():
         now = new.entries.get(key)
-        for metric in before.values if now else ():
+        for metric in before.values if now and before.role == "cell" else ():
             values = [list(entry.values.get(metric, {}).values()) for entry in (before, now) if entry]
             if metric in METRICS and all(values):
                 unit = METRICS[metric].unit
@@ -110,13 +110,23 @@ def _beside(old: Side, new: Side) -> Iterator[Finding]:
                                   _NOT_COMPARED, "", old=a, new=b)  # fmt: skip
 
 
+def _interest(one: Finding) -> tuple[bool, bool, bool]:
+    """What decides first, and of that what moved."""
+    return not one.deciding, one.verdict not in ("regression", "improvement"), one.verdict in gate.FINE
+
+
 def _warnings(pair: Pair) -> Iterator[tuple[str, bool]]:
     """(text, whether it is grave): of the two together, then of each by itself."""
     told = [*pair.decision.cautions, *(f"failed: {one}" for one in pair.decision.failed[:3])]
     left = len(pair.decision.failed) - 3
     yield from ((text, True) for text in [*told, *([f"{left} more trials failed"] if left > 0 else [])])
-    for name, story in (("old", pair.old), ("new", pair.new)):
-        yield from ((f"{name}: {one.text}", one.grave) for one in cautions.cautions(story))
+    before, now = cautions.cautions(pair.old), cautions.cautions(pair.new)
+    for name, found in (
+        ("both", [one for one in now if one in before]),
+        ("old", [one for one in before if one not in now]),
+        ("new", [one for one in now if one not in before]),
+    ):
+        yield from ((f"{name}: {one.text}", one.grave) for one in found)
 
 
 def _changes(pair: Pair) -> list[dict[str, str]]:

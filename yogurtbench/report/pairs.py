@@ -93,7 +93,8 @@ def _beside(pair: Pair, load: str, both: dict[str, list[Effect | None]]) -> Char
         _frame(pair, axes, list(shown), f"change of the {metric_name(metric)} against the baseline")
         svg = _finished(figure, pair)
     left = f" The first {len(shown)} of {len(both)}." if len(both) > len(shown) else ""
-    caption = f"Each run against its own blocks' baseline: old hollow above, new filled below. Better is to the {_side(metric)}.{left}"
+    caption = "Each run against its own blocks' baseline: old hollow above, new filled below. "
+    caption += f"Better is to the {_side(metric)}.{left}"
     return Chart(f"beside-{slug(load)}", "beside", f"{load_name(load)}: {metric_name(metric)}, both runs", caption, svg)
 
 
@@ -118,8 +119,8 @@ def _mark(pair: Pair, axes: Axes, cell: str, at: float, effect: Effect, *, fille
 
 
 def _change_beside(axes: Axes, place: int, ratio: float) -> None:
-    axes.annotate(change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                  va="center", fontsize=8)  # fmt: skip
+    axes.annotate(change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                  textcoords="offset points", va="center", fontsize=8)  # fmt: skip
 
 
 def _frame(pair: Pair, axes: Axes, cells: list[str], label: str) -> None:

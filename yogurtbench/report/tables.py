@@ -120,7 +120,7 @@ def _comparison(
         places[story.cells[row["cell"]].wire_id], places[story.cells[row["baseline"]].wire_id], load_name(row["load"]),
         story.traffic[row["cell"]], metric_name(row["metric"]), _figure(row["baseline_median"], row["unit"]),
         _figure(row["cell_median"], row["unit"]), [or_none(row["ratio"]), change], span,
-        [verdict, f"{verdict_mark(str(row['verdict']))} {verdict}{' ⚠' if warned.get(row['cell']) else ''}".strip(), note],
+        [verdict, f"{verdict_mark(str(row['verdict']))} {verdict}{' ⚠' * bool(warned.get(row['cell']))}".strip(), note],
         row["family"], [int(row["n"]), str(row["n"])],
     ]  # fmt: skip
 
@@ -164,10 +164,8 @@ def live(story: Story) -> Table:
         carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire]))
     )
     heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
-    rows = [
-        Row(story.wires[wire], [Mark(", ".join(carried[wire]) or "packets", "carries"), *_exposed(told.get(wire), bool(told))])
-        for wire in ordered
-    ]  # fmt: skip
+    marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
+    rows = [Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))]) for wire in ordered]
     return Table(heads, rows)
 
 

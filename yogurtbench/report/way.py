@@ -148,7 +148,7 @@ def _lanes(lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
 
 def _line(way: Way, lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
     """The packet: from step to step, across at half height where the device changes."""
-    parts = []
+    parts: list[str] = []
     for step, y in zip(way.steps, rows, strict=True):
         x = lanes[step.device]
         parts.append(f"V{y - 10}H{x}V{y}" if parts else f"M{x} {y}")
