@@ -18,7 +18,8 @@ from yogurtbench.report.story import Story
 
 def draw(story: Story) -> Iterator[Chart]:
     """One chart a load, of its deciding metric."""
-    ok = story.frame[(story.frame["status"] == "ok") & story.frame["value"].notna() & ~story.frame["role"].isin(ASIDE)]
+    frame = story.frame[["cell", "role", "load", "metric", "unit", "value", "payload", "status"]]
+    ok = frame[(frame["status"] == "ok") & frame["value"].notna() & ~frame["role"].isin(ASIDE)]
     for load in dict.fromkeys(cell.load for cell in story.cells.values()):
         mine = ok[(ok["load"] == load) & (ok["metric"] == HEADLINE[load])]
         if load not in YES_NO and len(mine):

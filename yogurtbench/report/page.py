@@ -16,6 +16,10 @@ from yogurtbench.report.facts import reproduce, surroundings, versions
 from yogurtbench.report.story import Story
 
 
+#: Wires on the first screen.
+_BEST = 6
+
+
 def render(story: Story, charts: list[Chart]) -> str:
     """The page as text."""
     return fill("page.html", story=story, charts=charts, **_content(story))
@@ -33,7 +37,7 @@ def fill(template: str, **content: Any) -> str:
 
 
 def _content(story: Story) -> dict[str, Any]:
-    glance, isolation, dead = tables.glance(story), tables.isolation(story), tables.dead(story)
+    glance, isolation, dead = tables.glance(story, _BEST), tables.isolation(story), tables.dead(story)
     return {
         "answer": answer.answer(story),
         "cautions": cautions.cautions(story),

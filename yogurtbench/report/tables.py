@@ -37,10 +37,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Heads and rows; the first column is the wire."""
+    """Heads and rows; the first column is the wire. ``of``: how many rows there are where not all are given."""
 
     heads: list[str]
     rows: list[Row]
+    of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,12 @@ def palette(story: Story) -> list[list[str]]:
     return [[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in story.wires.values()]
 
 
-def glance(story: Story) -> Table:
-    """The wires at a glance, best first: a column a load, plus whether packets arrive."""
+def glance(story: Story, most: int | None = None) -> Table:
+    """The wires at a glance, best first and at most so many: a column a load."""
     ranked = standings(story)
     loads = list(dict.fromkeys(load for one in ranked for load in one.loads))
-    return Table([load_name(load) for load in loads], [_glance_row(one, loads) for one in ranked])
+    shown = ranked[:most]
+    return Table([load_name(load) for load in loads], [_glance_row(one, loads) for one in shown], len(ranked))
 
 
 def _glance_row(one: Standing, loads: list[str]) -> Row:
@@ -166,7 +168,7 @@ def live(story: Story) -> Table:
     heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
     marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
     rows = [Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))]) for wire in ordered]
-    return Table(heads, rows)
+    return Table(heads, rows, len(rows))
 
 
 _CARRIED = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
