@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,7 +31,7 @@ def fill(template: str, **content: Any) -> str:
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     jinja.filters["drawn"] = lambda one: Markup(way.symbol(one))  # noqa: S704 - drawn here, texts escaped there
     jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
-    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": asdict}
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": _plain}
     script, css = _asset(jinja, "page.js"), _asset(jinja, "page.css")
     return jinja.get_template(template).render(script=script, css=css, policy=_policy(script), **content)
 
@@ -58,6 +58,11 @@ def _content(story: Story) -> dict[str, Any]:
         "reproduce": reproduce(story),
         "versions": versions(story),
     }
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON writes it, without a copy of everything in it."""
+    return {one.name: getattr(record, one.name) for one in fields(record)}
 
 
 def _asset(jinja: Environment, name: str) -> Markup:
