@@ -15,7 +15,6 @@ from yogurtbench.report.charts import Chart
 from yogurtbench.report.facts import reproduce, surroundings, versions
 from yogurtbench.report.story import Story
 
-
 #: Wires on the first screen.
 _BEST = 6
 

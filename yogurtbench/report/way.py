@@ -37,7 +37,7 @@ class Step:
             return cls(kind, what)
         place, _, program = what.partition(": ")
         hook, _, device = place.partition(" of ")
-        return cls(kind, device, hook, program)
+        return cls(kind, device, hook, program) if device else cls(kind, place)
 
 
 @dataclass(frozen=True, slots=True)
