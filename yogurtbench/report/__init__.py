@@ -6,6 +6,17 @@ import gc
 from pathlib import Path
 
 
+def summary(run_folder: Path) -> str:
+    """The short report as Markdown, at most forty lines: for a pull request or a job's summary.
+
+    Raises MatrixError where the folder is no run folder or is damaged.
+    """
+    from yogurtbench.report import markdown
+    from yogurtbench.report.story import Story
+
+    return markdown.render(Story.read(run_folder))
+
+
 def make(run_folder: Path) -> list[Path]:
     """Write report.html, report.md, charts/*.svg, comparison.csv, observations.parquet and pyperf.json; return them.
 
