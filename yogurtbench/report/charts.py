@@ -23,7 +23,7 @@ PAPER, MUTED, GRID, BAND, ALARM = "#ffffff", "#6a6a73", "#dcdce0", "#eeeef1", "#
 #: Width of a chart in inches: the page shows two of them side by side at 1:1, and on a phone one at three quarters.
 WIDTH = 5.0
 #: Letters of a row's name in one line across a chart.
-_LINE = 82
+_LINE = 96
 #: More wires than this in one chart are a thicket: the best are drawn, the tables have them all.
 MOST = 12
 
