@@ -87,7 +87,13 @@ class Effect:
 
 
 def walsh_averages(values: Floats) -> Floats:
-    """The n(n+1)/2 means of all pairs, a value with itself included, sorted."""
+    """The n(n+1)/2 means of all pairs, a value with itself included, sorted; not to be written to."""
+    return _walsh(np.asarray(values, dtype=float).tobytes())
+
+
+@lru_cache(maxsize=8)  # estimate, interval and every p of the same values rest on the same averages
+def _walsh(data: bytes) -> Floats:
+    values = np.frombuffer(data)
     i, j = _pairs(len(values))
     return np.asarray(np.sort((values[i] + values[j]) / 2))
 
