@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -86,3 +87,17 @@ def nobodys_python() -> list[str]:
     packages = sysconfig.get_path("purelib")
     unshared = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _SEEN_BY_NOBODY, "sh"]
     return [*unshared, str(HERE.parent), packages, os.path.realpath(sys.executable), "-P"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The distribution's Chromium, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found:
+        pytest.skip("no chromium: apt-get install --no-install-recommends chromium")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()

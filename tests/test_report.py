@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +14,7 @@ from xml.etree import ElementTree
 
 import pyperf
 import pytest
+from browser import opened
 from invented import EFFECTS, WIRES, Invented, cell, environment, stored, yogurt_phone
 
 from yogurtbench import report, store
@@ -220,8 +219,10 @@ def test_charts_are_well_formed_and_hover_tells_where_packets_die(folder: Path) 
 def evil_run() -> tuple[Invented, list[Attempt]]:
     """Every text that comes from YAML or a tool is hostile."""
     bad = cell(helper=EVIL, program=EVIL)
-    run = Invented((cell(), bad, cell(load="reachability")), blocks=6, name="evil", question=EVIL, kernel=EVIL)
-    run = replace(run, failing={bad.id: EVIL}, dead=frozenset({cell(load="reachability").id}))
+    gone, alive = cell(load="reachability"), cell(helper=EVIL, program=EVIL, load="reachability")
+    run = Invented((cell(), bad, gone, alive), blocks=6, name="evil", question=EVIL, kernel=EVIL)
+    way = {"path": ["queue yg1-cont", f"program {EVIL} of yg1-host: {EVIL}", f"receive {EVIL}", EVIL]}
+    run = replace(run, failing={bad.id: EVIL}, dead=frozenset({gone.id}), details={"reachability": way})
     return run, list(run.attempts())
 
 
@@ -244,32 +245,6 @@ def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
         ElementTree.fromstring(chart.read_text())
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """The distribution's Chromium, driven by Playwright."""
-    from playwright.sync_api import sync_playwright
-
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if not found:
-        pytest.skip("no chromium: apt-get install --no-install-recommends chromium")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
-    """The page, and what it complained of or asked for."""
-    trouble: list[str] = []
-    page = browser.new_context(**options).new_page()
-    page.on("console", lambda said: trouble.append(said.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("dialog", lambda dialog: trouble.append(dialog.message))
-    page.on("request", lambda asked: trouble.extend([] if asked.url.startswith("file:") else [asked.url]))
-    page.goto(path.as_uri())
-    return page, trouble
-
-
 @pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}])
 def test_in_a_browser_it_is_quiet_and_fits(chromium: Any, folder: Path, options: dict[str, Any]) -> None:
     page, trouble = opened(chromium, folder / "report.html", **options)
@@ -280,20 +255,34 @@ def test_in_a_browser_it_is_quiet_and_fits(chromium: Any, folder: Path, options:
 
 def test_trials_sort_and_filter(chromium: Any, folder: Path) -> None:
     page, trouble = opened(chromium, folder / "report.html")
-    rows = page.locator("#trial-table tbody tr")
-    assert rows.count() == 100
-    page.fill("#filter", "iperf3_tcp netkit_peer skipped")
+    table = page.locator("#trials .grid")
+    rows = table.locator("tbody tr")
+    assert rows.count() == 25
+    page.fill("#trials-filter", "iperf3_tcp netkit_peer skipped")
     assert rows.count() == 0
-    page.fill("#filter", "sockperf redirect_peer netkit_peer")
+    page.fill("#trials-filter", "sockperf redirect_peer netkit_peer")
     assert rows.count() == 24
-    page.get_by_role("button", name="value").click()
-    values = [float(text.split()[0]) for text in page.locator("#trial-table tbody td:nth-child(8)").all_inner_texts()]
+    head = table.get_by_role("button", name="value")
+    head.focus()
+    page.keyboard.press("Enter")
+    values = [float(text.split()[0]) for text in table.locator("tbody td:nth-child(8)").all_inner_texts()]
     assert values == sorted(values)
-    page.get_by_role("button", name="value").click()
-    assert page.locator("th[aria-sort=descending]").count() == 1
-    page.fill("#filter", "")
-    page.click("#more")
+    page.keyboard.press("Enter")
+    assert table.locator("th[aria-sort=descending]").count() == 1
+    page.fill("#trials-filter", "")
+    table.get_by_label("load").select_option("iperf3_udp")
+    assert set(table.locator("tbody td:nth-child(5)").all_inner_texts()) == {"iperf3_udp"}
+    table.get_by_label("load").select_option("")
+    table.get_by_role("button", name="Show more").click()
     assert rows.count() > 500 and not trouble
+
+
+def test_comparisons_name_what_they_are_held_against_and_can_be_chosen_by_verdict(chromium: Any, folder: Path) -> None:
+    page, trouble = opened(chromium, folder / "report.html")
+    table = page.locator("#comparisons .grid")
+    table.get_by_label("verdict").select_option("faster")
+    assert set(table.locator("tbody td:nth-child(2)").all_inner_texts()) == {"veth direct"}
+    assert all("▲ faster" in text for text in table.locator("tbody tr").all_inner_texts()) and not trouble
 
 
 def test_hostile_text_does_nothing_in_a_browser(chromium: Any, tmp_path: Path) -> None:
@@ -303,8 +292,10 @@ def test_hostile_text_does_nothing_in_a_browser(chromium: Any, tmp_path: Path) -
             folder.append(attempt)
     report.make(folder.path)
     page, trouble = opened(chromium, folder.path / "report.html")
-    page.fill("#filter", "alert")
-    assert page.locator("#trial-table tbody tr").count() and not trouble
+    page.fill("#trials-filter", "alert")
+    assert page.locator("#trials-table tbody tr").count() and not trouble
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    assert page.locator("#ways text", has_text="<img src=x onerror=alert(2)>").count() and not trouble
 
 
 # --- pyperf --------------------------------------------------------------------------------------------------------
@@ -332,4 +323,4 @@ def test_pyperf_has_seconds_that_grow_with_slowness(folder: Path) -> None:
 def test_the_verdicts_of_the_page_are_those_of_the_csv(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
-    assert len(data["rows"]) == len(store.load(folder)[0])
+    assert len(data["grids"]["trials"]["rows"]) == len(store.load(folder)[0])

@@ -18,7 +18,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast
+from statistics import median
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -86,9 +87,20 @@ class Effect:
 
 
 def walsh_averages(values: Floats) -> Floats:
-    """The n(n+1)/2 means of all pairs, a value with itself included, sorted."""
-    i, j = np.triu_indices(len(values))
+    """The n(n+1)/2 means of all pairs, a value with itself included, sorted; not to be written to."""
+    return _walsh(np.asarray(values, dtype=float).tobytes())
+
+
+@lru_cache(maxsize=8)  # estimate, interval and every p of the same values rest on the same averages
+def _walsh(data: bytes) -> Floats:
+    values = np.frombuffer(data)
+    i, j = _pairs(len(values))
     return np.asarray(np.sort((values[i] + values[j]) / 2))
+
+
+@lru_cache(maxsize=256)
+def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    return np.triu_indices(n)
 
 
 @lru_cache(maxsize=256)
@@ -115,7 +127,7 @@ def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Ef
         return Effect(math.nan, math.nan, math.nan, 0)
     walsh, out = walsh_averages(data), critical(len(data), alpha)
     low, high = (walsh[out], walsh[-1 - out]) if out >= 0 else (math.nan, math.nan)
-    return Effect(float(np.median(walsh)), float(low), float(high), len(data))
+    return Effect(float(median(walsh.tolist())), float(low), float(high), len(data))
 
 
 def widths_in_deviations(n: int) -> float:
@@ -210,7 +222,8 @@ def _statuses(frame: pd.DataFrame) -> dict[Key, dict[int, str]]:
 
 
 def _tuples(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
-    return zip(*(frame[column].tolist() for column in columns), strict=True)
+    # By way of objects: pandas takes texts out of Arrow one by one otherwise, and its to_dict is slower still.
+    return zip(*(frame[column].astype(object).tolist() for column in columns), strict=True)
 
 
 # --- comparisons ---------------------------------------------------------------------------------------------------
@@ -251,7 +264,7 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """A frame's rows as dicts by column name."""
-    return cast("list[dict[str, Any]]", table.to_dict("records"))
+    return [dict(zip(table.columns, values, strict=True)) for values in _tuples(table, *table.columns)]
 
 
 def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -315,7 +328,7 @@ def _unit(asked: _Asked) -> str:
 
 def _median(values: Iterable[float]) -> float:
     found = list(values)
-    return float(np.median(found)) if found else math.nan
+    return float(median(found)) if found else math.nan
 
 
 def _measured(asked: _Asked, cell: Series, base: Series, values: Values) -> dict[str, Any]:

@@ -244,17 +244,25 @@ def check(
 def compare(
     old: RunFolder,
     new: RunFolder,
+    out: Annotated[Optional[Path], typer.Option(help="Also write both side by side as a page: compare.html.")] = None,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Show two runs side by side and decide as check does: exit 0, 1, 3 or 4.
 
     Example: yogurtbench compare results/quickstart/20261123T201602Z-99e031 results/quickstart/20261124T090000Z-0c1d2e
+    --out compare.html
     """
     from yogurtbench import gate
 
     _check_github(github)
-    return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json, github=github)
+    if out is None:
+        return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json, github=github)
+    from yogurtbench.report import compare as pages
+
+    code = _print_decision(pages.write(old, new, out), as_json, github=github)
+    typer.echo(f"report: {out}", err=as_json)
+    return code
 
 
 @app.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
@@ -130,7 +131,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the ids are asked for again and again, and keep what they hashed
 class Cell:
     """One point of the matrix, its load included. ``None``: the axis does not apply to this cell.
 
@@ -174,7 +175,7 @@ class Cell:
         """The axes that differ from their default, the load always among them: what the id is made of."""
         return {k: v for k, v in self.axes.items() if k == "load" or v != self.defaults.get(k, v)}
 
-    @property
+    @cached_property
     def id(self) -> str:
         """First 12 hex digits of the SHA-256 of the canonical JSON of the non-default axes (contract)."""
         return hashlib.sha256(canonical(self.named).encode()).hexdigest()[:ID_LENGTH]
@@ -184,7 +185,7 @@ class Cell:
         """The axes that make the network, apart from what is sent over it."""
         return {name: value for name, value in self.axes.items() if name not in TRAFFIC_AXES}
 
-    @property
+    @cached_property
     def wire_id(self) -> str:
         """Identifies the network of the cell: cells with one wire_id differ only in what is sent."""
         return hashlib.sha256(canonical(self.wire).encode()).hexdigest()[:ID_LENGTH]
@@ -195,9 +196,16 @@ class Cell:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Cell:
-        """The inverse of :meth:`to_json`, also after a round trip through JSON text."""
-        cpus = data["cpus"]
-        return cls(**{**data, "cpus": tuple(cpus) if isinstance(cpus, list) else cpus})
+        """The inverse of :meth:`to_json`, also after a round trip through JSON text; one object a cell."""
+        return _cell(json.dumps(data))
+
+
+@lru_cache(maxsize=4096)
+def _cell(text: str) -> Cell:
+    """A run has thousands of attempts and hundreds of cells."""
+    data = json.loads(text)
+    cpus = data["cpus"]
+    return Cell(**{**data, "cpus": tuple(cpus) if isinstance(cpus, list) else cpus})
 
 
 #: The axes in the order of the contract's table.

@@ -166,11 +166,22 @@ def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
     """One row a measured value, columns and dtypes of the contract, in an order that does not depend on timing."""
     import pandas as pd
 
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for attempt in attempts:
-        _extend(columns, attempt, run)
-    frame = pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
+    told = list(attempts)
+    shared = _columns(COLUMNS[: -len(_WHAT)], (_shared(attempt, run) for attempt in told))
+    own = _columns(_WHAT, (_own(row) for attempt in told for row in attempt.observations))
+    repeated = [place for place, attempt in enumerate(told) for _ in attempt.observations]
+    frame = pd.concat([shared.take(repeated).reset_index(drop=True), own], axis=1)
     return frame.sort_values(_ORDER, kind="stable", ignore_index=True)
+
+
+def _columns(names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    """A frame of the contract's columns ``names`` with their dtypes."""
+    import pandas as pd
+
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return pd.DataFrame(
+        {name: pd.Series(column, dtype=_dtype(name)) for name, column in zip(names, columns, strict=True)}
+    )
 
 
 def finish(path: Path) -> None:
@@ -223,23 +234,18 @@ def _int_or_text(value: Any) -> str | int:
     return value if isinstance(value, str) else int(value)
 
 
-def _extend(columns: dict[str, list[Any]], attempt: Attempt, run: str) -> None:
-    rows = attempt.observations
-    for name, value in _shared(attempt, run).items():
-        columns[name] += [value] * len(rows)
-    for name in _WHAT:
-        columns[name] += [_of(row, name) for row in rows]
+def _own(row: Observation) -> tuple[Any, ...]:
+    """What each value has for itself, in the order of the columns."""
+    return row.metric, row.unit, row.better, row.value, row.text, row.status, row.error
 
 
-def _of(row: Observation, name: str) -> Any:
-    return getattr(row, name)
-
-
-def _shared(attempt: Attempt, run: str) -> dict[str, Any]:
+def _shared(attempt: Attempt, run: str) -> tuple[Any, ...]:
+    """What all values of an attempt have in common, in the order of the columns."""
     trial, cell = attempt.trial, attempt.trial.cell
     where = (run, trial.block, trial.position, attempt.host, attempt.lab, attempt.accelerator, trial.clock)
-    axes = {**cell.axes, "cpus": _cpus(cell.cpus), "kernel": attempt.kernel or cell.kernel}
-    return {**axes, **dict(zip(_WHERE, where, strict=False)), "cell": cell.id, "trial": trial.id, "role": trial.role}
+    axes = {**cell.axes, "cpus": _cpus(cell.cpus)}
+    return (*where, attempt.kernel or cell.kernel, cell.id, trial.id, trial.role,
+            *(axes[name] for name in AXES if name != "kernel"))  # fmt: skip
 
 
 def _cpus(cpus: str | tuple[int, int] | None) -> str | None:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
+
+
+def summary(run_folder: Path) -> str:
+    """The short report as Markdown, at most forty lines: for a pull request or a job's summary.
+
+    Raises MatrixError where the folder is no run folder or is damaged.
+    """
+    from yogurtbench.report import markdown
+    from yogurtbench.report.story import Story
+
+    return markdown.render(Story.read(run_folder))
 
 
 def make(run_folder: Path) -> list[Path]:
@@ -12,4 +24,10 @@ def make(run_folder: Path) -> list[Path]:
     """
     from yogurtbench.report import build  # matplotlib and pandas are slow to import: only when a report is made
 
-    return build.everything(run_folder)
+    collecting = gc.isenabled()
+    gc.disable()  # a large run is a million live objects, and looking through them for cycles is a fifth of the time
+    try:
+        return build.everything(run_folder)
+    finally:
+        if collecting:
+            gc.enable()

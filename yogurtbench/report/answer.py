@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _SWITCHES = ("mtu", "gso", "gro", "checksum")
 _TELL_DEATHS = 3
 
 
+@lru_cache(maxsize=1)  # the page, the Markdown and the terminal ask one after another
 def answer(story: Story) -> str:
     """One sentence or two from the verdicts."""
     lead = "In emulation (TCG): " if story.emulated else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,13 +19,18 @@ from yogurtbench.report.names import INK
 
 # No backend is chosen here: SVG is written by format, and a notebook has a backend of its own.
 
-PAPER, MUTED, GRID, BAND = "#ffffff", "#6a6a73", "#dcdce0", "#eeeef1"
-#: Width of a chart in inches; the page shows it at 1:1 on a laptop.
-WIDTH = 7.6
+PAPER, MUTED, GRID, BAND, ALARM = "#ffffff", "#6a6a73", "#dcdce0", "#eeeef1", "#b3261e"
+#: Width of a chart in inches: the page shows two of them side by side at 1:1, and on a phone one at three quarters.
+WIDTH = 5.0
+#: Letters of a row's name in one line across a chart.
+_LINE = 96
 #: More wires than this in one chart are a thicket: the best are drawn, the tables have them all.
 MOST = 12
 
-_VARIABLES = {INK: "var(--ink)", PAPER: "var(--paper)", MUTED: "var(--muted)", GRID: "var(--grid)", BAND: "var(--band)"}
+_VARIABLES = {
+    INK: "var(--ink)", PAPER: "var(--paper)", MUTED: "var(--muted)", GRID: "var(--grid)", BAND: "var(--band)",
+    ALARM: "var(--bad)",
+}  # fmt: skip
 
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "yogurtbench", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5,
@@ -98,13 +104,21 @@ def to_svg(figure: Figure, hover: Mapping[str, str] | None = None) -> Svg:
 def emulation_label(figure: Figure, emulated: str) -> None:
     """Say on the chart itself that its numbers come from emulation."""
     if emulated:
-        figure.suptitle(emulated, x=0.995, ha="right", fontsize=8, color="#b3261e", fontweight="normal")
+        figure.suptitle(emulated, x=0.995, ha="right", fontsize=8, color=ALARM, fontweight="normal")
 
 
 def light_grid(axes: Axes, which: str) -> None:
     """Thin lines across one direction, no ticks."""
     axes.grid(visible=True, axis=which)  # type: ignore[arg-type]
     axes.tick_params(length=0)
+
+
+def row_name(axes: Axes, place: int, name: str) -> None:
+    """A row's name above the row: beside it, long names would leave the numbers no room."""
+    behind = {"facecolor": PAPER, "alpha": 0.8, "lw": 0, "pad": 0.5}
+    said = axes.annotate(textwrap.fill(name, _LINE), (0, place - 0.2), xycoords=("axes fraction", "data"), fontsize=7.5,
+                         va="bottom", linespacing=1.0, bbox=behind)  # fmt: skip
+    said.set_in_layout(False)
 
 
 def slug(text: str) -> str:

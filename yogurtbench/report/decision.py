@@ -102,7 +102,7 @@ def _said(one: Finding, names: dict[str, str]) -> str:
 
 def _effect(one: Finding) -> str:
     exact = one.unit.startswith("instructions")
-    return f"{change(one.ratio, 2)}, {_signed(one.difference, one.unit)}" if exact else change(one.ratio)
+    return f"{change(one.ratio, 2)}, {signed(one.difference, one.unit)}" if exact else change(one.ratio)
 
 
 def _names(decision: Decision) -> dict[str, str]:
@@ -207,12 +207,12 @@ def _columns(one: Finding, name: str, *, exact: bool) -> dict[str, Text]:
     style = _STYLES.get(one.verdict, "")
     return {
         "wire": Text(name),
-        "old": Text(_value(one.old, one, exact=exact)),
-        "new": Text(_value(one.new, one, exact=exact)),
+        "old": Text(shown(one.old, one, exact=exact)),
+        "new": Text(shown(one.new, one, exact=exact)),
         "change": Text(change(one.ratio, 2 if exact else 1), style),
         "95 % interval": Text(interval(one.low, one.high)),
-        "difference": Text(_signed(one.difference), style),
-        "per packet": Text(_signed(one.per_packet)),
+        "difference": Text(signed(one.difference), style),
+        "per packet": Text(signed(one.per_packet)),
         "verdict": Text(one.verdict.replace("_", " "), style),
     }
 
@@ -231,7 +231,8 @@ def _left_out(decision: Decision) -> str:
     return f"not shown: {said}" if said else ""
 
 
-def _value(value: float, one: Finding, *, exact: bool) -> str:
+def shown(value: float, one: Finding, *, exact: bool) -> str:
+    """A side's value: a yes or no, exactly what was counted, or with the figures that matter and its unit."""
     if METRICS[one.metric].unit == "bool" and value in (0.0, 1.0):
         return "yes" if value else "no"
     return _figures(value) if exact and math.isfinite(value) else number(value, one.unit)
@@ -242,7 +243,8 @@ def _figures(value: float) -> str:
     return f"{value:,.12g}".replace(",", "\u202f")
 
 
-def _signed(value: float, unit: str = "") -> str:
+def signed(value: float, unit: str = "") -> str:
+    """A difference with its sign, to the last digit."""
     if not math.isfinite(value):
         return "–"
     sign = "−" if value < 0 else "+" if value > 0 else "±"

@@ -46,7 +46,7 @@ def _svg(story: Story, cells: dict[str, Quantiles]) -> str:
     unit = "instructions" if story.exact else "ns"
     factor, name = scale(unit, median(one.get(0.5, 1.0) for one in cells.values()))
     with style():
-        figure = Figure(figsize=(WIDTH, 3.6))
+        figure = Figure(figsize=(WIDTH, 2.9 + 0.15 * len(cells)))
         axes = figure.subplots()
         for cell, quantiles in cells.items():
             inner = {share: value / factor for share, value in quantiles.items() if 0 < share < 1}
@@ -67,5 +67,5 @@ def _frame(axes: Axes, unit: str) -> None:
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: grouped(value) if f"{value:.0e}"[0] in "25" else ""))
     axes.set_xlabel(f"round trip ({unit}, logarithmic scale)")
     axes.set_ylabel("share at most this long")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=1.4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5)
     light_grid(axes, "both")

@@ -45,21 +45,29 @@ def write(story: Story, path: Path, more: Mapping[str, str] | None = None) -> li
 
 def _benchmarks(story: Story, more: Mapping[str, str]) -> Iterator[pyperf.Benchmark]:
     ok = story.frame[(story.frame["status"] == "ok") & ~story.frame["role"].isin(ASIDE)]
-    words, names = _words(ok), set[str]()
-    for key, rows in ok.groupby(["cell", "role"], sort=False):
+    words, names, series = _words(ok), set[str](), _series(ok)
+    for key, trials in ok.groupby(["cell", "role"], sort=False)["trial"].nunique().items():
         cell, role = map(str, cast("Key", key))
         shared = _shared(story, cell, role) | words.get((cell, role), {})
-        for metric, unit, values, extra in _timed(story, rows) or [_counted(rows)]:
+        for metric, unit, values, extra in _timed(story, series.get((cell, role), {})) or [_counted(int(trials))]:
             name = _unique(_name(story, cell, role, metric), cell, names)
             yield _benchmark({"name": name, "metric": metric, "unit": unit, **shared, **extra, **more}, values)
 
 
-def _timed(story: Story, rows: pd.DataFrame) -> list[Exported]:
+def _series(ok: pd.DataFrame) -> dict[Key, dict[Key, list[float]]]:
+    """(cell, role) -> (metric, unit) -> the blocks' medians."""
+    keys = ["cell", "role", "metric", "unit", "block"]
+    found: dict[Key, dict[Key, list[float]]] = {}
+    for key, value in ok[ok["value"].notna()].groupby(keys, sort=False)["value"].median().items():
+        cell, role, metric, unit, _ = cast("tuple[str, str, str, str, int]", key)
+        found.setdefault((cell, role), {}).setdefault((metric, unit), []).append(value)
+    return found
+
+
+def _timed(story: Story, series: Mapping[Key, list[float]]) -> list[Exported]:
     """What pyperf can hold of a cell: positive durations, or on the instruction clock positive counts."""
-    found = rows[rows["value"].notna()].groupby(["metric", "unit", "block"], sort=False)["value"].median()
     convert = _as_counts if story.exact else _as_seconds
-    groups = found.groupby(level=[0, 1], sort=False)
-    each = (convert(*cast("Key", key), values.to_list()) for key, values in groups)
+    each = (convert(metric, unit, values) for (metric, unit), values in series.items())
     return [one for one in each if one is not None]
 
 
@@ -77,9 +85,9 @@ def _as_counts(metric: str, unit: str, values: list[float]) -> Exported | None:
     return metric, "integer", [max(1, round(value)) for value in values], exact
 
 
-def _counted(rows: pd.DataFrame) -> Exported:
+def _counted(trials: int) -> Exported:
     """A cell of words alone still needs a number: how often it was tried."""
-    return "trials", "integer", [rows["trial"].nunique()], {"meaning": "trials; what they gave is in the metadata"}
+    return "trials", "integer", [trials], {"meaning": "trials; what they gave is in the metadata"}
 
 
 def _words(ok: pd.DataFrame) -> dict[Key, dict[str, Any]]:
@@ -105,9 +113,20 @@ def _flat(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
 
+class _Named(pyperf.Benchmark):  # type: ignore[misc]  # pyperf is untyped
+    """A benchmark with its name at hand: a suite asks every benchmark for it whenever one is added."""
+
+    def __init__(self, name: str, run: pyperf.Run) -> None:
+        super().__init__([run])
+        self._named = name
+
+    def get_name(self) -> str:
+        return self._named
+
+
 def _benchmark(metadata: dict[str, Any], values: list[float]) -> pyperf.Benchmark:
     kept = {_line(key): _line(value) for key, value in metadata.items() if value != ""}
-    return pyperf.Benchmark([pyperf.Run(values, metadata=kept, collect_metadata=False)])
+    return _Named(str(kept["name"]), pyperf.Run(values, metadata=kept, collect_metadata=False))
 
 
 def _line(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from yogurtbench import __version__
 from yogurtbench.report.story import Story
 
 
@@ -37,6 +38,16 @@ def reproduce(story: Story) -> str:
     """The command that runs the same plan again."""
     plan = story.plan
     matrix = str(plan.get("path") or "matrix.yaml")
-    return shlex.join(
-        ["yogurtbench", "run", matrix, "--lab", story.environment.lab, "--clock", str(plan.get("clock", "wall"))]
+    blocks = plan.get("blocks", {})
+    fixed = ["--blocks", str(blocks["min"])] if blocks.get("min") and blocks.get("min") == blocks.get("max") else []
+    where = ["--lab", story.environment.lab, "--clock", str(plan.get("clock", "wall"))]
+    return shlex.join(["yogurtbench", "run", matrix, *where, *fixed])
+
+
+def versions(story: Story) -> str:
+    """With what it was run, in one line; the guest's fingerprint stands for every package in it."""
+    told = {"Linux": story.environment.kernel, **story.environment.identity}
+    said = ", ".join(
+        f"{name} {value}" for name, value in told.items() if name not in ("kernel", "lab", "accelerator", "clock")
     )
+    return f"yogurtbench {__version__} (this report); {said}"

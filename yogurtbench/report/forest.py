@@ -13,12 +13,23 @@ from matplotlib.ticker import MaxNLocator
 
 from yogurtbench.analysis import rows_of
 from yogurtbench.records import METRICS
-from yogurtbench.report.charts import BAND, PAPER, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.charts import (
+    BAND,
+    PAPER,
+    WIDTH,
+    Chart,
+    emulation_label,
+    light_grid,
+    row_name,
+    slug,
+    style,
+    to_svg,
+)
 from yogurtbench.report.names import INK, change, load_name, metric_name
 from yogurtbench.report.story import Story
 
 #: Rows in one chart; what is nearer to the baseline than these is in the table.
-ROWS = 48
+ROWS = 24
 
 
 def draw(story: Story) -> Iterator[Chart]:
@@ -56,7 +67,7 @@ def _caption(story: Story, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
 
 def _svg(story: Story, rows: pd.DataFrame) -> str:
     with style():
-        figure = Figure(figsize=(WIDTH, 0.9 + 0.24 * len(rows)))
+        figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * len(rows)))
         axes = figure.subplots()
         _band(axes, rows)
         for place, row in enumerate(rows_of(rows)):
@@ -86,14 +97,20 @@ def _effect(axes: Axes, story: Story, place: int, row: dict[str, Any]) -> None:
 
 
 def _frame(axes: Axes, story: Story, rows: pd.DataFrame) -> None:
-    labels = [f"{story.wire(cell).name}, {story.traffic[cell]}".rstrip(", ") for cell in rows["cell"]]
-    axes.set_yticks(range(len(rows)), labels)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    ticks = _ticks(*axes.get_xlim())
-    axes.set_xticks([np.log(ratio) for ratio in ticks], [change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks])
+    for place, cell in enumerate(rows["cell"]):
+        row_name(axes, place, f"{story.wire(cell).name}, {story.traffic[cell]}".rstrip(", "))
+    axes.set_yticks([])
+    axes.set_ylim(len(rows) - 0.5, -0.85)
+    percent_axis(axes)
     axes.set_xlabel(f"change of the {metric_name(str(rows['metric'].iloc[0]))} (logarithmic scale)")
     light_grid(axes, "x")
     axes.spines["left"].set_visible(False)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Name an axis of log-ratios in percent of change."""
+    ticks = _ticks(*axes.get_xlim())
+    axes.set_xticks([np.log(ratio) for ratio in ticks], [change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks])
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -11,14 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from yogurtbench.records import ASIDE, HEADLINE, METRICS, YES_NO
-from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, row_name, slug, style, to_svg
 from yogurtbench.report.names import Wire, grouped, load_name, metric_name, scale
 from yogurtbench.report.story import Story
 
 
 def draw(story: Story) -> Iterator[Chart]:
     """One chart a load, of its deciding metric."""
-    ok = story.frame[(story.frame["status"] == "ok") & story.frame["value"].notna() & ~story.frame["role"].isin(ASIDE)]
+    frame = story.frame[["cell", "role", "load", "metric", "unit", "value", "payload", "status"]]
+    ok = frame[(frame["status"] == "ok") & frame["value"].notna() & ~frame["role"].isin(ASIDE)]
     for load in dict.fromkeys(cell.load for cell in story.cells.values()):
         mine = ok[(ok["load"] == load) & (ok["metric"] == HEADLINE[load])]
         if load not in YES_NO and len(mine):
@@ -52,7 +53,7 @@ def _svg(story: Story, rows: pd.DataFrame, metric: str, sweep: bool) -> str:
     rows = rows.assign(value=rows["value"] / factor)
     wires = {wire: story.wires[wire] for wire in story.wires if wire in set(rows["wire"])}
     with style():
-        height = 3.6 if sweep else 0.9 + 0.3 * len(wires)
+        height = 2.9 + 0.15 * len(wires) if sweep else 0.9 + 0.38 * len(wires)
         figure = Figure(figsize=(WIDTH, height))
         axes = figure.subplots()
         (_sweep if sweep else _strip)(axes, rows, wires)
@@ -72,7 +73,7 @@ def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
     axes.set_xticks(range(len(payloads)), [grouped(payload) for payload in payloads])
     axes.set_xlabel("payload (bytes)")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, handlelength=1.4)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
     light_grid(axes, "y")
 
@@ -86,8 +87,11 @@ def _strip(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
                   alpha=0.55, jitter=False, legend=False, ax=axes)  # fmt: skip
     medians = data.groupby("name")["value"].median()
     for place, name in enumerate(order):
-        axes.plot([medians[name]] * 2, [place - 0.32, place + 0.32], color=colours[name], lw=2)
+        axes.plot([medians[name]] * 2, [place - 0.18, place + 0.22], color=colours[name], lw=2)
+        row_name(axes, place, name)
     axes.set_ylabel("")
+    axes.set_yticks([])
+    axes.set_ylim(len(order) - 0.5, -0.85)
     axes.set_xlim(left=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))

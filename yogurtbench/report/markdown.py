@@ -31,13 +31,13 @@ def _cautions(story: Story) -> list[str]:
 
 
 def _glance(story: Story) -> list[str]:
-    table = tables.glance(story)
+    table = tables.glance(story, _BEST)
     if not table.rows:
         return []
     label = " (emulated)" if story.emulated else ""
     heads = [f"wire, against its baseline{label}", *table.heads]
-    rows = [_row([row.wire.name, *(_mark(mark) for mark in row.marks)]) for row in table.rows[:_BEST]]
-    rest = [f"<sub>{len(table.rows) - _BEST} more wires in report.html</sub>"] if len(table.rows) > _BEST else []
+    rows = [_row([row.wire.name, *(_mark(mark) for mark in row.marks)]) for row in table.rows]
+    rest = [f"<sub>{table.of - _BEST} more wires in report.html</sub>"] if table.of > _BEST else []
     return [_row(heads), _row(["---"] * len(heads), escape=False), *rows, *rest, ""]
 
 

@@ -53,17 +53,18 @@ class Wire:
 
 
 def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, Wire]:
-    """Names and colours by wire id, in the order of the plan; baselines in ink."""
+    """Names and colours by wire id, in the order of the plan; baselines in ink, told apart by their marks."""
     wires = {cell.wire_id: cell for cell in cells}
     names = _told_apart({wire: (wire_name(cell), cell.wire) for wire, cell in wires.items()})
     others = [wire for wire in wires if wire not in reference]
-    places = {wire: place for place, wire in enumerate(others)} | dict.fromkeys(reference, -1)
+    inked = [wire for wire in wires if wire in reference]
+    places = {wire: place for place, wire in enumerate(others)} | {wire: -1 - n for n, wire in enumerate(inked)}
     return {wire: _wire(wire, names[wire], places[wire]) for wire in wires}
 
 
 def _wire(wire: str, name: str, place: int) -> Wire:
     if place < 0:
-        return Wire(wire, name, INK, "o", reference=True)
+        return Wire(wire, name, INK, MARKS[(-1 - place) % len(MARKS)], reference=True)
     mark = MARKS[(place // len(PALETTE)) % len(MARKS)]
     return Wire(wire, name, PALETTE[place % len(PALETTE)], mark, reference=False)
 

@@ -4,46 +4,65 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import fields
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from yogurtbench.report import answer, cautions, counters, overhead, tables
+from yogurtbench.report import answer, cautions, counters, overhead, tables, way
 from yogurtbench.report.charts import Chart
-from yogurtbench.report.facts import reproduce, surroundings
+from yogurtbench.report.facts import reproduce, surroundings, versions
 from yogurtbench.report.story import Story
+
+#: Wires on the first screen.
+_BEST = 6
 
 
 def render(story: Story, charts: list[Chart]) -> str:
     """The page as text."""
+    return fill("page.html", story=story, charts=charts, **_content(story))
+
+
+def fill(template: str, **content: Any) -> str:
+    """A page from one of the templates, with style, script, and the policy that lets nothing else in."""
     jinja = Environment(loader=PackageLoader("yogurtbench.report"), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    jinja.filters["sign"] = tables.verdict_mark
+    jinja.filters["drawn"] = lambda one: Markup(way.symbol(one))  # noqa: S704 - drawn here, texts escaped there
     jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": _plain}
     script, css = _asset(jinja, "page.js"), _asset(jinja, "page.css")
-    return jinja.get_template("page.html").render(
-        story=story, charts=charts, script=script, css=css, policy=_policy(script), **_content(story)
-    )
+    return jinja.get_template(template).render(script=script, css=css, policy=_policy(script), **content)
 
 
 def _content(story: Story) -> dict[str, Any]:
+    glance, isolation, dead = tables.glance(story, _BEST), tables.isolation(story), tables.dead(story)
     return {
         "answer": answer.answer(story),
         "cautions": cautions.cautions(story),
         "surroundings": surroundings(story),
-        "glance": tables.glance(story),
-        "effects": tables.effects(story),
-        "isolation": tables.isolation(story),
+        "glance": glance,
+        "live": tables.live(story) if not glance.rows else None,
+        "isolation": isolation,
+        "patterns": tables.alike(isolation),
         "left_out": tables.left_out(story),
+        "ways": way.ways(story),
         "counters": counters.sheets(story),
-        "dead": tables.dead(story),
+        "dead": dead,
+        "deaths": tables.deaths(dead),
         "failures": tables.failures(story),
         "phases": overhead.phases(story),
         "overhead_ratio": overhead.ratio(story),
-        "trials": tables.trials(story),
+        "grids": {"comparisons": tables.comparisons(story), "trials": tables.trials(story)},
+        "palette": tables.palette(story),
         "reproduce": reproduce(story),
+        "versions": versions(story),
     }
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON writes it, without a copy of everything in it."""
+    return {one.name: getattr(record, one.name) for one in fields(record)}
 
 
 def _asset(jinja: Environment, name: str) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,16 @@ def standings(story: Story, rows: pd.DataFrame | None = None) -> list[Standing]:
     ``rows``: those of the comparison to stand by, the deciding ones where not given. What has no ratio (dead, failed,
     not run) counts neither for nor against a wire.
     """
-    rows = story.headlines if rows is None else rows
+    return _ranked(story, rows) if rows is not None else _headlined(story)
+
+
+@lru_cache(maxsize=1)
+def _headlined(story: Story) -> list[Standing]:
+    """Asked for by the answer, the tables and the Markdown, one after another."""
+    return _ranked(story, story.headlines)
+
+
+def _ranked(story: Story, rows: pd.DataFrame) -> list[Standing]:
     rows = rows[rows["ratio"].notna()]
     found: dict[str, dict[str, pd.DataFrame]] = {}
     wires = rows["cell"].map(lambda cell: story.wire(cell).id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from yogurtbench.records import ASIDE, HEADLINE, Attempt, Cell, Environment
 from yogurtbench.report.names import Wire, traffic_names, wire_names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Story:
     """Everything a section may use.
 
@@ -42,9 +43,10 @@ class Story:
     @classmethod
     def read(cls, folder: Path) -> Story:
         """From a run folder. Raises MatrixError where it is none."""
-        attempts, frame = store.load(folder)
-        plan, environment = store.read_plan(folder), store.read_environment(folder)
-        return cls.tell(folder.resolve().name, store.read_matrix(folder), plan, environment, attempts, frame)
+        store.check_folder(folder)
+        files = (folder / name for name in (store.PLAN, store.ENVIRONMENT, store.TRIALS, store.MATRIX))
+        states = tuple((one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists())
+        return _read(folder, folder.resolve().name, states)
 
     @classmethod
     def tell(
@@ -92,8 +94,8 @@ class Story:
     def canaries(self) -> pd.DataFrame:
         """The baseline under another name, compared with itself.
 
-        On the instruction clock in its loads' deciding metrics alone: the timer's interrupts fall into means and tails, and
-        another name in the order moves them.
+        On the instruction clock in its loads' deciding metrics alone: the timer's interrupts fall into means and tails,
+        and another name in the order moves them.
         """
         seen = self.comparison[self.comparison["role"] == "canary"]
         return seen[seen["metric"] == seen["load"].map(HEADLINE)] if self.exact else seen
@@ -102,3 +104,11 @@ class Story:
     def blocks(self) -> int:
         """How many blocks were begun; diagnostic trials belong to none."""
         return int(self.frame["block"][~self.frame["role"].isin(ASIDE)].nunique())
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...]) -> Story:
+    """A run is told on the page and right after on the terminal: unchanged, it is read once."""
+    attempts, frame = store.load(folder)
+    plan, environment = store.read_plan(folder), store.read_environment(folder)
+    return Story.tell(run, store.read_matrix(folder), plan, environment, attempts, frame)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from yogurtbench.analysis import dead_wires, rows_of
 from yogurtbench.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
 from yogurtbench.report import counters
-from yogurtbench.report.exposure import liveness
+from yogurtbench.report.exposure import EARS, MOUTHS, Exposure, exposures, liveness
 from yogurtbench.report.names import VERDICT_MARKS, Wire, load_name, metric_name, number
 from yogurtbench.report.standings import Standing, effect, standings
 from yogurtbench.report.story import Story
@@ -37,17 +37,45 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Heads and rows; the first column is the wire."""
+    """Heads and rows; the first column is the wire. ``of``: how many rows there are where not all are given."""
 
     heads: list[str]
     rows: list[Row]
+    of: int = 0
 
 
-def glance(story: Story) -> Table:
-    """The wires at a glance, best first: a column a load, plus whether packets arrive."""
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a grid: its head, what its cells are, whether its few words are offered to choose from."""
+
+    name: str
+    kind: Literal["words", "number", "wire", "verdict"] = "words"
+    pick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A long table that the page sorts, filters and shows bit by bit.
+
+    Cells by kind of column: a text; a number (or None) and its text; a wire's place in :func:`palette`; a class, a
+    text and a longer text.
+    """
+
+    columns: list[Column]
+    rows: list[list[Any]]
+
+
+def palette(story: Story) -> list[list[str]]:
+    """Name and colour of each wire, in the order of ``story.wires``."""
+    return [[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in story.wires.values()]
+
+
+def glance(story: Story, most: int | None = None) -> Table:
+    """The wires at a glance, best first and at most so many: a column a load."""
     ranked = standings(story)
     loads = list(dict.fromkeys(load for one in ranked for load in one.loads))
-    return Table([load_name(load) for load in loads], [_glance_row(one, loads) for one in ranked])
+    shown = ranked[:most]
+    return Table([load_name(load) for load in loads], [_glance_row(one, loads) for one in shown], len(ranked))
 
 
 def _glance_row(one: Standing, loads: list[str]) -> Row:
@@ -57,7 +85,9 @@ def _glance_row(one: Standing, loads: list[str]) -> Row:
 def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     if rows is None:
         return Mark("–", "none")
-    told = [(effect(row), str(row["verdict"])) for row in rows_of(rows)]
+    told = [
+        (effect(row), str(row["verdict"])) for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])
+    ]
     texts = list(dict.fromkeys(change for (change, _), _ in told))
     words = {word for _, word in told}
     kind = words.pop() if len(words) == 1 else "mixed"
@@ -65,32 +95,49 @@ def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     return Mark(" / ".join(texts if len(texts) <= 3 else (texts[0], "…", texts[-1])), kind, hover)
 
 
-def effects(story: Story) -> list[dict[str, Any]]:
-    """Every comparison, ready to print: the deciding metrics first."""
+def comparisons(story: Story) -> Grid:
+    """Every comparison, the deciding metrics first; each wire's own metrics against each of its baselines."""
     rows = story.comparison[story.comparison["baseline"].notna()]
     first, warned = rows["metric"] == rows["load"].map(HEADLINE), counters.warned(story)
-    return [_effect_row(story, row, warned) for row in rows_of(pd.concat([rows[first], rows[~first]]))]
+    columns = [
+        Column("wire", "wire"), Column("against", "wire", pick=True), Column("load", pick=True), Column("traffic"),
+        Column("metric", pick=True), Column("baseline", "number"), Column("measured", "number"),
+        Column("change", "number"), Column("95 % interval"), Column("verdict", "verdict", pick=True),
+        Column("family", pick=True), Column("blocks", "number"),
+    ]  # fmt: skip
+    places = _places(story)
+    told = rows_of(pd.concat([rows[first], rows[~first]]))
+    return Grid(columns, [_comparison(story, row, places, warned) for row in told])
 
 
-def _effect_row(story: Story, row: dict[str, Any], warned: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+def _comparison(
+    story: Story, row: dict[str, Any], places: Mapping[str, int], warned: Mapping[str, tuple[str, ...]]
+) -> list[Any]:
     change, span = effect(row)
-    name = story.wire(row["cell"]).name + (" (canary)" if row["role"] == "canary" else "")
-    return {
-        "wire": name,
-        "colour": story.wire(row["cell"]).colour,
-        "load": load_name(row["load"]),
-        "traffic": story.traffic[row["cell"]],
-        "metric": metric_name(row["metric"]),
-        "baseline": number(row["baseline_median"], row["unit"]),
-        "value": number(row["cell_median"], row["unit"]),
-        "change": change,
-        "interval": span,
-        "verdict": str(row["verdict"]).replace("_", " "),
-        "family": row["family"],
-        "n": int(row["n"]),
-        "note": row["note"],
-        "warning": "; ".join(warned.get(row["cell"], ())),
-    }
+    verdict, note = (
+        str(row["verdict"]).replace("_", " "),
+        "; ".join(filter(None, (row["note"], *warned.get(row["cell"], ())))),
+    )
+    return [
+        places[story.cells[row["cell"]].wire_id], places[story.cells[row["baseline"]].wire_id], load_name(row["load"]),
+        story.traffic[row["cell"]], metric_name(row["metric"]), _figure(row["baseline_median"], row["unit"]),
+        _figure(row["cell_median"], row["unit"]), [or_none(row["ratio"]), change], span,
+        [verdict, f"{verdict_mark(str(row['verdict']))} {verdict}{' ⚠' * bool(warned.get(row['cell']))}".strip(), note],
+        row["family"], [int(row["n"]), str(row["n"])],
+    ]  # fmt: skip
+
+
+def _places(story: Story) -> dict[str, int]:
+    return {wire: place for place, wire in enumerate(story.wires)}
+
+
+def _figure(value: float, unit: str) -> list[Any]:
+    return [or_none(value), number(value, unit)]
+
+
+def or_none(value: float) -> float | None:
+    """Without digits that no instrument has: the page carries thousands of these."""
+    return None if pd.isna(value) else float(f"{value:.6g}")
 
 
 def isolation(story: Story) -> Table:
@@ -100,6 +147,52 @@ def isolation(story: Story) -> Table:
         [metric.replace("_", " ") for metric in metrics],
         [_isolation_row(story, key, metrics) for key, alive in _asked_isolation(story) if alive],
     )
+
+
+def alike(table: Table) -> list[tuple[list[Wire], list[Mark]]]:
+    """The wires of a table with the same marks together, those with the fewest open ends first."""
+    found: dict[tuple[Mark, ...], list[Wire]] = {}
+    for row in table.rows:
+        found.setdefault(tuple(row.marks), []).append(row.wire)
+    ordered = sorted(found.items(), key=lambda item: sum(mark.kind == "open" for mark in item[0]))
+    return [(wires, list(marks)) for marks, wires in ordered]
+
+
+def live(story: Story) -> Table:
+    """Where nothing was compared, the best wires are the live ones that are open to the fewest on the host."""
+    told = {one.wire.id: one for one in exposures(story)}
+    carried = {wire: _carries(story, wire) for wire, alive in liveness(story).items() if alive and wire in story.wires}
+    ordered = sorted(
+        carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire]))
+    )
+    heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
+    marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
+    rows = [Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))]) for wire in ordered]
+    return Table(heads, rows, len(rows))
+
+
+_CARRIED = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
+
+
+def _carries(story: Story, wire: str) -> list[str]:
+    cells = [key for key, cell in story.cells.items() if cell.wire_id == wire and key in story.words.index]
+    yes = {metric for metric in _CARRIED if metric in story.words for key in cells if story.words.at[key, metric] == 1}
+    return [word for metric, word in _CARRIED.items() if metric in yes]
+
+
+def _exposed(one: Exposure | None, asked: bool) -> list[Mark]:
+    if one is None:
+        return [Mark("–", "none", "not measured")] * (2 * asked)
+    return [
+        _who([EARS[metric] for metric in one.ears], shut=one.deaf),
+        _who([MOUTHS[metric] for metric in one.mouths], shut=one.mute),
+    ]
+
+
+def _who(names: list[str], *, shut: bool) -> Mark:
+    if names:
+        return Mark(", ".join(names), "open")
+    return Mark("nobody", "shut") if shut else Mark("nobody seen; not fully measured", "none")
 
 
 def left_out(story: Story) -> int:
@@ -147,6 +240,14 @@ def dead(story: Story) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def deaths(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Dead wires by where their packets die, the most frequent site first."""
+    sites: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        sites.setdefault(one["site"], []).append(one)
+    return sorted(sites.items(), key=lambda item: -len(item[1]))
+
+
 def _guard(cell: Cell, living: Container[str]) -> str:
     """Which guard stands in a dead wire's way, and whether the wire lives without it; empty where it has none.
 
@@ -183,23 +284,28 @@ def failures(story: Story) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def trials(story: Story) -> dict[str, Any]:
-    """Every trial for the page's own table: words once, rows as indices into them and numbers."""
-    wires = {wire: place for place, wire in enumerate(story.wires)}
-    return {
-        "wires": [[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in story.wires.values()],
-        "rows": [_trial(story, one, wires) for one in story.attempts if one.trial.cell.id in story.cells],
-    }
+def trials(story: Story) -> Grid:
+    """Every trial with what it measured first of all."""
+    columns = [
+        Column("block", "number"), Column("position", "number"), Column("wire", "wire"), Column("role", pick=True),
+        Column("load", pick=True), Column("traffic"), Column("metric"), Column("value", "number"),
+        Column("status", "verdict", pick=True),
+    ]  # fmt: skip
+    places = _places(story)
+    return Grid(columns, [_trial(story, one, places) for one in story.attempts if one.trial.cell.id in story.cells])
 
 
-def _trial(story: Story, one: Attempt, wires: dict[str, int]) -> list[Any]:
+def _trial(story: Story, one: Attempt, places: Mapping[str, int]) -> list[Any]:
     cell = one.trial.cell
     metric = DIAGNOSTIC_METRIC if one.trial.role == "diagnostic" else HEADLINE[cell.load]
     found = next((row for row in one.observations if row.metric == metric), None)
     value = found.value if found and found.status == "ok" else None
     said = one.error or ("" if value is None or found is None else _said(value, found.unit))
-    return [one.trial.block, one.trial.position, wires[cell.wire_id], one.trial.role, cell.load, story.traffic[cell.id],
-            metric, value, said, one.status]  # fmt: skip
+    return [
+        [one.trial.block, str(one.trial.block)], [one.trial.position, str(one.trial.position)], places[cell.wire_id],
+        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), said],
+        [one.status, one.status, ""],
+    ]  # fmt: skip
 
 
 def _said(value: float, unit: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from yogurtbench.axes import HELPERS, HOOKS
 from yogurtbench.records import Cell
@@ -20,6 +22,8 @@ from yogurtbench.report.story import Story
 _COLOURS = LinearSegmentedColormap.from_list("reach", ["#e9b79d", "#f4efe6", "#86b9d8"])
 #: Tiles stay light on a dark page, so what is written on them stays dark (ink would turn light).
 ON_TILE = "#1b1b20"
+#: What lies over a tile so that all of it tells on hover; wholly transparent, it would not be drawn.
+_PANE: dict[str, Any] = {"facecolor": PAPER, "alpha": 0.01, "lw": 0, "zorder": 9}
 Found = dict[tuple[str, str], list[tuple[float, str]]]  # (hook, helper) -> [(reachable, dropped_at)]
 
 
@@ -55,8 +59,7 @@ def _device(cell: Cell) -> str:
 
 
 def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
-    hooks = [hook for hook in HOOKS if any(hook == here for here, _ in found)]
-    helpers = [helper for helper in HELPERS if any(helper == sent for _, sent in found)]
+    hooks, helpers = _ordered(HOOKS, (hook for hook, _ in found)), _ordered(HELPERS, (sent for _, sent in found))
     shares = np.array([[_share(found.get((hook, helper))) for helper in helpers] for hook in hooks])
     with style():
         figure = Figure(figsize=(2.4 + 0.9 * len(helpers), 1.5 + 0.34 * len(hooks)))
@@ -73,6 +76,12 @@ def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
         return to_svg(figure, hover), hover
 
 
+def _ordered(known: Iterable[str], found: Iterable[str]) -> list[str]:
+    """Those found, in the order of the contract; what it does not know last."""
+    words = set(found)
+    return [*(word for word in known if word in words), *sorted(words.difference(known))]
+
+
 def _share(entries: list[tuple[float, str]] | None) -> float:
     return float(np.mean([share > 0.5 for share, _ in entries])) if entries else float("nan")
 
@@ -84,8 +93,9 @@ def _annotate(axes: Axes, device: str, hooks: list[str], helpers: list[str], fou
         mark = "✓" if live == len(entries) else "✕" if not live else ""
         text = mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
         gid = slug(f"{device}-{hook}-{helper}")
-        axes.text(helpers.index(helper) + 0.5, hooks.index(hook) + 0.5, text, ha="center", va="center", gid=gid,
-                  color=ON_TILE)  # fmt: skip
+        x, y = helpers.index(helper), hooks.index(hook)
+        axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ON_TILE)
+        axes.add_patch(Rectangle((x, y), 1, 1, **_PANE, gid=gid))
         hover[gid] = _said(hook, helper, entries)
     return hover
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from yogurtbench.records import Attempt, Cell, MatrixError
 from yogurtbench.report.story import Story
+from yogurtbench.report.way import turn
 
 _EARS = {"eavesdrop_host_a": "a", "eavesdrop_host_b": "b", "eavesdrop_any": "any"}
 _MOUTHS = {
@@ -195,19 +196,10 @@ def drawing(path: Iterable[str]) -> Iterator[str]:
     if not steps:
         yield "(no witness on this kernel: the way was not recorded)"
         return
-    turn = _turn(steps)
-    yield " → ".join(map(_step, steps[:turn]))
-    if steps[turn:]:
-        yield " → ".join(map(_step, steps[turn:]))
-
-
-def _turn(steps: list[str]) -> int:
-    """The step at which the answer sets out: a device queues a packet right after something was received."""
-    sent = [n for n, step in enumerate(steps) if step.startswith("queue ")]
-    first = steps[sent[0]] if sent else ""
-    devices = [steps[n].partition(" ")[2] for n in sent]
-    ends = [n for n, device in zip(sent, devices, strict=True) if device.endswith("-cont") and steps[n] != first]
-    return ends[0] if ends else len(steps)
+    answered = turn(steps)
+    yield " → ".join(map(_step, steps[:answered]))
+    if steps[answered:]:
+        yield " → ".join(map(_step, steps[answered:]))
 
 
 def _step(step: str) -> str:

@@ -1,60 +1,117 @@
 "use strict";
-// The table of trials: sorted, filtered and filled a page at a time, so that ten thousand rows stay quick.
+// Long tables: sorted, filtered and filled bit by bit, so that ten thousand rows stay quick.
 const data = JSON.parse(document.getElementById("data").textContent);
-const STEP = 100, VALUE = 7, WIRE = 2;
-const body = document.querySelector("#trial-table tbody");
-const heads = [...document.querySelectorAll("#trial-table thead th")];
-// A stored row: block, position, wire, role, load, traffic, metric, value, what to show, status.
-const shown = row => [row[0], row[1], data.wires[row[2]][0], row[3], row[4], row[5], row[6], row[8], row[9]];
-const all = data.rows.map(row => ({ row, cells: shown(row), text: shown(row).join(" ").toLowerCase() }));
-let found = all, limit = STEP, column = -1, direction = 1;
+const STEP = matchMedia("(max-width: 40rem)").matches ? 10 : 25, MORE = 500;
 
-function line({ row, cells }) {
-  const tr = document.createElement("tr");
-  cells.forEach((value, place) => {
-    const td = tr.insertCell();
-    td.textContent = value;
-    if (place === VALUE) td.title = value;
-    if (place < 2 || place === VALUE && row[7] !== null) td.className = "n";
-    if (place === WIRE) {
-      const swatch = document.createElement("i");
-      swatch.className = "swatch";
-      swatch.style.background = data.wires[row[2]][1];
+// A cell by its column's kind: what to sort by, what to show.
+const KINDS = {
+  words: { key: cell => cell, text: cell => cell },
+  number: { key: cell => cell[0], text: cell => cell[1] },
+  wire: { key: cell => data.wires[cell][0], text: cell => data.wires[cell][0] },
+  verdict: { key: cell => cell[0], text: cell => cell[1] },
+};
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+class Grid {
+  constructor(root) {
+    const { columns, rows } = data.grids[root.dataset.grid];
+    this.columns = columns.map(column => ({ ...column, ...KINDS[column.kind] }));
+    this.all = rows.map(cells => ({ cells, words: this.columns.map((c, at) => c.text(cells[at])).join(" ").toLowerCase() }));
+    this.found = this.all;
+    this.limit = STEP;
+    this.sorted = { at: -1, sign: 1 };
+    this.picked = new Map();
+    this.filter = root.querySelector("input");
+    this.count = root.querySelector(".count");
+    this.more = root.querySelector(".more");
+    this.body = root.querySelector("tbody");
+    root.querySelector("thead").append(element("tr", {}, ...this.columns.map((column, at) => this.head(column, at))));
+    this.heads = [...root.querySelectorAll("th")];
+    root.querySelector(".filter").append(...this.columns.flatMap((column, at) => this.choice(column, at)));
+    this.filter.addEventListener("input", () => this.update());
+    this.more.addEventListener("click", () => { this.limit += MORE; this.show(); });
+    this.show();
+  }
+
+  head(column, at) {
+    const button = element("button", { type: "button", textContent: column.name });
+    button.addEventListener("click", () => this.sort(at));
+    return element("th", { scope: "col", className: column.kind === "number" ? "n" : "" }, button);
+  }
+
+  choice(column, at) {
+    const words = column.pick ? [...new Set(this.all.map(row => column.key(row.cells[at])))].sort() : [];
+    if (words.length < 2) return [];
+    const select = element("select", { ariaLabel: column.name }, element("option", { value: "", textContent: `any ${column.name}` }),
+      ...words.map(word => element("option", { value: word, textContent: word })));
+    select.addEventListener("change", () => {
+      if (select.value) this.picked.set(at, select.value); else this.picked.delete(at);
+      this.update();
+    });
+    return [select];
+  }
+
+  sort(at) {
+    this.sorted = { at, sign: at === this.sorted.at ? -this.sorted.sign : 1 };
+    this.heads.forEach((head, place) => {
+      if (place === at) head.setAttribute("aria-sort", this.sorted.sign > 0 ? "ascending" : "descending");
+      else head.removeAttribute("aria-sort");
+    });
+    this.update();
+  }
+
+  compare(a, b) {
+    const { at, sign } = this.sorted, { key } = this.columns[at];
+    const x = key(a.cells[at]), y = key(b.cells[at]);
+    if (x === null || y === null) return (x === null) - (y === null);
+    return sign * (typeof x === "number" ? x - y : x < y ? -1 : x > y ? 1 : 0);
+  }
+
+  update() {
+    const words = this.filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const picked = [...this.picked].map(([at, word]) => [at, this.columns[at].key, word]);
+    this.found = this.all.filter(row => words.every(word => row.words.includes(word))
+      && picked.every(([at, key, word]) => key(row.cells[at]) === word));
+    if (this.sorted.at >= 0) this.found.sort((a, b) => this.compare(a, b));
+    this.limit = STEP;
+    this.show();
+  }
+
+  show() {
+    this.body.replaceChildren(...this.found.slice(0, this.limit).map(row => this.line(row)));
+    this.count.textContent = `${Math.min(this.limit, this.found.length)} of ${this.found.length} shown`;
+    this.more.hidden = this.limit >= this.found.length;
+  }
+
+  line({ cells }) {
+    return element("tr", {}, ...this.columns.map((column, at) => this.cell(column, cells[at])));
+  }
+
+  cell(column, value) {
+    const td = element("td", { className: column.kind, textContent: column.text(value) });
+    td.dataset.head = column.name;
+    if (column.kind === "number") { td.title = value[1]; td.classList.add(value[0] === null ? "none" : "n"); }
+    if (column.kind === "verdict") { td.title = value[2]; td.classList.add(value[0].replaceAll(" ", "_")); }
+    if (column.kind === "wire") {
+      const swatch = element("i", { className: "swatch" });
+      swatch.style.background = data.wires[value][1];
       td.prepend(swatch);
     }
-  });
-  tr.lastChild.classList.add(row[9]);
-  return tr;
+    return td;
+  }
 }
 
-function show() {
-  body.replaceChildren(...found.slice(0, limit).map(line));
-  document.getElementById("count").textContent = `${Math.min(limit, found.length)} of ${found.length} trials shown`;
-  document.getElementById("more").hidden = limit >= found.length;
-}
+document.querySelectorAll(".grid").forEach(root => new Grid(root));
 
-const key = one => column === VALUE ? one.row[7] : one.cells[column];
-
-function compare(a, b) {
-  const x = key(a), y = key(b);
-  if (x === null || y === null) return (x === null) - (y === null);
-  return direction * (typeof x === "number" ? x - y : x.localeCompare(y));
-}
-
-function update() {
-  const words = document.getElementById("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  found = all.filter(one => words.every(word => one.text.includes(word)));
-  if (column >= 0) found.sort(compare);
-  show();
-}
-
-heads.forEach((head, place) => head.addEventListener("click", () => {
-  direction = place === column ? -direction : 1;
-  column = place;
-  heads.forEach(other => other.removeAttribute("aria-sort"));
-  head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
-  update();
-}));
-document.getElementById("filter").addEventListener("input", () => { limit = STEP; update(); });
-document.getElementById("more").addEventListener("click", () => { limit += 5 * STEP; show(); });
-show();
+// On paper nothing can be unfolded; of the wires of one way the first is drawn.
+let folded = [];
+addEventListener("beforeprint", () => {
+  folded = [...document.querySelectorAll("details:not([open], .way + .way)")];
+  folded.forEach(one => { one.open = true; });
+});
+addEventListener("afterprint", () => { folded.forEach(one => { one.open = false; }); });

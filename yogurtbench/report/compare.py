@@ -1,0 +1,196 @@
+"""Two runs side by side on one page: what changed from the old to the new, both environments, every value of either.
+
+Runs that were not measured in the same way (two kernels, say) are shown beside each other and not judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from yogurtbench import gate
+from yogurtbench.gate import Decision, Finding, Side
+from yogurtbench.records import METRICS, Cell, MatrixError, unit_on
+from yogurtbench.report import cautions, page, pairs
+from yogurtbench.report import decision as decisions
+from yogurtbench.report.facts import surroundings
+from yogurtbench.report.names import Wire, change, interval, load_name, metric_name, traffic_names, wire_names
+from yogurtbench.report.story import Story
+from yogurtbench.report.tables import Column, Grid, or_none
+
+#: Changes shown before the table of all.
+_FIRST = 8
+_NOT_COMPARED = "not compared"
+_SIGNS = {"regression": "▼", "improvement": "▲", "identical": "=", "equivalent": "=", "unchanged": "="}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Two runs and what the gate says of them; names and colours are those of both together."""
+
+    old: Story
+    new: Story
+    decision: Decision
+    cells: dict[str, Cell]
+    wires: dict[str, Wire]
+    traffic: dict[str, str]
+
+    @classmethod
+    def read(cls, old: Path, new: Path) -> Pair:
+        """From two run folders. Raises MatrixError where one is none."""
+        decision = gate.decide(gate.side_of(old), gate.side_of(new))
+        return cls.of(Story.read(old), Story.read(new), decision)
+
+    @classmethod
+    def of(cls, old: Story, new: Story, decision: Decision) -> Pair:
+        """From what was read."""
+        cells = {**old.cells, **new.cells}
+        reference = {wire.id for story in (old, new) for wire in story.wires.values() if wire.reference}
+        return cls(old, new, decision, cells, wire_names(cells.values(), reference), traffic_names(cells))
+
+    @property
+    def exact(self) -> bool:
+        """Whether both counted guest instructions."""
+        return self.old.exact and self.new.exact
+
+    @property
+    def emulated(self) -> str:
+        """The label of emulated numbers, where either side has some."""
+        return self.old.emulated or self.new.emulated
+
+    def wire(self, cell: str) -> Wire:
+        """Name and colour of a cell's wire."""
+        return self.wires[self.cells[cell].wire_id]
+
+
+def write(old: Path, new: Path, file: Path) -> Decision:
+    """Write the page of two run folders; returns what it says. Raises MatrixError where it cannot be written."""
+    pair = Pair.read(old, new)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(render(pair), encoding="utf-8")
+    except OSError as error:
+        raise MatrixError(f"{file}: cannot be written ({error.strerror})") from error
+    return pair.decision
+
+
+def render(pair: Pair) -> str:
+    """The page as text."""
+    findings = sorted(pair.decision.findings, key=_interest) or list(_beside(pair.decision.old, pair.decision.new))
+    return page.fill(
+        "compare.html",
+        pair=pair,
+        answer=decisions.answer(pair.decision),
+        unlike=pair.decision.unlike,
+        warnings=list(_warnings(pair)),
+        changes=_changes(pair),
+        environments=list(_environments(pair)),
+        charts=list(pairs.draw(pair)),
+        palette=[[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in pair.wires.values()],
+        grids={"findings": _grid(pair, findings)},
+    )
+
+
+def _beside(old: Side, new: Side) -> Iterator[Finding]:
+    """The values that both sides have where they must not be compared."""
+    for key, before in old.entries.items():
+        now = new.entries.get(key)
+        for metric in before.values if now and before.role == "cell" else ():
+            values = [list(entry.values.get(metric, {}).values()) for entry in (before, now) if entry]
+            if metric in METRICS and all(values):
+                unit = METRICS[metric].unit
+                units = {unit_on(side.environment.clock, unit) for side in (old, new)}
+                if len(units) == 1:
+                    a, b = map(median, values)
+                    yield Finding(before.cell, before.role, metric, units.pop(), "exploratory", math.nan,
+                                  _NOT_COMPARED, "", old=a, new=b)  # fmt: skip
+
+
+def _interest(one: Finding) -> tuple[bool, bool, bool]:
+    """What decides first, and of that what moved."""
+    return not one.deciding, one.verdict not in ("regression", "improvement"), one.verdict in gate.FINE
+
+
+def _warnings(pair: Pair) -> Iterator[tuple[str, bool]]:
+    """(text, whether it is grave): of the two together, then of each by itself."""
+    told = [*pair.decision.cautions, *(f"failed: {one}" for one in pair.decision.failed[:3])]
+    left = len(pair.decision.failed) - 3
+    yield from ((text, True) for text in [*told, *([f"{left} more trials failed"] if left > 0 else [])])
+    before, now = cautions.cautions(pair.old), cautions.cautions(pair.new)
+    for name, found in (
+        ("both", [one for one in now if one in before]),
+        ("old", [one for one in before if one not in now]),
+        ("new", [one for one in now if one not in before]),
+    ):
+        yield from ((f"{name}: {one.text}", one.grave) for one in found)
+
+
+def _changes(pair: Pair) -> list[dict[str, str]]:
+    """What became worse, then better, then what nobody knows, of what decides: the first of each in full."""
+    decision = pair.decision
+    found = [*decision.regressions, *decision.improvements, *decision.undecided]
+    return [_line(pair, one) for one in found[:_FIRST]]
+
+
+def _line(pair: Pair, one: Finding) -> dict[str, Any]:
+    return {
+        "wire": pair.wires[one.cell.wire_id],
+        "what": ", ".join(filter(None, (load_name(one.cell.load), pair.traffic[one.cell.id], metric_name(one.metric)))),
+        "old": decisions.shown(one.old, one, exact=pair.exact),
+        "new": decisions.shown(one.new, one, exact=pair.exact),
+        "change": _change(one, exact=pair.exact),
+        "kind": one.verdict,
+        "verdict": f"{_SIGNS.get(one.verdict, '?')} {one.verdict.replace('_', ' ')}",
+        "note": one.note,
+    }
+
+
+def _change(one: Finding, *, exact: bool) -> str:
+    if not math.isfinite(one.ratio):
+        return ""
+    return f"{change(one.ratio, 2)} ({decisions.signed(one.difference)})" if exact else change(one.ratio)
+
+
+def _environments(pair: Pair) -> Iterator[tuple[str, str, str, bool]]:
+    """(what, old, new, whether they differ): the run first, then everything that is known of the machines."""
+    yield "run", pair.old.run, pair.new.run, False
+    sides = [{fact.name: fact.value for fact in surroundings(story)} for story in (pair.old, pair.new)]
+    for name in dict.fromkeys((*sides[0], *sides[1])):
+        before, now = (side.get(name, "–") for side in sides)
+        yield name, before, now, before != now
+
+
+def _grid(pair: Pair, findings: list[Finding]) -> Grid:
+    columns = [
+        Column("wire", "wire"), Column("load", pick=True), Column("traffic"), Column("metric", pick=True),
+        Column("old", "number"), Column("new", "number"), Column("change", "number"),
+        *[Column("difference", "number"), Column("per packet", "number")][: 2 * pair.exact],
+        *[Column("95 % interval")][: not pair.exact], Column("verdict", "verdict", pick=True),
+        Column("family", pick=True),
+    ]  # fmt: skip
+    places = {wire: place for place, wire in enumerate(pair.wires)}
+    return Grid(columns, [_row(pair, one, places) for one in findings])
+
+
+def _row(pair: Pair, one: Finding, places: Mapping[str, int]) -> list[Any]:
+    exact = pair.exact
+    line = _line(pair, one)
+    how = (
+        [
+            [or_none(one.difference), decisions.signed(one.difference)],
+            [or_none(one.per_packet), decisions.signed(one.per_packet)],
+        ]
+        if exact
+        else [interval(one.low, one.high)]
+    )
+    return [
+        places[one.cell.wire_id], load_name(one.cell.load), pair.traffic[one.cell.id],
+        metric_name(one.metric) + (f" ({one.role})" if one.role != "cell" else ""),
+        [or_none(one.old), line["old"]], [or_none(one.new), line["new"]],
+        [or_none(one.ratio), change(one.ratio, 2 if exact else 1)], *how,
+        [one.verdict, line["verdict"], one.note], one.family,
+    ]  # fmt: skip

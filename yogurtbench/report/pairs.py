@@ -1,0 +1,140 @@
+"""Charts of two runs: how far each wire moved from the old to the new, and both beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from yogurtbench.gate import Finding
+from yogurtbench.records import HEADLINE, METRICS
+from yogurtbench.report.charts import (
+    BAND,
+    PAPER,
+    WIDTH,
+    Chart,
+    emulation_label,
+    light_grid,
+    row_name,
+    slug,
+    style,
+    to_svg,
+)
+from yogurtbench.report.forest import ROWS, percent_axis
+from yogurtbench.report.names import INK, change, load_name, metric_name
+
+if TYPE_CHECKING:
+    from yogurtbench.report.compare import Pair
+
+Effect = tuple[float, float, float]  # ratio, low, high
+
+
+def draw(pair: Pair) -> Iterator[Chart]:
+    """A load's change from old to new where the two may be compared, and its effects in both runs."""
+    loads = dict.fromkeys(cell.load for cell in pair.cells.values())
+    for load in loads:
+        moved = [one for one in pair.decision.findings if one.cell.load == load and _is_drawn(one)]
+        if moved:
+            yield _moved(pair, load, moved)
+    for load in loads:
+        both = _both(pair, load)
+        if both:
+            yield _beside(pair, load, both)
+
+
+def _is_drawn(one: Finding) -> bool:
+    return one.metric == HEADLINE[one.cell.load] and one.role == "cell" and np.isfinite(one.ratio) and one.ratio > 0
+
+
+def _moved(pair: Pair, load: str, found: list[Finding]) -> Chart:
+    metric = HEADLINE[load]
+    ordered = sorted(found, key=lambda one: one.ratio, reverse=METRICS[metric].better == "lower")
+    shown = ordered if len(ordered) <= ROWS else ordered[: ROWS // 2] + ordered[-ROWS // 2 :]
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * len(shown)))
+        axes = figure.subplots()
+        margin = np.log1p(max(one.margin for one in shown))
+        axes.axvspan(-margin, margin, color=BAND, lw=0)
+        for place, one in enumerate(shown):
+            fill = one.verdict not in ("inconclusive", "too_few_blocks", "one_block")
+            _mark(pair, axes, one.cell.id, place, (one.ratio, one.low, one.high), filled=fill)
+            _change_beside(axes, place, one.ratio)
+        _frame(pair, axes, [one.cell.id for one in shown], f"change of the {metric_name(metric)}, new against old")
+        svg = _finished(figure, pair)
+    caption = f"Better is to the {_side(metric)}, the worst comes first. Band: counted as unchanged. Hollow: undecided."
+    return Chart(
+        f"moved-{slug(load)}", "moved", f"{load_name(load)}: {metric_name(metric)}, new against old", caption, svg
+    )
+
+
+def _both(pair: Pair, load: str) -> dict[str, list[Effect | None]]:
+    """Cell -> its effect against its main baseline in the old run and in the new."""
+    sides: list[dict[str, Effect]] = []
+    for story in (pair.old, pair.new):
+        rows = story.headlines[(story.headlines["load"] == load) & story.headlines["ratio"].notna()]
+        numbers = zip(*(rows[name].tolist() for name in ("cell", "ratio", "ratio_low", "ratio_high")), strict=True)
+        sides.append({cell: (ratio, low, high) for cell, ratio, low, high in numbers})
+    return {cell: [side.get(cell) for side in sides] for cell in dict.fromkeys((*sides[0], *sides[1]))}
+
+
+def _beside(pair: Pair, load: str, both: dict[str, list[Effect | None]]) -> Chart:
+    metric = HEADLINE[load]
+    shown = dict(list(both.items())[:ROWS])
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.95 + 0.42 * len(shown)))
+        axes = figure.subplots()
+        for place, (cell, effects) in enumerate(shown.items()):
+            for lower, effect in enumerate(effects):
+                if effect:
+                    _mark(pair, axes, cell, place + 0.3 * lower, effect, filled=bool(lower))
+        _frame(pair, axes, list(shown), f"change of the {metric_name(metric)} against the baseline")
+        svg = _finished(figure, pair)
+    left = f" The first {len(shown)} of {len(both)}." if len(both) > len(shown) else ""
+    caption = "Each run against its own blocks' baseline: old hollow above, new filled below. "
+    caption += f"Better is to the {_side(metric)}.{left}"
+    return Chart(f"beside-{slug(load)}", "beside", f"{load_name(load)}: {metric_name(metric)}, both runs", caption, svg)
+
+
+def _side(metric: str) -> str:
+    return "left" if METRICS[metric].better == "lower" else "right"
+
+
+def _mark(pair: Pair, axes: Axes, cell: str, at: float, effect: Effect, *, filled: bool) -> None:
+    wire, (ratio, low, high) = pair.wire(cell), effect
+    if np.isfinite(low) and np.isfinite(high) and low > 0:
+        axes.plot(np.log([low, high]), [at, at], color=wire.colour, lw=1.6, solid_capstyle="butt")
+    axes.plot(
+        np.log(ratio),
+        at,
+        marker=wire.mark,
+        ms=5.5,
+        color=wire.colour,
+        mfc=wire.colour if filled else PAPER,
+        mew=1.2,
+        ls="",
+    )
+
+
+def _change_beside(axes: Axes, place: int, ratio: float) -> None:
+    axes.annotate(change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                  textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+
+
+def _frame(pair: Pair, axes: Axes, cells: list[str], label: str) -> None:
+    axes.axvline(0, color=INK, lw=0.8)
+    for place, cell in enumerate(cells):
+        row_name(axes, place, f"{pair.wire(cell).name}, {pair.traffic[cell]}".rstrip(", "))
+    axes.set_yticks([])
+    axes.set_ylim(len(cells) - 0.4, -0.85)
+    percent_axis(axes)
+    axes.set_xlabel(f"{label} (logarithmic scale)")
+    light_grid(axes, "x")
+    axes.spines["left"].set_visible(False)
+
+
+def _finished(figure: Figure, pair: Pair) -> Any:
+    emulation_label(figure, pair.emulated)
+    return to_svg(figure)
