@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,9 +25,7 @@ from yogurtbench.report.charts import (
 )
 from yogurtbench.report.forest import ROWS, percent_axis
 from yogurtbench.report.names import INK, change, load_name, metric_name
-
-if TYPE_CHECKING:
-    from yogurtbench.report.compare import Pair
+from yogurtbench.report.pair import Pair
 
 Effect = tuple[float, float, float]  # ratio, low, high
 
