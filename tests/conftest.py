@@ -20,7 +20,10 @@ from yogurtbench.lab import room
 
 HERE = Path(__file__).parent
 
-settings.register_profile("steady", deadline=None)  # how fast a test is says more about the machine than about us
+# How fast a test is says more about the machine than about us; and the same examples everywhere, so that a change is
+# judged by the change. Look further with --hypothesis-profile=explore.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("steady")
 
 _IN_A_ROOM = """

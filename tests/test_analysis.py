@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from invented import Invented, cell, yogurt_phone
 from numpy.typing import NDArray
@@ -218,6 +218,7 @@ def test_a_run_that_ended_within_its_last_block_is_judged_by_the_others() -> Non
 
 
 @settings(max_examples=60)
+@example([(100.0, 100.0)] * 4 + [(100.0, 5e-324), (5e-324, 100.0)], "wall", "redirect")
 @given(
     st.lists(st.tuples(VALUES | NO_VALUES, VALUES | NO_VALUES), min_size=1, max_size=12),
     st.sampled_from(["wall", "instructions"]),

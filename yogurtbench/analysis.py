@@ -83,7 +83,13 @@ class Effect:
     @property
     def half_width(self) -> float:
         """Half the width of the interval as a share of the ratio (0.01: ±1 %)."""
-        return math.expm1((self.high - self.low) / 2)
+        return ratio_of((self.high - self.low) / 2) - 1
+
+
+def ratio_of(log: float) -> float:
+    """The ratio a logarithm stands for; values from 5e-324 to 1e308 may be nonsense, but are no reason to crash."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(log))
 
 
 def walsh_averages(values: Floats) -> Floats:
@@ -360,8 +366,7 @@ def _ratios(x: Floats, y: Floats, exact: bool) -> dict[str, float]:
     effect = hodges_lehmann(logs)
     low, high = (logs.min(), logs.max()) if exact else (effect.low, effect.high)
     found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high, "median_ratio": np.median(logs)}
-    with np.errstate(over="ignore"):  # values from 5e-324 to 1e308 may be nonsense, but are no reason to crash
-        return {name: float(np.exp(value)) for name, value in found.items()}
+    return {name: ratio_of(value) for name, value in found.items()}
 
 
 def _chances(x: Floats, y: Floats, asked: _Asked) -> dict[str, Any]:
@@ -507,8 +512,8 @@ def _drift(cell: str, rows: pd.DataFrame, margins: Mapping[str, float]) -> dict[
         return None
     effect = hodges_lehmann(np.log((pairs["last"] / pairs["first"]).to_numpy(dtype=float)))
     margin = math.log1p(margins.get(metric, MARGIN[clock]))
-    return {"cell": cell, "metric": metric, "n": effect.n, "ratio": math.exp(effect.estimate),
-            "ratio_low": math.exp(effect.low), "ratio_high": math.exp(effect.high),
+    return {"cell": cell, "metric": metric, "n": effect.n, "ratio": ratio_of(effect.estimate),
+            "ratio_low": ratio_of(effect.low), "ratio_high": ratio_of(effect.high),
             "verdict": _drift_verdict(effect, margin)}  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from rich.cells import cell_len
 from rich.text import Text
 
-from yogurtbench.analysis import EMULATED, rows_of
+from yogurtbench.analysis import EMULATED, ratio_of, rows_of
 from yogurtbench.records import AXES, HEADLINE, Cell
 from yogurtbench.report import which_wire
 from yogurtbench.report.names import change, interval, load_name, metric_name, number, traffic_names, wire_names
@@ -91,7 +91,7 @@ def _with_bar(widths: Mapping[str, int], room: int) -> dict[str, int]:
 def _heads(columns: _Columns, reach: float) -> dict[str, Text]:
     """The columns' heads; that of the bars says what their ends stand for."""
     size = columns.widths.get("bar", 0)
-    low, high = (change(math.exp(end), 1 if reach < 0.1 else 0) for end in (-reach, reach))
+    low, high = (change(ratio_of(end), 1 if reach < 0.1 else 0) for end in (-reach, reach))
     scale = f"{low:<{size // 2}}0{high:>{size // 2}}"
     own = {"wire": "" if columns.stacked else "wire", "bar": scale if len(scale) == size else ""}
     return {head: Text(own.get(head, head), style="dim") for head in columns.widths}
