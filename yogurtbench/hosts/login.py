@@ -105,8 +105,8 @@ def _on_terminal(terminal: Mapping[str, Any]) -> _Sitting:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(ours, (terminal["rows"], terminal["columns"]))
     environment = {**os.environ, "TERM": terminal["term"]}
-    # setsid: a session of its own, with the pseudoterminal to control its jobs.
-    argv = ["setsid", "--ctty", "bash", "--noprofile", "--rcfile", str(_RC), "-i"]
+    # A session of its own, with the pseudoterminal to control its jobs; whoever started us may ignore signals (nohup).
+    argv = ["env", "--default-signal", "setsid", "--ctty", "bash", "--noprofile", "--rcfile", str(_RC), "-i"]
     try:
         process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     finally:

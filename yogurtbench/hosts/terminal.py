@@ -49,6 +49,7 @@ def keyboard() -> Iterator[Keyboard]:
         yield Keyboard(None)
         return
     with ExitStack() as undo:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a visit ends with its terminal, under nohup too
         undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, termios.tcgetattr(0))
         tty.setraw(0)
         told, tell = os.pipe2(os.O_NONBLOCK)

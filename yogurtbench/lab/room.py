@@ -48,6 +48,6 @@ def _keep_machine_proc() -> None:
     if mounts.count("/proc") < 2:
         return
     MACHINE_PROC.mkdir()
-    run(["umount", "/proc"])
+    run(["umount", "--lazy", "/proc"])  # a tool that is just being asked for its version may be reading it
     run(["mount", "--bind", "-o", "ro", "/proc", str(MACHINE_PROC)])
     run(["mount", "-t", "proc", "proc", "/proc"])
