@@ -199,7 +199,7 @@ def test_two_exact_runs_differ_by_instructions_and_per_packet(tmp_path: Path, ca
     said = call("compare", old, new)
     assert said.code == 0 and "+34" in said.out and "+17" in said.out
     assert old.name in said.out and new.name in said.out
-    assert "mean round trip, sockperf UDP, 64 B, in guest instructions (exploratory)" in said.out
+    assert "mean round trip" not in said.out  # the timer's interrupts fall into it
     same = call("compare", old, old)
     assert "exploratory)" not in same.out
     assert same.code == 0 and "±0" in same.out
