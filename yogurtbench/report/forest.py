@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,11 @@ from yogurtbench.report.charts import (
     style,
     to_svg,
 )
-from yogurtbench.report.names import INK, change, load_name, metric_name
+from yogurtbench.report.names import INK, Wire, change, load_name, metric_name
 from yogurtbench.report.story import Story
 
+#: Ratio, low, high.
+Effect = tuple[float, float, float]
 #: Rows in one chart; what is nearer to the baseline than these is in the table.
 ROWS = 24
 
@@ -88,21 +90,38 @@ def _effect(axes: Axes, story: Story, place: int, row: dict[str, Any]) -> None:
     wire = story.wire(str(row["cell"]))
     ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
     decided = row["verdict"] in ("faster", "slower", "equivalent", "identical")
-    if not np.isnan(low):
-        axes.plot(np.log([low, high]), [place, place], color=wire.colour, lw=1.6, solid_capstyle="butt")
-    fill = wire.colour if decided else PAPER
-    axes.plot(np.log(ratio), place, marker=wire.mark, ms=5.5, color=wire.colour, mfc=fill, mew=1.2, ls="")
+    mark(axes, wire, place, (ratio, low, high), filled=decided)
+    change_beside(axes, place, ratio)
+
+
+def mark(axes: Axes, wire: Wire, at: float, effect: Effect, *, filled: bool) -> None:
+    """A wire's effect and, where there is one, its interval, in its colour; hollow where it is not ``filled``."""
+    ratio, low, high = effect
+    if np.isfinite(low) and np.isfinite(high) and low > 0:
+        axes.plot(np.log([low, high]), [at, at], color=wire.colour, lw=1.6, solid_capstyle="butt")
+    fill = wire.colour if filled else PAPER
+    axes.plot(np.log(ratio), at, marker=wire.mark, ms=5.5, color=wire.colour, mfc=fill, mew=1.2, ls="")
+
+
+def change_beside(axes: Axes, place: int, ratio: float) -> None:
+    """Write a change to the right of its row."""
     axes.annotate(change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
                   textcoords="offset points", va="center", fontsize=8)  # fmt: skip
 
 
 def _frame(axes: Axes, story: Story, rows: pd.DataFrame) -> None:
-    for place, cell in enumerate(rows["cell"]):
-        row_name(axes, place, f"{story.wire(cell).name}, {story.traffic[cell]}".rstrip(", "))
+    names = [(story.wire(cell).name, story.traffic[cell]) for cell in rows["cell"]]
+    frame(axes, names, f"change of the {metric_name(str(rows['metric'].iloc[0]))}", below=0.5)
+
+
+def frame(axes: Axes, names: Sequence[tuple[str, str]], label: str, *, below: float) -> None:
+    """Rows of (wire, traffic), an axis of log-ratios in percent, ``below`` a row's height under the last."""
+    for place, (wire, traffic) in enumerate(names):
+        row_name(axes, place, f"{wire}, {traffic}".rstrip(", "))
     axes.set_yticks([])
-    axes.set_ylim(len(rows) - 0.5, -0.85)
+    axes.set_ylim(len(names) - below, -0.85)
     percent_axis(axes)
-    axes.set_xlabel(f"change of the {metric_name(str(rows['metric'].iloc[0]))} (logarithmic scale)")
+    axes.set_xlabel(f"{label} (logarithmic scale)")
     light_grid(axes, "x")
     axes.spines["left"].set_visible(False)
 

@@ -13,21 +13,16 @@ from yogurtbench.gate import Finding
 from yogurtbench.records import HEADLINE, METRICS
 from yogurtbench.report.charts import (
     BAND,
-    PAPER,
     WIDTH,
     Chart,
     emulation_label,
-    light_grid,
-    row_name,
     slug,
     style,
     to_svg,
 )
-from yogurtbench.report.forest import ROWS, percent_axis
-from yogurtbench.report.names import INK, change, load_name, metric_name
+from yogurtbench.report.forest import ROWS, Effect, change_beside, frame, mark
+from yogurtbench.report.names import INK, load_name, metric_name
 from yogurtbench.report.pair import Pair
-
-Effect = tuple[float, float, float]  # ratio, low, high
 
 
 def draw(pair: Pair) -> Iterator[Chart]:
@@ -58,8 +53,8 @@ def _moved(pair: Pair, load: str, found: list[Finding]) -> Chart:
         axes.axvspan(-margin, margin, color=BAND, lw=0)
         for place, one in enumerate(shown):
             fill = one.verdict not in ("inconclusive", "too_few_blocks", "one_block")
-            _mark(pair, axes, one.cell.id, place, (one.ratio, one.low, one.high), filled=fill)
-            _change_beside(axes, place, one.ratio)
+            mark(axes, pair.wire(one.cell.id), place, (one.ratio, one.low, one.high), filled=fill)
+            change_beside(axes, place, one.ratio)
         _frame(pair, axes, [one.cell.id for one in shown], f"change of the {metric_name(metric)}, new against old")
         svg = _finished(figure, pair)
     caption = f"Better is to the {_side(metric)}, the worst comes first. Band: counted as unchanged. Hollow: undecided."
@@ -87,7 +82,7 @@ def _beside(pair: Pair, load: str, both: dict[str, list[Effect | None]]) -> Char
         for place, (cell, effects) in enumerate(shown.items()):
             for lower, effect in enumerate(effects):
                 if effect:
-                    _mark(pair, axes, cell, place + 0.3 * lower, effect, filled=bool(lower))
+                    mark(axes, pair.wire(cell), place + 0.3 * lower, effect, filled=bool(lower))
         _frame(pair, axes, list(shown), f"change of the {metric_name(metric)} against the baseline")
         svg = _finished(figure, pair)
     left = f" The first {len(shown)} of {len(both)}." if len(both) > len(shown) else ""
@@ -100,37 +95,9 @@ def _side(metric: str) -> str:
     return "left" if METRICS[metric].better == "lower" else "right"
 
 
-def _mark(pair: Pair, axes: Axes, cell: str, at: float, effect: Effect, *, filled: bool) -> None:
-    wire, (ratio, low, high) = pair.wire(cell), effect
-    if np.isfinite(low) and np.isfinite(high) and low > 0:
-        axes.plot(np.log([low, high]), [at, at], color=wire.colour, lw=1.6, solid_capstyle="butt")
-    axes.plot(
-        np.log(ratio),
-        at,
-        marker=wire.mark,
-        ms=5.5,
-        color=wire.colour,
-        mfc=wire.colour if filled else PAPER,
-        mew=1.2,
-        ls="",
-    )
-
-
-def _change_beside(axes: Axes, place: int, ratio: float) -> None:
-    axes.annotate(change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
-                  textcoords="offset points", va="center", fontsize=8)  # fmt: skip
-
-
 def _frame(pair: Pair, axes: Axes, cells: list[str], label: str) -> None:
     axes.axvline(0, color=INK, lw=0.8)
-    for place, cell in enumerate(cells):
-        row_name(axes, place, f"{pair.wire(cell).name}, {pair.traffic[cell]}".rstrip(", "))
-    axes.set_yticks([])
-    axes.set_ylim(len(cells) - 0.4, -0.85)
-    percent_axis(axes)
-    axes.set_xlabel(f"{label} (logarithmic scale)")
-    light_grid(axes, "x")
-    axes.spines["left"].set_visible(False)
+    frame(axes, [(pair.wire(cell).name, pair.traffic[cell]) for cell in cells], label, below=0.4)
 
 
 def _finished(figure: Figure, pair: Pair) -> Any:

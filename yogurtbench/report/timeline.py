@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import seaborn as sns
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -21,6 +19,7 @@ from yogurtbench.history import PAGE, Change, History, Place, Series
 from yogurtbench.records import METRICS, MatrixError
 from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.names import INK, change, load_name, metric_name
+from yogurtbench.report.page import fill
 
 #: Columns of text from which a line of the runs has room.
 ROOM_FOR_LINE = 100
@@ -246,16 +245,14 @@ def write(history: History) -> Path:
 
 def render(history: History) -> str:
     """The page as text: one file, nothing fetched, no script, all text escaped."""
-    jinja = Environment(loader=PackageLoader("yogurtbench.report"), autoescape=True, undefined=StrictUndefined,
-                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
-    jinja.filters["change"], jinja.globals["told"], jinja.globals["unchanged"] = change, told, unchanged
-    css = jinja.loader.get_source(jinja, "page.css")[0] if jinja.loader else ""
-    return jinja.get_template("history.html").render(
+    return fill(
+        "history.html",
         history=history,
         answer=answer(history),
         charts=charts(history),
         sections=sections(shown(history)),
         sentences=sentences(history),
-        css=Markup(css),  # noqa: S704 - our own file
+        change=change,
+        told=told,
+        unchanged=unchanged,
     )
