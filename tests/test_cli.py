@@ -10,14 +10,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from said import Said, caller
 
 import yogurtbench
-from yogurtbench import __main__ as command
 from yogurtbench import headers, matrix
 
 NOBODY = 65534
@@ -34,13 +33,6 @@ BOMB = (
 )
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder."""
@@ -51,13 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def call(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """A command line, called in this process."""
-
-    def calling(*arguments: str) -> Said:
-        code = command.run(list(arguments))
-        out, err = capfd.readouterr()
-        return Said(code, out, err)
-
-    return calling
+    return caller(capfd)
 
 
 def files(folder: Path) -> set[str]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pyperf
 import pytest
 from invented import Invented, cell, environment, stored, yogurt_phone
 from rich.console import Console
+from said import Said, caller
 
-from yogurtbench import __main__ as command
 from yogurtbench import baseline, gate
 from yogurtbench.records import MatrixError
 from yogurtbench.report import decision as reports
@@ -25,23 +25,11 @@ WIRE, OTHER, REACH = cell(), cell("veth", "tcx_ingress"), cell(load="reachabilit
 BULK = cell(load="iperf3_udp", payload=1400)
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """A command line, called in this process, on a wide terminal."""
     monkeypatch.setenv("COLUMNS", "240")
-
-    def calling(*arguments: Any) -> Said:
-        code = command.run([str(one) for one in arguments])
-        return Said(code, *capfd.readouterr())
-
-    return calling
+    return caller(capfd)
 
 
 def noisy(seed: int = 1, **changes: Any) -> Invented:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from invented import Invented, cell, stored, yogurt_phone
+from said import Said, caller
 
-from yogurtbench import __main__ as command
 from yogurtbench import github
 from yogurtbench.records import HostError
 
@@ -18,22 +18,10 @@ WIRE, REACH = cell(), cell(load="reachability")
 KEY = ("netkit", "netkit_peer", "redirect")
 
 
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     monkeypatch.setenv("COLUMNS", "200")
-
-    def calling(*arguments: object) -> Said:
-        code = command.run([str(one) for one in arguments])
-        return Said(code, *capfd.readouterr())
-
-    return calling
+    return caller(capfd)
 
 
 @pytest.fixture

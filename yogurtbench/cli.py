@@ -538,15 +538,13 @@ def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, githu
 
 
 def _print_history(history: History, as_json: bool) -> int:
-    import json
-
     from rich.console import Console
 
     from yogurtbench.report import timeline
 
     page = timeline.write(history)
     if as_json:
-        typer.echo(json.dumps(history.to_json(), indent=1, ensure_ascii=False))
+        _print_json(history.to_json())
         return 0
     console = Console(file=sys.stdout, soft_wrap=False)
     for table in timeline.tables(history, console.width):
