@@ -264,6 +264,13 @@ def test_a_programs_cost_is_no_surer_than_its_verdict() -> None:
     assert "too few blocks" in said(own(1.5, blocks=2))
 
 
+def test_that_nobody_knows_what_several_programs_cost_is_said_once() -> None:
+    cells = tuple(cell(program=f"./{name}.c", load="sockperf") for name in ("one", "two"))
+    text = said(own(1.0, noise=0.2, seed=3, cells=cells))
+    assert text.count("We don't know yet what") == text.count("; nor what") == 1
+    assert "./one.c costs: an undecided" in text and "./two.c costs: an undecided" in text
+
+
 # --- the dead ------------------------------------------------------------------------------------------------------
 
 

@@ -15,10 +15,11 @@ from matrices import planned
 from trials import WIRE, trial
 
 from yogurtbench.plan import NO_BLOCK, Plan
-from yogurtbench.programs import BLIND, NOW, sets
+from yogurtbench.programs import sets
 from yogurtbench.report.counters import looking
 from yogurtbench.report.story import Story
 from yogurtbench.report.verdicts import verdicts
+from yogurtbench.texts import BLIND, NOW
 from yogurtbench.trial import run_trial
 
 MATRIX = """

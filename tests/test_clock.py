@@ -59,16 +59,16 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[Clockwork]:
+def host(plan: Plan) -> Iterator[Clockwork]:
     """A saved guest, two of which may be awake side by side."""
-    with Clockwork("host", print, jobs=2) as started:
+    with Clockwork("host", print, plan.texts, jobs=2) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def runs(plan: Plan, host: Clockwork, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same plan twice, each with a boot of its own: two guests side by side, then one after another."""
-    with Clockwork("host", print) as other:
+    with Clockwork("host", print, plan.texts) as other:
         return [swept(plan, each, tmp_path_factory.mktemp("run")) for each in (host, other)]
 
 

@@ -131,6 +131,7 @@ def test_runs_and_baselines(here: Path) -> None:
     assert offered("report", "") == offered("compare", str(run), "res") == [str(run)]
     assert offered("run", "m.yaml", "--resume", "results/") == [str(run)]
     assert offered("check", "") == [str(run), "m.yaml", *ours()]
+    assert offered("history", "") == offered("history", run.parent.name[:2]) == [run.parent.name]
     assert offered("check", "m.yaml", "--baseline", "") == ["results/baselines/phone.json"]
 
 

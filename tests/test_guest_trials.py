@@ -130,7 +130,7 @@ ALL_OFF = {"mtu": 9000, "gso": "off", "gro": "off", "checksum": "off"}
 
 def test_a_command_runs_in_a_lab_of_every_topology_and_device() -> None:
     ended = {}
-    with host("host", "wall", print) as guest:
+    with host("host", print) as guest:
         for axes in LABS:
             modes = ("l3", "l2") if axes["device"] == "netkit" and axes["topology"] != "bridge" else ("l2",)
             for mode in modes:

@@ -60,6 +60,7 @@ class Stable:
 
 
 def works(order: dict[str, Any], channel: Channel) -> bool:
+    channel.send({"event": "phase", "phase": "load"})
     done = Attempt(Trial.from_json(order["trial"]), "ok", (Observation.of("reachable", 1.0),))
     channel.send({"event": "attempt", "attempt": done.to_json()})
     return True
@@ -88,6 +89,15 @@ def test_attempts_come_as_they_happen_stamped_with_where_they_were_made() -> Non
     assert [a.status for a in attempts] == ["ok", "ok"]
     assert {(a.host, a.lab, a.kernel) for a in attempts} == {("somewhere", "native", "6.18")}
     assert len(stable.machines) == 1
+
+
+def test_what_a_trial_does_is_told_while_it_does_it() -> None:
+    told: list[tuple[str, str]] = []
+    left = iter([trial()])
+    with AgentHost(Stable(works)) as host:
+        for attempt in host.attempts(lambda: next(left, None), lambda one, phase: told.append((one.id, phase))):
+            assert told == [(attempt.trial.id, "load")]
+    assert told
 
 
 def test_features_are_what_the_agent_said() -> None:

@@ -86,6 +86,20 @@ def test_each_phase_has_its_words(plan: Plan) -> None:
         assert words in shown(bar, 120)[0]
 
 
+def test_a_trial_under_way_is_shown_with_what_it_does_now(plan: Plan) -> None:
+    bar = Bar(terminal(), plan, 60.0)
+    first, second, *_ = trials(plan)
+    bar.trial(first)
+    assert "measuring" not in shown(bar, 120)[-1]
+    bar.phase(first, "wire")
+    assert shown(bar, 120)[-1].endswith("attaching the programs")
+    bar.phase(first, "load")
+    assert shown(bar, 120)[-1].endswith("measuring")
+    bar.attempt(fine(first))
+    bar.trial(second)
+    assert "measuring" not in shown(bar, 120)[-1]
+
+
 def test_many_jobs_are_named_up_to_four(plan: Plan) -> None:
     bar = Bar(terminal(), plan, 60.0)
     for trial in trials(plan)[:6]:

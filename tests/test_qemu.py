@@ -226,7 +226,7 @@ def test_a_panic_is_noticed_at_once_and_its_text_is_kept():
 @pytest.mark.vm
 def test_a_trial_that_kills_its_guest_is_a_crash_and_the_next_has_a_new_guest():
     wire = cell(device="veth", topology="direct", hook="none", helper="none", load="reachability")
-    with host.host("host", "wall", print) as vm:
+    with host.host("host", print) as vm:
         vm._machine._process.send_signal(signal.SIGKILL)  # type: ignore[union-attr]
         first, second = vm.run([Trial("a", wire, 0, 0), Trial("b", wire, 0, 1)])
     assert (first.status, second.status) == ("crashed", "ok")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from matrices import cells_of, planned
 
-from yogurtbench import sides
+from yogurtbench import sides, texts
 from yogurtbench.plan import Plan
 from yogurtbench.records import MatrixError
 
@@ -59,8 +59,9 @@ def test_a_program_of_ones_own_is_held_against_its_older_text(plan: Plan, tmp_pa
 def test_the_programs_of_bpf_are_held_against_an_older_folder_of_them(plan: Plan) -> None:
     change = sides.of_programs(plan, Path("old_bpf"))
     assert {one.program for one in cells_of(change.new)} == {"builtin"}
-    chosen = [[trial.options.get("programs") for trial in side.trials("", 0)] for side in (change.old, change.new)]
-    assert chosen == [["base"] * 2, [None] * 2]
+    chosen = [[trial.options["programs"] for trial in side.trials("", 0)] for side in (change.old, change.new)]
+    assert chosen == [[texts.BASE] * 2, [texts.NOW] * 2]
+    assert len(texts.BASE) == len(texts.NOW)  # so that the orders are equally long
 
 
 def test_counts_of_instructions_stand_for_themselves(plan: Plan) -> None:

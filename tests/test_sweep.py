@@ -41,7 +41,7 @@ class Host:
     given_up: list[Trial] = field(default_factory=list)
     environment: Environment = field(default_factory=lambda: Environment("h", "native", "none", "wall", "6.12"))
 
-    def attempts(self, due: Callable[[], Trial | None]) -> Iterator[Attempt]:
+    def attempts(self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None]) -> Iterator[Attempt]:
         under_way: list[Trial] = []
         try:
             while True:
@@ -51,6 +51,8 @@ class Host:
                 self.asked += [trial for trial in under_way if trial not in self.asked]
                 if not under_way:
                     return
+                for trial in under_way:
+                    phase(trial, "load")
                 yield self._attempt(under_way.pop(self.chance.randrange(len(under_way))))
         finally:
             self.given_up += under_way
@@ -145,12 +147,17 @@ class Watched(Quiet):
 
     def __init__(self, interrupt: int = 10**6) -> None:
         self.under_way: list[str] = []
+        self.at_work: set[str] = set()
         self.most = self.ended = 0
         self._interrupt = interrupt
 
     def trial(self, trial: Trial) -> None:
         self.under_way.append(trial.id)
         self.most = max(self.most, len(self.under_way))
+
+    def phase(self, trial: Trial, phase: str) -> None:
+        assert phase == "load" and trial.id in self.under_way
+        self.at_work.add(trial.id)
 
     def attempt(self, attempt: Attempt) -> None:
         self.under_way.remove(attempt.trial.id)
@@ -164,6 +171,7 @@ def test_progress_hears_of_each_trial_once_when_it_starts_and_once_when_it_ends(
     attempts = swept(Host({"redirect_ingress": "dead"}, jobs=3), progress=watched)
     assert (watched.under_way, watched.ended) == ([], len(attempts))
     assert 3 <= watched.most <= 4  # a skipped one beside
+    assert watched.at_work == {one.trial.id for one in attempts if one.status != "skipped"}
 
 
 def test_an_interrupt_keeps_what_has_ended_and_gives_up_what_is_under_way(swept: Swept) -> None:

@@ -26,7 +26,7 @@ DEAD = trial(device="netkit", hook="netkit_peer", helper="redirect_peer")
 
 @pytest.fixture(scope="module")
 def guest() -> Iterator[AgentHost]:
-    with host("host", "wall", print) as booted:
+    with host("host", print) as booted:
         yield booted
 
 

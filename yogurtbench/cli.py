@@ -268,7 +268,13 @@ def compare(
 @app.command()
 def history(
     experiment: Annotated[
-        Path, typer.Argument(help="An experiment's name, or its folder.", show_default=False, readable=False)
+        Path,
+        typer.Argument(
+            help="An experiment's name, or its folder.",
+            show_default=False,
+            readable=False,
+            autocompletion=completion.experiments,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Where run folders are.")] = Path("results"),
     as_json: Json = False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -78,6 +79,12 @@ def runs() -> list[Offer]:
     """The runs below results/, the newest last."""
     found = Path("results").glob("*/*/plan.json")
     return [(str(plan.parent), "") for plan in sorted(found, key=lambda plan: plan.parent.name)]
+
+
+def experiments() -> list[Offer]:
+    """The experiments that have runs below results/, with how many."""
+    counts = Counter(plan.parent.parent.name for plan in Path("results").glob("*/*/plan.json"))
+    return [(name, f"{count} runs") for name, count in sorted(counts.items())]
 
 
 def runs_and_matrices(incomplete: str) -> list[Offer]:

@@ -85,6 +85,7 @@ def make_plan(
         programs=matrix.programs,
         source=matrix.document.text,
         path=str(matrix.document.path),
+        only=only or "",
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from yogurtbench.axes import text, word
 from yogurtbench.records import AXES, YES_NO, Cell, Role, Trial
+from yogurtbench.texts import NOW, needed
 
 #: Groups with more cells than this run their baseline twice a block, first and last (contract).
 FEW_CELLS = 8
@@ -87,8 +88,8 @@ class Plan:
 
     ``collapsed`` counts combinations that are another's double, ``named`` the axes the matrix gives its cells,
     ``programs`` the sources of the wires of one's own by the matrix's word, ``side`` which of the programs of bpf/ are
-    run (programs.sets), ``asides`` whether there are diagnostics after the last block, ``source`` and ``path`` the
-    matrix itself.
+    run (texts.NOW or BASE), ``asides`` whether there are diagnostics after the last block, ``source`` and ``path`` the
+    matrix itself, ``only`` the selector that chose among its cells.
     """
 
     name: str
@@ -103,10 +104,11 @@ class Plan:
     collapsed: int = 0
     named: tuple[str, ...] = ()
     programs: dict[str, str] = field(default_factory=dict)
-    side: str = ""
+    side: str = NOW
     asides: bool = True
     source: str = ""
     path: str = ""
+    only: str = ""
 
     @cached_property
     def _by_group(self) -> dict[str, tuple[PlannedCell, ...]]:
@@ -138,6 +140,11 @@ class Plan:
             order = [*main, *(planned for planned in order if not _is_main(planned)), *main]
         return [self._trial(planned, block, position) for position, planned in enumerate(order)]
 
+    @property
+    def texts(self) -> list[str]:
+        """The names of the texts of bpf/ that it runs (see texts)."""
+        return needed([*_first_trials(self), *self.diagnostics()])
+
     def diagnostics(self) -> list[Trial]:
         """What runs once, after the last block: trials whose values stay out of the results.
 
@@ -167,7 +174,7 @@ class Plan:
         for planned in sorted(self.cells, key=lambda one: one.cell.payload or 0):
             cell = planned.cell
             seen = planned.role in ("cell", "baseline") and cell.load == "sockperf" and cell.program == "builtin"
-            if seen and _has_programs(cell):
+            if seen and cell.has_programs:
                 chosen.setdefault(cell.wire_id, planned)
         return [
             replace(self._trial(planned, NO_BLOCK, position), role="blind", id=f"blind-p{position:02d}")
@@ -179,7 +186,7 @@ class Plan:
         """The load that a wire is diagnosed under; empty where it has no programs or none of these loads."""
         loads: dict[str, set[str]] = {}
         for planned in self.cells:
-            loads.setdefault(planned.cell.wire_id, set()).update([planned.cell.load] * _has_programs(planned.cell))
+            loads.setdefault(planned.cell.wire_id, set()).update([planned.cell.load] * planned.cell.has_programs)
         return {wire: next((load for load in _DIAGNOSED if load in found), "") for wire, found in loads.items()}
 
     def _trial(self, planned: PlannedCell, block: int, position: int) -> Trial:
@@ -187,8 +194,7 @@ class Plan:
         options = dict(planned.options)
         if planned.cell.program in self.programs:
             options["source"] = self.programs[planned.cell.program]
-        if self.side:
-            options["programs"] = self.side
+        options["programs"] = self.side
         limit = deadline(planned.cell, options, self.clock)
         return Trial(name, planned.cell, block, position, planned.role, self.clock, options, limit)
 
@@ -209,10 +215,6 @@ class Plan:
                 "named": tuple(data["named"]),
             }
         )
-
-
-def _has_programs(cell: Cell) -> bool:
-    return any(word not in (None, "none") for word in (cell.hook, cell.return_hook, cell.primary, cell.peer))
 
 
 def _is_main(planned: PlannedCell) -> bool:

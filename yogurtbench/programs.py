@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from yogurtbench import headers, witness
 from yogurtbench.records import HostError
+from yogurtbench.texts import BASE, BLIND, DROPS, NOW, TRACED
 
 #: The order of the text: the header first, redirect_neigh before the variant that uses its helper declaration.
 _FILES = (
@@ -134,11 +135,6 @@ class Programs:
         return _compiled(source, [f"-I{self.folder}", *self.flags, *flags], what)
 
 
-#: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was; and, by its role,
-#: what is now without its counters.
-NOW, BASE, BLIND = "", "base", "blind"
-
-
 def base_folder() -> Path:
     """Where the programs of the other side lie, where there are two sides: beside ours."""
     return source_folder().with_name("bpf-base")
@@ -148,6 +144,19 @@ def sets() -> dict[str, Programs]:
     """The programs by the word that chooses them: what is now, seeing and blind; the other side, where there is one."""
     ours = {NOW: Programs(), BLIND: Programs(flags=("-DYB_BLIND",))}
     return ours | ({BASE: Programs(base_folder())} if base_folder().is_dir() else {})
+
+
+def prepare(programs: Mapping[str, Programs], names: Iterable[str]) -> None:
+    """Compile what :func:`texts.needed` names. Raises HostError where bcc or its headers are missing.
+
+    A kernel that does not say how its packets are laid out is not traced.
+    """
+    seeing = bool(witness.layout())
+    for name in names:
+        if name != DROPS:
+            programs[name.removesuffix(TRACED)].ours(traced=seeing and name.endswith(TRACED))
+        elif seeing:
+            programs[NOW].drops()
 
 
 def text(folder: Path, *files: str) -> str:

@@ -27,6 +27,16 @@ _STYLES = {
 }
 
 
+#: What a trial does in its phases.
+_PHASES = {
+    "lab": "making the network",
+    "wire": "attaching the programs",
+    "probe": "asking whether it answers",
+    "load": "measuring",
+    "undo": "taking it down",
+}
+
+
 class Quiet:
     """Says nothing."""
 
@@ -38,6 +48,9 @@ class Quiet:
 
     def trial(self, trial: Trial) -> None:
         """A trial is about to run."""
+
+    def phase(self, trial: Trial, phase: str) -> None:
+        """It has come to this phase."""
 
     def attempt(self, attempt: Attempt) -> None:
         """It ended."""
@@ -58,7 +71,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """Two live lines: block, share done, elapsed and remaining time, failures so far; the wires and loads under way."""
+    """Two live lines: block, share done, elapsed and remaining time, failures so far; the wire, its load and phase."""
 
     def __init__(
         self,
@@ -74,6 +87,7 @@ class Bar(Quiet):
         self._count = self._bad = 0
         self._began = clock()
         self._under_way: dict[str, Trial] = {}
+        self._phases: dict[str, str] = {}
         self._live = Live(get_renderable=self.view, console=console, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Self:
@@ -86,6 +100,10 @@ class Bar(Quiet):
     def trial(self, trial: Trial) -> None:
         """Show a trial that runs now."""
         self._under_way[trial.id] = trial
+
+    def phase(self, trial: Trial, phase: str) -> None:
+        """Show what it does now."""
+        self._phases = {trial.id: phase}
 
     def attempt(self, attempt: Attempt) -> None:
         """Count it, and leave a line behind for what went wrong."""
@@ -100,7 +118,7 @@ class Bar(Quiet):
     def view(self) -> RenderableType:
         """The lines as they stand, for as many columns as the console has."""
         trials = list(self._under_way.values())
-        told = [_cut(f"  {_told(trial)}") for trial in trials[:_SHOWN]]
+        told = [_cut(f"  {_told(trial)}{self._phase_of(trial)}") for trial in trials[:_SHOWN]]
         more = [_cut(f"  and {len(trials) - _SHOWN} more", "dim")] if len(trials) > _SHOWN else []
         return Group(*self._head(trials), *told, *more)
 
@@ -124,9 +142,13 @@ class Bar(Quiet):
     def _where(self, trials: Sequence[Trial]) -> str:
         if not trials:
             return f"trial {self._count + 1}"
-        return f"{self._phase(trials[0])}, trial {self._count + 1}"
+        return f"{self._stage(trials[0])}, trial {self._count + 1}"
 
-    def _phase(self, trial: Trial) -> str:
+    def _phase_of(self, trial: Trial) -> str:
+        phase = self._phases.get(trial.id, "")
+        return f"  {_PHASES.get(phase, phase)}" if phase else ""
+
+    def _stage(self, trial: Trial) -> str:
         if trial.role in ASIDE:
             return "after the blocks"
         fewest, most, block = self._blocks.min, self._blocks.max, trial.block + 1

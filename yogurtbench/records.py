@@ -190,6 +190,11 @@ class Cell:
         """Identifies the network of the cell: cells with one wire_id differ only in what is sent."""
         return hashlib.sha256(canonical(self.wire).encode()).hexdigest()[:ID_LENGTH]
 
+    @property
+    def has_programs(self) -> bool:
+        """Whether anything is attached at all."""
+        return any(word not in (None, "none") for word in (self.hook, self.return_hook, self.primary, self.peer))
+
     def to_json(self) -> dict[str, Any]:
         """JSON object with the axes and ``defaults``."""
         return asdict(self)

@@ -85,7 +85,7 @@ def examine(plan: Plan, say: Callable[[str], None], show: Callable[[Plan], Quiet
 
 def _boot(plan: Plan, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int) -> list[Attempt]:
     with ExitStack() as undo:
-        host = choose([planned.cell for planned in plan.cells], plan.lab, plan.clock, undo, say, jobs)
+        host = choose(plan, undo, say, jobs)
         run = undo.enter_context(store.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment))
         Sweep(plan, host, run, undo.enter_context(show(plan))).run()
     return list(store.read_attempts(run.path))

@@ -54,7 +54,7 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
     say = _nothing if wishes.quiet else _sayer(console)
     earlier = _earlier(plan, wishes.resume)
     with ExitStack() as undo:
-        host = choose([planned.cell for planned in plan.cells], plan.lab, plan.clock, undo, say, wishes.jobs)
+        host = choose(plan, undo, say, wishes.jobs)
         say(_where(host))
         stored = undo.enter_context(_run_folder(plan, wishes, host))
         tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)

@@ -15,10 +15,10 @@ from yogurtbench.gate import Decision, Entry, Side
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.hosts.vm.host import Clockwork
 from yogurtbench.plan import Plan, PlannedCell
-from yogurtbench.programs import BASE
 from yogurtbench.progress import Quiet
 from yogurtbench.records import MatrixError
 from yogurtbench.sweep import Sweep
+from yogurtbench.texts import BASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def measure(
     kernels = sorted({one.cell.kernel for one in change.new.cells})
     if len(kernels) > 1:
         raise MatrixError(f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: use --only")
-    with Clockwork(kernels[0], say, change.base, jobs=jobs) as host:
+    texts = sorted({*change.old.texts, *change.new.texts})
+    with Clockwork(kernels[0], say, texts, change.base, jobs=jobs) as host:
         return Measured(*(_run(plan, host, out, show) for plan in (change.old, change.new)))
 
 

@@ -26,6 +26,10 @@ class Progress(Protocol):
         """A trial is about to run."""
         ...
 
+    def phase(self, trial: Trial, phase: str) -> None:
+        """It has come to this phase (lab, wire, probe, load, undo)."""
+        ...
+
     def attempt(self, attempt: Attempt) -> None:
         """It ended."""
         ...
@@ -93,7 +97,7 @@ class Sweep:
         """Run trials, as many side by side as the host takes at once."""
         self._waiting = {trial.id: trial for trial in trials if trial.id not in self.store.done}
         self._under_way = {}
-        with closing(self.host.attempts(self._next)) as attempts:
+        with closing(self.host.attempts(self._next, self.progress.phase)) as attempts:
             for attempt in attempts:
                 del self._under_way[attempt.trial.id]
                 self._keep(attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import PurePath
@@ -31,31 +31,46 @@ class _Dead(Exception):
         self.seen = seen
 
 
+def _nobody(_phase: str) -> None:
+    return None
+
+
 class Phases:
-    """Seconds of wall time by phase."""
+    """Seconds of wall time by phase; ``tell`` hears of each as it begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: str, tell: Callable[[str], None]) -> None:
         self.seconds: dict[str, float] = {}
-        self._since = time.monotonic()
+        self._tell = tell
+        self._begin(first)
 
-    def end(self, name: str) -> None:
-        """Everything since the last end belongs to phase ``name``."""
-        now = time.monotonic()
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
-        self._since = now
+    def begin(self, name: str) -> None:
+        """The phase so far ends, another begins."""
+        self.end()
+        self._begin(name)
+
+    def end(self) -> None:
+        """The last phase ends."""
+        self.seconds[self._name] = self.seconds.get(self._name, 0.0) + time.monotonic() - self._since
+
+    def _begin(self, name: str) -> None:
+        self._name, self._since = name, time.monotonic()
+        self._tell(name)
 
 
-def run_trial(trial: Trial, programs: Programs) -> Attempt:
-    """Run a trial in a fresh lab. What goes wrong there is the attempt's status, never an exception."""
-    phases = Phases()
+def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _nobody) -> Attempt:
+    """Run a trial in a fresh lab. What goes wrong there is the attempt's status, never an exception.
+
+    ``tell`` hears the name of each phase as it begins (lab, wire, probe, load, undo).
+    """
+    phases = Phases("lab", tell)
     try:
         try:
             measured, counted = _measure(trial, programs, phases)
             if measured.values.get("reachable") == 0:
-                phases.end("undo")
+                phases.begin("lab")
                 _must_stay_dead(trial, programs, phases)
         finally:
-            phases.end("undo")
+            phases.end()
         assert_path(measured.flow, counted)
     except _Dead as dead:
         skipped = Attempt.without_values(trial, "skipped", str(dead), seconds=phases.seconds)
@@ -78,13 +93,13 @@ def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
     """A wire that carries nothing is asked once more, in another lab. Raises LoadFailed where it then answers."""
     traced = bool(layout())
     with lab.bring_up(trial.cell) as network:
-        phases.end("lab")
+        phases.begin("wire")
         with wired(programs, network, own(trial), traced=traced) as hung:
-            phases.end("wire")
+            phases.begin("probe")
             with _witnessed(network, programs, hung, traced=traced) as seen:
-                phases.end("probe")
+                phases.begin("load")
                 answered = ask(network, 4, seen, probes=1).answered
-                phases.end("load")
+                phases.begin("undo")
     if answered:
         raise LoadFailed("the wire carried nothing in one lab and answered in the next: neither can be believed")
 
@@ -92,9 +107,9 @@ def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
 def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured, dict[str, Counters]]:
     traced = trial.cell.load == "reachability" and bool(layout())
     with lab.bring_up(trial.cell) as network:
-        phases.end("lab")
+        phases.begin("wire")
         with wired(programs, network, own(trial), traced=traced) as hung:
-            phases.end("wire")
+            phases.begin("probe")
             watchdog, probes = Watchdog(hung), trial.cell.load in YES_NO
             with watchdog.watching():
                 network.settle()
@@ -102,13 +117,13 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
                     _must_answer(Bench(network, trial))
             before, noted = (hung.counters(), hung.tallies()) if hung else ({}, {})
             with _witnessed(network, programs, hung, traced=traced) as seen:
-                phases.end("probe")
+                phases.begin("load")
                 bench = Bench(network, trial, seen, hung.places(network) if hung else {})
                 try:
                     with watchdog.watching() if probes else nullcontext():
                         measured = _load(bench, hung, programs)
                 finally:
-                    phases.end("load")
+                    phases.begin("undo")
                 # Blind programs count nothing: there is no path to assert.
                 counted = _since(before, hung) if trial.role != "blind" else {}
                 # Before the witness leaves: the kernel does not like its code patched where packets go round.

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def visit(plan: Plan, cell: str, wishes: Wishes, say: Say) -> int:
         capture.check(wishes.pcap)
     options = {"source": plan.programs[chosen.program]} if chosen.program in plan.programs else {}
     with ExitStack() as undo:
-        host = choose([chosen], plan.lab, "wall", undo, say)
+        here = tuple(planned for planned in plan.cells if planned.cell == chosen)
+        host = choose(replace(plan, clock="wall", cells=here), undo, say)
         return do(host, Trial("lab", chosen, 0, 0, options=options), wishes, say)
 
 

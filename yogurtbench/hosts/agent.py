@@ -22,9 +22,10 @@ from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Lab, Unsupported, bring_up, room
-from yogurtbench.programs import BLIND, NOW, Programs, sets
+from yogurtbench.programs import Programs, prepare, sets
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
+from yogurtbench.texts import NOW, chosen
 from yogurtbench.trial import own, run_trial, wired
 from yogurtbench.wire import Wire
 
@@ -52,27 +53,19 @@ def main() -> None:
         "record": lambda order: _record(order, programs, channel),
     }
     if "--still" in sys.argv:
-        _stand_still(programs, orders, channel)
+        _stand_still(programs, orders)
         return
     while (order := _next(channel)) is not None and order["op"] != "stop":
         orders[order["op"]](order)
 
 
-def _stand_still(
-    programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]], channel: Channel
-) -> None:
+def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
-    from yogurtbench.hosts.vm.guest.still import wait_for_order
+    from yogurtbench.hosts.vm.guest import still
 
-    for word, each in programs.items():
-        each.ours(traced=False)
-        if word != BLIND:  # reachability, which is traced, never runs blind
-            each.ours(traced=True)
-    order = wait_for_order()
-    if order["op"] == "how-still":
-        channel.send({"event": "stopped", "instructions": order["stop"]})
-    else:
-        orders[order["op"]](order)
+    prepare(programs, still.order()["compile"])
+    order = still.wait_for_order()
+    orders[order["op"]](order)
 
 
 def _take_over_stdio() -> Channel:
@@ -92,8 +85,12 @@ def _next(channel: Channel) -> dict[str, Any] | None:
 
 def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     trial = Trial.from_json(order["trial"])
-    word = BLIND if trial.role == "blind" else trial.options.get("programs", NOW)
-    attempt = run_trial(trial, programs[word])
+
+    def tell(phase: str) -> None:
+        if trial.clock != "instructions":  # there a word on the line would be among what is counted
+            channel.send({"event": "phase", "phase": phase})
+
+    attempt = run_trial(trial, programs[chosen(trial)], tell)
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
 
 

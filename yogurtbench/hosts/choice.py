@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
 from yogurtbench import headers
 from yogurtbench.hosts import native
 from yogurtbench.hosts.host import AgentHost
+from yogurtbench.plan import Plan
 from yogurtbench.records import Cell, HostError, MatrixError
 
 _TOOLS = {"ping": "ping", "sockperf": "sockperf", "sockperf_tcp": "sockperf", "rtt_under_load": "sockperf"}
 _TOOLS |= {"iperf3_tcp": "iperf3", "iperf3_udp": "iperf3"}
 
 
-def choose(
-    cells: Iterable[Cell], lab: str, clock: str, undo: ExitStack, say: Callable[[str], None], jobs: int = 1
-) -> AgentHost:
-    """A started host for the cells; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
+def choose(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int = 1) -> AgentHost:
+    """A started host for a plan; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
 
-    ``lab``: auto, native or vm; ``jobs``: trials side by side, on the instruction clock. Raises HostError where the lab
-    cannot be had, MatrixError where the choice contradicts the cells.
+    ``jobs``: trials side by side, on the instruction clock. Raises HostError where the lab cannot be had, MatrixError
+    where the choice contradicts the cells.
     """
-    wanted = list(cells)
-    if lab == "native":
-        return _native(wanted, clock, undo)
+    wanted = [planned.cell for planned in plan.cells]
+    if plan.lab == "native":
+        return _native(wanted, plan.clock, undo)
     reason = "the matrix or the command line names it"
-    if lab == "auto":
-        host, reason = _native_or_why_not(wanted, clock, undo)
+    if plan.lab == "auto":
+        host, reason = _native_or_why_not(wanted, plan.clock, undo)
         if host:
             return _because(host, "this kernel can do every cell")
-    return _because(undo.enter_context(_vm(wanted, clock, say, jobs)), reason)
+    return _because(undo.enter_context(_vm(plan, say, jobs)), reason)
 
 
 def _because(host: AgentHost, reason: str) -> AgentHost:
@@ -85,15 +84,16 @@ def _known_beforehand(cells: list[Cell], clock: str) -> str:
     return f"{missing[0]} is not installed here" if missing else ""
 
 
-def _vm(cells: list[Cell], clock: str, say: Callable[[str], None], jobs: int) -> AgentHost:
+def _vm(plan: Plan, say: Callable[[str], None], jobs: int) -> AgentHost:
     from yogurtbench.hosts.vm import host as vm
 
-    kernels = sorted({cell.kernel for cell in cells})
+    kernels = sorted({planned.cell.kernel for planned in plan.cells})
     if len(kernels) > 1:
         raise MatrixError(
             f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only kernel=… for each"
         )
-    return vm.host(kernels[0] if kernels else "host", clock, say, jobs)
+    kernel = kernels[0] if kernels else "host"
+    return vm.Clockwork(kernel, say, plan.texts, jobs=jobs) if plan.clock == "instructions" else vm.host(kernel, say)
 
 
 def _other_kernels(cells: list[Cell]) -> list[str]:

@@ -41,6 +41,10 @@ class Person(Protocol):
         ...
 
 
+def _nothing(_trial: Trial, _phase: str) -> None:
+    return None
+
+
 class AgentHost:
     """A host whose agent is reached over a channel. Use as a context manager; the machine starts on entry.
 
@@ -72,11 +76,14 @@ class AgentHost:
         left = iter(trials)
         return self.attempts(lambda: next(left, None))
 
-    def attempts(self, due: Callable[[], Trial | None]) -> Generator[Attempt, None, None]:
+    def attempts(
+        self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None] = _nothing
+    ) -> Generator[Attempt, None, None]:
         """Attempts as they end, of up to ``jobs`` trials side by side.
 
         ``due`` gives the next trial whenever one could start, None where none may start now; the end is when none is
-        under way either. Close the generator (contextlib.closing) to give up what is under way.
+        under way either. ``phase`` hears what a trial does now, where its agent says so. Close the generator
+        (contextlib.closing) to give up what is under way.
         """
         under_way: list[UnderWay] = []
         try:
@@ -87,7 +94,7 @@ class AgentHost:
                     return
                 ended = _first_to_end(under_way)
                 under_way.remove(ended)
-                yield self.stamped(self._end(ended))
+                yield self.stamped(self._end(ended, phase))
         finally:
             for each in under_way:
                 self._give_up(each.machine)
@@ -139,10 +146,10 @@ class AgentHost:
             machine.channel.send({"op": "trial", "trial": trial.to_json()})
         return machine
 
-    def _end(self, one: UnderWay) -> Attempt:
+    def _end(self, one: UnderWay, phase: Callable[[Trial, str], None]) -> Attempt:
         """What came of a trial. A machine without an answer is given up."""
         try:
-            attempt = Attempt.from_json(_answer(one))
+            attempt = Attempt.from_json(_answer(one, phase))
         except TimeoutError:
             error = f"no result within {one.trial.deadline:g} s: the machine was given up; {self._bury(one.machine)}"
         except EOFError:
@@ -179,9 +186,10 @@ class AgentHost:
         return replace(attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel)
 
 
-def _answer(one: UnderWay) -> dict[str, Any]:
+def _answer(one: UnderWay, phase: Callable[[Trial, str], None]) -> dict[str, Any]:
     while (event := one.machine.channel.receive(one.ends - time.monotonic()))["event"] != "attempt":
-        pass
+        if event["event"] == "phase":
+            phase(one.trial, event["phase"])
     attempt: dict[str, Any] = event["attempt"]
     return attempt
 

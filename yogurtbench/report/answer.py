@@ -202,7 +202,13 @@ def _by_own_programs(story: Story) -> str:
     rows = rows[rows["baseline"] == rows["cell"].map(story.main)]
     own = [_is_own(story, str(cell), str(base)) for cell, base in zip(rows["cell"], rows["baseline"], strict=True)]
     ranked = standings(story, _deciding(rows[own])) if any(own) else []
-    said = [_own_cost(story, one) for one in ranked]
+    known = [one for one in ranked if one.verdicts & (_DECIDED | _EQUAL)]
+    unknown = [one for one in ranked if not one.verdicts & (_DECIDED | _EQUAL)]
+    said = [f"{one.wire.name} costs {_own_cost(story, one)}" for one in known]
+    leads = ["We don't know yet what", *["nor what"] * len(unknown)]
+    said += [
+        f"{lead} {one.wire.name} costs: {_own_cost(story, one)}" for lead, one in zip(leads, unknown, strict=False)
+    ]
     return f"{'; '.join(said)}." if said else ""
 
 
@@ -220,9 +226,7 @@ def _deciding(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _own_cost(story: Story, one: Standing) -> str:
     parts = [part for load, rows in one.loads.items() for part in _own_parts(story, load, rows)]
-    known = one.verdicts & (_DECIDED | _EQUAL)
-    lead = f"{one.wire.name} costs" if known else f"We don't know yet what {one.wire.name} costs:"
-    return f"{lead} {_listed(parts)}, against {_reference(story)}"
+    return f"{_listed(parts)}, against {_reference(story)}"
 
 
 def _own_parts(story: Story, load: str, rows: pd.DataFrame) -> Iterator[str]:

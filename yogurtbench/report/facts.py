@@ -41,7 +41,8 @@ def reproduce(story: Story) -> str:
     blocks = plan.get("blocks", {})
     fixed = ["--blocks", str(blocks["min"])] if blocks.get("min") and blocks.get("min") == blocks.get("max") else []
     where = ["--lab", story.environment.lab, "--clock", str(plan.get("clock", "wall"))]
-    return shlex.join(["yogurtbench", "run", matrix, *where, *fixed])
+    only = ["--only", plan["only"]] if plan.get("only") else []
+    return shlex.join(["yogurtbench", "run", matrix, *where, *only, *fixed])
 
 
 def versions(story: Story) -> str:

@@ -18,13 +18,12 @@ from yogurtbench.hosts.vm.qemu import Guest, Hardware
 from yogurtbench.records import Environment, Trial
 
 
-def host(kernel: str, clock: str, say: Callable[[str], None], jobs: int = 1) -> AgentHost:
+def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
     """A host that boots a kernel (the axis: ``host``, a Debian release, a path) and runs trials in it.
 
-    ``say`` is told of what takes long, ``jobs`` is for the instruction clock. Raises HostError, on entry, where the
-    guest cannot be built or booted.
+    ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built or booted.
     """
-    return Clockwork(kernel, say, jobs=jobs) if clock == "instructions" else AgentHost(lambda: _start(kernel, say))
+    return AgentHost(lambda: _start(kernel, say))
 
 
 def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
@@ -39,11 +38,15 @@ class Clockwork(AgentHost):
 
     So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest is booted and saved.
     Raises HostError where that fails, or the memory is too small for so many guests.
-    ``base``: a folder with the wire programs of another time, which the guest carries beside ours (programs.sets).
+
+    ``compiled``: the texts (see texts) that it compiles before it is saved, so that no trial has to; ``base``: a folder
+    with the wire programs of another time, which the guest carries beside ours (programs.sets).
     """
 
-    def __init__(self, kernel: str, say: Callable[[str], None], base: Path | None = None, *, jobs: int = 1) -> None:
-        self._kernel, self._say, self.jobs = kernel, say, jobs
+    def __init__(
+        self, kernel: str, say: Callable[[str], None], compiled: list[str], base: Path | None = None, *, jobs: int = 1
+    ) -> None:
+        self._kernel, self._say, self._compiled, self.jobs = kernel, say, compiled, jobs
         self._extra = luggage.base(base) if base else {}
         self._saved: saved.Saved
 
@@ -52,7 +55,7 @@ class Clockwork(AgentHost):
         overlay = luggage.overlay(self._extra)
         qemu.memory_for(guest_image, overlay, self.jobs)  # refuses more than there is, before anything boots
         self._say("booting a guest on the instruction clock, and saving it")
-        self._saved = saved.boot_and_save(guest_image, overlay)
+        self._saved = saved.boot_and_save(guest_image, overlay, self._compiled)
         chosen = Probe("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
         self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +18,6 @@ from yogurtbench.records import HostError
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
 _POLL = 0.02
-#: A stop takes 5 instructions; a leap goes to the next timer, thousands away.
-_STOP_INSTRUCTIONS = 100
-_BOOTS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +42,14 @@ class Saved:
         self.state.close()
 
 
-def boot_and_save(image: GuestImage, overlay: Path) -> Saved:
-    """Boot a guest on the instruction clock until it stands still, and save it. Raises HostError where that fails.
+def boot_and_save(image: GuestImage, overlay: Path, compiled: list[str]) -> Saved:
+    """Boot a guest on the instruction clock until it has compiled these texts and stands still, and save it.
 
-    One whose clock leapt as it stopped is not like the others, and is booted anew. A QEMU that lets it leap every time
-    is as exact as one that never does.
+    Raises HostError where that fails.
     """
-    for left in reversed(range(_BOOTS)):
-        saved = _boot_and_save(image, overlay)
-        if not left or not _leapt(saved):
-            break
-        saved.close()
-    return saved
-
-
-def _leapt(saved: Saved) -> bool:
-    with closing(wake(saved, {"op": "how-still"})) as guest:
-        try:
-            return bool(guest.channel.receive(_SECONDS)["instructions"] > _STOP_INSTRUCTIONS)
-        except (EOFError, TimeoutError):
-            raise HostError(f"the guest did not wake: {guest.obituary()}") from None
-
-
-def _boot_and_save(image: GuestImage, overlay: Path) -> Saved:
     with ExitStack() as undo:
         state = undo.enter_context(tempfile.TemporaryFile())
-        with qemu.boot(image, "tcg", overlay=overlay, clock="instructions") as guest:
+        with qemu.boot(image, "tcg", overlay=overlay, order={"compile": compiled}) as guest:
             _until_still(guest)
             guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
             guest.monitor.give("state", state.fileno())
@@ -106,11 +85,7 @@ def _opened_anew(file: IO[bytes]) -> IO[bytes]:
 
 
 def _until_still(guest: Guest) -> None:
-    """Wait for a guest that runs, without asking it anything.
-
-    Each question wakes QEMU's main loop, and one that wakes as the guest stops lets the clock leap: of boots that were
-    asked every half a millisecond one in three was unlike the rest.
-    """
+    """Wait for a guest that runs, without asking it anything: each question wakes QEMU's main loop beside it."""
     try:
         guest.monitor.wait_until_stopped(_SECONDS)
     except TimeoutError:

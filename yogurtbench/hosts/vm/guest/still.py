@@ -21,30 +21,28 @@ ORDER_SIZE = 1 << 17
 ORDER_NAME = "opt/yogurtbench/order"
 _ORDER = Path("/sys/firmware/qemu_fw_cfg/by_name", ORDER_NAME, "raw")
 _LINE = "/dev/ttyS1"
-#: mov $0x505, %dx; mov $1, %al; out %al, %dx: "panicked", to pvpanic's port (QEMU's docs/specs/pvpanic.rst).
-_PANICKED = "66ba0505b001ee"
-#: rdtsc; mov %eax, %esi; PANICKED; rdtsc; sub %esi, %eax; ret: stop, and return how far the clock went meanwhile.
-_STOP = bytes.fromhex(f"0f3189c6{_PANICKED}0f3129f0c3")
+#: Instructions (guest nanoseconds) from the stop until the guest goes on: three times what the clock may leap.
+SETTLING = 100_000
+_SLED = 64
 _ALL_PORTS = 3
 _ABSOLUTE = 1
 _REST = 3
 
 
 def wait_for_order() -> dict[str, Any]:
-    """Stand still until woken, then the order that the waker left, at a fixed moment of guest time.
-
-    The order is given its ``stop``: how many instructions the clock went on while the machine came to a stop. It should
-    be the few of the stop itself. Where QEMU's main loop finds the CPU stopped and the machine still running, it lets
-    the clock leap to its next tick (icount_start_warp_timer); the fixed moment, more than a second later, is the same
-    either way, but the scheduler's memory is not.
-    """
-    stop = _stopper()
+    """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
     moment = int(time.monotonic()) + _REST
     _drain()
-    instructions = stop()
-    order: dict[str, Any] = json.loads(_ORDER.read_bytes().rstrip(b"\0"))
+    _stop()
+    found = order()
     _sleep_until(moment)
-    return {**order, "stop": instructions}
+    return found
+
+
+def order() -> dict[str, Any]:
+    """What whoever boots or wakes the guest wants of it."""
+    found: dict[str, Any] = json.loads(_ORDER.read_bytes().rstrip(b"\0"))
+    return found
 
 
 def _sleep_until(moment: int) -> None:
@@ -53,15 +51,42 @@ def _sleep_until(moment: int) -> None:
     libc.clock_nanosleep(time.CLOCK_MONOTONIC, _ABSOLUTE, (ctypes.c_long * 2)(moment, 0), None)
 
 
-def _stopper() -> Any:
+def _stop() -> None:
+    """Stop the machine, and go on when it is woken."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.iopl(_ALL_PORTS):
         raise OSError(ctypes.get_errno(), "iopl")
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    page.write(_STOP)
-    function = ctypes.CFUNCTYPE(ctypes.c_uint32)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
-    function.page = page  # type: ignore[attr-defined]  # lives as long as the function
-    return function
+    page.write(_code())
+    ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+
+
+def _code() -> bytes:
+    """The stop, as a C function that returns at one exact instruction, whatever the clock did meanwhile.
+
+    Where QEMU's main loop finds the CPU stopped and the machine still running, it lets the clock leap to the next event
+    (icount_start_warp_timer); beside busy cores it mostly does not. So nothing may happen that would tell the guest: it
+    stops just behind a tick of the kernel, known by the gap an interrupt leaves, and before that arms the old timer
+    chip (the PIT, in the mode that ends without an interrupt) to be the next event there is, 40 of its ticks or 34 us
+    away. The time that is left of SETTLING is spent to the instruction: what the loop leaves is a jump into a row of
+    nops. Nothing is returned: Python has small numbers ready, and makes large ones, in 31 instructions.
+    """
+    end, sled_end = _little(SETTLING), _little(SETTLING + _SLED)
+    return bytes.fromhex(
+        "0f31"  # rdtsc
+        "89c6 0f31 89c1 29f1 81f9f4010000 72f0"  # 1: mov %eax, %esi; rdtsc; …: as long as less than 500 have gone by
+        "b032 e643 b028 e640 b000 e640"  # mov $0x32, %al; out %al, $0x43; mov $40, %al; out %al, $0x40; …
+        "0f31 89c6"  # rdtsc; mov %eax, %esi
+        "66ba0505 b001 ee"  # mov $0x505, %dx; mov $1, %al; out %al, %dx: "panicked" (QEMU's docs/specs/pvpanic.rst)
+        f"0f31 29f0 3d{end} 72f5"  # 2: rdtsc; sub %esi, %eax; cmp $end, %eax; jb 2b
+        f"b9{sled_end} 29c1 7302 31c9"  # mov $sled_end, %ecx; sub %eax, %ecx; jae 3f; xor %ecx, %ecx
+        f"488d15{_little(7 - 2 + _SLED)} 4829ca ffe2"  # 3: lea 4f(%rip), %rdx; sub %rcx, %rdx; jmp *%rdx
+        f"{'90' * _SLED} c3"  # nop …; 4: ret
+    )
+
+
+def _little(number: int) -> str:
+    return number.to_bytes(4, "little").hex()
 
 
 def _drain() -> None:
