@@ -10,7 +10,7 @@ import tempfile
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "wheel", "vm", "regression"]
+nox.options.sessions = ["lint", "types", "tests", "root", "wheel", "vm", "regression"]
 
 
 @nox.session
@@ -28,13 +28,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that needs no guest: pure code, real namespaces on this kernel, the report in a real browser."""
+    """Pure code, and the report in a real browser."""
     missing = [package for package in ("chromium", "cpio") if not shutil.which(package)]
     if missing:
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
         session.run(*install, external=True, silent=True)
     session.run(sys.executable, "-m", "pytest", "-m", "not vm and not root", *_side_by_side(), *session.posargs)
-    # One after the other: these measure on this kernel.
+
+
+@nox.session
+def root(session: nox.Session) -> None:
+    """Real namespaces on this kernel, one test after the other: they measure."""
     session.run(sys.executable, "-m", "pytest", "-m", "root", *session.posargs)
 
 

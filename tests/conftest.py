@@ -11,11 +11,15 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+import warm
 from hypothesis import settings
 
+from yogurtbench import __main__ as command
+from yogurtbench import store
+from yogurtbench.hosts.vm import host as vm
 from yogurtbench.lab import room
 
 HERE = Path(__file__).parent
@@ -60,6 +64,45 @@ def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
 def in_room() -> Callable[..., Any]:
     """``in_room(function, *arguments)``: arguments and answer travel as JSON."""
     return call_in_room
+
+
+@pytest.fixture(scope="session")
+def shelf() -> Iterator[None]:
+    """Guests that stay up between commands end with the tests."""
+    yield
+    warm.clear()
+
+
+@pytest.fixture(scope="module")
+def warm_guest(shelf: None) -> Iterator[type[warm.WarmHost]]:
+    """Commands called in this process find their guest up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vm, "host", warm.WarmHost)
+        yield warm.WarmHost
+
+
+class Swept(Protocol):
+    """Runs a matrix in the guest: what lies beside it by name, and the run folder it leaves."""
+
+    def __call__(self, folder: Path, matrix: str, **beside: str) -> Path: ...
+
+
+@pytest.fixture(scope="module")
+def swept(warm_guest: object) -> Swept:
+    """``swept(folder, matrix)``: the folder of a run of it, which ended well, by a command called in this process."""
+
+    def sweeping(folder: Path, matrix: str, **beside: str) -> Path:
+        for name, text in {"m.yaml": matrix, **beside}.items():
+            (folder / name).write_text(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            code = command.run(["run", "m.yaml"])
+        (run,) = folder.glob("results/*/*-*")
+        bad = [(a.trial.cell, a.error) for a in store.read_attempts(run) if a.status in ("failed", "crashed")]
+        assert (code, bad) == (0, [])
+        return run
+
+    return sweeping
 
 
 @pytest.fixture

@@ -267,8 +267,8 @@ _NEEDING = once_each([one for one in OURS if in_a_guest(one) and can_run(one)])
 
 
 @pytest.fixture
-def kept_cache(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> Path:
-    """The workspace, with the machine's own cache of guests."""
+def kept_cache(monkeypatch: pytest.MonkeyPatch, workspace: Path, warm_guest: object) -> Path:
+    """The workspace, with the machine's own cache of guests, and one that is up."""
     monkeypatch.delenv("YOGURTBENCH_CACHE")
     return workspace
 

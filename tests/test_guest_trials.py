@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Swept
 from test_drops import LOSSY
 from trials import trial
-
-from yogurtbench.hosts.vm.host import host
+from warm import WarmHost
 
 pytestmark = pytest.mark.vm
 
@@ -50,26 +48,18 @@ DEVICES = ("netkit", "veth")
 Attempts = list[dict[str, Any]]
 
 
-def swept(folder: Path, matrix: str, timeout: float) -> Attempts:
-    """A matrix run in the guest, which ends well: every attempt."""
-    (folder / "m.yaml").write_text(matrix)
-    (folder / "lossy.c").write_text(LOSSY)
-    argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "m.yaml", "--quiet"]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
-    (trials,) = folder.glob("results/*/*/trials.jsonl")
-    attempts = [json.loads(line) for line in trials.read_text().splitlines()]
-    bad = [(a["trial"]["cell"], a["error"]) for a in attempts if a["status"] in ("failed", "crashed")]
-    assert (done.returncode, bad) == (0, []), done.stderr
-    return attempts
+def attempts(run: Path) -> Attempts:
+    """Every attempt of a run, as it is stored."""
+    return [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
-def tricks(tmp_path_factory: pytest.TempPathFactory) -> Attempts:
-    return swept(tmp_path_factory.mktemp("tricks"), TRICKS, 840)
+def tricks(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Attempts:
+    return attempts(swept(tmp_path_factory.mktemp("tricks"), TRICKS, **{"lossy.c": LOSSY}))
 
 
-def of(attempts: Attempts, role: str = "cell", **axes: Any) -> Attempts:
-    return [a for a in attempts if a["trial"]["role"] == role and axes.items() <= a["trial"]["cell"].items()]
+def of(made: Attempts, role: str = "cell", **axes: Any) -> Attempts:
+    return [a for a in made if a["trial"]["role"] == role and axes.items() <= a["trial"]["cell"].items()]
 
 
 def test_a_headroom_that_the_kernel_ignores_is_unsupported_and_says_so(tricks: Attempts) -> None:
@@ -102,11 +92,11 @@ def test_what_the_wire_drops_is_what_the_diagnosis_counts(tricks: Attempts) -> N
     assert not [a for a in of(tricks) if "drops" in a["details"]]
 
 
-def test_with_every_offload_off_no_trial_fails_on_any_topology(tmp_path: Path) -> None:
-    attempts = swept(tmp_path, OFF, 840)
-    statuses = Counter(a["status"] for a in attempts)
-    assert statuses["ok"] > 0.8 * len(attempts), statuses
-    assert {a["trial"]["cell"]["topology"] for a in attempts if a["status"] == "ok"} == {
+def test_with_every_offload_off_no_trial_fails_on_any_topology(swept: Swept, tmp_path: Path) -> None:
+    made = attempts(swept(tmp_path, OFF))
+    statuses = Counter(a["status"] for a in made)
+    assert statuses["ok"] > 0.8 * len(made), statuses
+    assert {a["trial"]["cell"]["topology"] for a in made if a["status"] == "ok"} == {
         "wire",
         "direct",
         "bridge",
@@ -128,9 +118,9 @@ LABS: list[dict[str, Any]] = [
 ALL_OFF = {"mtu": 9000, "gso": "off", "gro": "off", "checksum": "off"}
 
 
-def test_a_command_runs_in_a_lab_of_every_topology_and_device() -> None:
+def test_a_command_runs_in_a_lab_of_every_topology_and_device(warm_guest: type[WarmHost]) -> None:
     ended = {}
-    with host("host", print) as guest:
+    with warm_guest("host", print) as guest:
         for axes in LABS:
             modes = ("l3", "l2") if axes["device"] == "netkit" and axes["topology"] != "bridge" else ("l2",)
             for mode in modes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from conftest import Swept
 
 from yogurtbench.records import METRICS_OF
 
@@ -37,14 +36,8 @@ Answers = dict[str, float]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("isolation")
-    (where / "m.yaml").write_text(MATRIX)
-    argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "m.yaml"]
-    done = subprocess.run(argv, cwd=where, capture_output=True, text=True, timeout=840, check=False)
-    assert done.returncode == 0, done.stderr
-    (run,) = where.glob("results/isolation/*-*")
-    return run
+def folder(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return swept(tmp_path_factory.mktemp("isolation"), MATRIX)
 
 
 @pytest.fixture(scope="module")

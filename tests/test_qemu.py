@@ -197,7 +197,11 @@ class TestGuest:
     def test_it_does_a_trial_over_netkit(self, guest):
         wire = cell(device="netkit", hook="netkit_peer", helper="redirect", load="reachability")
         guest.channel.send({"op": "trial", "trial": Trial("t", wire, 0, 0).to_json()})
-        attempt = Attempt.from_json(guest.channel.receive(120)["attempt"])
+        phases = []
+        while (event := guest.channel.receive(120))["event"] == "phase":
+            phases.append(event["phase"])
+        attempt = Attempt.from_json(event["attempt"])
+        assert phases == ["lab", "wire", "probe", "load", "undo"]
         assert (attempt.status, attempt.error) == ("ok", "")
         assert {o.metric: o.value for o in attempt.observations}["reachable"] == 1
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pandas as pd
 import pytest
+from conftest import Swept
 
 pytestmark = pytest.mark.vm
 
@@ -67,14 +65,8 @@ def matrix() -> str:
 
 
 @pytest.fixture(scope="module")
-def frame(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    where = tmp_path_factory.mktemp("subset")
-    (where / "subset.yaml").write_text(matrix())
-    argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "subset.yaml"]
-    done = subprocess.run(argv, cwd=where, capture_output=True, text=True, timeout=800, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (run,) = where.glob("results/subset/*-*")
-    return pd.read_parquet(run / "observations.parquet")
+def frame(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return pd.read_parquet(swept(tmp_path_factory.mktemp("subset"), matrix()) / "observations.parquet")
 
 
 def fate(frame: pd.DataFrame, axes: tuple[tuple[str, str], ...], helper: str) -> str:
