@@ -63,7 +63,7 @@ def regression(session: nox.Session) -> None:
         shutil.unpack_archive(f"{scratch}/bpf.tar", scratch)
         stored = ["--baseline", "results/baselines/regression.json"]
         both = ["check", "experiments/regression.yaml", "--base-programs", f"{scratch}/bpf", *stored]
-        session.run(sys.executable, "-P", "-m", "yogurtbench", *both, "--out", scratch, "--jobs", "2")
+        session.run(sys.executable, "-P", "-m", "yogurtbench", *both, "--jobs", "2")
 
 
 def _base(session: nox.Session) -> str:
