@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gc
+import logging
 from pathlib import Path
+
+# Where it may not write a cache, Matplotlib says so for two lines, in front of the one sentence that a mistake gets.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def summary(run_folder: Path) -> str:
