@@ -97,6 +97,12 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session
+def power(session: nox.Session) -> None:
+    """Whether real native runs find a slowdown of a tenth: twenty of them, over an hour on a quiet machine."""
+    session.run(sys.executable, "tests/power.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Our own speed, as ratios: guest boot, native overhead, start-up of the command."""
     session.run(sys.executable, "tests/bench.py", *session.posargs)

@@ -171,7 +171,8 @@ def _rows(trial: Trial, effect: float, noise: random.Random) -> Iterable[Observa
     if load in ("iperf3_tcp", "iperf3_udp"):
         return _bulk(load, trial.clock, payload, effect)
     base = 28_113 if trial.clock == "instructions" else 9_000 + payload
-    tail = {"rtt_p50": 1.0, "rtt_p90": 1.3, "rtt_p99": 2.1 * math.exp(noise.gauss(0, 0.1)), "rtt_mean": 1.1}
+    late = 2.1 * math.exp(noise.gauss(0, 0.1))
+    tail = {"rtt_p50": 1.0, "rtt_p90": 1.3, "rtt_p99": late, "rtt_mean": 1.1, "rtt_min": 0.8}
     return [Observation.of(m, round(base * effect * k), trial.clock) for m, k in tail.items()] + [
         Observation.of("loss", 0.0)
     ]

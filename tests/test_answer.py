@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from yogurtbench.report.answer import answer
 from yogurtbench.report.exposure import exposures, liveness
 from yogurtbench.report.standings import standings
 from yogurtbench.report.story import Story
+from yogurtbench.report.terminal import effects
 
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
@@ -55,6 +57,35 @@ def test_no_wire_is_said_to_lose_that_nobody_could_judge() -> None:
 
 def _times(row: Observation, factor: float) -> Observation:
     return replace(row, value=(row.value or 0.0) * factor)
+
+
+def medians_shaken(run: Invented) -> list[Attempt]:
+    """Attempts whose medians a neighbour doubles now and then; the fastest round trips stay as they were."""
+    noise = random.Random(5)
+    return [
+        replace(one, observations=tuple(_times(row, factor if row.metric == "rtt_p50" else 1.0)
+                                        for row in one.observations))
+        for one in run.attempts()
+        for factor in [noise.choice((1.0, 2.0))]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("effect", "known"), [(1.1, "but the fastest round trip +10"), (1.0, "but the fastest round trip the same within")]
+)
+def test_what_the_fastest_round_trip_knows_is_told_where_the_median_is_drowned(effect: float, known: str) -> None:
+    run = own(effect, noise=0.002, cells=(cell(program="./wire.c"),))
+    story = story_of(run, medians_shaken(run))
+    text = answer(story)
+    assert text.startswith("We don't know yet what") and known in text
+    shown = "\n".join(line.plain for line in effects(story.comparison, 100))
+    assert "fastest round trip, sockperf UDP" in shown
+
+
+def test_the_fastest_round_trip_is_not_told_where_the_median_says_it() -> None:
+    run = own(1.1, noise=0.002, cells=(cell(program="./wire.c"),))
+    assert "fastest" not in said(run)
+    assert "fastest" not in "".join(line.plain for line in effects(story_of(run).comparison, 100))
 
 
 # --- isolation -----------------------------------------------------------------------------------------------------

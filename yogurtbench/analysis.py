@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from yogurtbench.records import ASIDE, AXES, HEADLINE, METRICS, Cell, unit_on
+from yogurtbench.records import ASIDE, AXES, FLOOR, FLOORED, HEADLINE, METRICS, Cell, unit_on
 
 Floats = NDArray[np.float64]
 Series = dict[int, float]  # block -> value
@@ -300,6 +300,14 @@ def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[
                     entry,
                     _Asked(cell.id, entry["role"], metric, baseline, place == 0, gate, margin, clock == "instructions"),
                 )
+
+
+def floors(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`compare` whose fastest round trip is decided while their median is not."""
+    cells = table[table["role"] == "cell"].set_index(["cell", "baseline"], drop=False)
+    vague = cells.index[(cells["metric"] == FLOORED) & (cells["verdict"] == "inconclusive")]
+    found = cells[(cells["metric"] == FLOOR) & cells["verdict"].isin(["faster", "slower", "equivalent"])]
+    return found[found.index.isin(vague)].reset_index(drop=True)
 
 
 def comparable(metric: str) -> bool:

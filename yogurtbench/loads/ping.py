@@ -46,7 +46,7 @@ def parse(stdout: str, stderr: str = "", count: int | None = None) -> dict[str, 
     sent, received = int(summary[1]), int(summary[2])
     under_way = sent - max(map(int, _ANSWERED.findall(stdout))) if received == count else 0
     values: dict[str, float] = {f"rtt_p{p}": quantile(times, p / 100) for p in (50, 90, 99)}
-    values |= {"rtt_mean": statistics.fmean(times), "loss": 1 - received / (sent - under_way)}
+    values |= {"rtt_mean": statistics.fmean(times), "rtt_min": times[0], "loss": 1 - received / (sent - under_way)}
     return {
         "sent": sent,
         "received": received,

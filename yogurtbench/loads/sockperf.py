@@ -94,10 +94,11 @@ def parse(stdout: str, stderr: str = "") -> dict[str, Any]:
     total, valid, mean = _TOTAL.search(text), _VALID.search(text), _MEAN.search(text)
     quantiles = {f"{float(p):g}": _ns(us) for p, us in _PERCENTILE.findall(text)}
     quantiles |= {{"MAX": "100", "MIN": "0"}[which]: _ns(us) for which, us in _EXTREME.findall(text)}
-    if not (total and valid and mean and "50" in quantiles):
+    if not (total and valid and mean and {"0", "50"} <= quantiles.keys()):
         raise LoadFailed(f"sockperf gave no percentiles: {(stderr.strip() or text.strip())[-300:]}")
     values = {f"rtt_p{p}": quantiles[f"{p}"] for p in (50, 90, 99)}
-    values |= {"rtt_mean": _ns(mean[1]), "loss": 1 - int(valid[2]) / max(1, int(valid[1]))}
+    values |= {"rtt_mean": _ns(mean[1]), "rtt_min": quantiles["0"]}
+    values |= {"loss": 1 - int(valid[2]) / max(1, int(valid[1]))}
     return {"sent": int(total[1]), "received": int(total[2]), "values": values, "quantiles": quantiles}
 
 

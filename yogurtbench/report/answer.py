@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from yogurtbench.analysis import rows_of
-from yogurtbench.records import BULK, HEADLINE, Cell
+from yogurtbench.analysis import floors, rows_of
+from yogurtbench.records import BULK, FLOOR, FLOORED, HEADLINE, Cell
 from yogurtbench.report.exposure import EARS, MOUTHS, Exposure, exposures, liveness
 from yogurtbench.report.names import better_word, change, grouped, interval, load_name, metric_name, number, wire_name
 from yogurtbench.report.standings import Standing, standings
@@ -128,7 +128,8 @@ def _all_clauses(story: Story, one: Standing) -> str:
     """The decided effects, then the loads where it is equal, then those where nobody knows."""
     words = {load: {str(word) for word in rows["verdict"]} for load, rows in one.loads.items()}
     equal = [load_name(load) for load, found in words.items() if found <= _EQUAL]
-    unknown = [_undecided(load, one.loads[load]) for load, found in words.items() if not found & (_DECIDED | _EQUAL)]
+    unclear = [load for load, found in words.items() if not found & (_DECIDED | _EQUAL)]
+    unknown = [_undecided(story, load, one.loads[load]) for load in unclear]
     parts = [
         _clauses(story, one),
         f"equal within the margin ({_listed(equal)})" if equal else "",
@@ -137,10 +138,20 @@ def _all_clauses(story: Story, one: Standing) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _undecided(load: str, rows: pd.DataFrame) -> str:
-    row = rows.iloc[0]
-    span = interval(float(row["ratio_low"]), float(row["ratio_high"]))
-    return f"{load_name(load)}: {span}" if span and len(rows) == 1 else load_name(load)
+def _undecided(story: Story, load: str, rows: pd.DataFrame) -> str:
+    row = rows_of(rows)[0]
+    span = interval(row["ratio_low"], row["ratio_high"])
+    return f"{load_name(load)}: {span}{_floor(story, row)}" if span and len(rows) == 1 else load_name(load)
+
+
+def _floor(story: Story, row: Mapping[str, Any]) -> str:
+    """What is known of the fastest round trip where the median is undecided: a neighbour's noise adds, never takes."""
+    rows = floors(story.comparison)
+    found = rows_of(rows[(rows["cell"] == row["cell"]) & (rows["baseline"] == row["baseline"])])
+    if not found or row["metric"] != FLOORED:
+        return ""
+    known = change(found[0]["ratio"]) if found[0]["verdict"] in _DECIDED else "the same within the margin"
+    return f", but the {metric_name(FLOOR)} {known}"
 
 
 def _strongest(story: Story, load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:
@@ -242,7 +253,7 @@ def _own_parts(story: Story, load: str, rows: pd.DataFrame) -> Iterator[str]:
             yield f"{same} {what} ({where})"
         else:
             span = interval(row["ratio_low"], row["ratio_high"]) or "too few blocks"
-            yield f"an undecided {change(row['ratio'])} of {what} ({where}: {span})"
+            yield f"an undecided {change(row['ratio'])} of {what} ({where}: {span}{_floor(story, row)})"
 
 
 # --- who can listen, who can talk ----------------------------------------------------------------------------------

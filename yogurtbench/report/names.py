@@ -22,6 +22,7 @@ METRIC_NAMES: dict[str, str] = {
     "rtt_p90": "90th percentile round trip",
     "rtt_p99": "99th percentile round trip",
     "rtt_mean": "mean round trip",
+    "rtt_min": "fastest round trip",
     "packets_per_second": "packet rate",
     "cpu_ns_per_byte": "CPU time per byte",
     "cpu_ns_per_packet": "CPU time per packet",

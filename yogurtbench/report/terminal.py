@@ -15,7 +15,7 @@ import pandas as pd
 from rich.cells import cell_len
 from rich.text import Text
 
-from yogurtbench.analysis import EMULATED, ratio_of, rows_of
+from yogurtbench.analysis import EMULATED, floors, ratio_of, rows_of
 from yogurtbench.records import AXES, HEADLINE, Cell
 from yogurtbench.report import which_wire
 from yogurtbench.report.names import change, interval, load_name, metric_name, number, traffic_names, wire_names
@@ -159,7 +159,7 @@ def _rank(row: Mapping[str, Any]) -> float:
 
 def _deciding(comparison: pd.DataFrame) -> list[dict[str, Any]]:
     asked = comparison[(comparison["role"] == "cell") & comparison["baseline"].notna()]
-    rows = asked[asked["metric"] == asked["load"].map(HEADLINE)]
+    rows = pd.concat([asked[asked["metric"] == asked["load"].map(HEADLINE)], floors(asked)])
     return rows_of(rows.drop_duplicates(["cell", "metric"]))
 
 
