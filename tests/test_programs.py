@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench.programs import Own, complaint, own_text, refusal
+from yogurtbench.programs import complaint, own_text, refusal
+from yogurtbench.texts import Own
 
 WIRE = """#include "yogurt.h"
 static __always_inline int helper(struct __sk_buff *skb)

@@ -14,7 +14,7 @@ from typing import Any
 
 from yogurtbench.axes import text, word
 from yogurtbench.records import AXES, YES_NO, Cell, Role, Trial
-from yogurtbench.texts import NOW, needed
+from yogurtbench.texts import NOW, Texts, needed
 
 #: Groups with more cells than this run their baseline twice a block, first and last (contract).
 FEW_CELLS = 8
@@ -35,7 +35,7 @@ TOOL_SECONDS = {"native": 0.0, "vm": 0.7}
 COMPILE_SECONDS = {"native": 0.3, "vm": 3.0}
 BOOT_SECONDS = {"native": 1.0, "vm": 12.0}
 #: On the instruction clock, on the same machine: boot and save took 50 to 80 s, a trial 9 s from waking to its end
-#: (idle time passes at once), and 25 s with a program of one's own, which is compiled after waking.
+#: (idle time passes at once). A program of one's own takes 16 s more to boot, for each way of looking at it.
 SAVED_SECONDS, WOKEN_SECONDS, OWN_SECONDS = 65.0, 9.0, 16.0
 #: sockperf 3.7 sleeps 2 s and warms up 0.45 s by itself.
 SOCKPERF_SECONDS = 2.45
@@ -141,8 +141,8 @@ class Plan:
         return [self._trial(planned, block, position) for position, planned in enumerate(order)]
 
     @property
-    def texts(self) -> list[str]:
-        """The names of the texts of bpf/ that it runs (see texts)."""
+    def texts(self) -> Texts:
+        """The texts that it runs."""
         return needed([*_first_trials(self), *self.diagnostics()])
 
     def diagnostics(self) -> list[Trial]:
@@ -259,7 +259,7 @@ def block_seconds(plan: Plan, lab: str) -> float:
 def _begin_seconds(plan: Plan, lab: str) -> float:
     """A boot, and compiling each program once."""
     if plan.clock == "instructions":
-        return SAVED_SECONDS
+        return SAVED_SECONDS + OWN_SECONDS * len(plan.texts.own)
     cells = [planned.cell for planned in plan.cells]
     named = {name for one in cells for name in (one.helper, one.return_helper, one.primary, one.peer, one.program)}
     return BOOT_SECONDS[lab] + COMPILE_SECONDS[lab] * len(named - {None, "none", "builtin"})
@@ -271,7 +271,7 @@ def _seconds(trials: Iterable[Trial], lab: str) -> float:
 
 def _trial_seconds(trial: Trial, lab: str) -> float:
     if trial.clock == "instructions":
-        return WOKEN_SECONDS + OWN_SECONDS * ("source" in trial.options)
+        return WOKEN_SECONDS
     tool = 0.0 if trial.cell.load in YES_NO else TOOL_SECONDS[lab]
     return TRIAL_SECONDS[lab] + tool + load_seconds(trial.cell.load, trial.options)
 

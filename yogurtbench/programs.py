@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from yogurtbench import headers, witness
 from yogurtbench.records import HostError
-from yogurtbench.texts import BASE, BLIND, DROPS, NOW, TRACED
+from yogurtbench.texts import BASE, BLIND, DROPS, NOW, TRACED, Own, Texts
 
 #: The order of the text: the header first, redirect_neigh before the variant that uses its helper declaration.
 _FILES = (
@@ -34,23 +34,7 @@ _FILES = (
 )
 _WITNESS = ("netns.h", "trace.c")
 _DROPS = ("netns.h", "drops.c")
-#: What a wire of one's own may define beside ``wire``.
-_ROLES = ("wire", "primary", "peer")
 _WAYS = ("forward", "return")
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """A wire of one's own: the file's name and text. ``xdp``: whether it is written for XDP hooks."""
-
-    name: str
-    source: str
-    xdp: bool = False
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Which of wire, primary and peer the file defines."""
-        return tuple(role for role in _ROLES if re.search(rf"^\s*int\s+{role}\s*\(", self.source, re.MULTILINE))
 
 
 def source_folder() -> Path:
@@ -112,9 +96,13 @@ class Programs:
         """The handle that holds a program. Raises HostError, with the user's own line, where it does not compile."""
         if own is None or not placed.program.startswith("yb_"):
             return self.ours(traced=traced)
-        key = (own.source, placed.way, own.xdp, traced)
+        return self.theirs(own, placed.way, traced=traced)
+
+    def theirs(self, own: Own, way: str, *, traced: bool) -> Any:
+        """The handle of a wire of one's own for one way. Raises HostError as :meth:`handle` does."""
+        key = (own.source, way, own.xdp, traced)
         if key not in self._own:
-            flags = [f"-DYB_WAY={_WAYS.index(placed.way)}", *(_tracing() if traced else ())]
+            flags = [f"-DYB_WAY={_WAYS.index(way)}", *(_tracing() if traced else ())]
             self._own[key] = self._compiled(own_text(own, traced=traced), flags, own.name)
         return self._own[key]
 
@@ -146,17 +134,22 @@ def sets() -> dict[str, Programs]:
     return ours | ({BASE: Programs(base_folder())} if base_folder().is_dir() else {})
 
 
-def prepare(programs: Mapping[str, Programs], names: Iterable[str]) -> None:
+def prepare(programs: Mapping[str, Programs], texts: Texts) -> None:
     """Compile what :func:`texts.needed` names. Raises HostError where bcc or its headers are missing.
 
-    A kernel that does not say how its packets are laid out is not traced.
+    A kernel that does not say how its packets are laid out is not traced. What is wrong with a wire of one's own its
+    trials will say, when they try again.
     """
     seeing = bool(witness.layout())
-    for name in names:
+    for name in sorted(texts.ours):
         if name != DROPS:
             programs[name.removesuffix(TRACED)].ours(traced=seeing and name.endswith(TRACED))
         elif seeing:
             programs[NOW].drops()
+    for one, traced in sorted(texts.own):
+        with suppress(HostError):
+            for way in _WAYS:
+                programs[NOW].theirs(one, way, traced=seeing and traced)
 
 
 def text(folder: Path, *files: str) -> str:

@@ -19,7 +19,8 @@ from yogurtbench.lab.tap import MOST_FRAMES, Tap, tapping
 from yogurtbench.loads import reachability
 from yogurtbench.programs import Programs
 from yogurtbench.records import HostError, Trial
-from yogurtbench.trial import own, wired
+from yogurtbench.texts import own
+from yogurtbench.trial import wired
 from yogurtbench.watchdog import Looping, Watchdog
 from yogurtbench.wire import Wire, place
 from yogurtbench.witness import Event, Witness

@@ -32,7 +32,7 @@ class Change:
 
 def of_programs(plan: Plan, folder: Path) -> Change:
     """The programs of bpf/ against those of another folder, in every cell that has a program."""
-    now = _narrowed(plan, [one for one in plan.cells if one.cell.hook != "none" and one.cell.program == "builtin"])
+    now = _narrowed(plan, [one for one in plan.cells if one.cell.has_programs and one.cell.program == "builtin"])
     if not now.cells:
         raise MatrixError(f"{plan.path}: no cell uses a program of bpf/, so there is nothing to hold against {folder}")
     return Change(now, replace(now, side=BASE), folder)
@@ -77,7 +77,7 @@ def measure(
     kernels = sorted({one.cell.kernel for one in change.new.cells})
     if len(kernels) > 1:
         raise MatrixError(f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: use --only")
-    texts = sorted({*change.old.texts, *change.new.texts})
+    texts = change.old.texts | change.new.texts
     with Clockwork(kernels[0], say, texts, change.base, jobs=jobs) as host:
         return Measured(*(_run(plan, host, out, show) for plan in (change.old, change.new)))
 

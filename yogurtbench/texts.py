@@ -1,12 +1,17 @@
-"""Which texts of bpf/ a trial runs, by name: so that a guest can compile them before it is saved, and no others.
+"""Which texts a trial runs: so that a guest can compile them before it is saved, and no others.
 
-A text is all the wires in one: as they are now, as they were, or without their counters; plain, or recording what they
-see for reachability. The count of drops is one by itself.
+A text of bpf/ is all the wires in one: as they are now, as they were, or without their counters; plain, or recording
+what they see for reachability. The count of drops is one by itself. A wire of one's own is a text of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import PurePath
+from typing import Any, Self
 
 from yogurtbench.records import Trial
 
@@ -16,6 +21,50 @@ from yogurtbench.records import Trial
 NOW, BASE, BLIND = "head", "base", "blind"
 #: Ends the name of a text that records, and the name of what counts drops.
 TRACED, DROPS = "+trace", "drops"
+#: What a wire of one's own may define beside ``wire``.
+_ROLES = ("wire", "primary", "peer")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Own:
+    """A wire of one's own: the file's name and text. ``xdp``: whether it is written for XDP hooks."""
+
+    name: str
+    source: str
+    xdp: bool = False
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Which of wire, primary and peer the file defines."""
+        return tuple(role for role in _ROLES if re.search(rf"^\s*int\s+{role}\s*\(", self.source, re.MULTILINE))
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it records what it sees."""
+
+    ours: frozenset[str] = frozenset()
+    own: frozenset[tuple[Own, bool]] = frozenset()
+
+    def __or__(self, other: Texts) -> Texts:
+        return Texts(self.ours | other.ours, self.own | other.own)
+
+    def bounded(self, size: int) -> Texts:
+        """With as many wires of one's own as their sources fit into ``size`` characters together."""
+        own = sorted(self.own)
+        sizes = accumulate(len(one.source) for one, _ in own)
+        return Texts(
+            self.ours, frozenset(one for one, sum_so_far in zip(own, sizes, strict=True) if sum_so_far <= size)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Sorted, so that equal texts are compiled in equal order."""
+        return {"ours": sorted(self.ours), "own": [[asdict(one), traced] for one, traced in sorted(self.own)]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`."""
+        return cls(frozenset(data["ours"]), frozenset((Own(**one), traced) for one, traced in data["own"]))
 
 
 def chosen(trial: Trial) -> str:
@@ -23,15 +72,26 @@ def chosen(trial: Trial) -> str:
     return BLIND if trial.role == "blind" else str(trial.options.get("programs", NOW))
 
 
-def needed(trials: Iterable[Trial]) -> list[str]:
-    """The texts that these trials run, sorted. A wire of one's own is not among them: its text rides in the order."""
-    return sorted({text for trial in trials for text in _needed(trial)})
+def own(trial: Trial) -> Own | None:
+    """The wire of one's own that a trial's cell names; its text rides along in the trial's options."""
+    cell = trial.cell
+    if cell.program == "builtin":
+        return None
+    return Own(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
 
 
-def _needed(trial: Trial) -> Iterator[str]:
-    if trial.cell.load == "reachability":
-        yield chosen(trial) + TRACED  # the witness is needed where there is no wire too
-    elif trial.cell.has_programs:
-        yield chosen(trial)
-        if trial.role == "diagnostic":
-            yield DROPS
+def needed(trials: Iterable[Trial]) -> Texts:
+    """The texts that these trials run."""
+    found = Texts()
+    for trial in trials:
+        found |= _needed(trial)
+    return found
+
+
+def _needed(trial: Trial) -> Texts:
+    asks = trial.cell.load == "reachability"  # the witness is needed where there is no wire too
+    theirs = own(trial)
+    ours = {chosen(trial) + TRACED} if asks else {chosen(trial)} if trial.cell.has_programs else set()
+    if trial.role == "diagnostic" and trial.cell.has_programs:
+        ours.add(DROPS)
+    return Texts(frozenset(ours), frozenset({(theirs, asks)} if theirs else ()))

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from pathlib import PurePath
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -14,10 +13,11 @@ from yogurtbench import lab, loads, runtimes, wire
 from yogurtbench.drops import Drops, counting
 from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
 from yogurtbench.loads.reachability import answers, ask
-from yogurtbench.programs import Own, Programs
+from yogurtbench.programs import Programs
 from yogurtbench.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.runtimes import RunTime
 from yogurtbench.shell import CommandFailed
+from yogurtbench.texts import Own, own
 from yogurtbench.watchdog import Looping, Watchdog
 from yogurtbench.wire import Counters, Wire
 from yogurtbench.witness import Witness, layout, watching
@@ -176,14 +176,6 @@ def wired(programs: Programs, network: lab.Lab, theirs: Own | None, *, traced: b
         return
     with wire.attached(programs, network, theirs, traced=traced) as hung:
         yield hung
-
-
-def own(trial: Trial) -> Own | None:
-    """The wire of one's own that a trial's cell names; its text rides along in the trial's options."""
-    cell = trial.cell
-    if cell.program == "builtin":
-        return None
-    return Own(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
 
 
 def _witnessed(

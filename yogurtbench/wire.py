@@ -16,9 +16,10 @@ from typing import Any
 from yogurtbench import runtimes
 from yogurtbench.lab import End, Lab, Pot, Unsupported
 from yogurtbench.lab.switch import Switch, switch
-from yogurtbench.programs import NoSuchProgram, Own, Programs
+from yogurtbench.programs import NoSuchProgram, Programs
 from yogurtbench.records import Cell
 from yogurtbench.runtimes import RunTime
+from yogurtbench.texts import Own
 
 #: enum bpf_attach_type, uapi/linux/bpf.h
 ATTACH_TYPES = {"tcx_ingress": 46, "tcx_egress": 47, "netkit_primary": 54, "netkit_peer": 55}

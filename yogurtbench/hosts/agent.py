@@ -25,8 +25,8 @@ from yogurtbench.lab import Lab, Unsupported, bring_up, room
 from yogurtbench.programs import Programs, prepare, sets
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
-from yogurtbench.texts import NOW, chosen
-from yogurtbench.trial import own, run_trial, wired
+from yogurtbench.texts import NOW, Texts, chosen, own
+from yogurtbench.trial import run_trial, wired
 from yogurtbench.wire import Wire
 
 _VERSION_COMMANDS = {
@@ -63,7 +63,7 @@ def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
     from yogurtbench.hosts.vm.guest import still
 
-    prepare(programs, still.order()["compile"])
+    prepare(programs, Texts.from_json(still.order()["compile"]))
     order = still.wait_for_order()
     orders[order["op"]](order)
 

@@ -104,7 +104,7 @@ def missing_tools(cells: list[Cell]) -> list[str]:
     """What the cells need and PATH, Python or the headers lack."""
     needed = {_TOOLS[cell.load] for cell in cells if cell.load in _TOOLS} | {"unshare", "nsenter", "taskset", "mount"}
     missing = sorted(tool for tool in needed if not shutil.which(tool))
-    if any(cell.hook != "none" for cell in cells):
+    if any(cell.has_programs for cell in cells):
         missing += [] if _has_bcc() else ["the Python binding of bcc (python3-bpfcc)"]
         missing += [] if headers.found() else ["any kernel's headers"]
     return missing

@@ -16,6 +16,7 @@ from yogurtbench.hosts.vm.accelerator import Probe
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
 from yogurtbench.records import Environment, Trial
+from yogurtbench.texts import Texts
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
@@ -39,12 +40,12 @@ class Clockwork(AgentHost):
     So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest is booted and saved.
     Raises HostError where that fails, or the memory is too small for so many guests.
 
-    ``compiled``: the texts (see texts) that it compiles before it is saved, so that no trial has to; ``base``: a folder
+    ``compiled``: the texts that it compiles before it is saved, so that no trial has to; ``base``: a folder
     with the wire programs of another time, which the guest carries beside ours (programs.sets).
     """
 
     def __init__(
-        self, kernel: str, say: Callable[[str], None], compiled: list[str], base: Path | None = None, *, jobs: int = 1
+        self, kernel: str, say: Callable[[str], None], compiled: Texts, base: Path | None = None, *, jobs: int = 1
     ) -> None:
         self._kernel, self._say, self._compiled, self.jobs = kernel, say, compiled, jobs
         self._extra = luggage.base(base) if base else {}

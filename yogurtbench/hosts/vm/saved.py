@@ -11,13 +11,18 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from yogurtbench.hosts.vm import qemu
+from yogurtbench.hosts.vm.guest.still import ORDER_SIZE
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
 from yogurtbench.records import HostError
+from yogurtbench.texts import Texts
 
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
 _POLL = 0.02
+#: Characters of the wires of one's own that the first order has room for, escaped; what is left out is compiled by its
+#: trials.
+_SOURCES = ORDER_SIZE // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,15 @@ class Saved:
         self.state.close()
 
 
-def boot_and_save(image: GuestImage, overlay: Path, compiled: list[str]) -> Saved:
+def boot_and_save(image: GuestImage, overlay: Path, compiled: Texts) -> Saved:
     """Boot a guest on the instruction clock until it has compiled these texts and stands still, and save it.
 
     Raises HostError where that fails.
     """
+    order = {"compile": compiled.bounded(_SOURCES).to_json()}
     with ExitStack() as undo:
         state = undo.enter_context(tempfile.TemporaryFile())
-        with qemu.boot(image, "tcg", overlay=overlay, order={"compile": compiled}) as guest:
+        with qemu.boot(image, "tcg", overlay=overlay, order=order) as guest:
             _until_still(guest)
             guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
             guest.monitor.give("state", state.fileno())
