@@ -70,6 +70,10 @@ def test_a_shell_in_the_guest_reads_commands_from_a_pipe(
     assert lines[3] == b"\xff"
 
 
+#: A terminal's abilities must be known for top and less.
+PAGER = "python3 -c 'import curses; curses.setupterm()' && echo kno''wn, $(less -V | grep -o '^less [0-9]*')\r"
+
+
 class Typist:
     """Somebody at a terminal who types a line each time the prompt has come, and Ctrl-C (0x03) among them."""
 
@@ -92,13 +96,14 @@ class Typist:
 
 
 def test_a_shell_in_the_guest_has_a_terminal_of_its_own(guest: AgentHost) -> None:
-    typist = Typist("stty size; echo sle''eps; sleep 60\r", "\x03", "echo went $?\r", "sleep 60 &\r", "exit 9\r")
+    typist = Typist("stty size; echo sle''eps; sleep 60\r", "\x03", "echo went $?\r", PAGER, "sleep 60 &\r", "exit 9\r")
     order = {
         "op": "shell", "trial": LIVE.to_json(), "terminal": {"rows": 31, "columns": 97, "term": "xterm"},
     }  # fmt: skip
     assert guest.ordered(order, typist.heard, lambda: typist) == 9
     assert "31 97" in typist.seen
     assert "went 130" in typist.seen
+    assert "known, less 5" in typist.seen
     assert f"lab {LIVE.cell.id} host# " in typist.seen
 
 
