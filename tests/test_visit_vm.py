@@ -96,7 +96,9 @@ class Typist:
 
 
 def test_a_shell_in_the_guest_has_a_terminal_of_its_own(guest: AgentHost) -> None:
-    typist = Typist("stty size; echo sle''eps; sleep 60\r", "\x03", "echo went $?\r", PAGER, "sleep 60 &\r", "exit 9\r")
+    # What says so is the foreground job itself: Ctrl-C cannot meet the shell between two commands.
+    sleeper = "sh -c 'echo sle\"\"eps; exec sleep 60'"
+    typist = Typist(f"stty size; {sleeper}\r", "\x03", "echo went $?\r", PAGER, "sleep 60 &\r", "exit 9\r")
     order = {
         "op": "shell", "trial": LIVE.to_json(), "terminal": {"rows": 31, "columns": 97, "term": "xterm"},
     }  # fmt: skip
