@@ -283,6 +283,7 @@ def test_what_a_program_costs_is_exact_on_the_instruction_clock() -> None:
     text = said(own(28_147 / 28_113, blocks=2, clock="instructions"))
     assert "sockperf UDP: 34 guest instructions a round trip more, 17 a packet" in text
     assert "iperf3 UDP: 6 guest instructions a packet more" in text
+    assert "% more instructions per packet (" in text
 
 
 def test_a_programs_cost_is_no_surer_than_its_verdict() -> None:

@@ -15,6 +15,7 @@ from statistics import median
 from yogurtbench import analysis, store
 from yogurtbench.plan import Plan, block_seconds, decidable, is_estimated, span
 from yogurtbench.records import HEADLINE, YogurtError
+from yogurtbench.words import counted
 
 #: Standard deviations of a block's log-ratio that are assumed where nothing was measured; two equal labs, pinned to one
 #: CPU of a shared machine, had 2.4 %.
@@ -105,7 +106,7 @@ def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
 
 def sentences(bought: Bought) -> Iterator[str]:
     """A budget in lines of text, as ``yogurtbench plan`` prints it."""
-    whole = f"{bought.blocks} blocks" if bought.blocks < bought.most_blocks else f"all {bought.blocks} blocks"
+    whole = f"{'' if bought.blocks < bought.most_blocks else 'all '}{counted(bought.blocks, 'block')}"
     yield f"a budget of {span(bought.seconds)} on {bought.lab}: {whole} of about {span(bought.block_seconds)} each"
     if not bought.half_widths:
         yield f"  {'one block is enough' if bought.blocks else 'one would be enough'}: nothing is estimated here"

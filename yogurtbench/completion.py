@@ -21,6 +21,7 @@ from typer import _completion_classes
 from yogurtbench.glossary import MEANINGS, meaning
 from yogurtbench.places import MATRICES
 from yogurtbench.records import AXES, Cell, YogurtError
+from yogurtbench.words import counted
 
 Offer = tuple[str, str]
 
@@ -85,7 +86,7 @@ def runs() -> list[Offer]:
 def experiments() -> list[Offer]:
     """The experiments that have runs below results/, with how many."""
     counts = Counter(plan.parent.parent.name for plan in Path("results").glob("*/*/plan.json"))
-    return [(name, f"{count} runs") for name, count in sorted(counts.items())]
+    return [(name, counted(found, "run")) for name, found in sorted(counts.items())]
 
 
 def runs_and_matrices(incomplete: str) -> list[Offer]:

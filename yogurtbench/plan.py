@@ -15,6 +15,7 @@ from typing import Any
 from yogurtbench.axes import text, word
 from yogurtbench.records import AXES, YES_NO, Cell, Role, Trial
 from yogurtbench.texts import NOW, Texts, needed
+from yogurtbench.words import counted
 
 #: Groups with more cells than this run their baseline twice a block, first and last (contract).
 FEW_CELLS = 8
@@ -309,7 +310,7 @@ def _too_few_blocks(plan: Plan) -> Iterator[str]:
     needed = blocks_needed(1)
     if is_estimated(plan) and plan.blocks.min < needed:
         yield (
-            f"from {plan.blocks.min} blocks no 95 % interval can be made: they give estimates, no verdicts "
+            f"from {counted(plan.blocks.min, 'block')} no 95 % interval can be made: they give estimates, no verdicts "
             f"(verdicts need blocks min {needed} or more)"
         )
 
@@ -359,9 +360,11 @@ def facts(plan: Plan, *labs: str) -> dict[str, Any]:
 def _summary(plan: Plan, labs: Sequence[str]) -> Iterator[str]:
     roles, blocks = [planned.role for planned in plan.cells], plan.blocks
     yield f"{plan.name}: {plan.question}" if plan.question else plan.name
-    yield f"{roles.count('cell')} cells, {roles.count('baseline')} baselines, {roles.count('canary')} A/A canaries"
+    canaries = counted(roles.count("canary"), "A/A canary", "A/A canaries")
+    yield f"{counted(roles.count('cell'), 'cell')}, {counted(roles.count('baseline'), 'baseline')}, {canaries}"
     until = f"{blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}"
-    yield f"{len(plan.groups)} groups, {until if blocks.min < blocks.max else f'{blocks.max} blocks each'}"
+    whole = f"{counted(blocks.max, 'block')} each"
+    yield f"{counted(len(plan.groups), 'group')}, {until if blocks.min < blocks.max else whole}"
     for lab in labs:
         fewest, most = estimate_seconds(plan, lab), estimate_seconds(plan, lab, blocks.max)
         yield (f"about {span(fewest)} to {span(most)} on {lab}" if fewest != most else f"about {span(fewest)} on {lab}")

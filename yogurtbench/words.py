@@ -1,9 +1,14 @@
-"""How complaints speak: what somebody gave, and what they probably meant."""
+"""How we speak to people: how many of what, what somebody gave, and what they probably meant."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """``1 block``, ``2 blocks``; ``several`` where an s does not make it more than one."""
+    return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def kind(value: object) -> str:

@@ -184,9 +184,12 @@ def interval(low: float, high: float, digits: int = 1) -> str:
     return f"{change(low, digits)[:-2]} … {change(high, digits)}"
 
 
+#: What is of less and of more, by how the metric's name begins; else less and more.
+_WORDS = {"rtt_": ("shorter", "longer"), "instructions_": ("fewer", "more"), "retransmits": ("fewer", "more")}
+
+
 def better_word(metric: str, ratio: float) -> str:
-    """An effect as a clause: ``12 % shorter median round trip``."""
-    lower = METRICS[metric].better == "lower"
+    """An effect as a clause: ``12 % shorter median round trip``, ``1.0 % more instructions per packet``."""
     size = abs(ratio - 1) * 100
-    words = ("shorter", "longer") if lower else ("less", "more")
+    words = next((words for start, words in _WORDS.items() if metric.startswith(start)), ("less", "more"))
     return f"{size:.{0 if size >= 10 else 1}f} % {words[ratio > 1]} {metric_name(metric)}"

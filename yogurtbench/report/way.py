@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from yogurtbench.report.exposure import liveness
 from yogurtbench.report.names import Wire
 from yogurtbench.report.story import Story
+from yogurtbench.words import counted
 
 #: What a recorded step is called.
 _SAID = {"queue": "queued to send", "backlog": "in the CPU's backlog", "receive": "received", "drop": "dropped"}
@@ -58,7 +59,7 @@ class Way:
     def said(self) -> str:
         """A round trip in a few words."""
         programs, queues = (sum(one.kind == kind for one in self.steps) for kind in ("program", "backlog"))
-        return f"{_count(programs, 'program run')}, {_count(queues, 'backlog')}, {_count(len(self.steps), 'step')}"
+        return f"{counted(programs, 'program run')}, {counted(queues, 'backlog')}, {counted(len(self.steps), 'step')}"
 
     @property
     def width(self) -> int:
@@ -69,10 +70,6 @@ class Way:
     def height(self) -> int:
         """Of the drawing, in pixels."""
         return _rows(self.steps, self.turn)[-1] + _ROW
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def ways(story: Story) -> list[Way]:
