@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from yogurtbench.records import METRICS, Cell
+from yogurtbench.records import Cell
 
 INK = "#1b1b1f"
 #: Seaborn's colour-blind palette (Wong, Nature Methods 8, 2011) without its pale yellow and grey.
