@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trials import DIRECT, cell
 
 from yogurtbench import shell
-from yogurtbench.lab import bring_up
+from yogurtbench.lab import Unsupported, bring_up
 from yogurtbench.loads import LoadFailed, iperf3, ping, reachability, sockperf
 from yogurtbench.loads.common import bound_ports, packets_per_message
 from yogurtbench.loads.quantiles import quantile
@@ -96,6 +96,13 @@ def test_iperf3_errors_are_told(recorded: Recorded) -> None:
 def test_iperf3_that_prints_no_json_fails_with_its_stderr() -> None:
     with pytest.raises(LoadFailed, match="no JSON: iperf3: parameter error"):
         iperf3.parse("", "iperf3: parameter error - must either be a client (-c) or server (-s)\n", udp=False)
+
+
+def test_a_payload_that_iperf3_finds_too_small_is_not_its_failure() -> None:
+    """Its least is 16 bytes; the kernel would take 1."""
+    said = "iperf3: parameter error - block size invalid (minimum = 16 bytes, maximum = 65507 bytes)\n"
+    with pytest.raises(Unsupported, match="no datagrams of less than 16 bytes"):
+        iperf3.parse("Usage: iperf3 [-s|-c host] [options]\n", said, udp=True)
 
 
 def test_iperf3_that_moved_nothing_fails(recorded: Recorded) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from yogurtbench import shell
+from yogurtbench.lab import Unsupported
 from yogurtbench.loads import accounting
 from yogurtbench.loads.accounting import Account, Missing, Values
 from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, wait_until_bound
@@ -15,6 +17,7 @@ from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measu
 PORT = 5201
 #: A scheduling policy (sched(7)): whenever it has something to do, it has the CPU.
 _FIRST = ("chrt", "--fifo", "1")
+_TOO_SMALL = re.compile(r"block size invalid \(minimum = (\d+) bytes")
 
 
 def run(bench: Bench) -> Measured:
@@ -83,11 +86,13 @@ def parse(stdout: str, stderr: str = "", *, udp: bool) -> dict[str, Any]:
     """iperf3's JSON -> ``values`` (bit/s, packets/s …), ``delivered`` bytes, ``seconds`` and ``cpu_seconds`` it took.
 
     The receiver's figures count: what the sender got rid of may still lie in a queue. Raises LoadFailed where
-    iperf3 reports an error or moved nothing.
+    iperf3 reports an error or moved nothing, Unsupported where the payload is smaller than this iperf3 sends.
     """
     try:
         report = json.loads(stdout)
     except json.JSONDecodeError:
+        if too_small := _TOO_SMALL.search(stderr):
+            raise Unsupported(f"this iperf3 sends no datagrams of less than {too_small[1]} bytes") from None
         raise LoadFailed(f"iperf3 printed no JSON: {(stderr.strip() or stdout.strip())[-300:]}") from None
     if "error" in report:
         raise LoadFailed(f"iperf3: {report['error']}")
