@@ -12,6 +12,7 @@ from rich.text import Text
 
 from yogurtbench import store
 from yogurtbench.analysis import EMULATED, compare
+from yogurtbench.records import Attempt, Trial
 from yogurtbench.report import terminal
 from yogurtbench.report.which_wire import Tried
 
@@ -118,3 +119,22 @@ def test_which_wires_live_and_where_the_others_die(width: int) -> None:
         )
     ]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_gave_no_value_is_told_with_its_reason_alike_ones_counted(width: int) -> None:
+    one = Trial("t", cell(), 0, 0)
+    attempts = [
+        Attempt.without_values(one, "skipped", "the wire is dead"),
+        *[Attempt.without_values(one, "unsupported", "this iperf3 sends no datagrams\nof less than 16 bytes")] * 3,
+        *[Attempt.without_values(one, "failed", f"reason {number}") for number in range(6)],
+    ]
+    lines = terminal.troubles(attempts, width)
+    assert all(cell_len(line.plain) <= max(width, 40) for line in lines)
+    said = folded(lines)
+    assert said.startswith(
+        "unsupported, 3 trials: this iperf3 sends no datagrams of less than 16 bytes failed, 1 trial: "
+    )
+    assert said.endswith("and 2 more: see Failures in the report")
+    assert "skipped" not in said
+    assert terminal.troubles([], width) == []

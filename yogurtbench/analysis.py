@@ -50,7 +50,7 @@ DEGENERATE: dict[str, str] = {
     "incomplete": "it or its baseline failed or is missing in some blocks",
     "failed": "it failed in every block",
     "dead": "the wire is dead: its loads were skipped",
-    "unsupported": "this kernel cannot do it",
+    "unsupported": "this kernel, or a tool here, cannot do it",
     "looping": "packets loop",
     "no_baseline": "nothing to compare with",
     "not_run": "no trial of it was run",

@@ -511,6 +511,8 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     lines = terminal.effects(story.comparison, console.width)
     for line in lines or terminal.truths(which_wire.tried(story.attempts), console.width):
         console.print(line, overflow="fold")
+    for line in terminal.troubles(story.attempts, console.width):
+        console.print(line)
     typer.echo(answer(story))
     typer.echo(f"report: {folder / 'report.html'}")
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +17,17 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from yogurtbench.analysis import EMULATED, floors, ratio_of, rows_of
-from yogurtbench.records import AXES, HEADLINE, Cell
+from yogurtbench.records import AXES, HEADLINE, Attempt, Cell
 from yogurtbench.report import which_wire
 from yogurtbench.report.names import change, interval, load_name, metric_name, number, traffic_names, wire_names
 from yogurtbench.report.which_wire import Tried
+from yogurtbench.words import counted
 
 #: Columns of text that a bar takes: odd, for the baseline stands in its middle.
 _BAR, _WIDEST_BAR = 21, 41
 _GAP, _INDENT = "  ", "  "
 _STYLES = {
-    "faster": "green", "slower": "red", "failed": "bold red", "incomplete": "yellow",
+    "faster": "green", "slower": "red", "failed": "bold red", "crashed": "bold red", "incomplete": "yellow",
     "inconclusive": "dim", "too_few_blocks": "dim", "dead": "dim",
 }  # fmt: skip
 
@@ -193,6 +195,27 @@ def _bar(row: Mapping[str, Any], reach: float, size: int) -> str:
 
 def _place(ratio: float, reach: float, size: int) -> int:
     return round((math.log(ratio) / reach + 1) / 2 * (size - 1))
+
+
+# -- what gave no value -----------------------------------------------------------------------------------------------
+
+#: More kinds of trouble than this are left to the report.
+_TROUBLES = 5
+
+
+def troubles(attempts: Iterable[Attempt], width: int) -> list[Text]:
+    """Why trials failed, crashed or could not be made, alike ones counted, most frequent first."""
+    counts = Counter((one.status, " ".join(one.error.split())) for one in attempts if one.status in _TOLD)
+    lines: list[Text] = []
+    for (status, error), times in counts.most_common(_TROUBLES):
+        said = f"{status}, {counted(times, 'trial')}: {textwrap.shorten(error, 300, placeholder=' …')}"
+        wrapped = textwrap.wrap(said, width, subsequent_indent=_INDENT)
+        lines += [Text(line, style=_STYLES.get(status, "dim")) for line in wrapped]
+    left = len(counts) - _TROUBLES
+    return [*lines, Text(f"and {left} more: see Failures in the report")] if left > 0 else lines
+
+
+_TOLD = ("failed", "crashed", "unsupported")
 
 
 # -- which wires live --------------------------------------------------------------------------------------------------
