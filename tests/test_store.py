@@ -110,7 +110,7 @@ def test_digest_is_the_same_on_every_machine() -> None:
     assert store.digest(store.to_frame(run.attempts(), "x")) == DIGEST
 
 
-DIGEST = "49aca8fb46a2b9f6563110b4f6110f7cbf24c20e954a7c90a62afb095a9f38fb"
+DIGEST = "5467d2b5b51c6f1a3a0cf087a9a225415b0a9945fafa2db98935da6807d1de58"
 
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:

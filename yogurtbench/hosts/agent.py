@@ -66,6 +66,7 @@ def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable
     prepare(programs, Texts.from_json(still.order()["compile"]))
     order = still.wait_for_order()
     orders[order["op"]](order)
+    still.hand_over()
 
 
 def _take_over_stdio() -> Channel:

@@ -146,12 +146,17 @@ def _undecided(story: Story, load: str, rows: pd.DataFrame) -> str:
 
 def _floor(story: Story, row: Mapping[str, Any]) -> str:
     """What is known of the fastest round trip where the median is undecided: a neighbour's noise adds, never takes."""
-    rows = floors(story.comparison)
+    rows = _floors(story)
     found = rows_of(rows[(rows["cell"] == row["cell"]) & (rows["baseline"] == row["baseline"])])
     if not found or row["metric"] != FLOORED:
         return ""
     known = change(found[0]["ratio"]) if found[0]["verdict"] in _DECIDED else "the same within the margin"
     return f", but the {metric_name(FLOOR)} {known}"
+
+
+@lru_cache(maxsize=1)
+def _floors(story: Story) -> pd.DataFrame:
+    return floors(story.comparison)
 
 
 def _strongest(story: Story, load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:

@@ -8,6 +8,7 @@ wake-up is the same to the last instruction.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -27,6 +28,9 @@ _SLED = 64
 _ALL_PORTS = 3
 _ABSOLUTE = 1
 _REST = 3
+#: asm-generic/ioctls.h
+_TIOCSERGETLSR, _TIOCSER_TEMT = 0x5459, 1
+_POLL = 0.001
 
 
 def wait_for_order() -> dict[str, Any]:
@@ -43,6 +47,19 @@ def order() -> dict[str, Any]:
     """What whoever boots or wakes the guest wants of it."""
     found: dict[str, Any] = json.loads(_ORDER.read_bytes().rstrip(b"\0"))
     return found
+
+
+def hand_over() -> None:
+    """Return when all that was said is with the host: a machine that powers off loses what is still on its way.
+
+    QEMU holds bytes back while nobody takes them (side by side, the host is busy waking another guest), and tcdrain(3)
+    does not wait for the chip's own queue for long: the kernel is asked whether that is empty (TIOCSERGETLSR).
+    """
+    line = os.open(_LINE, os.O_WRONLY | os.O_NOCTTY)
+    termios.tcdrain(line)
+    while not int.from_bytes(fcntl.ioctl(line, _TIOCSERGETLSR, bytes(4)), "little") & _TIOCSER_TEMT:
+        time.sleep(_POLL)
+    os.close(line)
 
 
 def _sleep_until(moment: int) -> None:
