@@ -13,6 +13,7 @@ from trials import DIRECT, WIRE, cell
 
 from yogurtbench.lab import Lab, bring_up
 from yogurtbench.lab.namespace import Namespace
+from yogurtbench.lab.pot import End
 from yogurtbench.loads.reachability import answers, exchanges_tcp
 
 pytestmark = pytest.mark.root
@@ -129,6 +130,26 @@ def pair_is_unknown_to_arp() -> list[str]:
 
 def test_static_neighbours_are_permanent(in_room: InRoom) -> None:
     assert in_room(pair_is_unknown_to_arp) == ["128"]
+
+
+def addresses_before_up(topology: str) -> dict[str, int]:
+    """How many addresses each pot's device had when the lab began to wait for it to be up."""
+    had: dict[str, int] = {}
+    await_up = End.await_up
+
+    def looking(end: End) -> None:
+        had[end.name] = len(devices(end.namespace)[end.name]["addresses"])
+        await_up(end)
+
+    End.await_up = looking  # type: ignore[method-assign]
+    with bring_up(cell(**axes_of(topology))) as lab:
+        return {pot.end.name: had[pot.end.name] for pot in (lab.client, lab.server)}
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_a_device_is_up_before_it_has_addresses(in_room: InRoom, topology: str) -> None:
+    """Told late that a link carries, IPv6 reports its groups again: a wire counted 6 packets where ping had sent 5."""
+    assert in_room(addresses_before_up, topology) == {"yg1-cont": 0, "yg2-cont": 0}
 
 
 def what_is_left(topology: str) -> dict[str, Any]:

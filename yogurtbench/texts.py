@@ -91,7 +91,11 @@ def needed(trials: Iterable[Trial]) -> Texts:
 def _needed(trial: Trial) -> Texts:
     asks = trial.cell.load == "reachability"  # the witness is needed where there is no wire too
     theirs = own(trial)
-    ours = {chosen(trial) + TRACED} if asks else {chosen(trial)} if trial.cell.has_programs else set()
+    ours: set[str] = set()
+    if asks:
+        ours.add(chosen(trial) + TRACED)
+    elif trial.cell.has_programs:
+        ours.add(chosen(trial))
     if trial.role == "diagnostic" and trial.cell.has_programs:
         ours.add(DROPS)
     return Texts(frozenset(ours), frozenset({(theirs, asks)} if theirs else ()))

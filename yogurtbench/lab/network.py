@@ -76,7 +76,7 @@ class Lab:
     def settle(self) -> None:
         """Return when the pots have said what they say of their own accord: their multicast reports (l2 only).
 
-        Until then a wire would count packets that no load sent. Bounded: a kernel that reports nothing costs 0.2 s.
+        Until then a wire would count packets that no load sent. Bounded: a kernel that reports nothing costs a second.
         """
         deadline = time.monotonic() + _SETTLE_SECONDS
         for pot in (self.client, self.server):
@@ -89,7 +89,7 @@ class Lab:
         return self.cell.mode == "l2" or (self.cell.topology == "uplink" and pot is self.client)
 
 
-_SETTLE_SECONDS = 0.2
+_SETTLE_SECONDS = 1.0
 #: A membership is reported as often as the robustness variable says, 2 (RFC 3810, 9.1; sysctl mld_qrv).
 _REPORTS = 2
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from yogurtbench.lab.namespace import Namespace
+
+#: The worker comes at once, or within a second where it finds nothing urgent (linkwatch_schedule_work).
+_UP_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +21,21 @@ class End:
 
     def mac(self) -> str:
         """The link-layer address, empty on an l3 device."""
+        return str(self._told("IFLA_ADDRESS") or "")
+
+    def await_up(self) -> None:
+        """Return when the kernel's worker has seen that the end is up (linkwatch_do_dev); bounded.
+
+        The worker has IPv6 report all groups of the end again (addrconf_notify, NETDEV_CHANGE). It may come late on a
+        busy machine: an end that had addresses by then would report in the middle of a load.
+        """
+        deadline = time.monotonic() + _UP_SECONDS
+        while self._told("IFLA_OPERSTATE") != "UP" and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+    def _told(self, attribute: str) -> object:
         (link,) = self.namespace.ip.get_links(self.ifindex)
-        return str(link.get_attr("IFLA_ADDRESS") or "")
+        return link.get_attr(attribute)
 
 
 @dataclass(frozen=True, slots=True)

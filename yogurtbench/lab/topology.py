@@ -64,7 +64,8 @@ def _add_address(end: End, ipv4: str, ipv6: str, lengths: tuple[int, int] = (24,
 
 
 def _pot(end: End, ipv4: str, ipv6: str) -> Pot:
-    """Give an end its addresses."""
+    """Give an end its addresses, once it is up."""
+    end.await_up()
     _add_address(end, ipv4, ipv6)
     return Pot(end.namespace, end, ipv4, ipv6)
 

@@ -14,6 +14,8 @@ import mmap
 import os
 import termios
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,8 @@ _POLL = 0.001
 def wait_for_order() -> dict[str, Any]:
     """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
     moment = int(time.monotonic()) + _REST
-    _drain()
+    with _drained():  # a machine that stands still sends nothing
+        pass
     _stop()
     found = order()
     _sleep_until(moment)
@@ -55,11 +58,9 @@ def hand_over() -> None:
     QEMU holds bytes back while nobody takes them (side by side, the host is busy waking another guest), and tcdrain(3)
     does not wait for the chip's own queue for long: the kernel is asked whether that is empty (TIOCSERGETLSR).
     """
-    line = os.open(_LINE, os.O_WRONLY | os.O_NOCTTY)
-    termios.tcdrain(line)
-    while not int.from_bytes(fcntl.ioctl(line, _TIOCSERGETLSR, bytes(4)), "little") & _TIOCSER_TEMT:
-        time.sleep(_POLL)
-    os.close(line)
+    with _drained() as line:
+        while not int.from_bytes(fcntl.ioctl(line, _TIOCSERGETLSR, bytes(4)), "little") & _TIOCSER_TEMT:
+            time.sleep(_POLL)
 
 
 def _sleep_until(moment: int) -> None:
@@ -106,8 +107,12 @@ def _little(number: int) -> str:
     return number.to_bytes(4, "little").hex()
 
 
-def _drain() -> None:
-    """What was said must have left the serial port: a machine that stands still sends nothing."""
+@contextmanager
+def _drained() -> Iterator[int]:
+    """The serial port, after what was said has left it for the chip (tcdrain(3))."""
     line = os.open(_LINE, os.O_WRONLY | os.O_NOCTTY)
-    termios.tcdrain(line)
-    os.close(line)
+    try:
+        termios.tcdrain(line)
+        yield line
+    finally:
+        os.close(line)
