@@ -92,15 +92,15 @@ class Lab:
 _SETTLE_SECONDS = 1.0
 #: A membership is reported as often as the robustness variable says, 2 (RFC 3810, 9.1; sysctl mld_qrv).
 _REPORTS = 2
+#: Counters of a report that was sent, and of one that the device refused, as netkit does by its policy (mld_sendpack).
+_SAID = ("Icmp6OutMLDv2Reports", "Ip6OutDiscards")
 
 
 def _multicast_reports(where: Namespace) -> int:
-    """MLDv2 reports a namespace has sent (proc(5): /proc/net/snmp6)."""
+    """MLDv2 reports a namespace has sent or tried to (proc(5): /proc/net/snmp6)."""
     with where.entered():
         try:
             table = Path("/proc/thread-self/net/snmp6").read_text()
         except FileNotFoundError:  # no IPv6: nothing to wait for
             return _REPORTS
-    return next(
-        (int(line.split()[1]) for line in table.splitlines() if line.startswith("Icmp6OutMLDv2Reports")), _REPORTS
-    )
+    return sum(int(value) for name, value in map(str.split, table.splitlines()) if name in _SAID)
