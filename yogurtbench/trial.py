@@ -13,6 +13,7 @@ from yogurtbench import lab, loads, runtimes, wire
 from yogurtbench.drops import Drops, counting
 from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
 from yogurtbench.loads.reachability import answers, ask
+from yogurtbench.moment import in_step
 from yogurtbench.programs import Programs
 from yogurtbench.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial
 from yogurtbench.runtimes import RunTime
@@ -119,6 +120,8 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
             with _witnessed(network, programs, hung, traced=traced) as seen:
                 phases.begin("load")
                 bench = Bench(network, trial, seen, hung.places(network) if hung else {})
+                if trial.clock == "instructions":
+                    in_step()
                 try:
                     with watchdog.watching() if probes else nullcontext():
                         measured = _load(bench, hung, programs)

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from yogurtbench.moment import NS_PER_S, sleep_until
+
 #: Bytes of the order's file: one size for all, since the guest learns it when it boots.
 ORDER_SIZE = 1 << 17
 ORDER_NAME = "opt/yogurtbench/order"
@@ -28,7 +30,6 @@ _LINE = "/dev/ttyS1"
 SETTLING = 100_000
 _SLED = 64
 _ALL_PORTS = 3
-_ABSOLUTE = 1
 _REST = 3
 #: asm-generic/ioctls.h
 _TIOCSERGETLSR, _TIOCSER_TEMT = 0x5459, 1
@@ -37,12 +38,12 @@ _POLL = 0.001
 
 def wait_for_order() -> dict[str, Any]:
     """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
-    moment = int(time.monotonic()) + _REST
+    moment = (int(time.monotonic()) + _REST) * NS_PER_S
     with _drained():  # a machine that stands still sends nothing
         pass
     _stop()
     found = order()
-    _sleep_until(moment)
+    sleep_until(moment)
     return found
 
 
@@ -61,12 +62,6 @@ def hand_over() -> None:
     with _drained() as line:
         while not int.from_bytes(fcntl.ioctl(line, _TIOCSERGETLSR, bytes(4)), "little") & _TIOCSER_TEMT:
             time.sleep(_POLL)
-
-
-def _sleep_until(moment: int) -> None:
-    """Sleep until a whole second of the monotonic clock, exactly: clock_nanosleep(2) with an absolute time."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.clock_nanosleep(time.CLOCK_MONOTONIC, _ABSOLUTE, (ctypes.c_long * 2)(moment, 0), None)
 
 
 def _stop() -> None:
