@@ -6,6 +6,7 @@ import json
 import textwrap
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -92,11 +93,21 @@ def test_what_the_wire_drops_is_what_the_diagnosis_counts(tricks: Attempts) -> N
     assert not [a for a in of(tricks) if "drops" in a["details"]]
 
 
-def test_with_every_offload_off_no_trial_fails_on_any_topology(swept: Swept, tmp_path: Path) -> None:
-    made = attempts(swept(tmp_path, OFF))
-    statuses = Counter(a["status"] for a in made)
-    assert statuses["ok"] > 0.8 * len(made), statuses
-    assert {a["trial"]["cell"]["topology"] for a in made if a["status"] == "ok"} == {
+@pytest.fixture(scope="module")
+def off(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Attempts:
+    return attempts(swept(tmp_path_factory.mktemp("off"), OFF))
+
+
+def test_no_lab_waits_for_multicast_reports_that_netkits_policy_refuses(off: Attempts) -> None:
+    probes = [a["seconds"]["probe"] for a in of(off, device="netkit", mode="l2") if a["status"] == "ok"]
+    assert len(probes) > 3
+    assert median(probes) < 0.5
+
+
+def test_with_every_offload_off_no_trial_fails_on_any_topology(off: Attempts) -> None:
+    statuses = Counter(a["status"] for a in off)
+    assert statuses["ok"] > 0.8 * len(off), statuses
+    assert {a["trial"]["cell"]["topology"] for a in off if a["status"] == "ok"} == {
         "wire",
         "direct",
         "bridge",
