@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pytest
 from trials import DIRECT, trial
 
 from yogurtbench import __main__ as command
-from yogurtbench import selftest, store
+from yogurtbench import selftest, shell, store
 from yogurtbench.hosts.vm.host import Clockwork
 from yogurtbench.matrix import load, make_plan
 from yogurtbench.plan import Plan
@@ -67,9 +68,20 @@ def host(plan: Plan) -> Iterator[Clockwork]:
 
 @pytest.fixture(scope="module")
 def runs(plan: Plan, host: Clockwork, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same plan twice, each with a boot of its own: two guests side by side, then one after another."""
-    with Clockwork("host", print, plan.texts) as other:
-        return [swept(plan, each, tmp_path_factory.mktemp("run")) for each in (host, other)]
+    """The same plan twice, each with a boot of its own: two guests side by side, then one beside busy neighbours."""
+    first = swept(plan, host, tmp_path_factory.mktemp("run"))
+    with neighbours(), Clockwork("host", print, plan.texts) as other:
+        return [first, swept(plan, other, tmp_path_factory.mktemp("run"))]
+
+
+@contextmanager
+def neighbours() -> Iterator[None]:
+    """More processes than CPUs, which come and go: those that come are what interrupts others."""
+    argv = ["sh", "-c", "while :; do timeout 0.05 sh -c 'while :; do :; done'; sleep 0.05; done"]
+    with ExitStack() as undo:
+        for _ in range(1 + (os.cpu_count() or 1)):
+            undo.enter_context(shell.background(argv))
+        yield
 
 
 def swept(plan: Plan, host: Clockwork, out: Path) -> Path:

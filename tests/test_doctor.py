@@ -66,7 +66,8 @@ def test_examining_finds_something_about_everything_and_never_raises() -> None:
         "mmdebstrap",
         "bcc",
     }
-    wanted |= {"kernel headers", "guest image", "kvm", "memory", "cpus", "cache folder", "tuning", NATIVE, VM}
+    wanted |= {"kernel headers", "guest image", "kvm", "memory", "cpus", "realtime priority", "cache folder"}
+    wanted |= {"tuning", NATIVE, VM}
     assert wanted <= set(found)
     assert set(found.values()) <= {"ok", "missing", "limited"}
 

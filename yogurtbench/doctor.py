@@ -16,6 +16,7 @@ from typing import Literal
 
 from yogurtbench import headers, places, shell
 from yogurtbench.distribution import as_root, has, install
+from yogurtbench.hosts.vm import turns
 from yogurtbench.records import HostError
 from yogurtbench.shell import CommandFailed
 
@@ -284,6 +285,19 @@ def _resources() -> Iterator[Finding]:
     yield Finding("cpus", "ok" if cpus > 1 else "limited", f"{cpus} usable{alone}")
 
 
+def _realtime_priority() -> Iterator[Finding]:
+    """What keeps the instruction clock exact beside busy cores."""
+    what = "realtime priority"
+    if turns.is_permitted():
+        yield Finding(what, "ok", "tried: permitted, so the instruction clock is exact beside busy cores too")
+    elif os.geteuid() == 0:
+        yield Finding(what, "limited", f"{turns.REFUSED} (a container needs CAP_SYS_NICE)")
+    else:
+        limit = f"{_user()[0]} - rtprio 1"
+        mend = as_root(["sh", "-c", f"echo '{limit}' > /etc/security/limits.d/yogurtbench.conf"])
+        yield Finding(what, "limited", f"{turns.REFUSED} (log in again after mending)", mend)
+
+
 def _cache_folder() -> Iterator[Finding]:
     folder = places.cache()
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -320,6 +334,7 @@ _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _guest_image,
     _kvm,
     _resources,
+    _realtime_priority,
     _cache_folder,
     _tuning,
 )

@@ -11,7 +11,7 @@ from typing import Any, Self
 from yogurtbench.hosts import native
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.hosts.machine import Machine
-from yogurtbench.hosts.vm import accelerator, image, luggage, qemu, saved
+from yogurtbench.hosts.vm import accelerator, image, luggage, qemu, saved, turns
 from yogurtbench.hosts.vm.accelerator import Probe
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
@@ -55,6 +55,8 @@ class Clockwork(AgentHost):
         guest_image = image.ensure(self._kernel, say=self._say)
         overlay = luggage.overlay(self._extra)
         qemu.memory_for(guest_image, overlay, self.jobs)  # refuses more than there is, before anything boots
+        if not turns.is_permitted():
+            self._say(f"the instruction clock: {turns.REFUSED} (yogurtbench doctor says how to permit it)")
         self._say("booting a guest on the instruction clock, and saving it")
         self._saved = saved.boot_and_save(guest_image, overlay, self._compiled)
         chosen = Probe("tcg", "only emulation can count the guest's instructions")

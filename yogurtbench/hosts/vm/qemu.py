@@ -16,8 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,7 +27,7 @@ import psutil
 
 from yogurtbench import shell
 from yogurtbench.hosts.channel import Channel
-from yogurtbench.hosts.vm import archive, console
+from yogurtbench.hosts.vm import archive, console, turns
 from yogurtbench.hosts.vm.guest import still
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.records import HostError
@@ -238,8 +237,11 @@ class Guest:
         monitor, monitors = socket.socketpair()
         optional = (file.fileno() if file else None for file in (order, state))
         files = Files(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional)
-        with agents, monitors, _on_one_cpu() if hardware.clock == "instructions" else nullcontext():
+        exact = hardware.clock == "instructions"
+        with agents, monitors, turns.on_one_cpu() if exact else nullcontext():
             self._process = _start(command(image, hardware, files), files, self._stderr)
+        if exact:
+            turns.main_thread_first(self._process.pid)
         self.channel = Channel(*(2 * [agent.detach()]))
         self.monitor = Monitor(monitor)
 
@@ -338,27 +340,6 @@ def _start(argv: list[str], files: Files, stderr: int) -> subprocess.Popen[bytes
         pass_fds=files.all,
         process_group=0,
     )
-
-
-#: Seconds for which the CPUs are watched before one is chosen.
-_WATCHED = 0.05
-
-
-@contextmanager
-def _on_one_cpu() -> Iterator[None]:
-    """What is started in this block stays on one CPU, the least busy of ours.
-
-    A guest about to halt sets its timer, which wakes QEMU's main loop; if that looks a moment after the CPU has halted
-    and before its last instructions are counted (icount_start_warp_timer, icount_process_data), the clock leaps too
-    far. Side by side this happens now and then, on a busy machine in one trial of fifteen. On one CPU they take turns.
-    """
-    ours = os.sched_getaffinity(0)
-    busy = dict(enumerate(psutil.cpu_percent(_WATCHED, percpu=True)))
-    os.sched_setaffinity(0, {min(ours, key=lambda cpu: busy.get(cpu, 0.0))})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, ours)
 
 
 def _text(file: int) -> str:
