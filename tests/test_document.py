@@ -1,11 +1,20 @@
+import codecs
+import os
+import re
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matrices import written
 
+from yogurtbench import document as module
 from yogurtbench.document import read
+from yogurtbench.matrix import load
 from yogurtbench.records import MatrixError
+from yogurtbench.words import kind
 
 
 def test_values_are_yaml_1_2(tmp_path: Path) -> None:
@@ -93,3 +102,97 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     for path, words in {**said, Path("/proc/self/mem"): "the file cannot be read"}.items():
         with pytest.raises(MatrixError, match=words):
             read(path)
+
+
+#: What YAML reads as a number and Python would write otherwise.
+NUMBERS = st.one_of(
+    st.from_regex(r"[1-9]\d?\.\d{1,4}0{0,3}", fullmatch=True),
+    st.from_regex(r"[1-9]\d{0,2}[eE][+-]?\d", fullmatch=True),
+    st.from_regex(r"0x[1-9a-fA-F][0-9a-fA-F]{0,5}|0o[1-7][0-7]{0,5}|[+][1-9]\d?|0\d{1,3}", fullmatch=True),
+    st.sampled_from(
+        [".inf", "-.inf", ".NaN", "1_000", "1_0.5", "6.", "6.10", "1e400", "123456789012345678901234567890"]
+    ),
+)
+
+
+@given(text=NUMBERS)
+def test_a_number_is_shown_as_it_was_written(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = written(tmp_path_factory.mktemp("numbers"), f"name: x\naxes: {{kernel: {text}}}\n")
+    value = read(file).value["axes"]["kernel"]
+    if isinstance(value, str):  # 6. and 1_0.5 may be words to YAML 1.2
+        return
+    assert kind(value) == f"the number {text}"
+    with pytest.raises(
+        MatrixError, match=re.escape(f'kernel {text} was read as a number: write it in quotes, "{text}"')
+    ):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("name: 1e3", 'not the number 1e3: write it in quotes, "1e3"'),
+        ("name: x\nquestion: 6.10", 'question is a text, not the number 6.10: write it in quotes, "6.10"'),
+        ("name: x\nseed: 1e3", "seed takes a whole number, not the number 1e3: did you mean 1000?"),
+        ("name: x\naxes: {helper: 0x10}", "not the number 0x10"),
+        ("name: x\naxes: {payload: 0xFFFFFF}", "payload 0xFFFFFF is out of range"),
+        ("name: x\nloads: [{kind: sockperf, duration: 1.50}]", "not the number 1.50: did you mean 1.5s?"),
+        ("name: x\nloads: [{kind: sockperf, duration: -1.50}]", "not the number -1.50$"),
+        ("name: x\nblocks: {precision: 0.010}", "not the number 0.010: did you mean 1%?"),
+        ("name: x\nblocks: {precision: true}", "not true$"),
+        ("name: x\naxes: {gso: yes}", "gso is on or off: did you mean on?"),
+        ("name: x\naxes: {gro: FALSE}", "gro is on or off: did you mean off?"),
+    ],
+)
+def test_what_was_written_stands_in_the_message(tmp_path: Path, key: str, sentence: str) -> None:
+    with pytest.raises(MatrixError, match=sentence.replace("?", r"\?").replace("(", r"\(")):
+        load(written(tmp_path, key + "\n"))
+
+
+def test_a_number_written_otherwise_is_that_number(tmp_path: Path) -> None:
+    matrix = load(written(tmp_path, "name: x\nseed: 0x10\naxes: {payload: [0x40, 1_000], cpus: [0x0, +1], ip: 0o4}\n"))
+    values = [matrix.seed, *matrix.axes.named["payload"], *matrix.axes.named["cpus"][0], *matrix.axes.named["ip"]]
+    assert values == [16, 64, 1000, 0, 1, 4]
+    assert {type(value) for value in values} == {int}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("question: which wire: the best?", "text with a colon in it stands in quotes"),
+        ("axes:\n\tdevice: veth", "indent with spaces"),
+        ("question: @all", "such text stands in quotes"),
+        ("question: *all", "such text stands in quotes"),
+        ("question: !all", "stands in quotes"),
+        ("question: [x", "the bracket that opens in line 2 is not closed"),
+        ('question: "x', "the quote that begins in line 2 is not closed"),
+        ("question: 'it's'", "in quotes of the other kind"),
+        ("axes:\n  device: veth\n hook: x", "the indentation does not fit"),
+        ("axes:\n  hook:netkit_peer", "a space belongs behind the colon"),
+        ("lab:vm", "line 2 is no key"),
+        ("---\nname: b", "a matrix is one document"),
+    ],
+)
+def test_what_is_not_yaml_is_told_with_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(MatrixError, match=re.escape(hint)):
+        load(written(tmp_path, f"name: a\n{text}\n"))
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_another_encoding_is_named(tmp_path: Path, mark: bytes) -> None:
+    with pytest.raises(MatrixError, match=r"is not UTF-8: the file is UTF-16; save it as UTF-8"):
+        read(written(tmp_path, mark + b"n\0a\0"))
+
+
+def test_a_pipe_is_read_and_nobody_waits_for_one_without_a_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 1)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(MatrixError, match="this is a pipe, and for 1 s nobody has written to it"):
+        read(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=["name: a\n"])
+    writer.start()
+    assert read(pipe).value == {"name": "a"}
+    writer.join()

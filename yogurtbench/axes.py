@@ -13,7 +13,7 @@ from typing import Any
 
 from yogurtbench.glossary import meaning
 from yogurtbench.records import AXES, BULK, YES_NO, Cell
-from yogurtbench.words import kind, nearest
+from yogurtbench.words import in_quotes, is_whole, kind, nearest, written
 
 Value = str | int | tuple[int, int]
 Point = dict[str, Value]
@@ -66,6 +66,10 @@ PAYLOAD: dict[str, int] = {
 #: RFC 8200, section 5: no IPv6 below this MTU.
 IPV6_MTU = 1280
 
+#: What else people write for on and off.
+_SWITCHES = {"true": "on", "yes": "on", "y": "on", "on": "on", "1": "on", "enabled": "on"}
+_SWITCHES |= {"false": "off", "no": "off", "n": "off", "off": "off", "0": "off", "disabled": "off"}
+
 _RELEASE = re.compile(r"\d+\.\d+[A-Za-z0-9.+~_-]*")
 
 
@@ -93,13 +97,14 @@ class Axis:
         """The value of a word on the command line, where everything is text: ``64``, ``0:1``, ``redirect``."""
         if re.fullmatch(r"\d+:\d+", text) and self.name == "cpus":
             return self.parse([int(part) for part in text.split(":")])
-        return self.parse(int(text) if re.fullmatch(r"-?\d{1,18}", text) and not self.words else text)
+        is_number = self.name in _NUMBERS and re.fullmatch(r"-?\d{1,18}", text)
+        return self.parse(int(text) if is_number else text)
 
     def _word(self, value: object) -> Value:
         if isinstance(value, str) and value in self.words:
             return value
-        if isinstance(value, bool) and "on" in self.words:
-            raise ValueError(f"{self.name} is on or off: did you mean {'on' if value else 'off'}?")
+        if "on" in self.words and (switch := _SWITCHES.get(str(value).lower())):
+            raise ValueError(f"{self.name} is on or off: did you mean {switch}?")
         if value is None and "none" in self.words:
             raise ValueError(f"{self.name} is given nothing: did you mean none?")
         if isinstance(value, str):
@@ -108,10 +113,10 @@ class Axis:
 
     def _number(self, value: object) -> Value:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{self.name} takes a whole number, not {kind(value)}")
+            raise ValueError(f"{self.name} takes a whole number, not {kind(value)}{_whole_hint(value)}")
         if not self.low <= value <= self.high:
-            raise ValueError(f"{self.name} {value} is out of range: {self.low} to {self.high}")
-        return value
+            raise ValueError(f"{self.name} {written(value)} is out of range: {self.low} to {self.high}")
+        return int(value)
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema (draft 7) of one value."""
@@ -127,15 +132,21 @@ def _enum(axis: str, words: Sequence[str]) -> dict[str, Any]:
     return {"enum": list(words), "enumDescriptions": [meaning(axis, word) for word in words]}
 
 
+def _whole_hint(value: object) -> str:
+    """``1e3`` and ``64.0`` are fractions to YAML."""
+    is_meant = isinstance(value, float) and value.is_integer() and abs(value) < 2**63
+    return f": did you mean {int(value)}?" if isinstance(value, float) and is_meant else ""
+
+
 def _ip(value: object) -> Value:
-    if type(value) is int and value in (4, 6):
-        return value
+    if isinstance(value, int) and value in (4, 6):
+        return int(value)
     raise ValueError(f"ip is 4 or 6, not {kind(value)}")
 
 
 def _kernel(value: object) -> Value:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f'kernel {value} was read as a number: write it in quotes, "{value}"')
+        raise ValueError(f"kernel {written(value)} was read as a number{in_quotes(value)}")
     if isinstance(value, str) and (value == HOST_KERNEL or "/" in value or _RELEASE.fullmatch(value)):
         return value
     if isinstance(value, str):
@@ -158,7 +169,7 @@ _CPUS = ("same", "split", "free")
 
 def is_pair(value: object) -> bool:
     """Whether a list is one value of axis cpus, [client, server], and not a list of values."""
-    return isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value)
+    return isinstance(value, list) and len(value) == 2 and all(map(is_whole, value))
 
 
 def _cpus(value: object) -> Value:
@@ -167,7 +178,7 @@ def _cpus(value: object) -> Value:
     if isinstance(value, list) and is_pair(value):
         if min(value) < 0 or max(value) > 8191:
             raise ValueError(f"cpus {value} is out of range: 0 to 8191")
-        return (value[0], value[1])
+        return (int(value[0]), int(value[1]))
     if isinstance(value, str):
         raise ValueError(f"cpus does not know {value!r}{nearest(value, _CPUS)}, or [client, server]")
     raise ValueError(f"cpus takes {', '.join(_CPUS)} or [client, server], not {kind(value)}")
@@ -234,6 +245,10 @@ WORDS: dict[str, Axis] = {
     )
 }
 assert tuple(WORDS) == AXES
+
+
+#: The axes whose words on a command line may be numbers; a kernel 7 is text.
+_NUMBERS = frozenset({"ip", "cpus", *(name for name, one in WORDS.items() if not one.words and one.own is None)})
 
 
 def axis(name: str) -> Axis:

@@ -6,7 +6,11 @@ because a constructor would lose the places and expand aliases without a bound.
 
 from __future__ import annotations
 
+import codecs
+import os
 import re
+import select
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +23,7 @@ from ruamel.yaml.reader import ReaderError
 
 from yogurtbench import places
 from yogurtbench.records import MatrixError
-from yogurtbench.words import close_to, kind
+from yogurtbench.words import as_written, close_to, kind, no_space
 
 Place = tuple[int, int]
 Step = str | int
@@ -28,6 +32,10 @@ Step = str | int
 MAX_BYTES = 4 * 1024 * 1024
 MAX_VALUES = 200_000
 MAX_DEPTH = 16
+#: No number in a matrix has more characters.
+MAX_DIGITS = 400
+#: Seconds until a pipe that nobody writes to is given up.
+PATIENCE = 10
 
 _WORD = "tag:yaml.org,2002:"
 _TRUE = frozenset({"true", "True", "TRUE"})
@@ -69,16 +77,17 @@ def read(path: Path) -> Document:
     except RecursionError:
         raise _too_deep(path, node) from None
     if not isinstance(document.value, dict):
-        raise document.error((), f"a matrix is a mapping (name: …, axes: …), not {kind(document.value)}")
+        hint = no_space(document.value)
+        raise document.error((), f"a matrix is a mapping (name: …, axes: …), not {kind(document.value)}{hint}")
     return document
 
 
 def _text(path: Path) -> str:
     try:
-        if not (path.is_file() or path.is_fifo()) and path.exists():
-            raise MatrixError(f"{path}: this is {'a folder' if path.is_dir() else 'a device'}, not a matrix file")
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            raise MatrixError(f"{path}: this is {'a folder' if stat.S_ISDIR(mode) else 'a device'}, not a matrix file")
+        raw = _piped(path) if stat.S_ISFIFO(mode) else _read(path)
     except FileNotFoundError:
         raise MatrixError(f"{path}: no such file{close_to(str(path), places.matrices(path.parent))}") from None
     except (OSError, ValueError) as error:
@@ -89,7 +98,31 @@ def _text(path: Path) -> str:
     return _decode(path, raw)
 
 
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _piped(path: Path) -> bytes:
+    """What comes through a pipe, as in ``plan <(jsonnet m.jsonnet)``; nobody waits for a writer that never comes."""
+    raw = b""
+    line = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while len(raw) <= MAX_BYTES:
+            if not select.select([line], [], [], PATIENCE)[0]:
+                raise MatrixError(f"{path}: this is a pipe, and for {PATIENCE} s nobody has written to it")
+            part = os.read(line, 1 << 16)
+            if not part:
+                break
+            raw += part
+    finally:
+        os.close(line)
+    return raw
+
+
 def _decode(path: Path, raw: bytes) -> str:
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise _error(path, (1, 1), f"byte 0x{raw[0]:02x} is not UTF-8: the file is UTF-16; save it as UTF-8")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -106,9 +139,7 @@ def _compose(document: Document) -> Node | None:
             raise _error(path, (1, 1), "a matrix is YAML 1.2: remove this line")
         return YAML(typ="safe", pure=True).compose(document.text)  # type: ignore[no-any-return]
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = " ".join(str(part) for part in (error.context, error.problem) if part)
-        raise _error(path, (mark.line + 1, mark.column + 1) if mark else (1, 1), f"this is not YAML: {said}") from None
+        raise _not_yaml(path, error) from None
     except ReaderError as error:
         at = _count(document.text, error.position)
         raise _error(path, at, f"the character {chr(error.character)!r} is not allowed in YAML") from None
@@ -116,6 +147,32 @@ def _compose(document: Document) -> Node | None:
         raise _error(path, (1, 1), "the values are nested too deeply") from None
     except (YAMLError, ValueError, NotImplementedError) as error:
         raise _error(path, (1, 1), f"this is not YAML: {error}") from None
+
+
+#: What the parser says (a pattern), and what most who wrote such a thing did not know.
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        "mapping values are not allowed",
+        "text with a colon in it stands in quotes, and keys beside each other begin in one column",
+    ),
+    (r"character '\\t'", "indent with spaces: YAML takes no tabs"),
+    (r"cannot start any token|undefined alias|block sequence entries|sequence entries", "such text stands in quotes"),
+    ("single document", "a matrix is one document: remove the line ---"),
+    ("scanning a quoted scalar", "the quote that begins in line {context} is not closed"),
+    ("parsing a flow (sequence|mapping)", "the bracket that opens in line {context} is not closed, or a comma lacks"),
+    ("found '<scalar>'", "text with quotes in it stands in quotes of the other kind, whole"),
+    ("parsing a block", "the indentation does not fit what begins in line {context}"),
+    ("could not find expected ':'", "line {context} is no key: a key ends with a colon and a space"),
+)
+
+
+def _not_yaml(path: Path, error: MarkedYAMLError) -> MatrixError:
+    mark = error.problem_mark or error.context_mark
+    said = " ".join(str(part) for part in (error.context, error.problem) if part)
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said)), "")
+    context = error.context_mark or mark
+    more = f"; {hint.format(context=context.line + 1 if context else 1)}" if hint else ""
+    return _error(path, (mark.line + 1, mark.column + 1) if mark else (1, 1), f"this is not YAML: {said}{more}")
 
 
 def _count(text: str, position: int) -> Place:
@@ -208,7 +265,7 @@ class _Builder:
             return self._number(node, text, tag)
         if tag in ("str", "timestamp", "value"):
             return self._text(node, text)
-        raise self._error(node, f"the tag {node.tag} is not allowed here")
+        raise self._error(node, f"the tag {node.tag} is not allowed here; text that begins with ! stands in quotes")
 
     def _text(self, node: ScalarNode, text: str) -> str:
         """JSON writes what lies beyond 16 bits as two escapes, which belong together."""
@@ -217,21 +274,25 @@ class _Builder:
         except UnicodeDecodeError:
             raise self._error(node, "half a character: an escape \\ud800 to \\udfff without its other half") from None
 
-    def _number(self, node: ScalarNode, text: str, tag: str) -> int | float | str:
-        plain = text.replace("_", "")
-        if re.fullmatch(r"[-+]?[0-9]+", plain) and len(plain) <= 20:
-            return int(plain)
+    def _number(self, node: ScalarNode, text: str, tag: str) -> int | float:
+        """A number that remembers how it was written: 6.10 is 6.1 to Python, and another kernel to its author."""
+        if len(text) > MAX_DIGITS:
+            raise self._error(node, f"a number of {len(text):,} characters: text stands in quotes")
+        plain = text.replace("_", "").lower()
         try:
-            return (
-                int(plain, 0)
-                if tag == "int" and len(plain) <= 20
-                else float(plain.replace(".inf", "inf").replace(".nan", "nan"))
-            )
+            return as_written(_value(plain, tag), text)
         except ValueError:
             raise self._error(node, f"{text} is not a number") from None
 
     def _error(self, node: Node, sentence: str) -> MatrixError:
         return _error(self.document.path, _place(node), sentence)
+
+
+def _value(plain: str, tag: str) -> int | float:
+    """The number of a scalar without underscores, in small letters. Raises ValueError where it is none."""
+    if re.fullmatch(r"[-+]?[0-9]+", plain):
+        return int(plain)
+    return int(plain, 0) if tag == "int" else float(plain.replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _flat(mapping: MappingNode, depth: int = 0) -> Iterator[tuple[Node, Node]]:

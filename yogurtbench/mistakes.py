@@ -16,7 +16,7 @@ from yogurtbench.document import Document, Step
 from yogurtbench.options import KINDS, At
 from yogurtbench.records import MatrixError
 from yogurtbench.schema import BlocksGiven, Matrix
-from yogurtbench.words import kind, nearest
+from yogurtbench.words import in_quotes, kind, nearest, no_space
 
 #: A cross product beyond this is a slip, not a sweep: it would run for months.
 MAX_COMBINATIONS = 100_000
@@ -74,7 +74,9 @@ def _plain(name: str, details: ErrorDetails) -> str:
     if details["input"] is None:
         return f"{name} is empty: give it a value, or leave it out"
     if details["type"] in _EXPECTED:
-        return f"{name} is {_EXPECTED[details['type']]}, not {kind(details['input'])}"
+        quotes = in_quotes(details["input"]) if details["type"] == "string_type" else ""
+        hint = quotes or ("" if details["type"] == "string_type" else no_space(details["input"]))
+        return f"{name} is {_EXPECTED[details['type']]}, not {kind(details['input'])}{hint}"
     return f"{name}: {details['msg']}"
 
 

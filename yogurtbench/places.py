@@ -29,7 +29,7 @@ def experiments() -> Path:
 def matrix(path: Path) -> Path:
     """The matrix a path names: a file, or one of ours (``experiments/<name>.yaml``) where there is no such file."""
     ours = experiments() / path.name
-    return ours if not path.exists() and path.parent == Path("experiments") and ours.is_file() else path
+    return ours if not os.path.exists(path) and path.parent == Path("experiments") and ours.is_file() else path
 
 
 def matrices(folder: Path) -> list[str]:

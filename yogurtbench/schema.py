@@ -18,7 +18,7 @@ from yogurtbench.records import METRICS
 from yogurtbench.report.names import metric_name
 from yogurtbench.selector import Selector
 from yogurtbench.units import BlockCount, Seed, Share
-from yogurtbench.words import kind, nearest
+from yogurtbench.words import in_quotes, kind, nearest
 
 #: The schema as it is shipped, for editors to read; a test holds it against ``json_schema``.
 FILE = Path(__file__).with_name("schema.json")
@@ -123,7 +123,7 @@ def _folder_name(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(FOLDER_NAME, value):
         return value
     rule = "at most 64 letters, digits, '.', '_' and '-', the first a letter or digit"
-    raise ValueError(f"name is to name a folder: {rule}; not {kind(value)}")
+    raise ValueError(f"name is to name a folder: {rule}; not {kind(value)}{in_quotes(value)}")
 
 
 def _usual_loads() -> list[AnyLoad]:

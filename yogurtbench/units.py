@@ -6,6 +6,7 @@ The validators raise ValueError with a sentence; the annotated types carry them 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from pydantic import PlainValidator, WithJsonSchema
 
 from yogurtbench.axes import Axis
 from yogurtbench.records import MatrixError
-from yogurtbench.words import kind
+from yogurtbench.words import is_whole, kind
 
 _TIME_UNITS: dict[str, Fraction | int] = {
     "us": Fraction(1, 10**6),
@@ -30,12 +31,23 @@ _LONGEST = 86_400.0
 def _seconds(value: object) -> float:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(us|ms|s|m|min|h)", value) if isinstance(value, str) else None
     if match is None:
-        hint = f": did you mean {value}s?" if type(value) in (int, float) else ""
+        hint = _hint(value, lambda number: f"{number:g}s", _seconds)
         raise ValueError(f"a duration is a number with a unit, such as 10ms, 1s or 3m, not {kind(value)}{hint}")
     seconds = float(Fraction(match[1]) * _TIME_UNITS[match[2]])
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"the duration {value} is out of range: more than 0, at most 24h")
     return seconds
+
+
+def _hint(value: object, write: Callable[[float], str], read: Callable[[object], object]) -> str:
+    """What somebody meant who wrote a bare number, where that can be read."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    try:
+        read(write(float(value)))
+    except (ValueError, OverflowError):
+        return ""
+    return f": did you mean {write(float(value))}?"
 
 
 def seconds(option: str, value: str) -> float:
@@ -56,7 +68,7 @@ def _whole_seconds(value: object) -> float:
 def _share(value: object) -> float:
     match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
     if match is None:
-        hint = f": did you mean {_percent(value)}?" if isinstance(value, int | float) else ""
+        hint = _hint(value, _percent, _share)
         raise ValueError(f"a share is a percentage, such as 1% or 0.5%, not {kind(value)}{hint}")
     if not 0 < float(match[1]) <= 100:
         raise ValueError(f"the percentage {value} is out of range: more than 0%, at most 100%")
@@ -69,7 +81,7 @@ def _percent(value: float) -> str:
 
 
 def _bytes(value: object) -> int:
-    text = str(value) if type(value) is int else value
+    text = str(int(value)) if isinstance(value, int) and is_whole(value) else value
     match = re.fullmatch(r"(\d{1,12}) ?(k|M|G|Ki|Mi|Gi)?B?", text) if isinstance(text, str) else None
     if match is None or not 0 < (size := int(match[1]) * _SIZES[match[2] or ""]) <= 2**43:
         raise ValueError(f"bytes is a number from 1 to 8796093022208, such as 1000000, 64MiB or 1GB, not {kind(value)}")

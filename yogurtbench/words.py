@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -11,16 +12,66 @@ def counted(number: int, noun: str, several: str = "") -> str:
     return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
+class WrittenInt(int):
+    """A whole number that somebody wrote otherwise than Python would: ``0x10``, ``1_000``."""
+
+    written = ""
+
+
+class WrittenFloat(float):
+    """A number that somebody wrote otherwise than Python would: ``6.10``, ``1e3``, ``.inf``."""
+
+    written = ""
+
+
+def as_written(number: float, text: str) -> int | float:
+    """The number, which remembers the ``text`` it was read from where Python would write it otherwise."""
+    if str(number) == text:
+        return number
+    remembered = WrittenInt(number) if isinstance(number, int) else WrittenFloat(number)
+    remembered.written = text
+    return remembered
+
+
+def written(value: object) -> str:
+    """A value as somebody wrote it."""
+    return getattr(value, "written", "") or str(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number; Python takes true and false for such."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def kind(value: object) -> str:
-    """What a value is, in a person's words: ``the number 6.12``."""
+    """What a value is, in a person's words: ``the number 6.10``."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return f"the word {value!r}" if len(value) <= 60 else f"the text {value[:57]!r}…"
-    names = {int: f"the number {value}", float: f"the number {value}", dict: "a mapping"}
-    return names.get(type(value), "a list")
+    if isinstance(value, int | float):
+        return f"the number {_shortened(written(value))}"
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+def in_quotes(value: object) -> str:
+    """How somebody has to write what YAML read as a number, to be read as text; empty for other values."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return f': write it in quotes, "{_shortened(written(value))}"'
+
+
+def no_space(value: object) -> str:
+    """The hint for ``hook:tcx_ingress``, which is a word where a key with a value was meant; else empty."""
+    if not isinstance(value, str) or not re.match(r"[A-Za-z_]\w*:\S", value):
+        return ""
+    return ": a space belongs behind the colon"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
 
 def closest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
