@@ -33,26 +33,28 @@ def run(arguments: list[str]) -> int:
 
     signal.signal(signal.SIGTERM, _interrupted)
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        return int(app(arguments, prog_name="yogurtbench", standalone_mode=False) or 0)
     except TyperException as error:
         return _refused(error)
-    except (YogurtError, PermissionError) as error:
-        return _told(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
         return _unheard()
+    except (YogurtError, OSError) as error:
+        return _told(error)
     except Exception as error:
         return _ours(error)
 
 
-def _told(error: YogurtError | PermissionError) -> int:
-    """A sentence for the person. What the machine forbids, wherever we met it, is no error of ours."""
-    if isinstance(error, YogurtError):
-        print(f"yogurtbench: {error}", file=sys.stderr)
-        return error.exit_code
-    print(f"yogurtbench: {error.filename or 'this machine'}: {error.strerror}", file=sys.stderr)
-    return HostError.exit_code
+def _told(error: YogurtError | OSError) -> int:
+    """A sentence for the person. What the machine refuses, wherever we met it, is no error of ours."""
+    from yogurtbench import files
+
+    if isinstance(error, OSError) and error.errno not in files.REFUSED:
+        return _ours(error)
+    sentence = f"{error.filename or 'this machine'}: {files.reason(error)}" if isinstance(error, OSError) else error
+    print(f"yogurtbench: {sentence}", file=sys.stderr)
+    return HostError.exit_code if isinstance(error, OSError) else error.exit_code
 
 
 def _unheard() -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from yogurtbench import gate
+from yogurtbench import files, gate
 from yogurtbench.gate import Side
 from yogurtbench.records import HostError, MatrixError, canonical
 from yogurtbench.words import close_to
@@ -28,17 +28,20 @@ def write(folder: Path, file: Path) -> Side:
     from yogurtbench.report import export
     from yogurtbench.report.story import Story
 
+    files.check_target(file, _is_ours, "a baseline")
     side = gate.side_of(folder)
     if side.failed:
         raise HostError(f"{folder}: no baseline is made of a run with failed trials ({side.failed[0]})")
-    try:
+    with files.telling(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        written = export.write(Story.read(folder), file, dict(_metadata(side)))
-    except OSError as error:
-        raise MatrixError(f"{file}: cannot be written ({error.strerror})") from error
-    if not written:
+    if not export.write(Story.read(folder), file, dict(_metadata(side))):
         raise MatrixError(f"{folder}: nothing was measured in this run, so there is no baseline in it")
     return side
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file is a baseline, also one of another version or a damaged one."""
+    return f'"{SIDE}"'.encode() in file.read_bytes()
 
 
 def read(file: Path) -> Side:
@@ -52,7 +55,7 @@ def read(file: Path) -> Side:
         suite = pyperf.BenchmarkSuite.load(str(file))
         return _side(suite.get_benchmarks()[0].get_metadata())
     except OSError as error:
-        raise MatrixError(f"{file}: cannot be read ({error.strerror})") from error
+        raise files.refused(file, error, "read") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise MatrixError(f"{file}: not a baseline; yogurtbench baseline RUN --out {file} makes one") from error
 

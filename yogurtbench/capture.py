@@ -10,26 +10,37 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.records import MatrixError
+from yogurtbench import files
+from yogurtbench.records import YogurtError
 
 _ETHERNET = (
     1  # LINKTYPE_ETHERNET: netkit, veth, bridges and lo all carry an Ethernet header, on l3 devices an empty one
 )
+#: How a section begins (draft, section 4.1), and who we say that we are.
+_MAGIC, _APPLICATION = b"\x0a\x0d\x0d\x0a", "yogurtbench"
 _SNAP_LENGTH = 1 << 16
 _NANOSECONDS = b"\x09"
 _INBOUND, _OUTBOUND = 1, 2
 
 
 def check(path: Path) -> None:
-    """Raise MatrixError where a capture cannot be written there, before anything is brought up for it."""
-    existed = path.exists()
+    """Raise MatrixError or HostError where a capture cannot be written there, before anything is brought up for it.
+
+    Nothing but a capture of ours is overwritten.
+    """
     try:
-        with path.open("ab"):
+        files.check_target(path, _is_ours, "a capture of ours")
+        existed = path.exists()
+        with files.telling(path), path.open("ab"):
             pass
-    except OSError as error:
-        raise MatrixError(f"--pcap {path}: cannot be written ({error.strerror})") from None
-    if not existed:
-        path.unlink()
+        if not existed:
+            path.resolve().unlink()
+    except YogurtError as error:
+        raise type(error)(f"--pcap {error}") from None
+
+
+def _is_ours(path: Path) -> bool:
+    return files.begins(path, _MAGIC, len(_MAGIC)) and files.begins(path, _APPLICATION.encode(), 256)
 
 
 def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -40,12 +51,12 @@ def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     for tap in (tap for probe in probes for tap in probe["taps"]):
         carried = ((time, outgoing, base64.b64decode(content)) for time, outgoing, content in tap["frames"])
         frames.setdefault(f"{tap['namespace']}:{tap['device']}", []).extend(carried)
-    section = blocks.SectionHeader(endianness="<", options={"shb_userappl": "yogurtbench"})
+    section = blocks.SectionHeader(endianness="<", options={"shb_userappl": _APPLICATION})
     for name in frames:
         options = {"if_name": name, "if_tsresol": _NANOSECONDS}
         section.new_member(blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options)
     numbered = sorted((frame, number) for number, each in enumerate(frames.values()) for frame in each)
-    with path.open("wb") as file:
+    with files.telling(path), path.open("wb") as file:
         writer = FileWriter(file, section)
         for (time, outgoing, content), number in numbered:
             packet = section.new_member(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from yogurtbench import completion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from yogurtbench.budget import Bought
     from yogurtbench.gate import Decision
@@ -159,15 +160,23 @@ def report(
     Example: yogurtbench report results/which_wire/20261123T201602Z-99e031 --which-wire docs/which-wire.md
     """
     from yogurtbench import report as reports
+    from yogurtbench.records import HostError
 
     _check_github(github)
-    reports.make(run_folder)
     if which_wire:
         from yogurtbench.report import which_wire as pages
 
-        pages.write(run_folder, which_wire)
+        pages.check(which_wire)
+    code = 0
+    try:
+        reports.make(run_folder)
+        if which_wire:
+            pages.write(run_folder, which_wire)
+    except HostError as error:  # a full disk, another user's folder: what the run says can be told all the same
+        typer.echo(f"yogurtbench: {error}", err=True)
+        code = error.exit_code
     _print_result(run_folder, as_json, github=github)
-    return 0
+    return code
 
 
 @app.command()
@@ -258,9 +267,18 @@ def compare(
     _check_github(github)
     if out is None:
         return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json, github=github)
+    from yogurtbench.records import HostError
     from yogurtbench.report import compare as pages
+    from yogurtbench.report.pair import Pair
 
-    code = _print_decision(pages.write(old, new, out), as_json, github=github)
+    pages.check(out)
+    pair = Pair.read(old, new)
+    code = _print_decision(pair.decision, as_json, github=github)
+    try:
+        pages.put(pair, out)
+    except HostError as error:  # the decision stands, and has been told
+        typer.echo(f"yogurtbench: {error}", err=True)
+        return code or error.exit_code
     typer.echo(f"report: {out}", err=as_json)
     return code
 
@@ -495,7 +513,7 @@ def _check_github(github: bool) -> None:
 def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     from rich.console import Console
 
-    from yogurtbench.report import terminal, which_wire
+    from yogurtbench.report import summary, terminal, which_wire
     from yogurtbench.report.answer import answer
     from yogurtbench.report.story import Story
 
@@ -503,7 +521,7 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     if github:
         from yogurtbench import github as hub
 
-        hub.append((folder / "report.md").read_text(encoding="utf-8"))
+        hub.append(summary(folder))
     if as_json:
         typer.echo(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
@@ -514,7 +532,8 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     for line in terminal.troubles(story.attempts, console.width):
         console.print(line)
     typer.echo(answer(story))
-    typer.echo(f"report: {folder / 'report.html'}")
+    if (folder / "report.html").exists():
+        typer.echo(f"report: {folder / 'report.html'}")
 
 
 def _annotate(decision: Decision, renew: str) -> None:
@@ -546,18 +565,47 @@ def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, githu
 
 
 def _print_history(history: History, as_json: bool) -> int:
+    from yogurtbench.records import YogurtError
+    from yogurtbench.report import timeline
+
+    if as_json:
+        _print_json(history.to_json())
+    else:
+        _print_tables(history)
+    try:
+        page = timeline.write(history)
+    except YogurtError as error:  # the result has been told; the page is no part of it
+        typer.echo(f"yogurtbench: {error}", err=True)
+        return 0
+    if not as_json:
+        typer.echo(f"chart: {page}")
+    return 0
+
+
+def _print_tables(history: History) -> None:
     from rich.console import Console
 
     from yogurtbench.report import timeline
 
-    page = timeline.write(history)
-    if as_json:
-        _print_json(history.to_json())
-        return 0
     console = Console(file=sys.stdout, soft_wrap=False)
     for table in timeline.tables(history, console.width):
         console.print(table)
     for sentence in filter(None, (timeline.answer(history), *timeline.sentences(history))):
         typer.echo(sentence)
-    typer.echo(f"chart: {page}")
-    return 0
+
+
+def _with_homes(command: Callable[..., int]) -> Callable[..., int]:
+    """A command whose every path may begin with ``~``, which shells leave alone in ``--out=~/x``."""
+
+    @functools.wraps(command)
+    def called(**given: Any) -> int:
+        from yogurtbench import places
+
+        at_home = {name: places.expanded(value) for name, value in given.items() if isinstance(value, Path)}
+        return command(**{**given, **at_home})
+
+    return called
+
+
+for _command in app.registered_commands:
+    _command.callback = _with_homes(_command.callback) if _command.callback else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+from yogurtbench import files
 from yogurtbench.records import MatrixError
 from yogurtbench.schema import FILE, FOLDER_NAME
 from yogurtbench.words import nearest
@@ -35,7 +37,7 @@ def write(question: str, file: Path | None = None) -> list[Path]:
         matrix.with_suffix(template.suffix) if template.suffix == ".c" else matrix: _filled(template, matrix)
         for template in sorted(_TEMPLATES.glob(f"{stem}.*"), reverse=True)
     }
-    if there := [path for path in texts if path.exists()]:
+    if there := [path for path in texts if os.path.lexists(path)]:
         raise MatrixError(f"{there[0]}: is there already, and nothing is overwritten; name another: init FILE.yaml")
     for path, text in texts.items():
         _write(path, text)
@@ -50,8 +52,5 @@ def _filled(template: Path, matrix: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise MatrixError(f"{path}: cannot be written ({error.strerror})") from error
+    with files.telling(path), path.open("x", encoding="utf-8") as file:
+        file.write(text)

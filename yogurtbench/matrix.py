@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from yogurtbench import axes, combinations, mistakes
+from yogurtbench import axes, combinations, files, mistakes, places
 from yogurtbench.axes import Completer, Filler, Rule
 from yogurtbench.combinations import Combination
 from yogurtbench.document import Document, Step, read
@@ -45,9 +45,11 @@ def _programs(matrix: Matrix) -> dict[str, str]:
     for path, word in mistakes.values(matrix, "program"):
         if word != "builtin":
             try:
-                sources[word] = (matrix.document.path.parent / word).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise matrix.document.error(path, f"{word} cannot be read: {error}") from None
+                sources[word] = places.beside(matrix.document.path, word).read_text(encoding="utf-8")
+            except OSError as error:
+                raise matrix.document.error(path, f"{word} cannot be read ({files.reason(error)})") from None
+            except UnicodeDecodeError as error:
+                raise matrix.document.error(path, f"{word} is not UTF-8 text (byte {error.start})") from None
     return sources
 
 

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from yogurtbench import axes, combinations
+from yogurtbench import axes, combinations, places
 from yogurtbench.document import Document, Step
 from yogurtbench.options import KINDS, At
 from yogurtbench.records import MatrixError
@@ -153,7 +154,7 @@ def _check_payloads(matrix: Matrix, document: Document) -> None:
 def _check_files(matrix: Matrix, document: Document) -> None:
     for path, word in [*values(matrix, "program"), *values(matrix, "kernel")]:
         is_file = word.endswith(".c") or "/" in word
-        if is_file and not (document.path.parent / word).is_file():
+        if is_file and not os.path.isfile(places.beside(document.path, word)):
             raise document.error(path, f"there is no file {word} beside the matrix")
 
 

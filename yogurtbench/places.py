@@ -9,14 +9,40 @@ from pathlib import Path
 
 import platformdirs
 
+from yogurtbench.records import MatrixError
+
 #: What a matrix's name ends with.
 MATRICES = (".yaml", ".yml", ".json")
+
+#: What lies in the cache folder.
+_CACHED = ("guest", "headers")
 
 
 def cache() -> Path:
     """The user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
     named = os.environ.get("YOGURTBENCH_CACHE")
-    return Path(named) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
+    return expanded(Path(named)) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
+
+
+def expanded(path: Path) -> Path:
+    """A path with ``~`` or ``~user`` in front as that home: a shell does so for ``~/x``, not for ``--out=~/x``.
+
+    A name whose user does not exist is left as it is. Raises MatrixError where nobody knows the home.
+    """
+    first = path.parts[0] if path.parts else ""
+    if not first.startswith("~"):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        if first != "~":
+            return path
+    raise MatrixError(f"{path}: no home folder is known for ~ (HOME is not set): write the path in full")
+
+
+def beside(matrix: Path, word: str) -> Path:
+    """The file that a matrix names: beside it, or where the path says."""
+    return matrix.parent / expanded(Path(word))
 
 
 def experiments() -> Path:
@@ -40,9 +66,15 @@ def matrices(folder: Path) -> list[str]:
 
 
 def clean(*, everything: bool) -> Iterator[Path]:
-    """Remove what broken builds left half made, or the whole cache; yields what was removed."""
+    """Remove what broken builds left half made, or all that we cached; yields what was removed.
+
+    Nothing else goes, whatever folder YOGURTBENCH_CACHE names.
+    """
     folder = cache()
-    found = [folder] if everything and folder.is_dir() else [*folder.glob("**/.making-*"), *folder.glob("**/.*.part")]
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    ours = [folder / name for name in _CACHED if (folder / name).is_dir()]
+    half_made = [part for one in ours for pattern in ("**/.making-*", "**/.*.part") for part in one.glob(pattern)]
+    for path in [*folder.glob(".making-*"), *(ours if everything else half_made)]:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         yield path
+    if everything and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

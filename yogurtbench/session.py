@@ -16,7 +16,7 @@ from yogurtbench import progress, report, selftest, store, visit
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
-from yogurtbench.records import Attempt, HostError, MatrixError
+from yogurtbench.records import Attempt, HostError, MatrixError, YogurtError
 from yogurtbench.sides import Change, Measured, measure
 from yogurtbench.sweep import Sweep, Tally
 from yogurtbench.units import seconds
@@ -60,8 +60,17 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
         tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
     _say_how_it_ended(tally, code, stored.path, say)
     say("writing the report")
-    report.make(stored.path)
-    return Ended(stored.path, code)
+    return Ended(stored.path, code if _reported(stored.path) else code or FAILED)
+
+
+def _reported(folder: Path) -> bool:
+    """Write the report; where the machine does not let us, say so: what was measured is there, and is told."""
+    try:
+        report.make(folder)
+    except YogurtError as error:
+        print(f"yogurtbench: {error}; yogurtbench report {folder} makes the report", file=sys.stderr)
+        return False
+    return True
 
 
 def sides(change: Change, out: Path, *, quiet: bool, jobs: int = 1) -> Measured:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yogurtbench import gate, report, store
+from yogurtbench import files, gate, report, store
 from yogurtbench.gate import Decision, Entry, Side
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.hosts.vm.host import Clockwork
@@ -46,8 +46,10 @@ def of_own(plan: Plan, file: Path) -> Change:
         raise MatrixError(f"{plan.path}: --base-program is an older text of the matrix's one own program; it has {has}")
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise MatrixError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    except OSError as error:
+        raise files.refused(file, error, "read") from error
+    except UnicodeDecodeError as error:
+        raise MatrixError(f"{file}: not UTF-8 text (byte {error.start})") from error
     now = _narrowed(plan, [one for one in plan.cells if one.cell.program == mine[0]])
     return Change(now, replace(now, programs={mine[0]: text}))
 

@@ -10,14 +10,17 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from yogurtbench.records import ASIDE, AXES, Attempt, Environment, MatrixError, Observation, canonical
+from yogurtbench import files
+from yogurtbench.records import ASIDE, AXES, Attempt, Environment, HostError, MatrixError, Observation, canonical
 from yogurtbench.words import close_to
 
 if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
@@ -57,29 +60,38 @@ class Run:
             (path / MATRIX).write_text(matrix, encoding="utf-8")
             (path / PLAN).write_text(_pretty(plan), encoding="utf-8")
             (path / ENVIRONMENT).write_text(_pretty(environment.to_json()), encoding="utf-8")
+            return cls(path)._opened()
         except OSError as error:
-            raise MatrixError(
-                f"{path}: cannot be written ({error.strerror}); choose another folder with --out"
-            ) from error
-        return cls(path)._opened()
+            shutil.rmtree(path, ignore_errors=True)  # nothing was measured
+            raise files.refused(path, error, then="; choose another folder with --out") from error
 
     @classmethod
     def resume(cls, path: Path) -> Run:
         """Open a run that was broken off: its attempts are read, a torn last line is cut away."""
         check_folder(path)
-        run = cls(path)._opened()
-        _cut_torn_line(path / TRIALS)
+        with files.telling(path):
+            run = cls(path)._opened()
+            _cut_torn_line(path / TRIALS)
         run.attempts = list(read_attempts(path))
         run.done = {attempt.trial.id for attempt in run.attempts}
         return run
 
     def append(self, attempt: Attempt) -> None:
-        """Add one line to trials.jsonl; it is on disk when this returns."""
+        """Add one line to trials.jsonl, on disk when this returns.
+
+        Raises HostError, and adds nothing, where it cannot be written.
+        """
         if self._lines is None:
             raise ValueError(f"{self.path} is closed")
-        self._lines.write(canonical(attempt.to_json()).encode() + b"\n")
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
+        before = os.fstat(self._lines.fileno()).st_size
+        try:
+            _write_whole(self._lines.fileno(), canonical(attempt.to_json()).encode() + b"\n")
+            os.fsync(self._lines.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self._lines.fileno(), before)
+            kept = f"; what was measured until then is kept, go on with --resume {self.path}"
+            raise HostError(f"{self.path / TRIALS}: cannot be written ({files.reason(error)}){kept}") from error
         self.done.add(attempt.trial.id)
 
     def finish(self) -> None:
@@ -101,7 +113,7 @@ class Run:
     def _opened(self) -> Run:
         import fcntl  # not on every system that reads runs; writing them needs Linux anyway
 
-        self._lines = (self.path / TRIALS).open("ab")
+        self._lines = (self.path / TRIALS).open("ab", buffering=0)
         try:
             fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -199,8 +211,8 @@ def write_tables(path: Path, frame: pd.DataFrame, comparison: pd.DataFrame) -> l
 
     table = pa.Table.from_pandas(frame, schema=schema(), preserve_index=False)
     return [
-        _replace(path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd")),
-        _replace(path / COMPARISON, lambda part: comparison.to_csv(part, index=False, lineterminator="\n")),
+        files.replace(path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd")),
+        files.replace(path / COMPARISON, lambda part: comparison.to_csv(part, index=False, lineterminator="\n")),
     ]
 
 
@@ -262,10 +274,10 @@ def _arrow_type(name: str) -> pa.DataType:
     return pa.int64() if name in INTEGERS else pa.float64() if name == "value" else pa.string()
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> Path:
-    part = path.with_name(f".{path.name}.part")
-    write(part)
-    return part.replace(path)
+def _write_whole(number: int, data: bytes) -> None:
+    """Write to a file descriptor: a system that takes a part says why it takes no more when asked again."""
+    while data:
+        data = data[os.write(number, data) :]
 
 
 def _cut_torn_line(file: Path) -> None:
@@ -279,7 +291,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise MatrixError(f"{file}: cannot be read ({error.strerror})") from error
+        raise files.refused(file, error, "read") from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yogurtbench import store
+from yogurtbench import files, store
 from yogurtbench.report import ecdf, export, forest, levels, markdown, page, truth, verdicts
 from yogurtbench.report.charts import Chart
 from yogurtbench.report.story import Story
@@ -27,12 +27,12 @@ def everything(folder: Path) -> list[Path]:
 
 
 def _write_charts(folder: Path, charts: list[Chart]) -> list[Path]:
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("*.svg"):
-        old.unlink()
+    with files.telling(folder):
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("*.svg"):
+            old.unlink()
     return [_write(folder / f"{chart.name}.svg", chart.svg) for chart in charts]
 
 
 def _write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
+    return files.write_text(path, text)

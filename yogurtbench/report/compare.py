@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from yogurtbench import gate
-from yogurtbench.gate import Decision, Finding, Side
-from yogurtbench.records import METRICS, MatrixError, unit_on
+from yogurtbench import files, gate
+from yogurtbench.gate import Finding, Side
+from yogurtbench.records import METRICS, unit_on
 from yogurtbench.report import cautions, page, pairs
 from yogurtbench.report import decision as decisions
 from yogurtbench.report.facts import surroundings
@@ -21,21 +21,24 @@ from yogurtbench.report.names import change, interval, load_name, metric_name
 from yogurtbench.report.pair import Pair
 from yogurtbench.report.tables import Column, Grid, or_none
 
+#: Stands in the head of every such page.
+_MARK = "two runs · yogurtbench</title>".encode()
 #: Changes shown before the table of all.
 _FIRST = 8
 _NOT_COMPARED = "not compared"
 _SIGNS = {"regression": "▼", "improvement": "▲", "identical": "=", "equivalent": "=", "unchanged": "="}
 
 
-def write(old: Path, new: Path, file: Path) -> Decision:
-    """Write the page of two run folders; returns what it says. Raises MatrixError where it cannot be written."""
-    pair = Pair.read(old, new)
-    try:
+def check(file: Path) -> None:
+    """Raise MatrixError unless the page may be written there: nothing but such a page is overwritten."""
+    files.check_target(file, lambda there: files.begins(there, _MARK), "a page that compare has written")
+
+
+def put(pair: Pair, file: Path) -> None:
+    """Write the page. Raises MatrixError or HostError where it cannot be written."""
+    with files.telling(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(render(pair), encoding="utf-8")
-    except OSError as error:
-        raise MatrixError(f"{file}: cannot be written ({error.strerror})") from error
-    return pair.decision
+    files.write_text(file, render(pair))
 
 
 def render(pair: Pair) -> str:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pandas as pd
 import pyperf
 
+from yogurtbench import files
 from yogurtbench.records import ASIDE
 from yogurtbench.report.names import unit_name
 from yogurtbench.report.story import Story
@@ -37,10 +38,17 @@ def write(story: Story, path: Path, more: Mapping[str, str] | None = None) -> li
     """
     benchmarks = list(_benchmarks(story, more or {}))
     if not benchmarks:
-        path.unlink(missing_ok=True)
+        with files.telling(path):
+            path.unlink(missing_ok=True)
         return []
-    pyperf.BenchmarkSuite(benchmarks).dump(str(path), replace=True)
-    return [path]
+    suite = pyperf.BenchmarkSuite(benchmarks)
+    return [files.replace(path, lambda part: _dump(suite, part))]
+
+
+def _dump(suite: pyperf.BenchmarkSuite, path: Path) -> None:
+    """Pyperf would write compressed what is called .gz, and its own way to a file of that name."""
+    with path.open("w", encoding="utf-8") as file:
+        suite.dump(file)
 
 
 def _benchmarks(story: Story, more: Mapping[str, str]) -> Iterator[pyperf.Benchmark]:

@@ -14,9 +14,10 @@ from matplotlib.ticker import FuncFormatter
 from rich.table import Table
 from rich.text import Text
 
+from yogurtbench import files
 from yogurtbench.changes import FEWEST, lacking
 from yogurtbench.history import PAGE, Change, History, Place, Series
-from yogurtbench.records import METRICS, MatrixError
+from yogurtbench.records import METRICS
 from yogurtbench.report.charts import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.names import INK, change, load_name, metric_name
 from yogurtbench.report.page import fill
@@ -234,13 +235,8 @@ def _day(run: str) -> str:
 
 
 def write(history: History) -> Path:
-    """Put the page beside the runs; its path. Raises MatrixError where it cannot be written."""
-    page = history.folder / PAGE
-    try:
-        page.write_text(render(history), encoding="utf-8")
-    except OSError as error:
-        raise MatrixError(f"{page}: cannot be written ({error.strerror})") from error
-    return page
+    """Put the page beside the runs; its path. Raises MatrixError or HostError where it cannot be written."""
+    return files.write_text(history.folder / PAGE, render(history))
 
 
 def render(history: History) -> str:

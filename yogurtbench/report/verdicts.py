@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from yogurtbench import files
 from yogurtbench.analysis import rows_of
 from yogurtbench.report import overhead
 from yogurtbench.report.answer import answer
@@ -29,8 +30,7 @@ _WORDS = ("cell", "role", "load", "metric", "unit", "verdict", "family", "note")
 def write(story: Story, path: Path) -> Path:
     """Write what :func:`verdicts` gives; returns the path."""
     text = json.dumps(verdicts(story), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(f"{text}\n", encoding="utf-8")
-    return path
+    return files.write_text(path, f"{text}\n")
 
 
 def verdicts(story: Story) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yogurtbench import files
 from yogurtbench.records import Attempt, Cell, MatrixError
 from yogurtbench.report.story import Story
 from yogurtbench.report.way import turn
@@ -59,6 +60,15 @@ def _values(attempt: Attempt) -> dict[str, float | str]:
     return {metric: value for metric, value in values if value is not None}
 
 
+#: Stands at the beginning of every such page.
+_MARK = "--which-wire docs/which-wire.md`: nothing is written by hand."
+
+
+def check(page: Path) -> None:
+    """Raise MatrixError unless the page may be written there: nothing but such a page is overwritten."""
+    files.check_target(page, lambda there: files.begins(there, _MARK.encode()), "a page that --which-wire has written")
+
+
 def write(folder: Path, page: Path) -> None:
     """Write the page of a run's folder. Raises MatrixError where it tried no wires or the page cannot be written."""
     story = Story.read(folder)
@@ -66,11 +76,10 @@ def write(folder: Path, page: Path) -> None:
     wires = sorted(tried(story.attempts), key=lambda one: planned[one.cell.wire_id])
     if not wires:
         raise MatrixError(f"{folder}: this run has no reachability trials of wires, and the page is about those")
-    try:
+    check(page)
+    with files.telling(page):
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("\n".join(render(story, wires)) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise MatrixError(f"{page}: cannot be written ({error.strerror})") from error
+    files.write_text(page, "\n".join(render(story, wires)) + "\n")
 
 
 def render(story: Story, wires: list[Tried]) -> Iterator[str]:
@@ -81,7 +90,7 @@ def render(story: Story, wires: list[Tried]) -> Iterator[str]:
     yield "# Which wire?"
     yield ""
     yield f"{len(wires)} wires tried on Linux {where.kernel}, {day}; {len(live)} carry packets."
-    yield "Made from a run by `yogurtbench report RUN --which-wire docs/which-wire.md`: nothing is written by hand."
+    yield f"Made from a run by `yogurtbench report RUN {_MARK}"
     yield ""
     yield from _legend()
     for title, members in _groups(wires).items():

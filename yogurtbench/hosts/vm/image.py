@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yogurtbench import places
 from yogurtbench.hosts.vm import build, cache, recipe
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.records import HostError, canonical
@@ -58,7 +59,9 @@ def ensure(kernel: str = "host", *, say: Say) -> GuestImage:
     """
     if platform.machine() != "x86_64":
         raise HostError(f"the guest is made for x86_64, and this machine is {platform.machine()}: use --lab native")
-    kernel_part, headers = _own_kernel(Path(kernel), say) if is_path(kernel) else _debian_kernel(kernel, say)
+    kernel_part, headers = (
+        _own_kernel(places.expanded(Path(kernel)), say) if is_path(kernel) else _debian_kernel(kernel, say)
+    )
     userland = cache.folder("userland", f"debian-{_recipe()}", build.userland, say)
     return _image(userland, kernel_part, headers)
 
