@@ -16,6 +16,7 @@ from typing import Literal
 
 from yogurtbench import headers, places, shell
 from yogurtbench.distribution import as_root, has, install
+from yogurtbench.hosts.host import AgentHost
 from yogurtbench.hosts.vm import turns
 from yogurtbench.records import HostError
 from yogurtbench.shell import CommandFailed
@@ -90,7 +91,8 @@ def native_lab(found: Sequence[Finding]) -> Finding:
     if blocking := [what for what in ("root", "util-linux", "veth") if states.get(what) != "ok"]:
         return Finding(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
     wanted = ("bcc", "kernel headers", "netkit", "tcx", *(tool for tool, _, _ in _TOOLS))
-    if lacking := [what for what in wanted if states.get(what) != "ok"]:
+    unanswered = [what for what in map(asking, _QUESTIONS) if states.get(what, "ok") != "ok"]
+    if lacking := [what for what in wanted if states.get(what) != "ok"] + unanswered:
         return Finding(NATIVE, "limited", f"runs, but not cells that need {', '.join(lacking)}")
     return Finding(NATIVE, "ok", "runs every cell")
 
@@ -130,11 +132,50 @@ def _kernel() -> Iterator[Finding]:
     try:
         with native.host() as host:
             has_it = host.features
+            asked = list(_probes(host))
     except HostError as error:
         yield from (Finding(name, "missing", str(error)) for name in _FEATURES)
         return
+    yield from asked
     for name, needs in _FEATURES.items():
         yield Finding(name, "ok", "tried: works") if has_it[name] else Finding(name, "missing", needs)
+
+
+#: What the probes ask with (loads.control), and what has no answer without it.
+_QUESTIONS = {
+    "IPv4": "every load over IPv4",
+    "IPv6": "reachability over IPv6 and cells with ip 6",
+    "TCP": "reachability over TCP",
+    "UDP": "load isolation",
+    "packet sockets": "load isolation",
+}
+
+
+def asking(question: str) -> str:
+    """What a finding about a question of the probes is called."""
+    return f"asking over {question}"
+
+
+def _probes(host: AgentHost) -> Iterator[Finding]:
+    """What the positive control of the probes found in a sandbox of its own."""
+    refused = host.cannot_ask()
+    for question, needed_by in _QUESTIONS.items():
+        if reason := refused.get(question):
+            cure = _outside_help(reason)
+            yield Finding(asking(question), "limited", f"{reason}; missing for {needed_by}{cure}", _mend_asking(reason))
+        else:
+            yield Finding(asking(question), "ok", "tried: answered over a plain pair")
+
+
+def _outside_help(reason: str) -> str:
+    """Whoever starts a container gives it its rights: no command in it can."""
+    return "; start the container with --cap-add NET_RAW" if "CAP_NET_RAW" in reason else ""
+
+
+def _mend_asking(reason: str) -> str:
+    if "switched off" not in reason:
+        return ""
+    return as_root(["sysctl", "-w", *(f"net.ipv6.conf.{which}.disable_ipv6=0" for which in ("all", "default"))])
 
 
 _ELSEWHERE = "the VM lab brings its own kernel"

@@ -31,7 +31,12 @@ def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
             found = hooks.programs(namespace, links[device["ifindex"]], helper)
             device["programs"] = [{**asdict(one), "name": names.get(one.id, one.name)} for one in found]
     pots = {
-        role: {"namespace": pot.namespace.name, "device": pot.end.name, "ipv4": pot.ipv4, "ipv6": pot.ipv6}
+        role: {
+            "namespace": pot.namespace.name,
+            "device": pot.end.name,
+            "ipv4": pot.ipv4,
+            "ipv6": "" if lab.no_ipv6 else pot.ipv6,
+        }
         for role, pot in (("client", lab.client), ("server", lab.server))
     }
     return {"cell": lab.cell.id, **pots, "namespaces": namespaces, "tools": [t for t in _TOOLS if shutil.which(t)]}

@@ -119,7 +119,7 @@ def _sweep(
         except HostError as error:  # a machine died and no new one came up: what was measured stays and is reported
             print(f"yogurtbench: {error}", file=sys.stderr)
             return sweep.tally, FAILED
-    return sweep.tally, FAILED if sweep.tally.bad else 0
+    return sweep.tally, FAILED if sweep.tally.bad or not sweep.tally.values else 0
 
 
 def _check_jobs(jobs: int, clock: str) -> None:
@@ -171,7 +171,9 @@ def _say_how_it_ended(tally: Tally, code: int, folder: Path, say: Callable[[str]
         say(f"interrupted; what was measured is kept, go on with --resume {folder}")
     if tally.out_of_budget:
         say("the budget is used up: the verdicts rest on the blocks that were run")
-    if tally.bad:
+    if not tally.values and code != INTERRUPTED:
+        say(f"nothing could be measured: {tally.lacking or 'no trial was run'}")
+    elif tally.bad:
         say(f"{tally.bad} trials failed; the report lists them with their errors")
 
 

@@ -37,17 +37,30 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """What a sweep did: attempts by status, seconds spent in loads and in all, whether its budget ended it."""
+    """What a sweep did: attempts by status, seconds spent in loads and in all, whether its budget ended it.
+
+    ``values``: how many values there are, those of a run that was resumed among them; ``lacking``: why there are none,
+    in the words of the last attempt that gave none.
+    """
 
     statuses: dict[str, int] = field(default_factory=dict)
     load_seconds: float = 0.0
     seconds: float = 0.0
     out_of_budget: bool = False
+    values: int = 0
+    lacking: str = ""
 
     def add(self, attempt: Attempt) -> None:
         """Count one attempt."""
         self.statuses[attempt.status] = self.statuses.get(attempt.status, 0) + 1
         self.load_seconds += attempt.seconds.get("load", 0.0)
+
+    def count_values(self, attempt: Attempt) -> None:
+        """Count what an attempt measured."""
+        self.values += sum(
+            o.status == "ok" and (o.value is not None or o.text is not None) for o in attempt.observations
+        )
+        self.lacking = attempt.error or self.lacking
 
     @property
     def bad(self) -> int:
@@ -149,6 +162,7 @@ class Sweep:
         self.progress.attempt(attempt)
 
     def _remember(self, attempt: Attempt) -> None:
+        self.tally.count_values(attempt)
         self._seen.setdefault(self._group_of(attempt.trial), []).append(attempt)
         silent = any(o.metric == "reachable" and o.value == 0 for o in attempt.observations)
         if silent or attempt.status == "looping":

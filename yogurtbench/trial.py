@@ -11,8 +11,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench import lab, loads, runtimes, wire
 from yogurtbench.drops import Drops, counting
-from yogurtbench.loads import Bench, Flow, LoadFailed, Measured
-from yogurtbench.loads.reachability import answers, ask
+from yogurtbench.loads import Bench, Flow, LoadFailed, Measured, control
+from yogurtbench.loads.probes import answers, ask
 from yogurtbench.moment import in_step
 from yogurtbench.programs import Programs
 from yogurtbench.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial
@@ -61,8 +61,10 @@ class Phases:
 def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _nobody) -> Attempt:
     """Run a trial in a fresh lab. What goes wrong there is the attempt's status, never an exception.
 
-    ``tell`` hears the name of each phase as it begins (lab, wire, probe, load, undo).
+    ``tell`` hears the name of each phase as it begins (lab, wire, probe, load, undo). The first trial of a process is
+    preceded by the probes' positive control (loads.control), unless that was made before.
     """
+    control.cannot_ask()
     phases = Phases("lab", tell)
     try:
         try:
@@ -193,7 +195,9 @@ def _witnessed(
 def _must_answer(bench: Bench) -> None:
     """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be measured."""
     cell = bench.trial.cell
-    if not answers(bench.lab, cell.ip or 4):
+    ip = cell.ip or 4
+    if not answers(bench.lab, ip):
+        control.must_be_askable(f"IPv{ip}")
         metric = "reachable_v6" if cell.ip == 6 else "reachable"
         raise _Dead(Observation.of(metric, 0.0, bench.trial.clock))
 

@@ -3,11 +3,13 @@
 ``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
 the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``,
 ``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}`` (see
-floorplan), ``{"op": "record", "trial": {…}}`` (see recording), ``{"op": "stop"}``.
+floorplan), ``{"op": "record", "trial": {…}}`` (see recording), ``{"op": "control"}`` (see loads.control),
+``{"op": "stop"}``.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -22,6 +24,7 @@ from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Lab, Unsupported, bring_up, room
+from yogurtbench.loads import LoadFailed, control
 from yogurtbench.programs import Programs, prepare, sets
 from yogurtbench.records import HostError, Trial
 from yogurtbench.shell import CommandFailed
@@ -41,9 +44,12 @@ def main() -> None:
     """Furnish the room, say that we are ready, and take orders until told to stop or left alone."""
     channel = _take_over_stdio()
     versions = ask_versions()
-    room.furnish()
+    try:
+        room.furnish()
+        found = features.probe()
+    except (CommandFailed, NetlinkError, OSError) as error:  # the host tells the last words of an agent that ends
+        sys.exit(f"no network can be made here: {_in_words(error)}")
     programs = sets()
-    found = features.probe()
     channel.send({"event": "ready", "kernel": platform.release(), "versions": versions(), "features": found})
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _trial(order, programs, channel),
@@ -51,6 +57,7 @@ def main() -> None:
         "shell": lambda order: _shell(order, programs, channel),
         "plan": lambda order: _floor_plan(order, programs, channel),
         "record": lambda order: _record(order, programs, channel),
+        "control": lambda _order: _control(channel),
     }
     if "--still" in sys.argv:
         _stand_still(programs, orders)
@@ -59,10 +66,18 @@ def main() -> None:
         orders[order["op"]](order)
 
 
+def _in_words(error: Exception) -> str:
+    number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)
+    if number in (errno.EPERM, errno.EACCES):
+        return f"{os.strerror(number)}: it needs the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN"
+    return str(error)
+
+
 def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
     from yogurtbench.hosts.vm.guest import still
 
+    control.cannot_ask()
     prepare(programs, Texts.from_json(still.order()["compile"]))
     order = still.wait_for_order()
     orders[order["op"]](order)
@@ -137,6 +152,13 @@ def _record(order: dict[str, Any], programs: Mapping[str, Programs], channel: Ch
         end(0)
 
 
+def _control(channel: Channel) -> None:
+    """Tell what cannot be asked on this machine, each with the reason."""
+    with _ending(channel) as end:
+        channel.send({"event": "control", "control": dict(control.cannot_ask())})
+        end(0)
+
+
 @contextmanager
 def _visited(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
     """A cell's network and wire for the length of the block; what goes round in it ends with the block."""
@@ -154,7 +176,7 @@ def _ending(channel: Channel) -> Iterator[Callable[[int], None]]:
     """Tell how an order ended: by the yielded call, or, where something went wrong in the lab, by that."""
     try:
         yield lambda code: channel.send({"event": "exit", "code": code, "error": ""})
-    except (Unsupported, HostError, CommandFailed, NetlinkError, OSError) as error:
+    except (Unsupported, LoadFailed, HostError, CommandFailed, NetlinkError, OSError) as error:
         channel.send({"event": "exit", "code": None, "error": str(error)})
 
 

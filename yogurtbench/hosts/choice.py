@@ -68,8 +68,18 @@ def _native_or_why_not(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[
     if lacking := _lacking(cells, host.features):
         trying.close()
         return None, f"this kernel has no {lacking[0]}"
+    if unasked := _unasked(cells, host):
+        trying.close()
+        return None, unasked
     undo.push(trying)
     return host, ""
+
+
+def _unasked(cells: list[Cell], host: AgentHost) -> str:
+    """Why some cell's probe could not be asked here; empty where all can."""
+    needed = {f"IPv{cell.ip or 4}" for cell in cells}
+    needed |= {"packet sockets" for cell in cells if cell.load == "isolation"}
+    return next((why for question, why in host.cannot_ask().items() if question in needed), "")
 
 
 def _known_beforehand(cells: list[Cell], clock: str) -> str:

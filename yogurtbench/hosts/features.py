@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import struct
-from contextlib import suppress
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -18,14 +17,17 @@ _PROBE_INDEX = 4_000
 
 
 def probe() -> dict[str, bool]:
-    """``netkit``, ``veth`` and ``tcx``: whether this kernel has them."""
+    """``netkit``, ``veth`` and ``tcx``: whether this kernel has them.
+
+    Raises NetlinkError where it may not be tried: then nobody knows.
+    """
     return {"netkit": _makes("netkit"), "veth": _makes("veth"), "tcx": _knows_tcx()}
 
 
 def _makes(kind: str) -> bool:
-    """Whether a pair of the kind can be made (and is taken away again)."""
+    """Whether a pair of the kind can be made (and is taken away again). Raises NetlinkError where that is forbidden."""
     host = namespace.host()
-    with suppress(NetlinkError):
+    try:
         peer = netkit.peer_info("yb-probe1", _PROBE_INDEX + 1, host.fd, 1500)
         name = ("yb-probe0", _PROBE_INDEX, 1500, peer)
         request = (
@@ -35,14 +37,20 @@ def _makes(kind: str) -> bool:
         )
         host.ip.link("add", **request)
         host.ip.link("del", index=_PROBE_INDEX)
-        return True
-    return False
+    except NetlinkError as error:
+        if error.code in (errno.EPERM, errno.EACCES):
+            raise
+        return False
+    return True
 
 
 def _knows_tcx() -> bool:
-    """BPF_PROG_QUERY on lo's tcx ingress: EINVAL from a kernel that knows no such attach type (bpf(2))."""
+    """BPF_PROG_QUERY on lo's tcx ingress: EINVAL from a kernel that knows no such attach type (bpf(2)).
+
+    Where bpf(2) itself is forbidden nothing can be attached there either.
+    """
     try:
         bpf(_BPF_PROG_QUERY, struct.pack("=IIII", _LOOPBACK, _TCX_INGRESS, 0, 0))
     except OSError as error:
-        return error.errno not in (errno.EINVAL, errno.ENOSYS)
+        return error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES)
     return True

@@ -99,6 +99,12 @@ class AgentHost:
             for each in under_way:
                 self._give_up(each.machine)
 
+    def cannot_ask(self) -> dict[str, str]:
+        """What the probes cannot ask there, each with the reason: their positive control (loads.control)."""
+        told: dict[str, str] = {}
+        self.ordered({"op": "control"}, lambda event: told.update(event["control"]))
+        return told
+
     def lab(self, trial: Trial, argv: Sequence[str], output: Callable[[str, str], None]) -> int:
         """Run ``argv`` in a cell's lab; ``output(stream, text)`` is called as it prints. Returns its exit code.
 

@@ -27,7 +27,7 @@ class Acquaintance:
     def introduce(self) -> None:
         """Make it known for good: permanent entries, that nobody asks for and nothing expires."""
         mac, table = self.neighbour.mac(), self.end.namespace.ip.neigh
-        for address in self.addresses:
+        for address in self.addresses[: 1 if self.end.lacks_ipv6() else 2]:
             table("replace", dst=address, lladdr=mac, ifindex=self.end.ifindex, state=NUD_PERMANENT)
 
     def forget(self, ip: int) -> None:
@@ -49,7 +49,8 @@ def mutual(one: Pot, other: Pot) -> list[Acquaintance]:
 class Lab:
     """A network that is up. ``a`` and ``b`` are the host ends (None where the topology has none).
 
-    ``acquaintances`` are those that the axis ``neighbours`` speaks of.
+    ``acquaintances`` are those that the axis ``neighbours`` speaks of. ``no_ipv6``: why the lab has IPv4 only;
+    empty where it has both.
     """
 
     cell: Cell
@@ -60,6 +61,7 @@ class Lab:
     b: End | None = None
     ends: list[End] = field(default_factory=list)
     acquaintances: list[Acquaintance] = field(default_factory=list)
+    no_ipv6: str = ""
 
     @property
     def namespaces(self) -> tuple[Namespace, ...]:
@@ -77,7 +79,10 @@ class Lab:
         """Return when the pots have said what they say of their own accord: their multicast reports (l2 only).
 
         Until then a wire would count packets that no load sent. Bounded: a kernel that reports nothing costs a second.
+        Without IPv6 they have nothing to say.
         """
+        if self.no_ipv6:
+            return
         deadline = time.monotonic() + _SETTLE_SECONDS
         for pot in (self.client, self.server):
             if self._has_link_layer(pot):

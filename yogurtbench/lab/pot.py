@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from yogurtbench.lab.namespace import Namespace
+
+#: RFC 8200, section 5: no IPv6 below this MTU.
+IPV6_MTU = 1280
+_IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 
 #: The worker comes at once, or within a second where it finds nothing urgent (linkwatch_schedule_work).
 _UP_SECONDS = 1.5
@@ -32,6 +37,17 @@ class End:
         deadline = time.monotonic() + _UP_SECONDS
         while self._told("IFLA_OPERSTATE") != "UP" and time.monotonic() < deadline:
             time.sleep(0.001)
+
+    def lacks_ipv6(self) -> str:
+        """Return why the end cannot have an IPv6 address, as the kernel sees it; empty where it can."""
+        with self.namespace.entered():
+            if not _IPV6_SETTINGS.exists():
+                return "this kernel has no IPv6 (it was built without it, or booted with ipv6.disable=1)"
+            switch = _IPV6_SETTINGS / "conf" / self.name / "disable_ipv6"
+            if switch.exists():
+                off = switch.read_text().strip() != "0"
+                return "IPv6 is switched off here (sysctl net.ipv6.conf.default.disable_ipv6)" if off else ""
+        return f"IPv6 needs an mtu of at least {IPV6_MTU}, and {self.name} has {self._told('IFLA_MTU')}"
 
     def _told(self, attribute: str) -> object:
         (link,) = self.namespace.ip.get_links(self.ifindex)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ Addresses = tuple[str, str]
 def bring_up(cell: Cell) -> Iterator[Lab]:
     """The cell's network for the length of the block; on the way out all of it is gone.
 
+    Where IPv6 cannot be had it has IPv4 only (``Lab.no_ipv6``).
+
     Raises Unsupported where the kernel lacks a feature the cell names, NetlinkError where it refuses otherwise.
     """
     with ExitStack() as undo:
@@ -36,6 +38,7 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
         if cell.neighbours == "static":
             for acquaintance in lab.acquaintances:
                 acquaintance.introduce()
+        lab.no_ipv6 = lab.client.end.lacks_ipv6() or lab.server.end.lacks_ipv6()
         yield lab
 
 
@@ -59,8 +62,13 @@ def _pot_namespace(name: str, undo: ExitStack) -> Namespace:
 
 
 def _add_address(end: End, ipv4: str, ipv6: str, lengths: tuple[int, int] = (24, 64)) -> None:
-    for address, length, flags in ((ipv4, lengths[0], 0), (ipv6, lengths[1], IFA_F_NODAD)):
-        end.namespace.ip.addr("add", index=end.ifindex, address=address, prefixlen=length, flags=flags)
+    end.namespace.ip.addr("add", index=end.ifindex, address=ipv4, prefixlen=lengths[0])
+    if not end.lacks_ipv6():
+        _add_ipv6_address(end, ipv6, lengths[1])
+
+
+def _add_ipv6_address(end: End, address: str, length: int) -> None:
+    end.namespace.ip.addr("add", index=end.ifindex, address=address, prefixlen=length, flags=IFA_F_NODAD)
 
 
 def _pot(end: End, ipv4: str, ipv6: str) -> Pot:
@@ -168,18 +176,21 @@ def _uplink(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
 
 def _forwarding(where: Namespace) -> None:
     where.sysctl("ipv4/ip_forward", 1)
-    where.sysctl("ipv6/conf/all/forwarding", 1)
+    with suppress(FileNotFoundError):  # a kernel without IPv6
+        where.sysctl("ipv6/conf/all/forwarding", 1)
 
 
 def _serve(pot: Pot, end: End, number: int) -> Addresses:
     """Make the host end the pot's gateway: its addresses, and routes to each other."""
     gateway = f"10.42.255.{number}", f"fd42:ff::{number}"
     _add_address(end, *gateway, lengths=(32, 128))
-    # A forwarder solicits neighbours from its link-local address only (ndisc_send_ns).
-    end.namespace.ip.addr("add", index=end.ifindex, address=f"fe80::{number}", prefixlen=64, flags=IFA_F_NODAD)
+    if not end.lacks_ipv6():
+        # A forwarder solicits neighbours from its link-local address only (ndisc_send_ns).
+        _add_ipv6_address(end, f"fe80::{number}", 64)
     for where, (ipv4, ipv6) in ((end, (pot.ipv4, pot.ipv6)), (pot.end, gateway)):
         where.namespace.ip.route("add", dst=f"{ipv4}/32", oif=where.ifindex, scope=RT_SCOPE_LINK)
-        where.namespace.ip.route("add", dst=f"{ipv6}/128", oif=where.ifindex)
+        if not where.lacks_ipv6():
+            where.namespace.ip.route("add", dst=f"{ipv6}/128", oif=where.ifindex)
     return gateway
 
 
@@ -194,7 +205,8 @@ def _route_through(pot: Pot, other: Pot, gateway: Addresses) -> None:
 
 def _route(pot: Pot, destinations: Addresses, gateway: Addresses) -> None:
     route: Callable[..., Any] = pot.namespace.ip.route
-    for destination, through in zip(destinations, gateway, strict=True):
+    versions = 1 if pot.end.lacks_ipv6() else 2
+    for destination, through in list(zip(destinations, gateway, strict=True))[:versions]:
         route("add", dst=destination, gateway=through, oif=pot.end.ifindex)
 
 

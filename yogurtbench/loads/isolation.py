@@ -10,6 +10,7 @@ control has arrived what was sent before it has arrived too, or never will.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import select
@@ -21,19 +22,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from yogurtbench.lab import End, Lab, Pot
-from yogurtbench.loads import nobody, raw
+from yogurtbench.lab import End, Lab
+from yogurtbench.lab.namespace import Namespace
+from yogurtbench.loads import control, nobody, raw
+from yogurtbench.loads.asking import CannotAsk, asking
 from yogurtbench.loads.common import Bench, Measured
+from yogurtbench.loads.mailbox import PATIENCE, TOKEN_BYTES, Mailbox, send
 from yogurtbench.records import Status
 
-#: How long a packet is waited for (seconds); a live path takes microseconds natively, milliseconds emulated.
-PATIENCE = 0.3
-#: After the control datagram, what had to wait for a neighbour to be resolved may still come (seconds of quiet).
-QUIET = 0.02
 #: How far a device's counters may lag behind (seconds): some drivers count when the far end polls.
 LAG = 0.05
 _TRIES = 3
-_TOKEN_BYTES = 16
 
 EAVESDROPS = ("eavesdrop_host_a", "eavesdrop_host_b", "eavesdrop_any")
 
@@ -48,6 +47,14 @@ class Verdicts:
 
     carried: bool = False
 
+    @contextmanager
+    def or_missing(self, *metrics: str) -> Iterator[None]:
+        """Where the block cannot ask, these metrics have failed, with the reason, on a dead wire too."""
+        try:
+            yield
+        except CannotAsk as reason:
+            self.missing |= dict.fromkeys(metrics, ("failed", str(reason)))
+
     def judge(self, metric: str, seen: bool, doubt: str) -> None:
         """A yes needs no control; a no with a ``doubt`` (the control that failed) is no answer.
 
@@ -60,40 +67,6 @@ class Verdicts:
             self.values[metric] = float(seen)
 
 
-class Mailbox:
-    """A UDP socket in yogurt-2 on all of its addresses; remembers which tokens came."""
-
-    def __init__(self, pot: Pot) -> None:
-        with pot.namespace.entered():
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("0.0.0.0", 0))  # noqa: S104  # broadcasts reach only such a socket
-        self.port: int = self._socket.getsockname()[1]
-        self.got: set[bytes] = set()
-
-    def receives(self, token: bytes, patience: float) -> bool:
-        """Whether the token came within ``patience`` seconds; everything else that came is remembered too."""
-        deadline = time.monotonic() + patience
-        while token not in self.got and (left := deadline - time.monotonic()) > 0:
-            self._collect(left)
-        return token in self.got
-
-    def settle(self) -> None:
-        """Collect until nothing has come for ``QUIET`` seconds, at most for ``PATIENCE``."""
-        deadline = time.monotonic() + PATIENCE
-        while self._collect(QUIET) and time.monotonic() < deadline:
-            pass
-
-    def _collect(self, patience: float) -> bool:
-        if not select.select([self._socket], [], [], patience)[0]:
-            return False
-        self.got.add(self._socket.recv(2048)[:_TOKEN_BYTES])
-        return True
-
-    def close(self) -> None:
-        """Give up the port."""
-        self._socket.close()
-
-
 def run(bench: Bench) -> Measured:
     """The metrics of the contract that apply to the topology; bounded by a few times ``PATIENCE``.
 
@@ -104,8 +77,7 @@ def run(bench: Bench) -> Measured:
     with ExitStack() as undo:
         undo.enter_context(_one_cpu())
         mailbox = undo.enter_context(closing(Mailbox(bench.server)))
-        with bench.lab.host.entered():
-            transmitter = undo.enter_context(closing(raw.Transmitter()))
+        transmitter = undo.enter_context(closing(raw.Transmitter(bench.lab.host)))
         _eavesdrop(bench.lab, mailbox, transmitter, verdicts)
         _inject(bench.lab, mailbox, transmitter, verdicts)
         _ping(bench.lab, verdicts)
@@ -125,50 +97,44 @@ def _one_cpu() -> Iterator[None]:
 
 
 def _token() -> bytes:
-    return secrets.token_bytes(_TOKEN_BYTES)
+    return secrets.token_bytes(TOKEN_BYTES)
 
 
 # -- listening in ----------------------------------------------------------------------------------------------------
 
 
 def _eavesdrop(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
-    """Listen while yogurt-1 talks to yogurt-2, and note whether the wire carried it."""
-    traffic = _token()
+    """Listen while yogurt-1 talks to yogurt-2, and note whether the wire carried it.
+
+    Raises CannotAsk where nobody can know that.
+    """
+    traffic, sniffers = _token(), dict[str, raw.Sniffer]()
     with ExitStack() as undo:
-        sniffers = {metric: undo.enter_context(closing(s)) for metric, s in _sniffers(lab).items()}
+        for metric, end in _ears(lab).items():
+            with verdicts.or_missing(metric), lab.host.entered():
+                sniffers[metric] = undo.enter_context(closing(raw.Sniffer(end)))
         verdicts.carried = _delivered(lab, mailbox, traffic)
-        if verdicts.carried:
-            controls = _send_controls(lab, transmitter)
-            _judge_sniffers(lab, sniffers, traffic, controls, verdicts)
-        else:
+        if not verdicts.carried:
+            control.must_be_askable(control.UDP)
             why = "the wire carries nothing from yogurt-1 to yogurt-2: there is nothing to listen in on"
             verdicts.missing |= dict.fromkeys(sniffers, ("skipped", why))
+            return
+        with verdicts.or_missing(*sniffers):
+            _judge_sniffers(lab, sniffers, traffic, _send_controls(lab, transmitter), verdicts)
 
 
-def _sniffers(lab: Lab) -> dict[str, raw.Sniffer]:
+def _ears(lab: Lab) -> dict[str, End | None]:
+    """Where to listen, by metric; None: on every device of the host."""
     places = dict(zip(EAVESDROPS, (lab.a, lab.b, None), strict=True))
-    with lab.host.entered():
-        return {
-            metric: raw.Sniffer(end) for metric, end in places.items() if end is not None or metric == "eavesdrop_any"
-        }
+    return {metric: end for metric, end in places.items() if end is not None or metric == "eavesdrop_any"}
 
 
 def _delivered(lab: Lab, mailbox: Mailbox, token: bytes) -> bool:
     """Whether a datagram from yogurt-1 arrives in yogurt-2."""
     return any(
-        _send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE / _TRIES)
+        send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE / _TRIES)
         for _ in range(_TRIES)
     )
-
-
-def _send(pot: Pot, address: str, port: int, payload: bytes) -> bool:
-    with pot.namespace.entered():
-        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with sender:
-        try:
-            return bool(sender.sendto(payload, (address, port)))
-        except OSError:  # no way there: it will not arrive
-            return False
 
 
 def _send_controls(lab: Lab, transmitter: raw.Transmitter) -> dict[str, bytes]:
@@ -199,11 +165,15 @@ def _judge_sniffers(
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One attempt at injection: what was sent for which metric, and why it may not have been sent at all."""
+    """One attempt at injection: what was sent for which metric, and why it may not have been sent at all.
+
+    ``cannot``: why it could not even be tried.
+    """
 
     metric: str
     tokens: tuple[bytes, ...]
     doubt: str
+    cannot: str = ""
 
 
 def _inject(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
@@ -219,7 +189,11 @@ def _inject(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: 
     doubt = "" if _still_receives(lab, mailbox, verdicts.carried) else "the receiver got no control datagram either"
     mailbox.settle()
     for shot in shots:
-        verdicts.judge(shot.metric, bool(mailbox.got.intersection(shot.tokens)), shot.doubt or doubt)
+        arrived = bool(mailbox.got.intersection(shot.tokens))
+        with verdicts.or_missing(shot.metric):
+            if shot.cannot and not arrived:
+                raise CannotAsk(shot.cannot)
+            verdicts.judge(shot.metric, arrived, shot.doubt or doubt)
     unprivileged = zip(nobody.WAYS, shots[-1].tokens, strict=True)
     verdicts.details["unprivileged"] |= {"arrived": [way for way, token in unprivileged if token in mailbox.got]}
 
@@ -229,7 +203,7 @@ def _still_receives(lab: Lab, mailbox: Mailbox, carried: bool) -> bool:
     token = _token()
     if carried:
         return _delivered(lab, mailbox, token)
-    return _send(lab.server, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE)
+    return send(lab.server, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE)
 
 
 def _raw_shot(
@@ -238,7 +212,10 @@ def _raw_shot(
     """A forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET socket."""
     token, before = _token(), _handed(end)
     packet = raw.udp_packet(lab.client.ipv4, lab.server.ipv4, port, token)
-    error = transmitter.send(end, raw.ETH_P_IP, packet, lab.server.end.mac(), bypass=bypass)
+    try:
+        error = transmitter.send(end, raw.ETH_P_IP, packet, lab.server.end.mac(), bypass=bypass)
+    except CannotAsk as reason:
+        return Shot(metric, (token,), "", str(reason))
     return Shot(metric, (token,), "" if _took(end, before, 1) else _not_taken(end, error))
 
 
@@ -251,7 +228,7 @@ def _unprivileged_shot(lab: Lab, end: End, port: int, verdicts: Verdicts) -> Sho
     doubt = f"the sender kept capabilities ({sent.capabilities:x})" if sent.capabilities else ""
     if not sent.ways or not _took(end, before, len(sent.ways)):
         doubt = _not_taken(end, "; ".join(sent.errors))
-    return Shot("inject_unprivileged", tokens, doubt)
+    return Shot("inject_unprivileged", tokens, doubt, sent.failed)
 
 
 def _handed(end: End) -> int:
@@ -279,28 +256,36 @@ def _not_taken(end: End, error: str) -> str:
 
 def _ping(lab: Lab, verdicts: Verdicts) -> None:
     """Ping yogurt-2 from the lab's host; then, with the same socket, one who is sure to answer."""
-    with lab.host.entered():
-        asking = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    with lab.server.namespace.entered():
-        inside = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    with asking, inside:
-        error = _unanswered(asking, lab.server.ipv4)
+    with verdicts.or_missing("host_ping"), ExitStack() as undo:
+        outside, inside = (undo.enter_context(_icmp_socket(place)) for place in (lab.host, lab.server.namespace))
+        error = _unanswered(outside, lab.server.ipv4)
         verdicts.details["host_ping"] = error or "answered"
-        doubt = "the same socket cannot ping 127.0.0.1 either" if _unanswered(asking, "127.0.0.1") else ""
+        doubt = "the same socket cannot ping 127.0.0.1 either" if _unanswered(outside, "127.0.0.1") else ""
         doubt = doubt or ("yogurt-2 does not even answer itself" if _unanswered(inside, lab.server.ipv4) else "")
-    verdicts.judge("host_ping", not error, doubt)
+        if doubt and error:
+            raise CannotAsk(f"host_ping cannot be believed to be 0: {doubt}")
+        verdicts.judge("host_ping", not error, doubt)
 
 
-def _unanswered(asking: socket.socket, address: str) -> str:
-    """Why a ping was not answered; empty where it was."""
+def _icmp_socket(where: Namespace) -> socket.socket:
+    with where.entered(), asking(control.IPV4, "a raw ICMP socket"):
+        return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+
+
+def _unanswered(sender: socket.socket, address: str) -> str:
+    """Why a ping was not answered; empty where it was. Raises CannotAsk where it could not be sent.
+
+    The host has no route to a container behind a wire: ENETUNREACH is an answer here.
+    """
     token = _token()
     try:
-        asking.sendto(raw.echo_request(token), (address, 0))
+        with asking(control.IPV4, f"an echo request to {address}", errno.ENETUNREACH):
+            sender.sendto(raw.echo_request(token), (address, 0))
     except OSError as error:
         return raw.error_name(error)
     deadline = time.monotonic() + PATIENCE
-    while (left := deadline - time.monotonic()) > 0 and select.select([asking], [], [], left)[0]:
-        packet = asking.recv(2048)
+    while (left := deadline - time.monotonic()) > 0 and select.select([sender], [], [], left)[0]:
+        packet = sender.recv(2048)
         message = packet[(packet[0] & 0x0F) * 4 :]  # the IP header comes with it
         if message[0] == 0 and token in message:  # an echo reply; on lo the request comes by as well
             return ""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yogurtbench.loads.asking import explain
 from yogurtbench.loads.raw import error_name
 
 #: nobody, on every Linux (kernel.overflowuid).
@@ -28,22 +29,28 @@ WAYS = ("broadcast", "unicast")
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What the child could send: the ways that the kernel took, its complaints, and the capabilities it still had."""
+    """What the child could send: the ways that the kernel took, its complaints, and the capabilities it still had.
+
+    ``failed``: why there was no unprivileged sender at all.
+    """
 
     ways: list[str]
     errors: list[str]
     capabilities: int
+    failed: str = ""
 
 
 def send(device: str, address: str, port: int, payloads: Sequence[bytes], patience: float) -> Sent:
     """Send one datagram each way of ``WAYS`` through a socket bound to ``device``, as nobody.
 
-    Runs in the namespace we are in. A child that says nothing within ``patience`` seconds sent nothing.
+    Runs in the namespace we are in. Without a child that says something within ``patience`` seconds it has failed.
     """
     try:
         return Sent(**_in_a_child(lambda: _send_as_nobody(device, address, port, payloads), patience))
     except ValueError:  # it died or hung before it could report
-        return Sent([], ["the unprivileged sender did not report"], 0)
+        return Sent([], [], 0, "the unprivileged sender did not report")
+    except OSError as error:  # no process, no pipe
+        return Sent([], [], 0, f"there could be no unprivileged sender: {explain(error)}")
 
 
 def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:
@@ -64,9 +71,13 @@ def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:
 
 
 def _send_as_nobody(device: str, address: str, port: int, payloads: Sequence[bytes]) -> dict[str, Any]:
-    os.setgroups([])
-    os.setresgid(_UID, _UID, _UID)
-    os.setresuid(_UID, _UID, _UID)
+    try:
+        os.setgroups([])
+        os.setresgid(_UID, _UID, _UID)
+        os.setresuid(_UID, _UID, _UID)
+    except OSError as error:  # in a user namespace without that user, or without CAP_SETUID
+        failed = f"the sender could not become nobody: {error_name(error)}"
+        return {"ways": [], "errors": [], "capabilities": 0, "failed": failed}
     ways: list[str] = []
     errors: list[str] = []
     for way, payload in zip(WAYS, payloads, strict=True):

@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterable, Sequence
 
 from yogurtbench.lab import End
-from yogurtbench.loads.reachability import checksum
+from yogurtbench.lab.namespace import Namespace
+from yogurtbench.loads.asking import CannotAsk, asking
+from yogurtbench.loads.probes import checksum
 
 ETH_P_ALL = 0x0003
 ETH_P_IP = 0x0800
@@ -18,6 +20,7 @@ ETH_P_IP = 0x0800
 ETH_P_EXPERIMENT = 0x88B5
 
 _SOL_PACKET, _PACKET_QDISC_BYPASS = 263, 20  # uapi/linux/if_packet.h; Python has no names for them
+_WHAT = "packet sockets"
 _NO_MAC = bytes(6)
 #: A sniffer reads at most so many packets: on a wire that loops they never end.
 _MOST_PACKETS = 4096
@@ -38,28 +41,42 @@ def echo_request(body: bytes) -> bytes:
 
 
 class Transmitter:
-    """An AF_PACKET socket that only sends. One serves all: closing each would wait for an RCU grace period."""
+    """An AF_PACKET socket of a namespace that only sends.
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # protocol 0: it hears nothing
+    One serves all: closing each would wait for an RCU grace period. A socket that is refused is told by :meth:`send`.
+    """
+
+    def __init__(self, where: Namespace) -> None:
+        self._refused: CannotAsk | None = None
+        try:
+            with where.entered(), asking(_WHAT, "one that sends"):
+                self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # protocol 0: it hears nothing
+        except CannotAsk as reason:
+            self._refused = reason
 
     def send(self, end: End, ethertype: int, payload: bytes, mac: str = "", *, bypass: bool = False) -> str:
         """Send one frame out on a device; the kernel writes the link-layer header, on l3 devices an empty one.
 
         ``bypass``: past the queueing layer and its egress hooks (PACKET_QDISC_BYPASS). Returns the name of the error
         the kernel answered with, empty where it took the frame: ENOBUFS is how it says that the device dropped it.
+        Raises CannotAsk where the frame never came so far.
         """
+        if self._refused:
+            raise self._refused
         address = bytes.fromhex(mac.replace(":", "")) or _NO_MAC
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, int(bypass))
+        with asking(_WHAT, "the option PACKET_QDISC_BYPASS"):
+            self._socket.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, int(bypass))
         try:
-            self._socket.sendto(payload, (end.name, ethertype, 0, 0, address))
+            with asking(_WHAT, f"a frame on {end.name}", errno.ENOBUFS):
+                self._socket.sendto(payload, (end.name, ethertype, 0, 0, address))
         except OSError as error:
             return error_name(error)
         return ""
 
     def close(self) -> None:
         """Give the socket back."""
-        self._socket.close()
+        if not self._refused:
+            self._socket.close()
 
 
 def error_name(error: OSError) -> str:
@@ -73,9 +90,10 @@ class Sniffer:
     def __init__(self, end: End | None) -> None:
         # Without a protocol a new socket hears nothing; with one it would hear all devices until it is bound.
         opening = socket.htons(ETH_P_ALL) if end is None else 0
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, opening)
-        if end is not None:
-            self._socket.bind((end.name, ETH_P_ALL))
+        with asking(_WHAT, "one that listens"):
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, opening)
+            if end is not None:
+                self._socket.bind((end.name, ETH_P_ALL))
 
     def hear(self, marks: Iterable[bytes], until: Sequence[bytes], patience: float) -> set[bytes]:
         """Those of ``marks`` and ``until`` that it has packets of; ends once all of ``until`` were heard, or in time.
@@ -88,9 +106,17 @@ class Sniffer:
             left = deadline - time.monotonic()
             if last <= heard or left <= 0 or not select.select([self._socket], [], [], left)[0]:
                 break
-            packet = self._socket.recv(2048)
+            packet = self._received()
             heard |= {mark for mark in wanted if mark in packet}
         return heard
+
+    def _received(self) -> bytes:
+        """The next packet; empty for the word that the device went down, which each listener is told once."""
+        try:
+            with asking(_WHAT, "receiving"):
+                return self._socket.recv(2048)
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """Stop listening."""

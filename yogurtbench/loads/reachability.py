@@ -1,201 +1,125 @@
-"""Does anything arrive? ICMP echo over IPv4 and IPv6, and a TCP exchange, by sockets of our own.
-
-Our own sockets and not ping(8): a probe has to cost milliseconds, because it also stands before every other load.
-"""
+"""Does anything arrive? ICMP echo over IPv4 and IPv6, and a TCP exchange (see loads.probes)."""
 
 from __future__ import annotations
 
-import os
-import select
-import socket
-import struct
-import time
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from yogurtbench import witness
-from yogurtbench.lab import Lab
+from yogurtbench.lab import Unsupported
+from yogurtbench.loads import control
+from yogurtbench.loads.asking import CannotAsk
 from yogurtbench.loads.common import Bench, Measured
+from yogurtbench.loads.probes import PROBES, Echo, answers, ask, checksum, echo_request, echoed, exchanges_tcp, opened
+from yogurtbench.records import Status
 from yogurtbench.witness import Witness
 
-#: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within milliseconds.
-PROBES = 3
-PATIENCE = 0.5
-#: How often the witness is asked while waiting, and how long an answer may still come after a drop (seconds).
-_LOOK = 0.005
-_AFTER_DROP = 0.03
+__all__ = ["Echo", "answers", "ask", "checksum", "echo_request", "echoed", "exchanges_tcp", "opened", "run"]
 
-_TCP_PORT = 7007
-_ECHO = {4: (8, 0), 6: (128, 129)}  # ICMP types of request and reply (RFC 792, RFC 4443)
+_HOPS = ("hops_netif_rx", "hops_receive", "hops_queue")
 
 
 def run(bench: Bench) -> Measured:
-    """Whether anything arrives, where it dies, and what a round trip passes. Never fails: a dead wire is a result.
+    """Whether anything arrives, where it dies, and what a round trip passes. A dead wire is a result.
 
     ``reachable``, ``reachable_v6``, ``tcp_ok`` (0 or 1); for a wire that carries nothing ``dropped_at``, of the IPv4
     request where that died, else of the IPv6 one; for a live one the ``hops_*`` of a round trip, IPv4 where it can.
+    What could not be asked is missing: failed, or unsupported where there is no IPv6 to be had. Never 0.
     """
-    lab, seen = bench.lab, bench.witness
-    echoes = {4: ask(lab, 4, seen)}
+    found = _Answers(bench)
+    four = found.echo("reachable", 4)
     # Where IPv4 is dead and a witness watches, one IPv6 request seen dropped is enough: dead wires are tried twice.
-    echoes[6] = ask(lab, 6, seen, PROBES if echoes[4].answered or not seen else 1)
-    alive = [ip for ip, echo in echoes.items() if echo.answered]
-    values: dict[str, float | str | None] = {
-        "reachable": float(echoes[4].answered),
-        "reachable_v6": float(echoes[6].answered),
-        "tcp_ok": float(echoes[4].answered and exchanges_tcp(lab)),
-    }
-    way: list[str] = []
-    if alive and seen:
-        hops, way = _way(bench, alive[0], seen)
-        values |= hops
-    dead = next((echo for echo in echoes.values() if not echo.answered), None)
-    if dead and dead.sites:
-        values["dropped_at"] = witness.majority(dead.sites)
-    details = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo.sites}
-    return Measured(values, details={"dropped": details, "path": way, "witness": seen is not None})
+    six = found.echo("reachable_v6", 6, 1 if bench.witness and four is not None and not four.answered else PROBES)
+    found.tcp(four)
+    found.follow(four, six)
+    return found.measured({4: four, 6: six})
 
 
-@dataclass(frozen=True, slots=True)
-class Echo:
-    """Whether an echo came back; the drop site of each request that did not, where the witness saw one."""
+@dataclass(slots=True)
+class _Answers:
+    """What has been found so far, and why there is no answer where there is none."""
 
-    answered: bool
-    sites: tuple[str, ...] = ()
+    bench: Bench
+    values: dict[str, float | str | None] = field(default_factory=dict)
+    missing: dict[str, tuple[Status, str]] = field(default_factory=dict)
+    way: list[str] = field(default_factory=list)
 
+    def echo(self, metric: str, ip: int, probes: int = PROBES) -> Echo | None:
+        """Ask over an IP version; None where it could not be asked."""
 
-def answers(lab: Lab, ip: int) -> bool:
-    """Whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries."""
-    return ask(lab, ip, None).answered
+        def attempt() -> Echo:
+            echo = ask(self.bench.lab, ip, self.bench.witness, probes)
+            if not echo.answered:
+                control.must_be_askable(f"IPv{ip}")
+            return echo
 
+        echo: Echo | None = self._or_missing(metric, attempt)
+        if echo is not None:
+            self.values[metric] = float(echo.answered)
+        return echo
 
-def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
-    """Send echo requests until one is answered. With a witness a request seen dropped is not waited for."""
-    ready = opened(lab, ip)
-    if ready is None:
-        return Echo(answered=False)
-    sites: list[str] = []
-    with ready as sender:
-        for sequence in range(1, probes + 1):
-            if seen:
-                seen.reset()
-            if echoed(sender, lab.server.address(ip), ip, sequence, seen):
-                return Echo(answered=True)
-            drop = witness.drop_of(seen.events(), ip, sequence) if seen else None
-            if drop:
-                sites.append(witness.site(drop))
-            if seen and seen.overflowed:
-                break
-            if sequence < probes:
-                lab.forget_neighbours(ip)
-    return Echo(answered=False, sites=tuple(sites))
+    def tcp(self, four: Echo | None) -> None:
+        """Ask over TCP, unless IPv4 is known to be dead."""
 
+        def attempt() -> bool:
+            exchanged = exchanges_tcp(self.bench.lab)
+            if not exchanged:
+                control.must_be_askable(control.TCP)
+            return exchanged
 
-def opened(lab: Lab, ip: int) -> socket.socket | None:
-    """A raw ICMP socket in the client's namespace; None where the kernel has no IPv6."""
-    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
-    with lab.client.namespace.entered():
+        dead = four is not None and not four.answered
+        exchanged = False if dead else self._or_missing("tcp_ok", attempt)
+        if exchanged is not None:
+            self.values["tcp_ok"] = float(exchanged)
+
+    def follow(self, four: Echo | None, six: Echo | None) -> None:
+        """Count what one more echo passes, and note its way, where a witness watches."""
+        alive = [ip for ip, echo in ((4, four), (6, six)) if echo and echo.answered]
+        if not alive or not self.bench.witness:
+            return
+        seen = self._or_missing(_HOPS[0], lambda: _way(self.bench, alive[0]))
+        if seen is None:
+            self.missing |= dict.fromkeys(_HOPS, self.missing[_HOPS[0]])
+        else:
+            hops, self.way = seen
+            self.values |= hops
+
+    def measured(self, echoes: dict[int, Echo | None]) -> Measured:
+        """Everything, with where the first dead request died."""
+        dead = next((echo for echo in echoes.values() if echo and not echo.answered), None)
+        if dead and dead.sites:
+            self.values["dropped_at"] = witness.majority(dead.sites)
+        dropped = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo and echo.sites}
+        details = {"dropped": dropped, "path": self.way, "witness": self.bench.witness is not None}
+        return Measured(self.values, details=details, missing=self.missing)
+
+    def _or_missing(self, metric: str, attempt: Callable[[], Any]) -> Any:
+        """What an attempt gives; None, and the metric missing with the reason, where it cannot be made."""
         try:
-            return socket.socket(family, socket.SOCK_RAW, protocol)
-        except OSError:
-            return None
+            return attempt()
+        except Unsupported as reason:
+            self.missing[metric] = ("unsupported", str(reason))
+        except CannotAsk as reason:
+            self.missing[metric] = ("failed", str(reason))
+        return None
 
 
-def _way(bench: Bench, ip: int, seen: Witness) -> tuple[dict[str, float], list[str]]:
-    """What one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step."""
-    ready = opened(bench.lab, ip)
-    assert ready  # it was, a moment ago
-    with ready as sender:
+def _way(bench: Bench, ip: int) -> tuple[dict[str, float], list[str]]:
+    """What one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step.
+
+    Raises CannotAsk where the witness saw nothing of an echo that was answered: then it sees nothing at all.
+    """
+    seen: Witness | None = bench.witness
+    assert seen
+    with opened(bench.lab, ip) as sender:
         seen.reset()
         answered = echoed(sender, bench.server.address(ip), ip, PROBES + 1, None)
     events = seen.events()
     devices = {1: "lo", **{end.ifindex: end.name for end in bench.lab.ends}}
     if not answered:
         return {}, []
-    return witness.hops(events, ip, PROBES + 1), witness.path(events, devices, bench.places)
-
-
-def echo_request(ip: int, identifier: int, sequence: int) -> bytes:
-    """An ICMP echo request. Over IPv6 the kernel fills in the checksum (RFC 3542), over IPv4 we do."""
-    body = b"yogurtbench-probe"
-    header = struct.pack("!BBHHH", _ECHO[ip][0], 0, 0, identifier, sequence)
-    if ip == 6:
-        return header + body
-    return header[:2] + struct.pack("!H", checksum(header + body)) + header[4:] + body
-
-
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    data += b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Witness | None) -> bool:
-    """Send one echo request; whether its answer came. With a witness a request seen dropped is not waited for."""
-    identifier = os.getpid() & 0xFFFF
-    try:
-        sender.sendto(echo_request(ip, identifier, sequence), (address, 0))
-    except OSError:  # no neighbour, no buffer: not answered
-        return False
-    deadline = time.monotonic() + PATIENCE
-    while (left := deadline - time.monotonic()) > 0:
-        if select.select([sender], [], [], min(left, _LOOK) if seen else left)[0]:
-            if _is_reply(sender.recv(2048), ip, identifier, sequence):
-                return True
-        elif seen and (seen.overflowed or witness.drop_of(seen.events(), ip, sequence)):
-            # Seen dropped: no answer will come, unless what was dropped was a copy.
-            deadline, seen = time.monotonic() + _AFTER_DROP, None
-    return False
-
-
-def _is_reply(packet: bytes, ip: int, identifier: int, sequence: int) -> bool:
-    if ip == 4:
-        packet = packet[(packet[0] & 0x0F) * 4 :]  # a raw IPv4 socket is given the IP header too
-    kind, _, _, its_identifier, its_sequence = struct.unpack("!BBHHH", packet[:8])
-    return (kind, its_identifier, its_sequence) == (_ECHO[ip][1], identifier, sequence)
-
-
-def exchanges_tcp(lab: Lab) -> bool:
-    """Whether a TCP connection opens and carries 64 KiB there and one byte back within the time of the probes."""
-    deadline = time.monotonic() + PROBES * PATIENCE
-    with ExitStack() as undo:
-        with lab.server.namespace.entered():
-            listener = undo.enter_context(socket.create_server((lab.server.ipv4, _TCP_PORT)))
-        with lab.client.namespace.entered():
-            client = undo.enter_context(socket.socket())
-        client.setblocking(False)
-        client.connect_ex((lab.server.ipv4, _TCP_PORT))
-        if not _ready(listener, client, deadline):
-            return False
-        served = undo.enter_context(listener.accept()[0])
-        return _talk(client, served, deadline)
-
-
-def _ready(listener: socket.socket, client: socket.socket, deadline: float) -> bool:
-    left = max(0.0, deadline - time.monotonic())
-    return (
-        bool(select.select([listener], [], [], left)[0]) and client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-    )
-
-
-def _talk(client: socket.socket, served: socket.socket, deadline: float) -> bool:
-    """Full packets there (offloads must hold), a byte back."""
-    expected, sent, got = 65_536, 0, 0
-    served.setblocking(False)
-    while got < expected and (left := deadline - time.monotonic()) > 0:
-        readable, writable, _ = select.select([served], [client] if sent < expected else [], [], left)
-        if writable:
-            try:
-                sent += client.send(bytes(expected - sent))
-            except OSError:
-                return False
-        if readable:
-            got += len(served.recv(expected))
-    if got < expected:
-        return False
-    served.send(b"!")
-    left = max(0.0, deadline - time.monotonic())
-    return bool(select.select([client], [], [], left)[0]) and client.recv(1) == b"!"
+    hops = witness.hops(events, ip, PROBES + 1)
+    if not any(hops.values()):
+        raise CannotAsk("could not count hops: the witness saw nothing of an echo that was answered")
+    return hops, witness.path(events, devices, bench.places)

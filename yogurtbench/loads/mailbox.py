@@ -1,0 +1,63 @@
+"""Datagrams that are told from one another by a token: who sends them, and who receives them."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+
+from yogurtbench.lab import Pot
+from yogurtbench.loads.asking import asking
+
+#: How long a packet is waited for (seconds); a live path takes microseconds natively, milliseconds emulated.
+PATIENCE = 0.3
+#: After the control datagram, what had to wait for a neighbour to be resolved may still come (seconds of quiet).
+QUIET = 0.02
+TOKEN_BYTES = 16
+
+
+class Mailbox:
+    """A UDP socket in yogurt-2 on all of its addresses; remembers which tokens came."""
+
+    def __init__(self, pot: Pot) -> None:
+        with pot.namespace.entered(), asking("UDP", "a socket to receive on"):
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket.bind(("0.0.0.0", 0))  # noqa: S104  # broadcasts reach only such a socket
+        self.port: int = self._socket.getsockname()[1]
+        self.got: set[bytes] = set()
+
+    def receives(self, token: bytes, patience: float) -> bool:
+        """Whether the token came within ``patience`` seconds; everything else that came is remembered too."""
+        deadline = time.monotonic() + patience
+        while token not in self.got and (left := deadline - time.monotonic()) > 0:
+            self._collect(left)
+        return token in self.got
+
+    def settle(self) -> None:
+        """Collect until nothing has come for ``QUIET`` seconds, at most for ``PATIENCE``."""
+        deadline = time.monotonic() + PATIENCE
+        while self._collect(QUIET) and time.monotonic() < deadline:
+            pass
+
+    def _collect(self, patience: float) -> bool:
+        if not select.select([self._socket], [], [], patience)[0]:
+            return False
+        with asking("UDP", "receiving"):
+            self.got.add(self._socket.recv(2048)[:TOKEN_BYTES])
+        return True
+
+    def close(self) -> None:
+        """Give up the port."""
+        self._socket.close()
+
+
+def send(pot: Pot, address: str, port: int, payload: bytes) -> bool:
+    """Send a datagram from a pot; whether the network took it. Raises CannotAsk where it could not be sent at all."""
+    with pot.namespace.entered(), asking("UDP", "a socket to send from"):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sender:
+        try:
+            with asking("UDP", f"a datagram to {address}"):
+                return bool(sender.sendto(payload, (address, port)))
+        except OSError:  # the network says that nobody is there
+            return False

@@ -1,0 +1,190 @@
+"""The probes: ICMP echo over IPv4 and IPv6, and a TCP exchange, by sockets of our own.
+
+Our own sockets and not ping(8): a probe has to cost milliseconds, because it also stands before every other load. What
+kept us from asking is raised as CannotAsk and never taken for an answer that did not come (see loads.asking).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import struct
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from yogurtbench import witness
+from yogurtbench.lab import Lab, Unsupported
+from yogurtbench.loads.asking import CannotAsk, asking, error_of, explain, is_answer
+from yogurtbench.witness import Witness
+
+#: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within milliseconds.
+PROBES = 3
+PATIENCE = 0.5
+#: How often the witness is asked while waiting, and how long an answer may still come after a drop (seconds).
+_LOOK = 0.005
+_AFTER_DROP = 0.03
+
+_TCP_PORT = 7007
+_ICMP = struct.Struct("!BBHHH")
+_ECHO = {4: (8, 0), 6: (128, 129)}  # ICMP types of request and reply (RFC 792, RFC 4443)
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Whether an echo came back; the drop site of each request that did not, where the witness saw one."""
+
+    answered: bool
+    sites: tuple[str, ...] = ()
+
+
+def answers(lab: Lab, ip: int) -> bool:
+    """Whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries. Raises as :func:`ask`."""
+    return ask(lab, ip, None).answered
+
+
+def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
+    """Send echo requests until one is answered. With a witness a request seen dropped is not waited for.
+
+    Raises Unsupported where the lab has no IPv6, CannotAsk where what is missing is not the answer.
+    """
+    if ip == 6 and lab.no_ipv6:
+        raise Unsupported(lab.no_ipv6)
+    sites: list[str] = []
+    with opened(lab, ip) as sender:
+        for sequence in range(1, probes + 1):
+            if seen:
+                seen.reset()
+            if echoed(sender, lab.server.address(ip), ip, sequence, seen):
+                return Echo(answered=True)
+            drop = witness.drop_of(seen.events(), ip, sequence) if seen else None
+            if drop:
+                sites.append(witness.site(drop))
+            if seen and seen.overflowed:
+                break
+            if sequence < probes:
+                lab.forget_neighbours(ip)
+    return Echo(answered=False, sites=tuple(sites))
+
+
+def opened(lab: Lab, ip: int) -> socket.socket:
+    """A raw ICMP socket in the client's namespace. Raises CannotAsk where there is none to be had."""
+    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    with lab.client.namespace.entered(), asking(f"IPv{ip}", "a raw ICMP socket"):
+        return socket.socket(family, socket.SOCK_RAW, protocol)
+
+
+def echo_request(ip: int, identifier: int, sequence: int) -> bytes:
+    """An ICMP echo request. Over IPv6 the kernel fills in the checksum (RFC 3542), over IPv4 we do."""
+    body = b"yogurtbench-probe"
+    header = _ICMP.pack(_ECHO[ip][0], 0, 0, identifier, sequence)
+    if ip == 6:
+        return header + body
+    return header[:2] + struct.pack("!H", checksum(header + body)) + header[4:] + body
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    data += b"\0" * (len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Witness | None) -> bool:
+    """Send one echo request; whether its answer came. With a witness a request seen dropped is not waited for.
+
+    Raises CannotAsk where it could not be sent, or what came could not be read.
+    """
+    identifier = os.getpid() & 0xFFFF
+    try:
+        with asking(f"IPv{ip}", f"an echo request to {address}"):
+            sender.sendto(echo_request(ip, identifier, sequence), (address, 0))
+    except OSError:  # the network says that nobody is there
+        return False
+    deadline = time.monotonic() + PATIENCE
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([sender], [], [], min(left, _LOOK) if seen else left)[0]:
+            if _is_reply(_received(sender, ip), ip, identifier, sequence):
+                return True
+        elif seen and (seen.overflowed or witness.drop_of(seen.events(), ip, sequence)):
+            # Seen dropped: no answer will come, unless what was dropped was a copy.
+            deadline, seen = time.monotonic() + _AFTER_DROP, None
+    return False
+
+
+def _received(sender: socket.socket, ip: int) -> bytes:
+    """What the socket has; empty where that is an error of the network's."""
+    try:
+        with asking(f"IPv{ip}", "receiving"):
+            return sender.recv(2048)
+    except OSError:
+        return b""
+
+
+def _is_reply(packet: bytes, ip: int, identifier: int, sequence: int) -> bool:
+    if ip == 4 and packet:
+        packet = packet[(packet[0] & 0x0F) * 4 :]  # a raw IPv4 socket is given the IP header too
+    if len(packet) < _ICMP.size:
+        return False
+    kind, _, _, its_identifier, its_sequence = _ICMP.unpack(packet[: _ICMP.size])
+    return (kind, its_identifier, its_sequence) == (_ECHO[ip][1], identifier, sequence)
+
+
+def exchanges_tcp(lab: Lab) -> bool:
+    """Whether a TCP connection opens and carries 64 KiB there and one byte back within the time of the probes.
+
+    Raises CannotAsk where the sockets themselves are refused.
+    """
+    deadline = time.monotonic() + PROBES * PATIENCE
+    with ExitStack() as undo:
+        with lab.server.namespace.entered(), asking("TCP", f"listening on {lab.server.ipv4}"):
+            listener = undo.enter_context(socket.create_server((lab.server.ipv4, _TCP_PORT)))
+        with lab.client.namespace.entered(), asking("TCP", "a socket"):
+            client = undo.enter_context(socket.socket())
+        client.setblocking(False)
+        try:
+            with asking("TCP", f"connecting to {lab.server.ipv4}"):
+                _connect(client, lab.server.ipv4)
+                if not _ready(listener, client, deadline):
+                    return False
+                served = undo.enter_context(listener.accept()[0])
+                return _talk(client, served, deadline)
+        except OSError:  # the network refused it, or ended it
+            return False
+
+
+def _connect(client: socket.socket, address: str) -> None:
+    number = client.connect_ex((address, _TCP_PORT))
+    if number not in (0, errno.EINPROGRESS):
+        raise error_of(number)
+
+
+def _ready(listener: socket.socket, client: socket.socket, deadline: float) -> bool:
+    """Whether the listener has a connection in time. Raises CannotAsk for a pending error that is not the network's."""
+    left = max(0.0, deadline - time.monotonic())
+    if not select.select([listener], [], [], left)[0]:
+        return False
+    pending = error_of(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    if pending.errno and not is_answer(pending, later=True):
+        raise CannotAsk(f"could not ask over TCP: connecting: {explain(pending)}")
+    return not pending.errno
+
+
+def _talk(client: socket.socket, served: socket.socket, deadline: float) -> bool:
+    """Full packets there (offloads must hold), a byte back. Raises OSError where the connection breaks."""
+    expected, sent, got = 65_536, 0, 0
+    served.setblocking(False)
+    while got < expected and (left := deadline - time.monotonic()) > 0:
+        readable, writable, _ = select.select([served], [client] if sent < expected else [], [], left)
+        with suppress(BlockingIOError):
+            sent += client.send(bytes(expected - sent)) if writable else 0
+            got += len(served.recv(expected)) if readable else 0
+    if got < expected:
+        return False
+    served.send(b"!")
+    left = max(0.0, deadline - time.monotonic())
+    return bool(select.select([client], [], [], left)[0]) and client.recv(1) == b"!"
