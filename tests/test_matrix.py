@@ -417,10 +417,11 @@ def test_one_end_of_the_blocks_moves_the_other(tmp_path: Path) -> None:
 
 
 def test_a_program_is_found_beside_the_matrix_and_travels_with_the_trial(tmp_path: Path) -> None:
-    (tmp_path / "mine.c").write_text("int wire;")
+    text = "int wire(struct __sk_buff *skb) { return 0; }"
+    (tmp_path / "mine.c").write_text(text)
     plan = planned(tmp_path, "name: t\naxes: {program: [builtin, ./mine.c]}\nloads: [ping]\n")
     sources = {trial.cell.program: trial.options.get("source") for trial in plan.trials("", 0)}
-    assert sources == {"builtin": None, "./mine.c": "int wire;"}
+    assert sources == {"builtin": None, "./mine.c": text}
 
 
 def test_words_of_yaml_stay_words(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ cells filled with their defaults, what cannot exist left out, the baselines and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
-from yogurtbench import axes, combinations, files, mistakes, places
+from yogurtbench import axes, combinations, files, mistakes, places, wire_source
 from yogurtbench.axes import Completer, Filler, Rule
 from yogurtbench.combinations import Combination
 from yogurtbench.document import Document, Step, read
@@ -45,11 +46,12 @@ def _programs(matrix: Matrix) -> dict[str, str]:
     for path, word in mistakes.values(matrix, "program"):
         if word != "builtin":
             try:
-                sources[word] = places.beside(matrix.document.path, word).read_text(encoding="utf-8")
+                sources[word] = wire_source.read(places.beside(matrix.document.path, word))
+                wire_source.check(sources[word])
             except OSError as error:
                 raise matrix.document.error(path, f"{word} cannot be read ({files.reason(error)})") from None
-            except UnicodeDecodeError as error:
-                raise matrix.document.error(path, f"{word} is not UTF-8 text (byte {error.start})") from None
+            except ValueError as error:
+                raise matrix.document.error(path, f"{word} {error}") from None
     return sources
 
 
@@ -66,6 +68,8 @@ def make_plan(
     Raises MatrixError where what was named cannot exist, or nothing is left.
     """
     lab, clock = lab or matrix.lab, clock or matrix.clock
+    if clock == "instructions":
+        _check_sizes(matrix)
     if lab == "native":
         _check_native(matrix, clock)
     filler = Filler(clock)
@@ -100,6 +104,14 @@ def _check_native(matrix: Matrix, clock: str) -> None:
             raise matrix.document.error(place, f"kernel {word} has to be booted, and lab is native: use lab auto or vm")
 
 
+def _check_sizes(matrix: Matrix) -> None:
+    for place, word in mistakes.values(matrix, "program"):
+        try:
+            wire_source.check_ordered(matrix.programs.get(word, ""))
+        except ValueError as error:
+            raise matrix.document.error(place, f"{word} {error}") from None
+
+
 def _named(matrix: Matrix) -> set[str]:
     """The axes that cells are given values for."""
     return {"load", *matrix.axes.named, *(name for entry in matrix.include for name in entry.named)}
@@ -130,6 +142,7 @@ def _sift(matrix: Matrix, filler: Filler) -> _Sifted:
     fine: set[int | None] = set()
     for one in _combinations(matrix):
         cell, rule = filler.fill(one.values)
+        rule = rule or _misfit(cell, matrix.programs)
         if rule is not None:
             broken.append((rule, one, cell))
             continue
@@ -141,6 +154,20 @@ def _sift(matrix: Matrix, filler: Filler) -> _Sifted:
         raise matrix.document.error(("exclude",), "exclude leaves nothing of the matrix", key=True)
     sifted.left_out = _left_out(broken)
     return sifted
+
+
+def _misfit(cell: Cell, programs: Mapping[str, str]) -> Rule | None:
+    """Forbid a wire of one's own on a hook that hands it something else than it is written for."""
+    written_for = wire_source.context(programs.get(cell.program, ""))
+    handed = "xdp_md" if cell.hook in axes.XDP_HOOKS else "__sk_buff"
+    return _misfit_rule(cell.program, written_for) if written_for not in ("", handed) else None
+
+
+@cache
+def _misfit_rule(program: str, written_for: str) -> Rule:
+    """One object a reason: reasons are counted by it."""
+    reason = f"{program} takes a struct {written_for}, so it is for {wire_source.CONTEXTS[written_for]} only"
+    return Rule(lambda _cell: True, reason, ("program", "hook"))
 
 
 def _combinations(matrix: Matrix) -> Iterator[Combination]:

@@ -153,8 +153,8 @@ def _check_payloads(matrix: Matrix, document: Document) -> None:
 
 def _check_files(matrix: Matrix, document: Document) -> None:
     for path, word in [*values(matrix, "program"), *values(matrix, "kernel")]:
-        is_file = word.endswith(".c") or "/" in word
-        if is_file and not os.path.isfile(places.beside(document.path, word)):
+        is_file, there = word.endswith(".c") or "/" in word, places.beside(document.path, word)
+        if is_file and not os.path.isfile(there) and not (word.endswith(".c") and os.path.isdir(there)):
             raise document.error(path, f"there is no file {word} beside the matrix")
 
 

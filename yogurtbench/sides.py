@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yogurtbench import files, gate, report, store
+from yogurtbench import files, gate, report, store, wire_source
 from yogurtbench.gate import Decision, Entry, Side
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.hosts.vm.host import Clockwork
@@ -45,11 +45,13 @@ def of_own(plan: Plan, file: Path) -> Change:
         has = f"{len(mine)} ({', '.join(mine)}): choose one with --only program=…" if mine else "none"
         raise MatrixError(f"{plan.path}: --base-program is an older text of the matrix's one own program; it has {has}")
     try:
-        text = file.read_text(encoding="utf-8")
+        text = wire_source.read(file)
+        wire_source.check(text)
+        wire_source.check_ordered(text)
     except OSError as error:
         raise files.refused(file, error, "read") from error
-    except UnicodeDecodeError as error:
-        raise MatrixError(f"{file}: not UTF-8 text (byte {error.start})") from error
+    except ValueError as error:
+        raise MatrixError(f"{file}: {error}") from error
     now = _narrowed(plan, [one for one in plan.cells if one.cell.program == mine[0]])
     return Change(now, replace(now, programs={mine[0]: text}))
 

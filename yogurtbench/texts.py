@@ -6,7 +6,6 @@ what they see for reachability. The count of drops is one by itself. A wire of o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -14,6 +13,7 @@ from pathlib import PurePath
 from typing import Any, Self
 
 from yogurtbench.records import Trial
+from yogurtbench.wire_source import defined
 
 #: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was; and, by its role,
 #: what is now without its counters. The first two are of one length: so are orders that differ in nothing else, and on
@@ -35,8 +35,9 @@ class Own:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Which of wire, primary and peer the file defines."""
-        return tuple(role for role in _ROLES if re.search(rf"^\s*int\s+{role}\s*\(", self.source, re.MULTILINE))
+        """Which of wire, which every file has to define, primary and peer the file defines."""
+        found = defined(self.source)
+        return tuple(role for role in _ROLES if role == "wire" or role in found)
 
 
 @dataclass(frozen=True, slots=True)
