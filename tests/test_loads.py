@@ -22,31 +22,31 @@ Recorded = Callable[[str], str]
 
 def test_ping_gives_round_trips_in_nanoseconds(recorded: Recorded) -> None:
     parsed = ping.parse(recorded("ping.txt"))
-    assert (parsed["sent"], parsed["received"], parsed["values"]["loss"]) == (10, 10, 0)
-    assert parsed["quantiles"]["0"] <= parsed["values"]["rtt_p50"] <= parsed["values"]["rtt_p99"]
-    assert 1_000 <= parsed["values"]["rtt_p50"] <= 100_000
+    assert (parsed.sent, parsed.received, parsed.values["loss"]) == (10, 10, 0)
+    assert parsed.quantiles["0"] <= parsed.values["rtt_p50"] <= parsed.values["rtt_p99"]
+    assert 1_000 <= parsed.values["rtt_p50"] <= 100_000
 
 
 def test_ping_reads_ipv6_alike(recorded: Recorded) -> None:
     parsed = ping.parse(recorded("ping6.txt"))
-    assert parsed["sent"] == parsed["received"] == 5
-    assert parsed["values"]["rtt_p50"] == 6_000
-    assert parsed["values"]["rtt_mean"] == pytest.approx(11_800)
+    assert parsed.sent == parsed.received == 5
+    assert parsed.values["rtt_p50"] == 6_000
+    assert parsed.values["rtt_mean"] == pytest.approx(11_800)
 
 
 def test_lost_pings_are_counted_and_have_no_round_trip(recorded: Recorded) -> None:
     parsed = ping.parse(recorded("ping_loss.txt"))
-    assert (parsed["sent"], parsed["received"]) == (24, 20)
-    assert parsed["values"]["loss"] == pytest.approx(1 / 6)
+    assert (parsed.sent, parsed.received) == (24, 20)
+    assert parsed.values["loss"] == pytest.approx(1 / 6)
 
 
 def test_pings_still_under_way_at_the_end_are_not_lost(recorded: Recorded) -> None:
     """Answers took 30 ms, requests left every 10 ms: two were under way when the tenth answer ended it."""
     parsed = ping.parse(recorded("ping_late.txt"), count=10)
-    assert (parsed["sent"], parsed["received"], parsed["under_way"]) == (12, 10, 2)
-    assert parsed["values"]["loss"] == 0
+    assert (parsed.sent, parsed.received, parsed.under_way) == (12, 10, 2)
+    assert parsed.values["loss"] == 0
     gave_up = ping.parse(recorded("ping_late.txt"), count=100)
-    assert gave_up["values"]["loss"] == pytest.approx(1 / 6)
+    assert gave_up.values["loss"] == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize("name", ["ping_total_loss.txt", "ping_unreachable.txt"])
@@ -58,9 +58,9 @@ def test_ping_without_any_answer_fails_in_its_own_words(recorded: Recorded, name
 @pytest.mark.parametrize(("name", "sent", "p50", "mean"), [("udp", 24543, 73419, 66584), ("tcp", 39841, 6456, 33503)])
 def test_sockperf_gives_nanosecond_percentiles(recorded: Recorded, name: str, sent: int, p50: int, mean: int) -> None:
     parsed = sockperf.parse(recorded(f"sockperf_{name}.txt"))
-    assert (parsed["sent"], parsed["received"]) == (sent, sent - 1)
-    assert (parsed["values"]["rtt_p50"], parsed["values"]["rtt_mean"], parsed["values"]["loss"]) == (p50, mean, 0)
-    ordered = [parsed["quantiles"][p] for p in ("0", "25", "50", "75", "90", "99", "99.9", "100")]
+    assert (parsed.sent, parsed.received) == (sent, sent - 1)
+    assert (parsed.values["rtt_p50"], parsed.values["rtt_mean"], parsed.values["loss"]) == (p50, mean, 0)
+    ordered = [parsed.quantiles[p] for p in ("0", "25", "50", "75", "90", "99", "99.9", "100")]
     assert ordered == sorted(ordered)
 
 
@@ -74,18 +74,18 @@ def test_sockperf_without_percentiles_fails_in_its_own_words(recorded: Recorded,
 
 def test_iperf3_over_tcp_gives_what_the_receiver_got(recorded: Recorded) -> None:
     parsed = iperf3.parse(recorded("iperf3_tcp.json"), udp=False)
-    assert parsed["values"] == {"throughput": pytest.approx(11_374_572_058.66), "retransmits": 1019}
-    assert parsed["delivered"] == 1_422_262_272
+    assert parsed.values == {"throughput": pytest.approx(11_374_572_058.66), "retransmits": 1019}
+    assert parsed.delivered == 1_422_262_272
 
 
 def test_iperf3_over_udp_counts_what_the_receiver_got_and_not_what_it_never_heard_of(recorded: Recorded) -> None:
     """iperf3's own ``sum`` mixes both ends: packets sent, and losses as the receiver noticed them."""
     parsed = iperf3.parse(recorded("iperf3_udp.json"), udp=True)
     arrived, sent = 598_864 - 340_042, 599_110
-    assert parsed["delivered"] == arrived * 1400 == 362_350_800
-    assert parsed["values"]["packets_per_second"] == pytest.approx(arrived / 1.002806)
-    assert parsed["values"]["throughput"] == pytest.approx(2_890_695_109.5)
-    assert parsed["values"]["loss"] == pytest.approx(1 - arrived / sent)
+    assert parsed.delivered == arrived * 1400 == 362_350_800
+    assert parsed.values["packets_per_second"] == pytest.approx(arrived / 1.002806)
+    assert parsed.values["throughput"] == pytest.approx(2_890_695_109.5)
+    assert parsed.values["loss"] == pytest.approx(1 - arrived / sent)
 
 
 def test_iperf3_errors_are_told(recorded: Recorded) -> None:

@@ -15,6 +15,7 @@ from yogurtbench.records import MatrixError
 ROOT = Path(__file__).parent.parent
 
 #: After "name: t\n": what is wrong, line:column, the beginning of the sentence.
+WHOLE = "this load's tool takes whole"
 BAD: list[tuple[str, str, str]] = [
     # keys
     ("axess: {}", "2:1", "there is no key 'axess': did you mean axes?"),
@@ -110,10 +111,49 @@ BAD: list[tuple[str, str, str]] = [
     ("loads: [{kind: ping, count: 0}]", "2:29", "count 0 is out of range"),
     ("loads: [{kind: ping, interval: 10}]", "2:32", "a duration is a number with a unit, such as 10ms"),
     ("loads: [{kind: ping, interval: 10mss}]", "2:32", "a duration is a number with a unit, such as 10ms"),
+    # what the tool cannot do exactly, or cannot count
+    ("loads: [{kind: ping, interval: 500us}]", "2:32", f"{WHOLE} milliseconds, not 500us: did you mean 1ms?"),
+    ("loads: [{kind: ping, interval: 1500us}]", "2:32", f"{WHOLE} milliseconds, not 1500us: did you mean 2ms?"),
+    ("loads: [{kind: ping, interval: 1.25ms}]", "2:32", f"{WHOLE} milliseconds, not 1.25ms: did you mean 1ms?"),
+    ("loads: [{kind: ping, timeout: 1500ms}]", "2:31", f"{WHOLE} seconds, not 1500ms: did you mean 2s?"),
+    ("loads: [{kind: ping, count: 65536, timeout: 1h}]", "2:29", "count 65536 is out of range: 1 to 65535"),
+    ("loads: [{kind: iperf3_tcp, duration: 1.0000000000000000001s}]", "2:38", f"{WHOLE} seconds, not 1.0000"),
+    ("loads: [{kind: rtt_under_load, duration: 24h}]", "2:42", "iperf3 fills the wire for at most 24h, twice as long"),
+    ("loads: [{kind: iperf3_udp, bitrate: 1.0001kbit}]", "2:37", "bitrate is a whole number of bits a second, not 1.0"),
+    (
+        "axes: {streams: 3}\nloads: [{kind: iperf3_udp, bitrate: 100Mbit}]",
+        "3:37",
+        "a bitrate of 100Mbit cannot be divided among 3 streams exactly: did you mean 99.999999Mbit?",
+    ),
+    (
+        "axes: {streams: [1, 128]}\nloads: {kind: iperf3_udp, bitrate: 1.0001Mbit}",
+        "3:36",
+        "a bitrate of 1.0001Mbit cannot be divided among 128 streams exactly: did you mean 1.000064Mbit?",
+    ),
+    (
+        "axes: {payload: 1400}\nloads: [{kind: iperf3_udp, bitrate: 8kbit, duration: 1s}]",
+        "3:37",
+        "a bitrate of 8kbit is less than a datagram of 1400 bytes a stream in 1 s: at least 11.2kbit",
+    ),
+    (
+        "loads: [{kind: iperf3_udp, bitrate: 1Mbit, bytes: 10MB}]",
+        "2:37",
+        "10000000 bytes at 1Mbit take 80 s, and the timeout is 10 s",
+    ),
+    (
+        "axes: {payload: 1}\nloads: [{kind: iperf3_udp, bytes: 4GB}]",
+        "3:35",
+        "4000000000 datagrams are more than iperf3 can count: at most 2147483647",
+    ),
+    (
+        "axes: {payload: 64}\nloads: [{kind: iperf3_udp, bitrate: 1Gbit, duration: 1h}]",
+        "3:54",
+        "7031250000 datagrams are more than iperf3 can count: at most 2147483647",
+    ),
     ("loads: [{kind: ping, timeout: 0s}]", "2:31", "the duration 0s is out of range"),
     ("loads: [{kind: ping, timeout: 25h}]", "2:31", "the duration 25h is out of range"),
     ("loads: [{kind: ping, count: 100, interval: 1s}]", "2:9", "100 pings every 1 s take longer than the timeout"),
-    ("loads: [{kind: sockperf, duration: 1500ms}]", "2:36", "this load's tool takes whole seconds, not 1500ms"),
+    ("loads: [{kind: sockperf, duration: 1500ms}]", "2:36", f"{WHOLE} seconds, not 1500ms: did you mean 2s?"),
     ("loads: [{kind: iperf3_tcp, duration: 1s, bytes: 1MB}]", "2:9", "duration and bytes exclude each other"),
     ("loads: [{kind: iperf3_udp, bitrate: 5}]", "2:37", "bitrate is unlimited or bits a second"),
     ("loads: [{kind: iperf3_tcp, bytes: 0}]", "2:35", "bytes is a number from 1"),
@@ -228,7 +268,7 @@ def test_the_contracts_example_is_read(tmp_path: Path) -> None:
 
 OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("ping", "wall", {"count": 100, "interval": 0.01, "timeout": 30.0}),
-    ("{kind: ping, interval: 200us, timeout: 3m}", "wall", {"count": 100, "interval": 0.0002, "timeout": 180.0}),
+    ("{kind: ping, interval: 2000us, timeout: 3m}", "wall", {"count": 100, "interval": 0.002, "timeout": 180.0}),
     ("sockperf", "wall", {"duration": 1.0, "timeout": 10.0}),
     ("{kind: sockperf_tcp, duration: 2s}", "wall", {"duration": 2.0, "timeout": 10.0}),
     ("{kind: rtt_under_load, timeout: 1s}", "wall", {"duration": 1.0, "timeout": 1.0}),
@@ -255,6 +295,11 @@ def test_options_reach_the_trial_in_seconds(tmp_path: Path, given: str, clock: s
     plan = planned(tmp_path, f"name: t\nloads: [{given}]\n", clock=clock)
     (options,) = [one.options for one in plan.cells]
     assert options == expected
+
+
+def test_what_divides_exactly_is_offered(tmp_path: Path) -> None:
+    text = "name: t\naxes: {streams: [1, 2, 4]}\nloads: [{kind: iperf3_udp, bitrate: 100Mbit}]\n"
+    assert {one.options["bitrate"] for one in planned(tmp_path, text).cells} == {100_000_000}
 
 
 def test_a_name_alone_gives_the_default_wire(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -19,7 +19,7 @@ from yogurtbench import axes, combinations, files, mistakes, places, wire_source
 from yogurtbench.axes import Completer, Filler, Rule
 from yogurtbench.combinations import Combination
 from yogurtbench.document import Document, Step, read
-from yogurtbench.options import AnyLoad
+from yogurtbench.options import AnyLoad, At
 from yogurtbench.plan import Blocks, LeftOut, Plan, PlannedCell
 from yogurtbench.records import AXES, YES_NO, Cell, MatrixError
 from yogurtbench.schema import Matrix, json_schema
@@ -250,10 +250,23 @@ def _planned(
     for group, members in grouped.items():
         for name, (cell, role, baselines) in sorted(members.items(), key=lambda item: item[1][1] != "baseline"):
             gate = any(selector.matches(cell) for selector in gates)
-            options = loads[cell.load].options(clock, cell.payload)
+            options = _options(matrix, loads[cell.load], cell, clock)
             yield PlannedCell(cell, role, group, baselines, gate, options)
             if name == group and len(members) > 1 and cell.load not in YES_NO:
                 yield PlannedCell(cell, "canary", group, (group,), False, options)
+
+
+def _options(matrix: Matrix, load: AnyLoad, cell: Cell, clock: str) -> dict[str, Any]:
+    """What a cell's load is told. Raises MatrixError where its tool cannot do it exactly."""
+    try:
+        load.check(clock, cell.payload, cell.streams)
+    except At as error:
+        listed = ("loads", matrix.kinds.index(load.kind))
+        # A single load may stand without its list, and what is complained of may be a default.
+        places = [(*listed, *error.path), ("loads", *error.path), listed]
+        place = next((one for one in places if one in matrix.document.places), ("loads",))
+        raise matrix.document.error(place, str(error)) from None
+    return load.options(clock, cell.payload)
 
 
 _Member = tuple[Cell, Literal["cell", "baseline"], tuple[str, ...]]

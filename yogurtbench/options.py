@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from yogurtbench import axes
 from yogurtbench.document import Step
-from yogurtbench.units import Bitrate, Bytes, Count, Duration, WholeSeconds
+from yogurtbench.units import Bitrate, Bytes, Count, Duration, Milliseconds, WholeSeconds, bitrate_text
 from yogurtbench.words import kind
 
 
@@ -37,6 +38,9 @@ class _Load(Strict):
         del clock, payload  # only bulk loads depend on them
         return self.model_dump(exclude={"kind"}, exclude_none=True)
 
+    def check(self, clock: str, payload: int | None, streams: int | None) -> None:
+        """Raise At where the tool cannot do, or cannot count, what these options and axes ask of it together."""
+
 
 class Ping(_Load):
     """ping (iputils), one echo after another: familiar and coarse."""
@@ -44,10 +48,10 @@ class Ping(_Load):
     kind: Literal["ping"]
     count: Count = 100
     """Echo requests."""
-    interval: Duration = 0.01
-    """Time between two requests (default 10ms)."""
-    timeout: Duration = 30.0
-    """The whole load's time limit (default 30s)."""
+    interval: Milliseconds = 0.01
+    """Whole milliseconds between two requests (default 10ms); from 10ms on ping rounds up to the kernel's tick."""
+    timeout: WholeSeconds = 30.0
+    """The whole load's time limit, whole seconds (default 30s)."""
 
     @model_validator(mode="after")
     def _has_time(self) -> Ping:
@@ -61,6 +65,12 @@ class Ping(_Load):
 class _PingPong(_Load):
     duration: WholeSeconds = 1.0
     """How long to measure (default 1s); sockperf adds about 2.5 s. The instruction clock always takes 0.15 s."""
+
+
+#: The longest transfer that iperf3 takes (MAX_TIME in iperf.h), and the longest time that it is given to beside the
+#: duration of sockperf, whose own beginning takes 2.5 s (see loads.rtt_under_load).
+_LONGEST_TRANSFER = 86_400
+_LONGEST_UNDER_LOAD = _LONGEST_TRANSFER // 2 - 3
 
 
 class Sockperf(_PingPong):
@@ -80,6 +90,13 @@ class RttUnderLoad(_PingPong):
 
     kind: Literal["rtt_under_load"]
 
+    @model_validator(mode="after")
+    def _has_a_transfer(self) -> RttUnderLoad:
+        if self.duration > _LONGEST_UNDER_LOAD:
+            sentence = f"iperf3 fills the wire for at most 24h, twice as long as this: at most {_LONGEST_UNDER_LOAD}s"
+            raise At(("duration",), sentence)
+        return self
+
 
 #: What a bulk load moves at most on the instruction clock where the matrix names no bytes: only bytes repeat exactly
 #: there. A UDP message costs some 23,000 instructions whatever its size: 64 MiB in messages of 64 bytes would be
@@ -92,7 +109,7 @@ class _Bulk(_Load):
     duration: WholeSeconds | None = None
     """How long to send (default: 3s). The instruction clock sends 64 MiB or 65,536 payloads, whichever is less."""
     bytes: Bytes | None = None
-    """How much to send, instead of a duration."""
+    """How much to send at least, instead of a duration: whole payloads until it is reached."""
 
     @model_validator(mode="after")
     def _one_end(self) -> _Bulk:
@@ -115,12 +132,46 @@ class IperfTcp(_Bulk):
     kind: Literal["iperf3_tcp"]
 
 
+#: iperf3 numbers its datagrams, of all streams together, with 32 bits and a sign.
+MOST_DATAGRAMS = 2**31 - 1
+
+
 class IperfUdp(_Bulk):
     """iperf3 over UDP: throughput and loss."""
 
     kind: Literal["iperf3_udp"]
     bitrate: Bitrate = 0
-    """Bits a second to offer (default: unlimited)."""
+    """Bits a second to offer, all streams together (default: unlimited)."""
+
+    def check(self, clock: str, payload: int | None, streams: int | None) -> None:
+        """Refuse what cannot be offered exactly, and more datagrams than iperf3 can count."""
+        options, each = self.options(clock, payload), 8 * (payload or 1)
+        if self.bitrate:
+            self._check_bitrate(options, each, streams or 1)
+        datagrams = math.ceil(options.get("bytes", 0) * 8 / each)
+        if self.bitrate and not datagrams:
+            datagrams = int(self.bitrate * options["duration"]) // each
+        if datagrams > MOST_DATAGRAMS:
+            where = ("bytes",) if self.bytes else ("duration",) if self.duration else ("bitrate",)
+            raise At(where, f"{datagrams} datagrams are more than iperf3 can count: at most {MOST_DATAGRAMS}")
+
+    def _check_bitrate(self, options: dict[str, Any], each: int, streams: int) -> None:
+        """``each``: bits of a datagram."""
+        if rest := self.bitrate % streams:
+            near = self.bitrate - rest if self.bitrate > rest and rest * 2 <= streams else self.bitrate - rest + streams
+            sentence = f"a bitrate of {bitrate_text(self.bitrate)} cannot be divided among {streams} streams exactly"
+            raise At(("bitrate",), f"{sentence}: did you mean {bitrate_text(near)}?")
+        duration = float(options.get("duration") or 0)
+        if duration and self.bitrate * duration < each * streams:
+            least = math.ceil(each / duration) * streams
+            sentence = (
+                f"a bitrate of {bitrate_text(self.bitrate)} is less than a datagram of {each // 8} bytes a stream"
+            )
+            raise At(("bitrate",), f"{sentence} in {duration:g} s: at least {bitrate_text(least)}")
+        if not duration and (takes := options["bytes"] * 8 / self.bitrate) >= self.timeout:
+            at = bitrate_text(self.bitrate)
+            sentence = f"{options['bytes']} bytes at {at} take {takes:g} s, and the timeout is {self.timeout:g} s"
+            raise At(("timeout",) if "timeout" in self.model_fields_set else ("bitrate",), sentence)
 
 
 class Reachability(_Load):

@@ -1,7 +1,7 @@
 """The nouns of the house, frozen: what is measured (Cell), once (Trial), with which result (Attempt of Observations).
 
 Everything here crosses process and machine borders as JSON, so each record knows its way there and back.
-This module imports nothing of ours; everyone may import it.
+This module imports nothing of ours but ``printable``; everyone may import it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
 from typing import Any, Literal
+
+from yogurtbench.printable import printable
 
 Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
 Better = Literal["higher", "lower", "none"]
@@ -22,17 +24,49 @@ ASIDE = frozenset({"control", "diagnostic", "blind"})
 ID_LENGTH = 12
 
 
+#: Whole numbers beyond this are not exact as float64, which values are stored as.
+MOST = 2.0**53
+
+
+class ImpossibleValue(ValueError):
+    """No measurement can give this value; the text says what can be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measured quantity: its contract name, its unit, and which direction is an improvement."""
+    """A measured quantity: its contract name, its unit, which direction is an improvement, and what it can be.
+
+    Numbers are finite, from 0 to ``high``, and ``whole`` where they count or answer yes or no.
+    """
 
     name: str
     unit: str
     better: Better
+    high: float = MOST
+    whole: bool = False
+
+    def check(self, value: object) -> None:
+        """Raise ImpossibleValue where this cannot have been measured."""
+        if self.unit == "text":
+            if not isinstance(value, str) or not value:
+                raise ImpossibleValue(f"{self.name} is a word, not {printable(repr(value), 60)}")
+        elif isinstance(value, str) or not isinstance(value, int | float) or not self._is_possible(value):
+            kind = "whole numbers" if self.whole else "numbers"
+            most = f"from 0 to {self.high:g}" if self.high < MOST else "from 0"
+            raise ImpossibleValue(f"{self.name} cannot be {printable(repr(value), 60)}: it takes {kind} {most}")
+
+    def _is_possible(self, value: float) -> bool:
+        return 0 <= value <= self.high and (not self.whole or value == int(value))
+
+
+#: The highest value of a unit, where there is one that no measurement passes.
+_HIGHEST = {"bool": 1.0, "ratio": 1.0}
+#: Units whose values are counts or answers.
+_WHOLE = frozenset({"bool", "hops", "segments", "packets"})
 
 
 def _metrics(unit: str, better: Better, *names: str) -> dict[str, Metric]:
-    return {name: Metric(name, unit, better) for name in names}
+    return {name: Metric(name, unit, better, _HIGHEST.get(unit, MOST), unit in _WHOLE) for name in names}
 
 
 #: Every metric of the contract by name. Latency is in ns of the trial's clock; on the instruction clock the
@@ -250,6 +284,12 @@ class Trial:
         return cls(**{**data, "cell": Cell.from_json(data["cell"])})
 
 
+def _keep_printable(record: Observation | Attempt) -> None:
+    """Errors quote tools and kernels: whatever reads the record may show them as they stand."""
+    if record.error:
+        object.__setattr__(record, "error", printable(record.error))
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One measured value: a number in ``value`` or a word in ``text``; neither where ``status`` is not ok."""
@@ -262,14 +302,30 @@ class Observation:
     status: Status = "ok"
     error: str = ""
 
+    def __post_init__(self) -> None:
+        _keep_printable(self)
+
     @classmethod
     def of(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
-        """An ok observation of a contract metric, its unit and direction looked up."""
+        """An ok observation of a contract metric, its unit and direction looked up; what it says is believed."""
         known = METRICS[metric]
         unit = unit_on(clock, known.unit)
         if isinstance(value, str):
             return cls(metric, unit, known.better, text=value)
         return cls(metric, unit, known.better, value=None if value is None else float(value))
+
+    @classmethod
+    def measured(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
+        """What a trial measured: an ok observation, or a failed one where nothing can have measured that.
+
+        The one border that every value of every load passes.
+        """
+        if value is not None:
+            try:
+                METRICS[metric].check(value)
+            except ImpossibleValue as error:
+                return cls.missing(metric, "failed", str(error), clock)
+        return cls.of(metric, value, clock)
 
     @classmethod
     def missing(cls, metric: str, status: Status, error: str, clock: str = "wall") -> Observation:
@@ -296,6 +352,9 @@ class Attempt:
     kernel: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _keep_printable(self)
 
     def to_json(self) -> dict[str, Any]:
         """JSON object, trial and observations nested."""
@@ -351,6 +410,9 @@ class YogurtError(Exception):
     """An error with one clear sentence for the person, and the exit code it leads to (contract: 2 or 3)."""
 
     exit_code = 3
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class MatrixError(YogurtError):

@@ -11,10 +11,16 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
+
+from yogurtbench.printable import printable
 
 #: A load must not see the user's locale: its numbers are parsed.
 _ENVIRONMENT = {"LC_ALL": "C", "LANG": "C"}
+#: Bytes that a process may print; one that prints more has gone wrong, and would fill the memory.
+MOST_OUTPUT = 64 * 2**20
+#: Characters of what a process said that an error quotes.
+_SAID = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,16 @@ class Completed:
     seconds: float
 
 
+def how_ended(code: int) -> str:
+    """A process's exit code in words, as subprocess tells it: negative for a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
 class CommandFailed(Exception):
     """A process could not be started, ended badly or was ended at its deadline; carries all that it said."""
 
@@ -35,7 +51,8 @@ class CommandFailed(Exception):
         self.completed = completed
         self.why = why
         said = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
-        super().__init__(f"{shlex.join(completed.argv)}: {why}" + (f": {' | '.join(said[-3:])}" if said else ""))
+        words = printable(" | ".join(said[-3:]), _SAID)
+        super().__init__(f"{shlex.join(completed.argv)}: {why}" + (f": {words}" if words else ""))
 
 
 class Background:
@@ -45,6 +62,7 @@ class Background:
         self.argv = tuple(argv)
         self.process = process
         self._started = time.monotonic()
+        self._output = (bytearray(), bytearray())
 
     @property
     def alive(self) -> bool:
@@ -52,13 +70,17 @@ class Background:
         return self.process.poll() is None
 
     def wait(self, timeout: float | None) -> Completed:
-        """Wait for the end; past ``timeout`` seconds end it and raise :class:`CommandFailed`."""
+        """Wait for the end; past ``timeout`` seconds end it and raise :class:`CommandFailed`.
+
+        So also where it prints more than anybody could read.
+        """
         try:
-            stdout, stderr = self.process.communicate(timeout=timeout)
+            self._finish(timeout)
         except subprocess.TimeoutExpired:
-            done = self.end()
-            raise CommandFailed(done, f"did not end within {timeout:g} s") from None
-        return Completed(self.argv, self.process.returncode, stdout or "", stderr or "", self._lifetime())
+            raise CommandFailed(self.end(), f"did not end within {timeout:g} s") from None
+        except _TooMuch:
+            raise CommandFailed(self.end(), f"printed more than {MOST_OUTPUT >> 20} MiB") from None
+        return self._completed()
 
     def end(self) -> Completed:
         """Ask the whole group to end (SIGTERM), insist after half a second (SIGKILL), and reap it."""
@@ -66,18 +88,60 @@ class Background:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
             try:
-                stdout, stderr = self.process.communicate(timeout=patience)
+                self._finish(patience, keep=False)
                 break
             except subprocess.TimeoutExpired:
                 continue
-            except ValueError:  # communicate() already closed the pipes: only the reaping is left
-                self.process.wait()
-                stdout, stderr = "", ""
-                break
-        return Completed(self.argv, self.process.returncode, stdout or "", stderr or "", self._lifetime())
+        return self._completed()
+
+    def _finish(self, timeout: float | None, *, keep: bool = True) -> None:
+        """Read both outputs to their ends and reap. Raises TimeoutExpired, and _TooMuch beyond MOST_OUTPUT.
+
+        Without ``keep`` what is beyond is thrown away: a process that is being ended may still print.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with selectors.DefaultSelector() as waiting:
+            for pipe in (self.process.stdout, self.process.stderr):
+                if pipe and not pipe.closed:
+                    waiting.register(pipe, selectors.EVENT_READ)
+            while waiting.get_map():
+                ready = waiting.select(_left(deadline))
+                if not ready and deadline is not None and time.monotonic() >= deadline:
+                    raise subprocess.TimeoutExpired(self.argv, timeout or 0.0)
+                for key, _ in ready:
+                    if not self._take(key.fileobj, keep=keep):
+                        waiting.unregister(key.fileobj)
+                        key.fileobj.close()  # type: ignore[union-attr]
+        self.process.wait(_left(deadline))
+
+    def _take(self, pipe: Any, *, keep: bool) -> bool:
+        """Take what lies in a pipe; whether it is still open."""
+        data = os.read(pipe.fileno(), 1 << 16)
+        held = self._output[pipe is self.process.stderr]
+        if len(held) + len(data) <= MOST_OUTPUT:
+            held += data
+        elif keep:
+            raise _TooMuch
+        return bool(data)
+
+    def _completed(self) -> Completed:
+        stdout, stderr = map(_decoded, self._output)
+        return Completed(self.argv, self.process.returncode, stdout, stderr, self._lifetime())
 
     def _lifetime(self) -> float:
         return time.monotonic() - self._started
+
+
+class _TooMuch(Exception):
+    """A process prints without end."""
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _decoded(output: bytearray) -> str:
+    return output.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def start(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -15,13 +17,23 @@ from yogurtbench.loads import Bench, Flow, LoadFailed, Measured, control
 from yogurtbench.loads.probes import answers, ask
 from yogurtbench.moment import in_step
 from yogurtbench.programs import Programs
-from yogurtbench.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial
+from yogurtbench.records import (
+    DIAGNOSTIC_METRIC,
+    YES_NO,
+    Attempt,
+    HostError,
+    Observation,
+    Trial,
+    metrics_of,
+)
 from yogurtbench.runtimes import RunTime
 from yogurtbench.shell import CommandFailed
 from yogurtbench.texts import Own, own
 from yogurtbench.watchdog import Looping, Watchdog
 from yogurtbench.wire import Counters, Wire
 from yogurtbench.witness import Witness, layout, watching
+
+_PACKAGE = Path(__file__).parent
 
 
 class _Dead(Exception):
@@ -85,11 +97,20 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _n
         return Attempt.without_values(trial, "unsupported", str(reason), seconds=phases.seconds)
     except (LoadFailed, CommandFailed, HostError, NetlinkError, OSError) as error:
         return Attempt.without_values(trial, "failed", str(error), seconds=phases.seconds)
+    except Exception as error:  # whatever a tool or a kernel did that nobody thought of: one row, and the agent lives
+        return Attempt.without_values(trial, "failed", our_error(error), seconds=phases.seconds)
     details = {**measured.details, "counters": {k: [c.packets, c.bytes] for k, c in counted.items()}}
     observations = tuple(_observations(trial, measured, counted))
     # One answer that could not be had fails the trial, and its other answers stand.
     why = next((o.error for o in observations if o.status == "failed"), "")
     return Attempt(trial, "failed" if why else "ok", observations, why, seconds=phases.seconds, details=details)
+
+
+def our_error(error: Exception) -> str:
+    """An error that should not have been, in a sentence: its type, and the last place of ours that it came through."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
+    where = f" in {Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}" if frames else ""
+    return f"an error of ours: {type(error).__name__}{where}: {error}"
 
 
 def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
@@ -220,10 +241,14 @@ def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
 
 def _observations(trial: Trial, measured: Measured, counted: Mapping[str, Counters]) -> Iterator[Observation]:
     for metric, value in measured.values.items():
-        yield Observation.of(metric, value, trial.clock)
+        yield Observation.measured(metric, value, trial.clock)
     for metric, (status, error) in measured.missing.items():
         yield Observation.missing(metric, status, error, trial.clock)
+    if trial.role != "diagnostic":
+        for metric in metrics_of(trial.cell.load, trial.clock):
+            if metric not in measured.values and metric not in measured.missing:
+                yield Observation.missing(metric, "failed", f"the load came to no {metric}", trial.clock)
     carried = [c for name, c in counted.items() if name.startswith("wire.")]
     if carried:
-        yield Observation.of("bpf_packets", sum(c.packets for c in carried), trial.clock)
-        yield Observation.of("bpf_bytes", sum(c.bytes for c in carried), trial.clock)
+        yield Observation.measured("bpf_packets", sum(c.packets for c in carried), trial.clock)
+        yield Observation.measured("bpf_bytes", sum(c.bytes for c in carried), trial.clock)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated
 
@@ -28,15 +29,19 @@ _SIZES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "
 _LONGEST = 86_400.0
 
 
-def _seconds(value: object) -> float:
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(us|ms|s|m|min|h)", value) if isinstance(value, str) else None
+def _exact_seconds(value: object) -> Fraction:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(us|ms|s|m|min|h)", value, re.ASCII) if isinstance(value, str) else None
     if match is None:
         hint = _hint(value, lambda number: f"{number:g}s", _seconds)
         raise ValueError(f"a duration is a number with a unit, such as 10ms, 1s or 3m, not {kind(value)}{hint}")
-    seconds = float(Fraction(match[1]) * _TIME_UNITS[match[2]])
+    seconds = Fraction(match[1]) * _TIME_UNITS[match[2]]
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"the duration {value} is out of range: more than 0, at most 24h")
     return seconds
+
+
+def _seconds(value: object) -> float:
+    return float(_exact_seconds(value))
 
 
 def _hint(value: object, write: Callable[[float], str], read: Callable[[object], object]) -> str:
@@ -58,15 +63,26 @@ def seconds(option: str, value: str) -> float:
         raise MatrixError(f"{option} {value}: a duration is a number with a unit, such as 90s or 10m") from None
 
 
+def _whole(value: object, unit: str) -> float:
+    """Seconds that are a whole number of ``unit``, the finest that a tool takes."""
+    seconds, finest = _exact_seconds(value), Fraction(_TIME_UNITS[unit])
+    if seconds % finest:
+        nearest = max(1, round(seconds / finest))
+        name = {"s": "seconds", "ms": "milliseconds"}[unit]
+        raise ValueError(f"this load's tool takes whole {name}, not {value}: did you mean {nearest}{unit}?")
+    return float(seconds)
+
+
 def _whole_seconds(value: object) -> float:
-    seconds = _seconds(value)
-    if seconds != round(seconds):
-        raise ValueError(f"this load's tool takes whole seconds, not {value}: did you mean {max(1, round(seconds))}s?")
-    return seconds
+    return _whole(value, "s")
+
+
+def _milliseconds(value: object) -> float:
+    return _whole(value, "ms")
 
 
 def _share(value: object) -> float:
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", value, re.ASCII) if isinstance(value, str) else None
     if match is None:
         hint = _hint(value, _percent, _share)
         raise ValueError(f"a share is a percentage, such as 1% or 0.5%, not {kind(value)}{hint}")
@@ -82,7 +98,7 @@ def _percent(value: float) -> str:
 
 def _bytes(value: object) -> int:
     text = str(int(value)) if isinstance(value, int) and is_whole(value) else value
-    match = re.fullmatch(r"(\d{1,12}) ?(k|M|G|Ki|Mi|Gi)?B?", text) if isinstance(text, str) else None
+    match = re.fullmatch(r"(\d{1,12}) ?(k|M|G|Ki|Mi|Gi)?B?", text, re.ASCII) if isinstance(text, str) else None
     if match is None or not 0 < (size := int(match[1]) * _SIZES[match[2] or ""]) <= 2**43:
         raise ValueError(f"bytes is a number from 1 to 8796093022208, such as 1000000, 64MiB or 1GB, not {kind(value)}")
     return size
@@ -91,10 +107,24 @@ def _bytes(value: object) -> int:
 def _bitrate(value: object) -> int:
     if value == "unlimited":
         return 0
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(k|M|G)bit", value) if isinstance(value, str) else None
-    if match is None or float(match[1]) == 0:
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(k|M|G)bit", value, re.ASCII) if isinstance(value, str) else None
+    if match is None or not (bits := Fraction(match[1]) * _SIZES[match[2]]):
         raise ValueError(f"bitrate is unlimited or bits a second, such as 100Mbit or 1Gbit, not {kind(value)}")
-    return round(float(match[1]) * _SIZES[match[2]])
+    if bits.denominator != 1:
+        nearest = bitrate_text(max(1, round(bits)))
+        raise ValueError(f"bitrate is a whole number of bits a second, not {value}: did you mean {nearest}?")
+    return int(bits)
+
+
+def bitrate_text(bits: int) -> str:
+    """Bits a second as a matrix writes them, exactly.
+
+    >>> bitrate_text(100_000_000), bitrate_text(99_999_999)
+    ('100Mbit', '99.999999Mbit')
+    """
+    unit = next((one for one in ("G", "M") if bits >= _SIZES[one]), "k")
+    scaled = Decimal(bits) / _SIZES[unit]
+    return f"{scaled.normalize():f}{unit}bit"
 
 
 def _text_schema(pattern: str, description: str) -> WithJsonSchema:
@@ -105,6 +135,11 @@ _DURATION = r"^\d+(\.\d+)? ?(us|ms|s|m|min|h)$"
 Duration = Annotated[float, PlainValidator(_seconds), _text_schema(_DURATION, "such as 10ms, 1s or 3m")]
 WholeSeconds = Annotated[
     float, PlainValidator(_whole_seconds), _text_schema(r"^\d+ ?(s|m|min|h)$", "whole seconds, such as 1s")
+]
+Milliseconds = Annotated[
+    float,
+    PlainValidator(_milliseconds),
+    _text_schema(r"^\d+(\.\d+)? ?(ms|s|m|min|h)$", "whole milliseconds, such as 10ms"),
 ]
 Share = Annotated[float, PlainValidator(_share), _text_schema(r"^\d+(\.\d+)? ?%$", "a percentage, such as 1%")]
 Bytes = Annotated[
@@ -126,7 +161,8 @@ def _number(axis: Axis) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(axis.parse), WithJsonSchema(axis.json_schema())
 
 
-_COUNT = _number(Axis("count", "", low=1, high=1_000_000))
+#: ping tells answers apart by 16 bits (icmp_seq).
+_COUNT = _number(Axis("count", "", low=1, high=65_535))
 _BLOCKS = _number(Axis("the number of blocks", "", low=1, high=10_000))
 _SEED = _number(Axis("seed", "", low=0, high=2**63 - 1))
 Count = Annotated[int, _COUNT[0], _COUNT[1]]

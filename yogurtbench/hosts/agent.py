@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,13 +24,14 @@ from pyroute2.netlink.exceptions import NetlinkError
 from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
-from yogurtbench.lab import Lab, Unsupported, bring_up, room
+from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, room
 from yogurtbench.loads import LoadFailed, control
+from yogurtbench.printable import quoted
 from yogurtbench.programs import Programs, prepare, sets
-from yogurtbench.records import HostError, Trial
+from yogurtbench.records import Attempt, HostError, Trial
 from yogurtbench.shell import CommandFailed
 from yogurtbench.texts import NOW, Texts, chosen, own
-from yogurtbench.trial import run_trial, wired
+from yogurtbench.trial import our_error, run_trial, wired
 from yogurtbench.wire import Wire
 
 _VERSION_COMMANDS = {
@@ -38,6 +40,8 @@ _VERSION_COMMANDS = {
     "ping": ["ping", "-V"],
     "iproute2": ["ip", "-V"],
 }
+#: How long all of them together may take to tell their versions.
+_VERSION_SECONDS = 10.0
 
 
 def main() -> None:
@@ -50,7 +54,8 @@ def main() -> None:
     except (CommandFailed, NetlinkError, OSError) as error:  # the host tells the last words of an agent that ends
         sys.exit(f"no network can be made here: {_in_words(error)}")
     programs = sets()
-    channel.send({"event": "ready", "kernel": platform.release(), "versions": versions(), "features": found})
+    about = {"versions": versions(), "features": found, "settings": inherited.of_the_room()}
+    channel.send({"event": "ready", "kernel": platform.release(), **about})
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _trial(order, programs, channel),
         "lab": lambda order: _lab(order, programs, channel),
@@ -106,7 +111,10 @@ def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Cha
         if trial.clock != "instructions":  # there a word on the line would be among what is counted
             channel.send({"event": "phase", "phase": phase})
 
-    attempt = run_trial(trial, programs[chosen(trial)], tell)
+    try:
+        attempt = run_trial(trial, programs[chosen(trial)], tell)
+    except Exception as error:  # such as programs of a side that nobody carried here
+        attempt = Attempt.without_values(trial, "failed", our_error(error))
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
 
 
@@ -191,12 +199,14 @@ def _pass_on(argv: list[str], channel: Channel) -> int:
 def ask_versions() -> Callable[[], dict[str, str]]:
     """Ask the tools for their versions, side by side; the returned call waits for the answers, by name.
 
-    A tool that is not there is ``missing``.
+    A tool that is not there is ``missing``; of one that does not answer, or without a number, it is said why the
+    version is unknown.
     """
     asked = {name: _asked(argv) for name, argv in _VERSION_COMMANDS.items()}
+    deadline = time.monotonic() + _VERSION_SECONDS
 
     def answers() -> dict[str, str]:
-        found = {name: _version(process) for name, process in asked.items()}
+        found = {name: _version(process, deadline) for name, process in asked.items()}
         return {**found, "python": platform.python_version(), "bcc": _bcc_version()}
 
     return answers
@@ -209,12 +219,20 @@ def _asked(argv: list[str]) -> shell.Background | None:
         return None
 
 
-def _version(process: shell.Background | None) -> str:
+def _version(process: shell.Background | None, deadline: float) -> str:
     if process is None:
         return "missing"
-    done = process.wait(10)
-    number = re.search(r"\d+(\.\d+|\d{5,})[\w.-]*", done.stdout + done.stderr)
-    return number[0] if number else "unknown"
+    try:
+        done = process.wait(max(0.1, deadline - time.monotonic()))
+    except CommandFailed as failure:
+        return f"unknown: it {failure.why}"
+    return version_in(done.stdout + done.stderr)
+
+
+def version_in(printed: str) -> str:
+    """The first version number in what a tool printed, or that there is none."""
+    number = re.search(r"\d{1,9}(\.\d{1,9}|\d{4,})[\w.-]{0,40}", printed, re.ASCII)
+    return number[0] if number else f"unknown: {quoted(printed)[:80]}"
 
 
 def _bcc_version() -> str:

@@ -15,7 +15,7 @@ import psutil
 from yogurtbench import shell
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.hosts.host import AgentHost
-from yogurtbench.lab import room
+from yogurtbench.lab import inherited, room
 from yogurtbench.records import Environment, HostError
 
 _READY_SECONDS = 30.0
@@ -74,7 +74,10 @@ def _start() -> tuple[Room, Environment, dict[str, bool]]:
 
 
 def _environment(ready: dict[str, Any]) -> Environment:
-    identity = {"lab": "native", "kernel": platform.release(), "machine": machine_name(), **ready["versions"]}
+    # What the lab has from this machine and cannot change: runs under unlike settings are not compared.
+    settings = {**inherited.of_the_machine(), **ready["settings"]}
+    place = {"lab": "native", "kernel": platform.release(), "machine": machine_name()}
+    identity = {**place, **ready["versions"], **settings}
     system = {"cpus": str(len(os.sched_getaffinity(0))), "memory": f"{psutil.virtual_memory().total >> 20} MiB"}
     return Environment(platform.node(), "native", "none", "wall", platform.release(), identity, system)
 

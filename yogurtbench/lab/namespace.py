@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pyroute2 import IPRoute, netns
+
+from yogurtbench.lab import inherited
 
 #: Where this process stood when the room was furnished: the lab's host.
 _SELF = "/proc/self/ns/net"
@@ -92,6 +95,7 @@ def create(name: str) -> Namespace:
     return made
 
 
+_IPS = ("ipv4", "ipv6")
 _QUIET: dict[str, int] = {
     "ipv6/conf/default/addr_gen_mode": 1,
     "ipv6/conf/default/accept_ra": 0,
@@ -112,18 +116,44 @@ _NEIGHBOURS: dict[str, int] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """What the machine has set otherwise than kernels begin with, and what a lab sets instead."""
+
+    of_a_namespace: dict[str, str]
+    of_neighbours: dict[str, str]
+
+
+@cache
+def _machine() -> _Machine:
+    """Looked for once, in the lab's host namespace while it is as new: a guest of ours has nothing of the kind."""
+    with host().entered():
+        of_lo = {f"{ip}/neigh/lo/{key}": value for ip in _IPS for key, value in inherited.OF_NEIGHBOURS.items()}
+        of_neighbours = {key.replace("/lo/", "/{}/"): value for key, value in inherited.differing(of_lo).items()}
+        return _Machine(inherited.differing(inherited.OF_A_NAMESPACE), of_neighbours)
+
+
 def quieten(namespace: Namespace) -> None:
-    """Apply the quiet settings to devices that will be made in ``namespace``."""
+    """Undo in ``namespace`` what it has from the machine, and make devices quiet that will be made in it."""
+    _restore(namespace, _machine().of_a_namespace)
     _write(namespace, _QUIET)
 
 
 def settle_neighbours(namespace: Namespace, device: str) -> None:
     """Set how a device of ``namespace`` treats its neighbours."""
-    keys = {f"{ip}/neigh/{device}/{key}": value for ip in ("ipv4", "ipv6") for key, value in _NEIGHBOURS.items()}
-    _write(namespace, keys)
+    _restore(namespace, {key.format(device): value for key, value in _machine().of_neighbours.items()})
+    _write(namespace, {f"{ip}/neigh/{device}/{key}": value for ip in _IPS for key, value in _NEIGHBOURS.items()})
 
 
-def _write(namespace: Namespace, settings: dict[str, int]) -> None:
+def _restore(namespace: Namespace, settings: Mapping[str, str]) -> None:
+    """Give settings back what kernels begin with; where one is refused the run's identity has it (of_the_room)."""
+    with namespace.entered():
+        for key, value in settings.items():
+            with suppress(OSError):
+                Path("/proc/sys/net", key).write_text(f"{value}\n")
+
+
+def _write(namespace: Namespace, settings: Mapping[str, int]) -> None:
     with namespace.entered():
         for key, value in settings.items():
             # A kernel without IPv6 has none of its keys: that lab has IPv4 alone.

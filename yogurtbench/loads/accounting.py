@@ -10,7 +10,7 @@ from typing import Any
 
 from yogurtbench.lab import End
 from yogurtbench.loads import cpu
-from yogurtbench.loads.common import Bench, packets_per_message
+from yogurtbench.loads.common import Bench, LoadFailed, packets_per_message
 from yogurtbench.loads.cpu import CpuTime
 from yogurtbench.records import Cell, Status
 
@@ -38,14 +38,14 @@ class Account:
     """Differences between the beginning and the end of a load; filled when the block of :func:`watched` ends.
 
     ``devices``: counters by device; ``softnet``: of all CPUs of the machine, strangers' packets included, a list by
-    CPU for each column; ``cpu``: for bulk loads, or in ``no_cpu`` why not.
+    CPU for each column; ``cpu``: for bulk loads, or in ``no_cpu`` why not, and with which status.
     """
 
     sender: str
     devices: dict[str, Counts] = field(default_factory=dict)
     softnet: dict[str, list[int]] = field(default_factory=dict)
     cpu: CpuTime | None = None
-    no_cpu: str = ""
+    no_cpu: tuple[Status, str] = ("unsupported", "")
 
     @property
     def sent(self) -> Counts:
@@ -62,6 +62,13 @@ class Account:
         """Mean bytes of the client's IP packets as they cross the wire: a GSO batch crosses as one packet."""
         return max(0.0, self.bytes_per_skb - _LINK_HEADER)
 
+    def keep_cpu(self, spent: CpuTime) -> None:
+        """Keep the CPU time of the load, unless the kernel's counters ran backwards."""
+        if backwards := [name for name in spent.__slots__ if getattr(spent, name) < 0]:
+            self.no_cpu = "failed", f"the kernel's CPU time ran backwards: {', '.join(backwards)} {spent}"
+        else:
+            self.cpu = spent
+
     def details(self) -> dict[str, Any]:
         """As JSON, for an attempt's details."""
         found: dict[str, Any] = {"devices": self.devices, "softnet": self.softnet}
@@ -70,16 +77,19 @@ class Account:
 
 @contextmanager
 def watched(bench: Bench, *, with_cpu: bool = False) -> Iterator[Account]:
-    """Count what happens in the block. CPU time is that of processes that began and ended within."""
+    """Count what happens in the block. CPU time is that of processes that began and ended within.
+
+    Raises LoadFailed where a device's counter ran backwards.
+    """
     account = Account(_sender(bench))
     used = _cpu_time(bench, account) if with_cpu else None
     devices, softnet = _devices(bench), softnet_columns(Path("/proc/net/softnet_stat").read_text())
     yield account
     spent = _cpu_time(bench, account) if used else None
-    account.cpu = spent - used if used and spent else None
-    account.devices = {name: _minus(now, devices[name]) for name, now in _devices(bench).items()}
-    now = softnet_columns(Path("/proc/net/softnet_stat").read_text())
-    account.softnet = {name: [b - a for a, b in zip(softnet[name], now[name], strict=True)] for name in now}
+    if used and spent:
+        account.keep_cpu(spent - used)
+    account.devices = {name: device_counts(name, devices[name], now) for name, now in _devices(bench).items()}
+    account.softnet = softnet_counts(softnet, softnet_columns(Path("/proc/net/softnet_stat").read_text()))
 
 
 def sent_bytes(bench: Bench) -> int:
@@ -100,7 +110,7 @@ def _cpu_time(bench: Bench, account: Account) -> CpuTime | None:
     try:
         return cpu.spent(bench.cpus)
     except OSError as error:
-        account.no_cpu = str(error)
+        account.no_cpu = "unsupported", str(error)
         return None
 
 
@@ -114,8 +124,23 @@ def _device(end: End) -> Counts:
     return {name: int(stats[name]) for name in _DEVICE_FIELDS}
 
 
-def _minus(now: Counts, before: Counts) -> Counts:
-    return {name: value - before[name] for name, value in now.items()}
+def device_counts(name: str, before: Counts, now: Counts) -> Counts:
+    """What a device counted in between. Raises LoadFailed where a counter of 64 bits is less than it was."""
+    counts = {counter: value - before[counter] for counter, value in now.items()}
+    for counter, count in counts.items():
+        if count < 0:
+            raise LoadFailed(f"{counter} of {name} ran backwards, from {before[counter]} to {now[counter]}")
+    return counts
+
+
+def softnet_counts(before: dict[str, list[int]], now: dict[str, list[int]]) -> dict[str, list[int]]:
+    """What each CPU counted in between, by column; the kernel's counters have 32 bits and begin again at 0.
+
+    Where a CPU came or left meanwhile its rows cannot be told from others': there is nothing to say.
+    """
+    if any(len(before[name]) != len(values) for name, values in now.items()):
+        return {}
+    return {name: [(b - a) % 2**32 for a, b in zip(before[name], values, strict=True)] for name, values in now.items()}
 
 
 def softnet_columns(table: str) -> dict[str, list[int]]:
@@ -151,7 +176,7 @@ def cpu_costs(account: Account, own: float, delivered: float, packets: float) ->
     """
     units = {"cpu_ns_per_byte": delivered, "cpu_ns_per_packet": packets}
     if account.cpu is None:
-        return {}, dict.fromkeys(units, ("unsupported", account.no_cpu))
+        return {}, dict.fromkeys(units, account.no_cpu)
     spent = (own + account.cpu.beside) * 1e9
     return {name: spent / amount for name, amount in units.items() if amount}, {}
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from yogurtbench.lab import Lab, Pot, Unsupported
+from yogurtbench.printable import quoted
 from yogurtbench.records import Status, Trial
-from yogurtbench.shell import Background
+from yogurtbench.shell import Background, how_ended
 from yogurtbench.witness import Witness
 
 #: No skb is larger: GSO_LEGACY_MAX_SIZE in include/linux/netdevice.h (BIG TCP is off in every lab).
@@ -135,11 +137,41 @@ def wait_until_bound(pot: Pot, server: Background, protocol: str, port: int, tim
             return
         if not server.alive:
             done = server.end()
-            said = (done.stderr.strip() or done.stdout.strip())[:300]
-            raise LoadFailed(f"the server {server.argv[0]} ended before it was ready: {said}")
+            raise LoadFailed(f"the server ended before it was ready: {quoted(done.stderr, done.stdout)}")
         if time.monotonic() > deadline:
             raise LoadFailed(f"nothing was bound to {protocol} port {port} after {timeout:g} s")
         time.sleep(_POLL)
+
+
+#: How long a server that serves once is waited for when its load is over (seconds).
+_LEAVES = 1.0
+
+
+@contextmanager
+def outlived_by(server: Background, *, once: bool = False) -> Iterator[None]:
+    """A block that the server has to outlive, or, where it serves ``once``, to end well with.
+
+    Raises LoadFailed with the server's own words where it died, whatever the client had to say.
+    """
+    try:
+        yield
+    except LoadFailed as error:
+        if why := _death(server, once=once):
+            raise LoadFailed(f"{error}; {why}") from error
+        raise
+    deadline = time.monotonic() + _LEAVES
+    while once and server.alive and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    if why := _death(server, once=once):
+        raise LoadFailed(why)
+
+
+def _death(server: Background, *, once: bool) -> str:
+    """How a server ended that should not have, empty where all is well."""
+    if server.alive or (once and server.process.returncode == 0):
+        return ""
+    done = server.end()
+    return f"the server {how_ended(done.code)} during the load: {quoted(done.stderr, done.stdout)}"
 
 
 def packets_per_message(payload: int, ip: int | None, mtu: int) -> int:

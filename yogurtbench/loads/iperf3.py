@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from yogurtbench import shell
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import accounting
 from yogurtbench.loads.accounting import Account, Missing, Values
-from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, wait_until_bound
+from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, outlived_by, wait_until_bound
+from yogurtbench.loads.reading import JsonField, check_exit_code, check_not_killed, check_values, json_report
+from yogurtbench.printable import quoted
+from yogurtbench.shell import Completed
 
 PORT = 5201
 #: A scheduling policy (sched(7)): whenever it has something to do, it has the CPU.
 _FIRST = ("chrt", "--fifo", "1")
-_TOO_SMALL = re.compile(r"block size invalid \(minimum = (\d+) bytes")
+_TOO_SMALL = re.compile(r"block size invalid \(minimum = (\d+) bytes", re.ASCII)
+#: Characters at the end of a report that hold its sums.
+_TAIL = 2000
+
+_Figures = tuple[dict[str, float], int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class IperfReport:
+    """What iperf3 reported: ``values`` are metrics (bit/s, packets/s …), ``delivered`` the receiver's bytes.
+
+    ``seconds`` is how long it took, ``cpu_seconds`` the CPU time of both ends.
+    """
+
+    values: dict[str, float]
+    delivered: int
+    seconds: float
+    cpu_seconds: float
 
 
 def run(bench: Bench) -> Measured:
@@ -29,16 +49,18 @@ def run(bench: Bench) -> Measured:
     with accounting.watched(bench, with_cpu=True) as account, serving(bench, first=first):
         lifetime = float(options.get("duration") or 0) + bench.option("timeout")
         done = shell.run(bench.client_command(argv), timeout=lifetime, check=False)
-    parsed = parse(done.stdout, done.stderr, udp=udp)
-    values = {**parsed["values"], **_packets(account)}
+    report = read(done, udp=udp)
+    values = {**report.values, **_packets(account)}
     if not udp:
-        values["packets_per_second"] = account.sent["tx_packets"] / parsed["seconds"]
-    packets = values["packets_per_second"] * parsed["seconds"]
-    costs, missing = _costs(bench, account, parsed, packets)
+        values["packets_per_second"] = account.sent["tx_packets"] / report.seconds
+    packets = values["packets_per_second"] * report.seconds
+    costs, missing = _costs(bench, account, report, packets)
     warnings = accounting.warnings(cell, account.packet_size)
-    details = {"argv": argv, "delivered_bytes": parsed["delivered"], "cpu_seconds": parsed["cpu_seconds"]}
+    details = {"argv": argv, "delivered_bytes": report.delivered, "cpu_seconds": report.cpu_seconds}
     details |= {"warnings": warnings, **account.details()}
-    return Measured({**values, **costs}, flow(parsed["delivered"]), details, missing)
+    if not udp and "retransmits" not in values:
+        missing = {**missing, "retransmits": ("unsupported", "this iperf3 does not tell its retransmits")}
+    return Measured({**values, **costs}, flow(report.delivered), details, missing)
 
 
 @contextmanager
@@ -53,7 +75,8 @@ def serving(bench: Bench, *, first: bool = False) -> Iterator[None]:
     argv = [*(_FIRST if first else ()), *argv]
     with shell.background(bench.server_command(argv)) as server:
         wait_until_bound(bench.server, server, "tcp", PORT, timeout=10)
-        yield
+        with outlived_by(server, once=True):
+            yield
 
 
 def flow(delivered: int) -> Flow:
@@ -61,11 +84,11 @@ def flow(delivered: int) -> Flow:
     return Flow((max(1, delivered // LARGEST_SKB), None), (1, None))
 
 
-def _costs(bench: Bench, account: Account, parsed: dict[str, Any], packets: float) -> tuple[Values, Missing]:
+def _costs(bench: Bench, account: Account, report: IperfReport, packets: float) -> tuple[Values, Missing]:
     """What a byte and a packet cost: CPU time, or on the instruction clock, whose time is work done, instructions."""
     if bench.trial.clock == "instructions":
-        return accounting.instruction_costs(parsed["seconds"], parsed["delivered"], packets), {}
-    return accounting.cpu_costs(account, parsed["cpu_seconds"], parsed["delivered"], packets)
+        return accounting.instruction_costs(report.seconds, report.delivered, packets), {}
+    return accounting.cpu_costs(account, report.cpu_seconds, report.delivered, packets)
 
 
 def _packets(account: Account) -> dict[str, float]:
@@ -74,53 +97,88 @@ def _packets(account: Account) -> dict[str, float]:
 
 
 def client_arguments(options: dict[str, Any], address: str, payload: int, streams: int, udp: bool) -> list[str]:
-    """The client's command line: bytes or seconds, UDP unpaced unless the matrix names a bitrate."""
+    """The client's command line: bytes or seconds, UDP unpaced unless the matrix names a bitrate.
+
+    The bitrate is that of all streams together; iperf3's is each stream's. Raises LoadFailed where it cannot be
+    divided, which plans refuse.
+    """
     argv = ["iperf3", "--client", address, "--port", str(PORT), "--json", "--length", str(payload)]
     argv += ["--parallel", str(streams)] if streams > 1 else []
     amount = options.get("bytes")
     argv += ["--bytes", str(amount)] if amount else ["--time", f"{max(1, round(options['duration']))}"]
-    return argv + (["--udp", "--bitrate", str(options.get("bitrate") or 0)] if udp else [])
+    bitrate, rest = divmod(int(options.get("bitrate") or 0), streams)
+    if rest:
+        raise LoadFailed(f"a bitrate of {options['bitrate']} bit/s cannot be divided among {streams} streams")
+    return argv + (["--udp", "--bitrate", str(bitrate)] if udp else [])
 
 
-def parse(stdout: str, stderr: str = "", *, udp: bool) -> dict[str, Any]:
-    """iperf3's JSON -> ``values`` (bit/s, packets/s …), ``delivered`` bytes, ``seconds`` and ``cpu_seconds`` it took.
+def read(done: Completed, *, udp: bool) -> IperfReport:
+    """What a client that has ended reported. Raises LoadFailed also where it did not end well, Unsupported."""
+    check_not_killed("iperf3", done)
+    report = parse(done.stdout, done.stderr, udp=udp)
+    check_exit_code("iperf3", done)
+    return report
+
+
+def parse(stdout: str, stderr: str = "", *, udp: bool) -> IperfReport:
+    """iperf3's JSON.
 
     The receiver's figures count: what the sender got rid of may still lie in a queue. Raises LoadFailed where
-    iperf3 reports an error or moved nothing, Unsupported where the payload is smaller than this iperf3 sends.
+    iperf3 reports an error, moved nothing or tells what cannot be, Unsupported where the payload is smaller than this
+    iperf3 sends.
     """
-    try:
-        report = json.loads(stdout)
-    except json.JSONDecodeError:
-        if too_small := _TOO_SMALL.search(stderr):
-            raise Unsupported(f"this iperf3 sends no datagrams of less than {too_small[1]} bytes") from None
-        raise LoadFailed(f"iperf3 printed no JSON: {(stderr.strip() or stdout.strip())[-300:]}") from None
-    if "error" in report:
-        raise LoadFailed(f"iperf3: {report['error']}")
-    parsed = _udp(report["end"]) if udp else _tcp(report["end"])
-    if not parsed["delivered"]:
-        raise LoadFailed("iperf3 ended well but delivered nothing")
-    used = report["end"]["cpu_utilization_percent"]
-    return {**parsed, "cpu_seconds": (used["host_total"] + used["remote_total"]) / 100 * parsed["seconds"]}
+    if not stdout.lstrip().startswith("{") and (too_small := _TOO_SMALL.search(stderr)):
+        raise Unsupported(f"this iperf3 sends no datagrams of less than {too_small[1]} bytes")
+    report = json_report("iperf3", stdout, stderr)
+    if "error" in report.value:
+        raise LoadFailed(f"iperf3: {quoted(str(report.value['error']))}")
+    end = report.at("end")
+    values, delivered, seconds = _udp(end) if udp else _tcp(end)
+    check_values("iperf3", values, stdout[-_TAIL:])
+    used = end.at("cpu_utilization_percent")
+    cpu_seconds = (used.number("host_total") + used.number("remote_total")) / 100 * seconds
+    return IperfReport(values, delivered, seconds, cpu_seconds)
 
 
-def _tcp(end: dict[str, Any]) -> dict[str, Any]:
-    received, sent = end["sum_received"], end["sum_sent"]
-    values = {"throughput": received["bits_per_second"], "retransmits": float(sent.get("retransmits", 0))}
-    return {"values": values, "delivered": int(received["bytes"]), "seconds": received["seconds"]}
+def _tcp(end: JsonField) -> _Figures:
+    received, sent = end.at("sum_received"), end.at("sum_sent")
+    delivered, seconds = _delivered(received, received.count("bytes"))
+    values = {"throughput": received.number("bits_per_second")}
+    if sent.has("retransmits"):
+        values["retransmits"] = float(sent.count("retransmits"))
+    return values, delivered, seconds
 
 
-def _udp(end: dict[str, Any]) -> dict[str, Any]:
+def _udp(end: JsonField) -> _Figures:
     """The receiver's figures; iperf3 before 3.11 has only ``sum`` (esnet/iperf#1174).
 
     ``sum`` mixes both ends: packets sent, and losses as the receiver noticed them.
     """
-    received = end.get("sum_received") or end["sum"]
-    sent, seconds = end["sum"]["packets"], received["seconds"]
-    arrived = received["packets"] - received["lost_packets"]
-    delivered = int(received["bytes"] * arrived / sent) if received is end["sum"] and sent else int(received["bytes"])
+    both = end.at("sum")
+    received = end.at("sum_received") if end.has("sum_received") else both
+    sent = both.count("packets")
+    arrived = received.count("packets") - received.count("lost_packets")
+    if not 0 <= arrived <= sent:
+        raise LoadFailed(f"iperf3's figures cannot be: {arrived} of {sent} packets arrived; it printed: {_words(end)}")
+    moved = received.count("bytes")
+    whole, seconds = _delivered(received, int(moved * arrived / sent) if received is both and sent else moved)
     values = {
-        "throughput": delivered * 8 / seconds if seconds else 0.0,
-        "packets_per_second": arrived / seconds if seconds else 0.0,
+        "throughput": whole * 8 / seconds,
+        "packets_per_second": arrived / seconds,
         "loss": 1 - arrived / sent if sent else 1.0,
     }
-    return {"values": values, "delivered": delivered, "seconds": seconds}
+    return values, whole, seconds
+
+
+def _delivered(received: JsonField, delivered: int) -> tuple[int, float]:
+    """Bytes that arrived, and the seconds it took. Raises LoadFailed where either is nothing."""
+    if not delivered:
+        raise LoadFailed(f"iperf3 ended well but delivered nothing; it printed: {_words(received)}")
+    seconds = received.number("seconds")
+    if not seconds:
+        raise LoadFailed(f"iperf3's figures cannot be: {delivered} bytes in no time; it printed: {_words(received)}")
+    return delivered, seconds
+
+
+def _words(field: JsonField) -> str:
+    return quoted(field.text[-_TAIL:])

@@ -8,6 +8,7 @@ import time
 from yogurtbench import shell
 from yogurtbench.loads import accounting, iperf3, sockperf
 from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured
+from yogurtbench.printable import quoted
 from yogurtbench.shell import Background
 
 #: Bytes per write of the bulk transfer, iperf3's own default; the cell's payload is sockperf's.
@@ -36,12 +37,12 @@ def run(bench: Bench) -> Measured:
         _wait_until_flowing(bench, bulk)
         asked = sockperf.ask(bench)
         if not bulk.alive:
-            raise LoadFailed(f"the bulk transfer of {seconds} s ended before sockperf: {bulk.end().stderr.strip()}")
+            raise LoadFailed(f"the bulk transfer of {seconds} s ended before sockperf: {_words(bulk)}")
         done = bulk.wait(seconds + bench.option("timeout"))
-    moved = iperf3.parse(done.stdout, done.stderr, udp=False)
-    values = {**asked.values, "throughput": moved["values"]["throughput"]}
-    details = {**asked.details, "bulk_argv": argv, "delivered_bytes": moved["delivered"], **account.details()}
-    return Measured(values, _both(asked.flow, iperf3.flow(moved["delivered"])), details)
+    moved = iperf3.read(done, udp=False)
+    values = {**asked.values, "throughput": moved.values["throughput"]}
+    details = {**asked.details, "bulk_argv": argv, "delivered_bytes": moved.delivered, **account.details()}
+    return Measured(values, _both(asked.flow, iperf3.flow(moved.delivered)), details)
 
 
 def _wait_until_flowing(bench: Bench, bulk: Background) -> None:
@@ -50,10 +51,15 @@ def _wait_until_flowing(bench: Bench, bulk: Background) -> None:
     before = accounting.sent_bytes(bench)
     while accounting.sent_bytes(bench) - before < 10 * LARGEST_SKB:
         if not bulk.alive:
-            raise LoadFailed(f"the bulk transfer ended before it began: {bulk.end().stdout.strip()[-300:]}")
+            raise LoadFailed(f"the bulk transfer ended before it began: {_words(bulk)}")
         if time.monotonic() > deadline:
             raise LoadFailed(f"the bulk transfer did not begin within {bench.option('timeout'):g} s")
         time.sleep(_POLL)
+
+
+def _words(bulk: Background) -> str:
+    done = bulk.end()
+    return quoted(done.stderr, done.stdout)
 
 
 def _both(asked: Flow | None, moved: Flow) -> Flow:

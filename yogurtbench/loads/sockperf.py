@@ -5,13 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from yogurtbench import shell
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import accounting
-from yogurtbench.loads.common import Bench, Flow, LoadFailed, Measured, packets_per_message, wait_until_bound
+from yogurtbench.loads.common import (
+    Bench,
+    Flow,
+    LoadFailed,
+    Measured,
+    outlived_by,
+    packets_per_message,
+    wait_until_bound,
+)
+from yogurtbench.loads.reading import check_exit_code, check_not_killed, check_quantiles, check_values, number
+from yogurtbench.printable import quoted
 
 PORT = 11111
 #: sockperf 3.7 sleeps 2 s, and warms up and cools down 0.45 s, around what -t asks for.
@@ -20,11 +30,32 @@ OWN_SECONDS = 2.5
 #: trips, where the whole second that sockperf cannot go below has the emulator execute another 10^9 instructions.
 INSTRUCTION_SECONDS = 0.15
 
-_PERCENTILE = re.compile(r"percentile ([\d.]+)\s*=\s*([\d.]+)")
-_EXTREME = re.compile(r"<(MAX|MIN)> observation\s*=\s*([\d.]+)")
-_MEAN = re.compile(r"avg-(?:rtt|latency)=([\d.]+)")
-_TOTAL = re.compile(r"\[Total Run\].*SentMessages=(\d+);\s*ReceivedMessages=(\d+)")
-_VALID = re.compile(r"\[Valid Duration\].*SentMessages=(\d+);\s*ReceivedMessages=(\d+)")
+#: Bytes that its client fills beforehand for each second of a run: 600,000 round trips, two times of 8 bytes each
+#: (MPS_MAX_PP in defs.h, PacketTimes in packet.cpp).
+_BYTES_PER_SECOND = 600_000 * 16
+
+_PERCENTILE = re.compile(r"percentile (\S+)\s*=\s*(\S+)")
+_EXTREME = re.compile(r"<(MAX|MIN)> observation\s*=\s*(\S+)")
+_MEAN = re.compile(r"avg-(?:rtt|latency)=(\d[\d.]*)", re.ASCII)
+_TOTAL = re.compile(r"\[Total Run\].*SentMessages=(\d+);\s*ReceivedMessages=(\d+)", re.ASCII)
+_VALID = re.compile(r"\[Valid Duration\].*SentMessages=(\d+);\s*ReceivedMessages=(\d+)", re.ASCII)
+_DUPLICATES = re.compile(r"# duplicated messages = (\d+)", re.ASCII)
+#: timeout(1)'s exit code where it sent the signal.
+_INTERRUPTED = 124
+_NEEDED = {"0", "50", "90", "99", "100"}
+
+
+@dataclass(frozen=True, slots=True)
+class SockperfReport:
+    """What sockperf printed: messages ``sent`` and ``received`` in the whole run.
+
+    ``values`` are metrics (ns, ratio) of the valid part of it, ``quantiles`` are by percent (ns).
+    """
+
+    sent: int
+    received: int
+    values: dict[str, float]
+    quantiles: dict[str, float]
 
 
 def run(bench: Bench) -> Measured:
@@ -47,20 +78,38 @@ def serving(bench: Bench) -> Iterator[None]:
             if bench.trial.cell.ip == 6 and "Invalid address" in str(error):
                 raise Unsupported("this sockperf knows no IPv6; ping and iperf3 do") from None
             raise
-        yield
+        with outlived_by(server):
+            yield
 
 
 def ask(bench: Bench) -> Measured:
-    """Message after message to the server, to the end. Raises LoadFailed."""
+    """Message after message to the server, to the end. Raises LoadFailed, Unsupported where the memory is too small."""
     client = ["sockperf", "ping-pong", *_common(bench), "-m", str(bench.payload), "-t", _seconds(bench), "--full-rtt"]
+    fine: tuple[int, ...] = (0,)
     if bench.trial.clock == "instructions":
         # Interrupted it ends as it does by itself: it waits for the last answer and prints its figures.
         client = ["timeout", "--signal=INT", f"{OWN_SECONDS + INSTRUCTION_SECONDS:g}", *client]
+        fine = (0, _INTERRUPTED)
+    check_memory(bench.option("duration"), Path("/proc/meminfo").read_text())
     lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
     done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
-    parsed = parse(done.stdout, done.stderr)
-    details = {"quantiles": parsed["quantiles"], "messages": parsed["sent"], "argv": client}
-    return Measured(parsed["values"], _flow(bench, parsed, _is_tcp(bench)), details)
+    check_not_killed("sockperf", done)
+    report = parse(done.stdout, done.stderr)
+    check_exit_code("sockperf", done, fine)
+    details = {"quantiles": report.quantiles, "messages": report.sent, "argv": client}
+    return Measured(dict(report.values), _flow(bench, report, _is_tcp(bench)), details)
+
+
+def check_memory(duration: float, meminfo: str) -> None:
+    """Raise Unsupported where sockperf would keep more times than the machine has memory for, by /proc/meminfo."""
+    available = re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo, re.ASCII | re.MULTILINE)
+    needed = int((duration + 1) * _BYTES_PER_SECOND)
+    if available and needed > int(available[1]) * 1024:
+        longest = max(1, int(available[1]) * 1024 // _BYTES_PER_SECOND - 1)
+        raise Unsupported(
+            f"sockperf keeps the times of {duration:g} s in {needed / 1e6:,.0f} MB of memory, and this machine has "
+            f"{int(available[1]) / 1024:,.0f} MiB to spare: at most {longest} s"
+        )
 
 
 def _common(bench: Bench) -> list[str]:
@@ -76,34 +125,50 @@ def _seconds(bench: Bench) -> str:
     return str(max(1, round(bench.option("duration"))))
 
 
-def _flow(bench: Bench, parsed: dict[str, Any], tcp: bool) -> Flow:
+def _flow(bench: Bench, report: SockperfReport, tcp: bool) -> Flow:
     if tcp:  # the kernel may piggyback acknowledgements or not: a message is at least one packet each way
-        return Flow((parsed["sent"], None), (parsed["received"], None))
+        return Flow((report.sent, None), (report.received, None))
     fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
-    sent, received = parsed["sent"] * fragments, parsed["received"] * fragments
+    sent, received = report.sent * fragments, report.received * fragments
     # The server answers the last message also when the client has already stopped listening.
     return Flow((sent, sent), (received, sent))
 
 
-def parse(stdout: str, stderr: str = "") -> dict[str, Any]:
-    """Sockperf's output -> ``sent``, ``received`` (messages of the whole run), ``values`` and ``quantiles`` (ns).
+def parse(stdout: str, stderr: str = "") -> SockperfReport:
+    """Sockperf's output.
 
-    sockperf prints microseconds with three decimals: nanoseconds. Raises LoadFailed where it gave no percentiles.
+    sockperf prints microseconds with three decimals: nanoseconds. Raises LoadFailed where it gave no percentiles, or
+    such as cannot be.
     """
     text = _without_colours(stdout)
     total, valid, mean = _TOTAL.search(text), _VALID.search(text), _MEAN.search(text)
-    quantiles = {f"{float(p):g}": _ns(us) for p, us in _PERCENTILE.findall(text)}
+    quantiles = {f"{number('sockperf', text, p):g}": _ns(us) for p, us in _PERCENTILE.findall(text)}
     quantiles |= {{"MAX": "100", "MIN": "0"}[which]: _ns(us) for which, us in _EXTREME.findall(text)}
-    if not (total and valid and mean and {"0", "50"} <= quantiles.keys()):
-        raise LoadFailed(f"sockperf gave no percentiles: {(stderr.strip() or text.strip())[-300:]}")
+    if not (total and valid and mean and quantiles.keys() >= _NEEDED):
+        raise LoadFailed(f"sockperf gave no percentiles: {quoted(stderr, text)}")
+    words = quoted(total[0], valid[0])
+    sent, received = _counts(total, words)
+    valid_sent, valid_received = _counts(valid, words)
+    duplicates = _DUPLICATES.search(text)
+    if duplicates and duplicates[1].strip("0"):
+        raise LoadFailed(f"sockperf's figures cannot be: {duplicates[0]}; it printed: {words}")
     values = {f"rtt_p{p}": quantiles[f"{p}"] for p in (50, 90, 99)}
-    values |= {"rtt_mean": _ns(mean[1]), "rtt_min": quantiles["0"]}
-    values |= {"loss": 1 - int(valid[2]) / max(1, int(valid[1]))}
-    return {"sent": int(total[1]), "received": int(total[2]), "values": values, "quantiles": quantiles}
+    values |= {"rtt_mean": _ns(mean[1]), "rtt_min": quantiles["0"], "loss": 1 - valid_received / valid_sent}
+    check_values("sockperf", values, words)
+    check_quantiles("sockperf", quantiles, values["rtt_mean"], words, text)
+    return SockperfReport(sent, received, values, quantiles)
+
+
+def _counts(found: re.Match[str], words: str) -> tuple[int, int]:
+    """Messages sent and received, at least one and no more than that."""
+    sent, received = (int(number("sockperf", words, text)) for text in found.groups())
+    if not 1 <= received <= sent:
+        raise LoadFailed(f"sockperf's figures cannot be: {received} of {sent} messages came back; it printed: {words}")
+    return sent, received
 
 
 def _ns(microseconds: str) -> float:
-    return float(round(float(microseconds) * 1000))
+    return float(round(number("sockperf", microseconds, microseconds) * 1000))
 
 
 def _without_colours(text: str) -> str:
