@@ -240,6 +240,7 @@ BAD_IPERFS: list[tuple[str, str, Any, str]] = [
     ("tcp", "end.sum_received.seconds", -1.0, "seconds cannot be -1.0"),
     ("tcp", "end.sum_received.seconds", 0.0, "bytes in no time"),
     ("tcp", "end.sum_sent.retransmits", -1, "retransmits cannot be -1"),
+    ("tcp", "end.sum_sent.bytes", 1_422_262_271, "1422262272 of 1422262271 bytes arrived"),
     ("tcp", "end.sum_sent", None, "end.sum_sent is no mapping"),
     ("tcp", "end.cpu_utilization_percent.remote_total", -4.5, "remote_total cannot be -4.5"),
     ("tcp", "end.cpu_utilization_percent", DELETE, "end.cpu_utilization_percent is missing"),

@@ -244,7 +244,8 @@ def _observations(trial: Trial, measured: Measured, counted: Mapping[str, Counte
         yield Observation.measured(metric, value, trial.clock)
     for metric, (status, error) in measured.missing.items():
         yield Observation.missing(metric, status, error, trial.clock)
-    if trial.role != "diagnostic":
+    # What yes/no loads answer depends on what the topology has.
+    if trial.role != "diagnostic" and trial.cell.load not in YES_NO:
         for metric in metrics_of(trial.cell.load, trial.clock):
             if metric not in measured.values and metric not in measured.missing:
                 yield Observation.missing(metric, "failed", f"the load came to no {metric}", trial.clock)

@@ -143,6 +143,8 @@ def parse(stdout: str, stderr: str = "", *, udp: bool) -> IperfReport:
 def _tcp(end: JsonField) -> _Figures:
     received, sent = end.at("sum_received"), end.at("sum_sent")
     delivered, seconds = _delivered(received, received.count("bytes"))
+    if delivered > (whole := sent.count("bytes")):
+        raise LoadFailed(f"iperf3's figures cannot be: {delivered} of {whole} bytes arrived; it printed: {_words(end)}")
     values = {"throughput": received.number("bits_per_second")}
     if sent.has("retransmits"):
         values["retransmits"] = float(sent.count("retransmits"))
