@@ -116,9 +116,8 @@ def test_pings_that_there_was_no_time_for_are_told(in_room: InRoom, tmp_path: Pa
 
 @pytest.mark.root
 def test_an_interval_is_what_the_matrix_says(in_room: InRoom) -> None:
-    """Of 2 ms, which ping spins for: not half, not twice."""
-    times = in_room(pinged, 0.002)
-    assert 0.0018 <= times / 99 <= 0.003
+    """Of 2 ms, which ping spins for: no flood. How much longer it takes says how busy the machine is."""
+    assert in_room(pinged, 0.002) >= 99 * 0.0018
 
 
 def pinged(interval: float) -> float:
