@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yogurtbench.combinations import combine, size
+from yogurtbench.combinations import combine, idle, size
 
 
 def values(axes: Any, include: Any = (), exclude: Any = ()) -> list[dict[str, Any]]:
@@ -83,3 +83,36 @@ def naive(axes: dict[str, list[int]], include: list[dict[str, int]], exclude: li
 @given(_AXES, st.lists(_ENTRY, max_size=4), st.lists(_ENTRY, max_size=2))
 def test_the_rules_are_githubs(axes: Any, include: Any, exclude: Any) -> None:
     assert values(axes, include, exclude) == naive(axes, include, exclude)
+
+
+POINTS = st.fixed_dictionaries({}, optional={name: st.integers(0, 2) for name in "abc"})
+
+
+@given(first=st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True), includes=st.lists(POINTS, max_size=5))
+def test_what_an_include_lost_is_noted_and_nothing_else_is(first: list[int], includes: list[dict[str, int]]) -> None:
+    given_points = [{name: [value] for name, value in point.items()} for point in includes]
+    for one in combine({"a": first}, given_points, []):
+        lost = {
+            (entry, name)
+            for entry in one.entries
+            for name, value in includes[entry].items()
+            if one.values[name] != value
+        }
+        assert bool(lost) == any(includes[earlier][name] != one.values[name] for earlier, _, name in one.overwritten)
+        assert all(includes[earlier][name] != includes[later][name] for earlier, later, name in one.overwritten)
+        assert lost <= {(earlier, name) for earlier, _, name in one.overwritten}
+
+
+@given(
+    axes=st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1),
+    wanted=st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1),
+)
+def test_an_exclude_is_idle_where_it_takes_nothing_out(
+    axes: dict[str, list[int]], wanted: dict[str, list[int]]
+) -> None:
+    points, whole = idle(axes, wanted)
+    known = wanted.keys() <= axes.keys()
+    assert whole == (not known or len(combine(axes, [], [wanted])) == len(combine(axes, [], [])))
+    for point in points if known else ():
+        alone = {name: [value] for name, value in point.items()}
+        assert len(combine(axes, [], [alone])) == len(combine(axes, [], []))

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -250,3 +251,99 @@ def test_every_wire_is_worked_out_once_however_many_cells_share_it(
 
 def test_blocks_are_values() -> None:
     assert dataclasses.asdict(Blocks()) == {"min": 10, "max": 40, "precision": 0.01}
+
+
+SIX = textwrap.dedent("""\
+    name: six
+    axes: {kernel: "6.12"}
+    include:
+      - {hook: netkit_peer}
+      - {hook: tcx_ingress}
+      - {hook: tc_ingress, helper: redirect_peer}
+      - {device: veth, hook: tcx_ingress}
+      - {device: veth, hook: xdp_native, helper: redirect_map}
+      - {device: veth, hook: xdp_generic}
+    loads: [reachability]
+""")
+
+
+def test_includes_that_overwrite_each_other_are_told_with_their_lines(tmp_path: Path) -> None:
+    plan = planned(tmp_path, SIX)
+    assert len(plan.cells) == 1
+    (note,) = plan.notes
+    assert note.startswith(
+        f"{tmp_path}/m.yaml:4:5: the includes 1, 2, 3, 4, 5 and 6 (lines 4, 5, 6, 7, 8, 9) overwrite"
+    )
+    assert "of hook, helper only the last value" in note and "name kernel in each include and leave axes out" in note
+    assert f"warning: {note}" in describe(plan, "vm").splitlines()
+    assert note in facts(plan, "vm")["warnings"] and Plan.from_json(plan.to_json()).notes == plan.notes
+
+
+def test_what_the_note_on_includes_says_makes_a_cell_of_each(tmp_path: Path) -> None:
+    alone = SIX.replace('axes: {kernel: "6.12"}\n', "").replace("- {", '- {kernel: "6.12", ')
+    plan = planned(tmp_path, alone)
+    assert len(plan.cells) == 6 and plan.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("includes", "told"),
+    [
+        ("[{mtu: [1300, 1400]}]", "this include overwrites its own values: of mtu only"),
+        ("[{mtu: 1300}, {gso: on}]", ""),
+        ("[{mtu: 1300}, {mtu: 1300}]", ""),
+        ("[{device: veth, mtu: 1300}, {device: netkit, mtu: 1400}]", ""),
+        ("[{mtu: 1300}, {device: veth, mtu: 1400}]", "the includes 1 and 2 (lines 3, 3) overwrite each other: of mtu"),
+        ("[{mtu: 1300}, {kernel: '6.12', device: [veth, netkit], mtu: 1400}]", "the includes 1 and 2"),
+        ("[{hook: tcx_egress, mtu: 1300}, {hook: tcx_egress, mtu: 1400}]", ""),
+    ],
+)
+def test_only_includes_that_lose_a_value_are_told(tmp_path: Path, includes: str, told: str) -> None:
+    text = f"name: t\naxes: {{device: [veth, netkit], hook: tcx_ingress}}\ninclude: {includes}\nloads: [reachability]\n"
+    notes = planned(tmp_path, text).notes
+    assert told in notes[0] if told else notes == ()
+
+
+@pytest.mark.parametrize(
+    ("exclude", "told"),
+    [
+        (
+            "{hook: xdp_native}",
+            "m.yaml:3:11: this exclude takes nothing out: no combination of the axes has hook=xdp_native",
+        ),
+        (
+            "{device: veth, mtu: [1400, 1500]}",
+            "part of this exclude takes nothing out: no combination of the axes has device=veth,mtu=1400",
+        ),
+        ("{device: veth, mtu: 1500}", ""),
+        ("{load: ping, mtu: 1400}", "no combination of the axes has mtu=1400,load=ping"),
+        ("{device: veth, load: ping}", ""),
+    ],
+)
+def test_an_exclude_that_takes_nothing_out_is_told(tmp_path: Path, exclude: str, told: str) -> None:
+    axes = "{device: [veth, netkit], hook: tcx_ingress, mtu: 1500}"
+    text = f"name: t\naxes: {axes}\nexclude: [{exclude}]\nloads: [reachability, ping]\n"
+    notes = planned(tmp_path, text).notes
+    assert told in notes[0] if told else notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "collapsed", "doubles"),
+    [
+        ("axes: {device: [netkit, netkit]}", 0, 1),
+        ("axes: {payload: [64, 64, 64]}\nloads: [sockperf]", 0, 2),
+        ("axes: {device: veth, hook: tcx_ingress, scrub: [default, none]}", 1, 0),
+        ("include: [{device: netkit}, {hook: netkit_peer}]", 0, 1),
+        ("include: [{device: veth, scrub: none}, {device: veth}]", 1, 0),
+        ("axes: {payload: [64, 65]}\nloads: [reachability]", 1, 0),
+        ("axes: {device: [netkit, netkit], payload: [64, 65]}", 2, 1),
+    ],
+)
+def test_plain_doubles_are_told_apart_from_axes_that_do_not_apply(
+    tmp_path: Path, text: str, collapsed: int, doubles: int
+) -> None:
+    loads = "" if "loads" in text else "\nloads: [reachability]"
+    plan = planned(tmp_path, f"name: t\n{text}{loads}\n")
+    assert (plan.collapsed, plan.doubles) == (collapsed, doubles)
+    said = describe(plan, "vm")
+    assert ("only in axes that do not apply" in said) == bool(collapsed)
+    assert ("what another says already" in said) == bool(doubles)

@@ -17,11 +17,26 @@ Entry = Mapping[str, Sequence[Any]]
 
 @dataclass(slots=True)
 class Combination:
-    """``values`` by axis; ``crossed``: whether it is of the axes; ``entries``: the includes that made or fed it."""
+    """``values`` by axis; ``crossed``: whether it is of the axes; ``entries``: the includes that made or fed it.
+
+    ``added``: by axis, which include gave it its value; ``overwritten``: an include's value (earlier, later, axis)
+    that another include, or another value of the same, has replaced.
+    """
 
     values: dict[str, Any]
     crossed: bool
     entries: list[int] = field(default_factory=list)
+    added: dict[str, int] = field(default_factory=dict)
+    overwritten: list[tuple[int, int, str]] = field(default_factory=list)
+
+    def feed(self, index: int, point: Mapping[str, Any], original: Mapping[str, Any]) -> None:
+        """Add the values of an include, over those that an earlier one has added."""
+        for name in point.keys() - original.keys():
+            if name in self.added and self.values[name] != point[name]:
+                self.overwritten.append((self.added[name], index, name))
+            self.added[name] = index
+        self.values.update(point)
+        self.entries.append(index)
 
 
 def size(axes: Entry) -> int:
@@ -45,6 +60,14 @@ def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> 
     return kept + made
 
 
+def idle(axes: Entry, entry: Entry) -> tuple[list[dict[str, Any]], bool]:
+    """The points of an exclude that no combination of the axes has, and whether that is all of them."""
+    there = set(itertools.product(*({*axes.get(name, ())} for name in entry)))
+    points = list(_product(entry))
+    missing = [point for point in points if tuple(point.values()) not in there]
+    return missing, len(missing) == len(points)
+
+
 def _product(entry: Entry) -> Iterator[dict[str, Any]]:
     return (dict(zip(entry, values, strict=True)) for values in itertools.product(*entry.values()))
 
@@ -59,7 +82,6 @@ def _add(index: int, point: dict[str, Any], kept: list[Combination], originals: 
     added = False
     for one, original in zip(kept, originals, strict=True):
         if all(original[name] == value for name, value in shared):
-            one.values.update(point)
-            one.entries.append(index)
+            one.feed(index, point, original)
             added = True
     return added

@@ -7,8 +7,8 @@ cells filled with their defaults, what cannot exist left out, the baselines and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +87,8 @@ def make_plan(
         cells=tuple(_planned(matrix, wanted, filler, gates, clock)),
         left_out=sifted.left_out,
         collapsed=sifted.collapsed,
+        doubles=sifted.doubles,
+        notes=(*_overwritten(matrix, sifted.combined), *_idle(matrix)),
         named=tuple(name for name in AXES if name in _named(matrix)),
         programs=matrix.programs,
         source=matrix.document.text,
@@ -128,11 +130,32 @@ def _blocks(matrix: Matrix, clock: str, blocks: int | None) -> Blocks:
 
 @dataclass(slots=True)
 class _Sifted:
-    """``cells`` in order, without doubles; ``collapsed``: how many doubles there were."""
+    """``cells`` in order, without doubles, each with what was named for it first; ``combined``: all combinations.
 
-    cells: dict[Cell, None] = field(default_factory=dict)
+    ``collapsed``: how many others differ only in axes that do not apply; ``doubles``: how many say the same again.
+    """
+
+    cells: dict[Cell, dict[str, Any]] = field(default_factory=dict)
+    combined: list[Combination] = field(default_factory=list)
     left_out: tuple[LeftOut, ...] = ()
     collapsed: int = 0
+    doubles: int = 0
+
+    def add(self, cell: Cell, values: dict[str, Any]) -> None:
+        """Keep a cell, or count it where it is there already."""
+        if cell not in self.cells:
+            self.cells[cell] = values
+        elif _is_double(cell, self.cells[cell], values):
+            self.doubles += 1
+        else:
+            self.collapsed += 1
+
+
+def _is_double(cell: Cell, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two ways to name a cell differ in nothing but what they leave to the defaults."""
+    differing = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
+    named = [(name, values[name]) for values in (one, other) for name in differing if name in values]
+    return all(getattr(cell, name) == value for name, value in named)
 
 
 def _sift(matrix: Matrix, filler: Filler) -> _Sifted:
@@ -140,15 +163,15 @@ def _sift(matrix: Matrix, filler: Filler) -> _Sifted:
     sifted = _Sifted()
     broken: list[tuple[Rule, Combination, Cell]] = []
     fine: set[int | None] = set()
-    for one in _combinations(matrix):
+    sifted.combined = list(_combinations(matrix))
+    for one in sifted.combined:
         cell, rule = filler.fill(one.values)
         rule = rule or _misfit(cell, matrix.programs)
         if rule is not None:
             broken.append((rule, one, cell))
             continue
         fine.update(_origins(one))
-        sifted.collapsed += cell in sifted.cells
-        sifted.cells[cell] = None
+        sifted.add(cell, one.values)
     _complain(matrix, broken, fine)
     if not sifted.cells:
         raise matrix.document.error(("exclude",), "exclude leaves nothing of the matrix", key=True)
@@ -172,12 +195,57 @@ def _misfit_rule(program: str, written_for: str) -> Rule:
 
 def _combinations(matrix: Matrix) -> Iterator[Combination]:
     """Every combination with its load, which is an axis of the cross product like any other."""
-    crossed = matrix.axes.named
     include, exclude = ([entry.named for entry in entries] for entries in (matrix.include, matrix.exclude))
-    cross = {**crossed, "load": matrix.kinds} if crossed or not include else {}
-    for one in combinations.combine(cross, include, exclude):
+    for one in combinations.combine(_crossed(matrix), include, exclude):
         for name in [one.values["load"]] if "load" in one.values else matrix.kinds:
-            yield Combination({**one.values, "load": name}, one.crossed, one.entries)
+            yield replace(one, values={**one.values, "load": name})
+
+
+def _crossed(matrix: Matrix) -> dict[str, Sequence[Any]]:
+    """The axes of the cross product, the load among them; none where there are only includes."""
+    crossed = matrix.axes.named
+    return {**crossed, "load": matrix.kinds} if crossed or not matrix.include else {}
+
+
+def _overwritten(matrix: Matrix, combined: Iterable[Combination]) -> Iterator[str]:
+    """Includes that went into the same cells, over each other: GitHub's rules, and rarely what was meant."""
+    found: dict[tuple[int, ...], set[str]] = {}
+    for one in combined:
+        if one.overwritten:
+            entries = tuple(sorted({entry for earlier, later, _ in one.overwritten for entry in (earlier, later)}))
+            found.setdefault(entries, set()).update(axis for _, _, axis in one.overwritten)
+    for entries, names in found.items():
+        axes_named = ", ".join(sorted(matrix.axes.named)) or "load"
+        told = ", ".join(sorted(names, key=AXES.index))
+        who = _includes(matrix, entries)
+        rest = (
+            f"{who}: of {told} only the last value is left, for what contradicts no value of axes goes into its cells "
+            f"and adds none (GitHub Actions' rules); for a cell each list the values of {told} under axes, "
+            f"or name {axes_named} in each include and leave axes out"
+        )
+        yield str(matrix.document.error(("include", entries[0]), rest))
+
+
+def _includes(matrix: Matrix, entries: Sequence[int]) -> str:
+    lines = [str(matrix.document.place(("include", entry))[0]) for entry in entries]
+    if len(entries) == 1:
+        return "this include overwrites its own values"
+    numbers = f"{', '.join(str(entry + 1) for entry in entries[:-1])} and {entries[-1] + 1}"
+    return f"the includes {numbers} (lines {', '.join(lines)}) overwrite each other"
+
+
+def _idle(matrix: Matrix) -> Iterator[str]:
+    """Excludes that take nothing out."""
+    for index, entry in enumerate(matrix.exclude):
+        points, whole = combinations.idle(_crossed(matrix), entry.named)
+        if points:
+            told = " or ".join(axes.text(point) for point in points[:_TOLD]) + (" or …" if len(points) > _TOLD else "")
+            what = "this exclude takes nothing out" if whole else "part of this exclude takes nothing out"
+            yield str(matrix.document.error(("exclude", index), f"{what}: no combination of the axes has {told}"))
+
+
+#: So many points of an exclude are told.
+_TOLD = 3
 
 
 def _origins(one: Combination) -> Iterator[int | None]:

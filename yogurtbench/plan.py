@@ -87,7 +87,9 @@ class PlannedCell:
 class Plan:
     """Everything a sweep has to know. Equal plans give equal trials in equal order.
 
-    ``collapsed`` counts combinations that are another's double, ``named`` the axes the matrix gives its cells,
+    ``collapsed`` counts combinations that differ from another only in axes that do not apply, ``doubles`` those that
+    say what another says, ``notes`` are sentences on includes and excludes without the effect that somebody may have
+    meant, ``named`` the axes the matrix gives its cells,
     ``programs`` the sources of the wires of one's own by the matrix's word, ``side`` which of the programs of bpf/ are
     run (texts.NOW or BASE), ``asides`` whether there are diagnostics after the last block, ``source`` and ``path`` the
     matrix itself, ``only`` the selector that chose among its cells.
@@ -110,6 +112,8 @@ class Plan:
     source: str = ""
     path: str = ""
     only: str = ""
+    doubles: int = 0
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def _by_group(self) -> dict[str, tuple[PlannedCell, ...]]:
@@ -214,6 +218,7 @@ class Plan:
                 "cells": tuple(PlannedCell.from_json(planned) for planned in data["cells"]),
                 "left_out": tuple(LeftOut(**left) for left in data["left_out"]),
                 "named": tuple(data["named"]),
+                "notes": tuple(data.get("notes", ())),
             }
         )
 
@@ -293,8 +298,8 @@ def blocks_needed(gate_cells: int) -> int:
 def warnings(plan: Plan) -> list[str]:
     """What the plan cannot give, a sentence each. On the instruction clock a difference is a difference: nothing."""
     if plan.clock == "instructions":
-        return []
-    return [*_too_many_gates(plan), *_too_few_blocks(plan)]
+        return [*plan.notes]
+    return [*plan.notes, *_too_many_gates(plan), *_too_few_blocks(plan)]
 
 
 def _too_many_gates(plan: Plan) -> Iterator[str]:
@@ -375,7 +380,11 @@ def _losses(plan: Plan) -> Iterator[str]:
     for left in plan.left_out:
         yield f"left out: {left.count} × {left.reason} (such as {left.example})"
     if plan.collapsed:
-        yield f"collapsed: {plan.collapsed} combinations differ only in axes that do not apply to them"
+        differ = "differs" if plan.collapsed == 1 else "differ"
+        yield f"collapsed: {counted(plan.collapsed, 'combination')} {differ} only in axes that do not apply there"
+    if plan.doubles:
+        say = "says" if plan.doubles == 1 else "say"
+        yield f"doubles: {counted(plan.doubles, 'combination')} {say} what another says already"
     yield from (f"warning: {warning}" for warning in warnings(plan))
 
 

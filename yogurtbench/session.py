@@ -52,6 +52,8 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
     _check_jobs(wishes.jobs, plan.clock)
     console = Console(stderr=True)
     say = _nothing if wishes.quiet else _sayer(console)
+    for note in plan.notes:
+        say(f"warning: {note}")
     earlier = _earlier(plan, wishes.resume)
     with ExitStack() as undo:
         host = choose(plan, undo, say, wishes.jobs)
