@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import shutil
 from collections.abc import Mapping
 
 _DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -15,6 +14,7 @@ _FEDORA = {
     "iproute2": "iproute",
     "iputils-ping": "iputils",
     "kernel-headers": "kernel-devel",
+    "mount": "util-linux",
     "python3-bpfcc": "python3-bcc",
     "qemu-system-x86": "qemu-system-x86",
     "sockperf": "sockperf",
@@ -42,11 +42,6 @@ def install(package: str, release: Mapping[str, str] | None = None) -> str:
 def as_root(argv: list[str]) -> str:
     """A command line that needs root, with sudo in front where we are somebody else."""
     return shlex.join(argv if os.geteuid() == 0 else ["sudo", *argv])
-
-
-def has(program: str) -> bool:
-    """Whether a program is on PATH."""
-    return shutil.which(program) is not None
 
 
 def _debian(package: str, which: str) -> str:

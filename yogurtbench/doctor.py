@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from yogurtbench import headers, places, shell
-from yogurtbench.distribution import as_root, has, install
+from yogurtbench import headers, places, shell, tools
+from yogurtbench.distribution import as_root, install
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.hosts.vm import turns
 from yogurtbench.records import HostError
@@ -25,11 +25,11 @@ State = Literal["ok", "missing", "limited"]
 
 NATIVE, VM = "native lab", "VM lab"
 
-#: Programs by Debian package, and what a machine without them cannot do.
+#: Programs, and what a machine without them cannot do.
 _TOOLS = (
-    ("ping", "iputils-ping", "load ping"),
-    ("sockperf", "sockperf", "loads sockperf, sockperf_tcp and rtt_under_load"),
-    ("iperf3", "iperf3", "loads iperf3_tcp, iperf3_udp and rtt_under_load"),
+    ("ping", "load ping"),
+    ("sockperf", "loads sockperf, sockperf_tcp and rtt_under_load"),
+    ("iperf3", "loads iperf3_tcp, iperf3_udp and rtt_under_load"),
 )
 _ROOM_TOOLS = ("unshare", "nsenter", "setpriv", "taskset", "mount")
 _QEMU = "qemu-system-x86_64"
@@ -90,7 +90,7 @@ def native_lab(found: Sequence[Finding]) -> Finding:
     states = {f.what: f.state for f in found}
     if blocking := [what for what in ("root", "util-linux", "veth") if states.get(what) != "ok"]:
         return Finding(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
-    wanted = ("bcc", "kernel headers", "netkit", "tcx", *(tool for tool, _, _ in _TOOLS))
+    wanted = ("bcc", "kernel headers", "netkit", "tcx", *(tool for tool, _ in _TOOLS))
     unanswered = [what for what in map(asking, _QUESTIONS) if states.get(what, "ok") != "ok"]
     if lacking := [what for what in wanted if states.get(what) != "ok"] + unanswered:
         return Finding(NATIVE, "limited", f"runs, but not cells that need {', '.join(lacking)}")
@@ -187,23 +187,28 @@ _FEATURES = {
 
 
 def _tools() -> Iterator[Finding]:
-    for tool, package, use in _TOOLS:
-        yield _program(tool, tool, package, use)
-    lacking = [tool for tool in _ROOM_TOOLS if not has(tool)]
+    for tool, use in _TOOLS:
+        yield _program(tool, tool, use)
+    lacking = [looked for tool in _ROOM_TOOLS if (looked := tools.look(tool)).fault]
     if lacking:
-        yield Finding("util-linux", "missing", f"no {', '.join(lacking)} on PATH: no lab at all", install("util-linux"))
+        mend = install("util-linux" if any(one.tool.package == "util-linux" for one in lacking) else "mount")
+        faults = "; ".join(one.fault for one in lacking)
+        yield Finding("util-linux", "missing", f"{faults}: no lab at all", mend)
     else:
         yield Finding("util-linux", "ok", ", ".join(_ROOM_TOOLS))
-    yield _program("qemu", _QEMU, "qemu-system-x86", "the VM lab")
-    yield _program("mmdebstrap", "mmdebstrap", "mmdebstrap", "building the guest")
+    yield _program("iproute2", "ip", "commands in yogurtbench lab")
+    yield _program("qemu", _QEMU, "the VM lab")
+    yield _program("mmdebstrap", "mmdebstrap", "building the guest")
 
 
-def _program(what: str, program: str, package: str, use: str) -> Finding:
-    if has(program):
-        return Finding(what, "ok", f"{program} is on PATH")
+def _program(what: str, program: str, use: str) -> Finding:
+    looked = tools.look(program)
+    if not looked.fault:
+        return Finding(what, "ok", looked.said or f"{program} is on PATH")
+    package = looked.tool.package
     mend = install(package)
     unknown = "" if mend else f"; install what Debian calls {package} with your package manager"
-    return Finding(what, "missing", f"no {program} on PATH: needed for {use}{unknown}", mend)
+    return Finding(what, "missing", f"{looked.fault}: {package} is needed for {use}{unknown}", mend)
 
 
 _UNPRIVILEGED = ("uidmap", "subordinate ids", "user namespaces")
@@ -213,7 +218,7 @@ def _rootless_builds() -> Iterator[Finding]:
     """What building the guest without root needs; root needs none of it."""
     if os.geteuid() == 0:
         return
-    yield _program("uidmap", "newuidmap", "uidmap", "building the guest without root")
+    yield _program("uidmap", "newuidmap", "building the guest without root")
     yield _subordinate_ids(*_user())
     yield _user_namespaces()
 

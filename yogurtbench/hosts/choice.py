@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
-from yogurtbench import headers
+from yogurtbench import headers, tools
 from yogurtbench.hosts import native
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan
@@ -46,9 +45,7 @@ def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
     if named := _other_kernels(cells):
         raise MatrixError(f"kernel {named[0]!r} needs the VM, which can boot it: use lab: vm or auto")
     if missing := missing_tools(cells):
-        raise HostError(
-            f"the native lab needs {missing[0]}, which is not installed; yogurtbench doctor says how to add it"
-        )
+        raise HostError(f"the native lab needs {missing[0]}; yogurtbench doctor says how to add it")
     host = undo.enter_context(native.host())
     lacking = _lacking(cells, host.features)
     if lacking:
@@ -91,7 +88,7 @@ def _known_beforehand(cells: list[Cell], clock: str) -> str:
     if os.geteuid() != 0:
         return "the native lab needs root"
     missing = missing_tools(cells)
-    return f"{missing[0]} is not installed here" if missing else ""
+    return f"the native lab needs {missing[0]}" if missing else ""
 
 
 def _vm(plan: Plan, say: Callable[[str], None], jobs: int) -> AgentHost:
@@ -111,12 +108,12 @@ def _other_kernels(cells: list[Cell]) -> list[str]:
 
 
 def missing_tools(cells: list[Cell]) -> list[str]:
-    """What the cells need and PATH, Python or the headers lack."""
+    """What the cells need and PATH, Python or the headers lack, a clause each."""
     needed = {_TOOLS[cell.load] for cell in cells if cell.load in _TOOLS} | {"unshare", "nsenter", "taskset", "mount"}
-    missing = sorted(tool for tool in needed if not shutil.which(tool))
+    missing = [lacking for tool in sorted(needed) if (lacking := tools.look(tool).lacking)]
     if any(cell.has_programs for cell in cells):
-        missing += [] if _has_bcc() else ["the Python binding of bcc (python3-bpfcc)"]
-        missing += [] if headers.found() else ["any kernel's headers"]
+        missing += [] if _has_bcc() else ["the Python binding of bcc (python3-bpfcc), which is not installed"]
+        missing += [] if headers.found() else ["any kernel's headers, and none are installed"]
     return missing
 
 
