@@ -203,3 +203,50 @@ def test_no_color_leaves_the_live_lines_without_colour(plan: Plan, monkeypatch: 
     bar.attempt(Attempt.without_values(trials(plan)[0], "failed", "no answer"))
     console.print(bar.view())
     assert "\x1b[3" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+VARIED = """\
+name: m
+axes: {device: veth, topology: direct, payload: [64, 1000], ip: [4, 6], mtu: [1400, 1500]}
+loads: [{kind: sockperf, duration: 1s}, reachability]
+blocks: {min: 1, max: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("axes", "told"),
+    [
+        ("payload: [64, 1000]", "  sockperf, {one.payload} B  "),
+        ("ip: [4, 6]", "  sockperf, 64 B, ip {one.ip}  "),
+        ("streams: [1, 2]", "  iperf3_tcp, 131072 B, streams {one.streams}  "),
+        ("cpus: [same, split]", "  sockperf, 64 B, cpus {one.cpus}  "),
+        ("mtu: [1400, 1500]", "veth direct (mtu {one.mtu})  sockperf  "),
+        ("gso: ['on', 'off']", "veth direct (gso {one.gso})  sockperf  "),
+    ],
+)
+def test_a_line_names_what_differs_among_the_cells(tmp_path: Path, axes: str, told: str) -> None:
+    load = "iperf3_tcp" if "streams" in axes else "sockperf"
+    text = f"name: m\naxes: {{device: veth, topology: direct, {axes}}}\nloads: [{load}]\nblocks: {{min: 1, max: 1}}\n"
+    plan = planned(tmp_path, text)
+    console = Console(file=io.StringIO(), width=200)
+    lines = Lines(console, plan)
+    both = [trial for trial in trials(plan) if trial.role == "cell"]
+    for trial in both:
+        lines.attempt(fine(trial))
+    printed = str(console.file.getvalue()).replace("\u202f", "").splitlines()  # type: ignore[attr-defined]
+    assert len(both) == 2 and len(set(printed)) == 2
+    for trial, line in zip(both, printed, strict=True):
+        assert told.format(one=trial.cell) in f"{line}  "
+
+
+def test_no_two_trials_of_a_block_have_the_same_line(tmp_path: Path) -> None:
+    plan = planned(tmp_path, VARIED)
+    console = Console(file=io.StringIO(), width=200)
+    lines, bar = Lines(console, plan), Bar(console, plan, 1.0)
+    for trial in trials(plan):
+        lines.attempt(fine(trial))
+    printed = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
+    assert len(printed) == len(set(printed)) == 2 + 8
+    failed = Attempt.without_values(trials(plan)[-1], "failed", "boom")
+    bar.attempt(failed)
+    assert "ip " in str(console.file.getvalue()).splitlines()[-1]  # type: ignore[attr-defined]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
-from invented import Invented, cell, yogurt_phone
+from invented import Invented, cell, stored, yogurt_phone
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -13,7 +15,9 @@ from rich.text import Text
 from yogurtbench import store
 from yogurtbench.analysis import EMULATED, compare
 from yogurtbench.records import Attempt, Trial
-from yogurtbench.report import terminal
+from yogurtbench.report import markdown, terminal
+from yogurtbench.report.measured import levels
+from yogurtbench.report.story import Story
 from yogurtbench.report.which_wire import Tried
 
 WIDTHS = [32, 40, 60, 80, 100, 130, 200]
@@ -138,3 +142,44 @@ def test_what_gave_no_value_is_told_with_its_reason_alike_ones_counted(width: in
     assert said.endswith("and 2 more: see Failures in the report")
     assert "skipped" not in said
     assert terminal.troubles([], width) == []
+
+
+def alone() -> Invented:
+    """A run of cells among which the wire of veth is slower by half."""
+    wires = (cell(), cell("veth", "tcx_ingress"), cell(payload=1400), cell(load="iperf3_tcp", payload=131_072))
+    effects = {("veth", "tcx_ingress", "redirect"): 1.5}
+    return Invented((cell(load="reachability"), *wires), blocks=5, effects=effects)
+
+
+def story_of(run: Invented, folder: Path) -> Story:
+    """With what would have been compared left out of the plan, as in a matrix without a baseline."""
+    path = stored(run, folder)
+    plan = store.read_plan(path)
+    plan["cells"] = [{**one, "baselines": [], "group": ""} for one in plan["cells"] if one["role"] == "cell"]
+    (path / "plan.json").write_text(json.dumps(plan))
+    lines = (path / "trials.jsonl").read_text().splitlines(keepends=True)
+    (path / "trials.jsonl").write_text("".join(line for line in lines if '"role":"cell"' in line))
+    return Story.read(path)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_without_a_baseline_the_values_and_their_spread_are_told(tmp_path: Path, width: int) -> None:
+    story = story_of(alone(), tmp_path)
+    found = levels(story)
+    lines = terminal.measured(found, width)
+    assert all(cell_len(line.plain) <= width for line in lines)
+    assert len(found) == 4
+    frame = story.frame
+    for one, key in zip(found, [cell(), cell("veth", "tcx_ingress"), cell(payload=1400)], strict=False):
+        mine = frame[(frame["cell"] == key.id) & (frame["metric"] == "rtt_p50")]["value"]
+        assert (one.median, one.low, one.high, one.blocks) == (mine.median(), mine.min(), mine.max(), 5)
+        assert one.value in folded(lines) and one.spread in folded(lines)
+    assert found[0].median < found[1].median and found[0].heading == found[1].heading
+    assert "throughput, iperf3 TCP, 131 072 B" in folded(lines).replace("\u202f", " ")
+    report = markdown.render(story)
+    assert all(one.value in report and one.spread in report for one in found)
+    assert len(report.splitlines()) <= markdown.LINES
+
+
+def test_where_there_is_a_baseline_only_what_is_compared_is_told(tmp_path: Path) -> None:
+    assert levels(Story.read(stored(yogurt_phone(), tmp_path))) == []

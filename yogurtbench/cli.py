@@ -515,6 +515,7 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
 
     from yogurtbench.report import summary, terminal, which_wire
     from yogurtbench.report.answer import answer
+    from yogurtbench.report.measured import levels
     from yogurtbench.report.story import Story
 
     story = Story.read(folder)
@@ -527,7 +528,10 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
         return
     console = Console(file=sys.stdout, soft_wrap=False)
     lines = terminal.effects(story.comparison, console.width)
-    for line in lines or terminal.truths(which_wire.tried(story.attempts), console.width):
+    if not lines:
+        lines = terminal.measured(levels(story), console.width, story.emulated)
+        lines += terminal.truths(which_wire.tried(story.attempts), console.width)
+    for line in lines:
         console.print(line, overflow="fold")
     for line in terminal.troubles(story.attempts, console.width):
         console.print(line)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from yogurtbench.plan import Plan, load_seconds
 from yogurtbench.records import ASIDE, DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
-from yogurtbench.report.names import grouped, load_name, wire_name
+from yogurtbench.report.names import load_name, traffic_names, wire_name, wire_names
 
 _STYLES = {
     "ok": "green",
@@ -26,6 +26,8 @@ _STYLES = {
     "crashed": "red",
 }
 
+
+_MARKS = {"baseline": " (baseline)", "canary": " (canary)", "diagnostic": " (diagnostic)", "blind": " (blind)"}
 
 #: What a trial does in its phases.
 _PHASES = {
@@ -56,17 +58,43 @@ class Quiet:
         """It ended."""
 
 
+class Names:
+    """What trials of a plan are called: the wire with the axes in which it differs from others of its name."""
+
+    def __init__(self, plan: Plan) -> None:
+        cells = {planned.cell.id: planned.cell for planned in plan.cells}
+        self._wires, self._traffic = wire_names(cells.values(), ()), traffic_names(cells)
+        sent: dict[str, set[str]] = {}
+        for key, cell in cells.items():
+            sent.setdefault(cell.load, set()).add(self._traffic[key])
+        self._varied = {load for load, names in sent.items() if len(names) > 1}
+
+    def wire(self, trial: Trial) -> str:
+        """The wire, and what the trial is for where it is no cell's."""
+        named = self._wires.get(trial.cell.wire_id)
+        return (named.name if named else wire_name(trial.cell)) + _MARKS.get(trial.role, "")
+
+    def traffic(self, trial: Trial) -> str:
+        """What is sent: the payload, and what else differs among the plan's cells of this load."""
+        return self._traffic.get(trial.cell.id, "")
+
+    def load(self, trial: Trial) -> str:
+        """The load, with the traffic where that is not the same in all the plan's cells of it."""
+        load = trial.cell.load
+        return f"{load}, {self.traffic(trial)}" if load in self._varied else load
+
+
 class Lines(Quiet):
     """One plain line a trial, as it ends."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self._console, self._names = console, Names(plan)
 
     def attempt(self, attempt: Attempt) -> None:
         """Print what came of it."""
         trial = attempt.trial
         what = _headline(attempt) if attempt.status == "ok" else f"{attempt.status}: {attempt.error}"
-        line = f"{_block(trial):<8}  {_name(trial)}  {trial.cell.load:<12}  {what}"
+        line = f"{_block(trial):<8}  {self._names.wire(trial)}  {self._names.load(trial):<12}  {what}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -83,7 +111,7 @@ class Bar(Quiet):
     ) -> None:
         """``seconds``: what the plan is expected to take; ``done``: ids of trials that a resumed run has already."""
         self._console, self._blocks, self._expected, self._clock = console, plan.blocks, seconds, clock
-        self._pace = Pace(plan, done)
+        self._pace, self._names = Pace(plan, done), Names(plan)
         self._count = self._bad = 0
         self._began = clock()
         self._under_way: dict[str, Trial] = {}
@@ -112,15 +140,20 @@ class Bar(Quiet):
         self._under_way.pop(attempt.trial.id, None)
         if attempt.status in ("failed", "crashed", "looping"):
             self._bad += attempt.status != "looping"
-            text = f"{_name(attempt.trial)} {attempt.trial.cell.load}: {attempt.status}: {attempt.error}"
+            what = f"{self._names.wire(attempt.trial)} {self._names.load(attempt.trial)}"
+            text = f"{what}: {attempt.status}: {attempt.error}"
             self._console.print(Text(text, style=_STYLES[attempt.status]))
 
     def view(self) -> RenderableType:
         """The lines as they stand, for as many columns as the console has."""
         trials = list(self._under_way.values())
-        told = [_cut(f"  {_told(trial)}{self._phase_of(trial)}") for trial in trials[:_SHOWN]]
+        told = [_cut(f"  {self._told(trial)}{self._phase_of(trial)}") for trial in trials[:_SHOWN]]
         more = [_cut(f"  and {len(trials) - _SHOWN} more", "dim")] if len(trials) > _SHOWN else []
         return Group(*self._head(trials), *told, *more)
+
+    def _told(self, trial: Trial) -> str:
+        sent = ", ".join(filter(None, (load_name(trial.cell.load), self._names.traffic(trial))))
+        return f"{self._names.wire(trial)}  {sent}"
 
     def _head(self, trials: Sequence[Trial]) -> list[RenderableType]:
         """Block, share, failures and times: in a line where there is room, with a bar where there is more."""
@@ -233,16 +266,11 @@ def of_console(console: Console, plan: Plan, seconds: float, *, quiet: bool, don
     """The progress that fits: ``seconds`` is the plan's estimated duration, ``done`` what a resumed run has already."""
     if quiet:
         return Quiet()
-    return Bar(console, plan, seconds, done) if console.is_interactive else Lines(console)
+    return Bar(console, plan, seconds, done) if console.is_interactive else Lines(console, plan)
 
 
 def _block(trial: Trial) -> str:
     return "after" if trial.role in ASIDE else f"block {trial.block + 1:>2}"
-
-
-def _name(trial: Trial) -> str:
-    marks = {"baseline": " (baseline)", "canary": " (canary)", "diagnostic": " (diagnostic)", "blind": " (blind)"}
-    return wire_name(trial.cell) + marks.get(trial.role, "")
 
 
 def _headline(attempt: Attempt) -> str:
@@ -255,11 +283,6 @@ def _headline(attempt: Attempt) -> str:
 def _cut(text: str, style: str = "") -> Text:
     """A line that is cut where the screen ends."""
     return Text(text, style, no_wrap=True, overflow="ellipsis")
-
-
-def _told(trial: Trial) -> str:
-    sent = "" if trial.cell.payload is None else f", {grouped(trial.cell.payload)} B"
-    return f"{_name(trial)}  {load_name(trial.cell.load)}{sent}"
 
 
 def _minutes(seconds: float) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from yogurtbench.report import answer, cautions, counters, tables
+from yogurtbench.report import answer, cautions, counters, measured, tables
 from yogurtbench.report.facts import reproduce, surroundings
 from yogurtbench.report.story import Story
 
 #: Lines that a pull request bears.
 LINES = 40
-_BEST, _MORE = 6, 8
+_BEST, _MORE, _LEVELS = 6, 8, 10
 
 
 def render(story: Story) -> str:
@@ -21,7 +21,7 @@ def render(story: Story) -> str:
         f"**{_text(answer.answer(story))}**",
         "",
     ]
-    lines += _cautions(story) + _glance(story) + _details(story)
+    lines += _cautions(story) + _glance(story) + _measured(story) + _details(story)
     return "\n".join(lines[:LINES]) + "\n"
 
 
@@ -38,6 +38,18 @@ def _glance(story: Story) -> list[str]:
     heads = [f"wire, against its baseline{label}", *table.heads]
     rows = [_row([row.wire.name, *(_mark(mark) for mark in row.marks)]) for row in table.rows]
     rest = [f"<sub>{table.of - _BEST} more wires in report.html</sub>"] if table.of > _BEST else []
+    return [_row(heads), _row(["---"] * len(heads), escape=False), *rows, *rest, ""]
+
+
+def _measured(story: Story) -> list[str]:
+    """The values where nothing is compared."""
+    levels = measured.levels(story)
+    if not levels:
+        return []
+    label = " (emulated)" if story.emulated else ""
+    heads = [f"wire{label}", "measured", "median", "smallest … largest block", "blocks"]
+    rows = [_row([one.wire, one.heading, one.value, one.spread, str(one.blocks)]) for one in levels[:_LEVELS]]
+    rest = [f"<sub>{len(levels) - _LEVELS} more values in report.html</sub>"] if len(levels) > _LEVELS else []
     return [_row(heads), _row(["---"] * len(heads), escape=False), *rows, *rest, ""]
 
 

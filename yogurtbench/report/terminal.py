@@ -19,6 +19,7 @@ from rich.text import Text
 from yogurtbench.analysis import EMULATED, floors, ratio_of, rows_of
 from yogurtbench.records import AXES, HEADLINE, Attempt, Cell
 from yogurtbench.report import which_wire
+from yogurtbench.report.measured import Level
 from yogurtbench.report.names import change, interval, load_name, metric_name, number, traffic_names, wire_names
 from yogurtbench.report.which_wire import Tried
 from yogurtbench.words import counted
@@ -195,6 +196,33 @@ def _bar(row: Mapping[str, Any], reach: float, size: int) -> str:
 
 def _place(ratio: float, reach: float, size: int) -> int:
     return round((math.log(ratio) / reach + 1) / 2 * (size - 1))
+
+
+# -- what was measured where nothing is compared -----------------------------------------------------------------------
+
+
+def measured(levels: Sequence[Level], width: int, emulated: str = "") -> list[Text]:
+    """Each wire's value and its spread, below what was measured; a wire above its numbers where there is no room."""
+    if not levels:
+        return []
+    told = [(one, f"{one.value}{_spread(one)}") for one in levels]
+    names = max(cell_len(one.wire) for one in levels)
+    beside = len(_INDENT) + names + len(_GAP) + max(cell_len(numbers) for _, numbers in told) <= width
+    lines = [Text(emulated, style="bold red")] if emulated else []
+    heading = ""
+    for one, numbers in told:
+        if one.heading != heading:
+            heading = one.heading
+            lines += _heading(heading, width)
+        if beside:
+            lines.append(Text(f"{_INDENT}{one.wire}{' ' * (names - cell_len(one.wire))}{_GAP}{numbers}"))
+        else:
+            lines += [*_hanging(one.wire, width), *_hanging(f"{_INDENT}{numbers}", width)]
+    return lines
+
+
+def _spread(one: Level) -> str:
+    return f"{_GAP}({one.spread}, {counted(one.blocks, 'block')})" if one.spread else ""
 
 
 # -- what gave no value -----------------------------------------------------------------------------------------------

@@ -1,0 +1,56 @@
+"""What was measured where nothing is compared: each cell's deciding metric, median and spread of its blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from yogurtbench.records import HEADLINE, METRICS, YES_NO
+from yogurtbench.report.names import load_name, metric_name, number
+from yogurtbench.report.story import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A cell's values in ``unit``, of its blocks: ``heading`` names metric, load and traffic."""
+
+    wire: str
+    heading: str
+    median: float
+    low: float
+    high: float
+    blocks: int
+    unit: str
+
+    @property
+    def value(self) -> str:
+        """The median with its unit."""
+        return number(self.median, self.unit)
+
+    @property
+    def spread(self) -> str:
+        """From the smallest block to the largest; empty of a single one."""
+        return f"{number(self.low, self.unit)} … {number(self.high, self.unit)}" if self.blocks > 1 else ""
+
+
+def levels(story: Story) -> list[Level]:
+    """Of every cell that is held to nothing and gave a value: by what was measured in the plan's order, best first."""
+    frame = story.frame
+    ok = frame[(frame["status"] == "ok") & (frame["role"] == "cell") & frame["value"].notna()]
+    deciding = ok[(ok["metric"] == ok["load"].map(HEADLINE)) & ~ok["load"].isin(YES_NO)]
+    values = {str(cell): mine for cell, mine in deciding.groupby("cell", sort=False)}
+    found: dict[str, list[tuple[float, Level]]] = {}
+    for cell in story.cells:
+        if cell in values and cell not in story.main:
+            level, metric = _level(story, cell, values[cell]), HEADLINE[story.cells[cell].load]
+            rank = level.median if METRICS[metric].better == "lower" else -level.median
+            found.setdefault(level.heading, []).append((rank, level))
+    return [level for mine in found.values() for _, level in sorted(mine, key=lambda one: one[0])]
+
+
+def _level(story: Story, cell: str, rows: pd.DataFrame) -> Level:
+    load, blocks = story.cells[cell].load, rows.groupby("block")["value"].median()
+    heading = ", ".join(filter(None, (metric_name(HEADLINE[load]), load_name(load), story.traffic[cell])))
+    median, low, high = float(blocks.median()), float(blocks.min()), float(blocks.max())
+    return Level(story.wire(cell).name, heading, median, low, high, len(blocks), str(rows["unit"].iloc[0]))
