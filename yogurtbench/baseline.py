@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from yogurtbench import files, gate
+from yogurtbench import files, gate, versions
 from yogurtbench.gate import Side
-from yogurtbench.records import HostError, MatrixError, canonical
+from yogurtbench.records import METRICS, METRICS_OF, HostError, MatrixError, canonical
 from yogurtbench.words import close_to
 
 SIDE, CELL = "yogurtbench_side", "yogurtbench_cell_"
@@ -57,7 +57,29 @@ def read(file: Path) -> Side:
     except OSError as error:
         raise files.refused(file, error, "read") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        if _is_ours(file):
+            why = versions.misread(_maker(file))
+            raise MatrixError(f"{file}: a baseline that cannot be read; {why}") from error
         raise MatrixError(f"{file}: not a baseline; yogurtbench baseline RUN --out {file} makes one") from error
+
+
+def _maker(file: Path) -> str:
+    """The version that made a baseline, whatever else stands in it; empty where nobody can tell."""
+    try:
+        found = _sides(json.loads(file.read_text(encoding="utf-8")))
+        return next((versions.maker(json.loads(side)) for side in found), "")
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _sides(data: object) -> Iterator[str]:
+    """Every value of the key SIDE, wherever pyperf has put it."""
+    for key, value in data.items() if isinstance(data, dict) else ():
+        if key == SIDE:
+            yield value
+        yield from _sides(value)
+    for value in data if isinstance(data, list) else ():
+        yield from _sides(value)
 
 
 def renewal(file: Path, run: Path) -> str:
@@ -68,11 +90,16 @@ def renewal(file: Path, run: Path) -> str:
 def _metadata(side: Side) -> Iterator[tuple[str, str]]:
     data = side.to_json()
     entries = data.pop("entries")
-    yield SIDE, canonical(data)
+    yield SIDE, canonical({versions.KEY: versions.this(), **data})
     for (cell, role), entry in zip(side.entries, entries, strict=True):
         yield f"{CELL}{cell}_{role}", canonical(entry)
 
 
 def _side(metadata: Mapping[str, Any]) -> Side:
     entries = [json.loads(value) for name, value in metadata.items() if name.startswith(CELL)]
-    return Side.from_json({**json.loads(metadata[SIDE]), "entries": entries})
+    data = {key: value for key, value in json.loads(metadata[SIDE]).items() if key != versions.KEY}
+    side = Side.from_json({**data, "entries": entries})
+    for entry in side.entries.values():
+        if unknown := {*entry.values, *entry.missing} - METRICS.keys() or {entry.cell.load} - METRICS_OF.keys():
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    return side

@@ -471,7 +471,9 @@ def _target(target: Path, only: str | None) -> Plan:
     if only:
         raise MatrixError("check: --only chooses cells of a matrix; a run's folder is held against whole")
     store.check_folder(target)
-    return Plan.from_json(store.read_plan(target))
+    stored = store.read_plan(target)
+    with store.understood_plan(target):
+        return Plan.from_json(stored)
 
 
 def _check_sides(

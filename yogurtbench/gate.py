@@ -44,7 +44,6 @@ from yogurtbench.records import (
     YES_NO,
     Cell,
     Environment,
-    MatrixError,
     Role,
     canonical,
     unit_on,
@@ -668,7 +667,6 @@ def side_of(folder: Path) -> Side:
     """The side that a run folder is. Raises MatrixError where it is none."""
     _, frame = store.load(folder)
     plan = store.read_plan(folder)
-    try:
-        return Side.of(folder.resolve().name, plan, store.read_environment(folder), frame)
-    except (KeyError, TypeError) as error:
-        raise MatrixError(f"{folder / store.PLAN}: not a plan ({error}); the file was damaged") from error
+    environment = store.read_environment(folder)
+    with store.understood_plan(folder):
+        return Side.of(folder.resolve().name, plan, environment, frame)

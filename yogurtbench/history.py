@@ -197,7 +197,7 @@ def _run(path: Path) -> _Run:
     """A finished run; MatrixError says why a folder is none."""
     attempts, frame = store.load(path)
     plan, environment = store.read_plan(path), store.read_environment(path)
-    try:
+    with store.understood_plan(path):
         _check_finished(attempts, plan)
         entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
         options = {(cell.id, entry["role"]): canonical(entry["options"]) for cell, entry in entries}
@@ -210,8 +210,6 @@ def _run(path: Path) -> _Run:
             dict(plan.get("margins", {})),
             _beside(environment, plan),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MatrixError(f"{path}: {store.PLAN} was damaged ({type(error).__name__}: {error})") from error
 
 
 def _check_finished(attempts: Iterable[Attempt], plan: Mapping[str, Any]) -> None:

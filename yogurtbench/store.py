@@ -9,18 +9,33 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, get_args
 
-from yogurtbench import files
-from yogurtbench.records import ASIDE, AXES, Attempt, Environment, HostError, MatrixError, Observation, canonical
+from yogurtbench import files, versions
+from yogurtbench.records import (
+    ASIDE,
+    AXES,
+    METRICS,
+    METRICS_OF,
+    Attempt,
+    Cell,
+    Environment,
+    HostError,
+    MatrixError,
+    Observation,
+    Role,
+    Status,
+    canonical,
+)
 from yogurtbench.words import close_to
 
 if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
@@ -59,7 +74,9 @@ class Run:
             path.mkdir(parents=True)
             (path / MATRIX).write_text(matrix, encoding="utf-8")
             (path / PLAN).write_text(_pretty(plan), encoding="utf-8")
-            (path / ENVIRONMENT).write_text(_pretty(environment.to_json()), encoding="utf-8")
+            (path / ENVIRONMENT).write_text(
+                _pretty({versions.KEY: versions.this(), **environment.to_json()}), encoding="utf-8"
+            )
             return cls(path)._opened()
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)  # nothing was measured
@@ -150,14 +167,29 @@ def read_attempts(path: Path) -> Iterator[Attempt]:
             return
         try:
             attempt = Attempt.from_json(json.loads(line))
+            _check_known(attempt)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise MatrixError(f"{file}:{number}: not an attempt ({error}); the file was damaged") from error
+            why = f"not an attempt that can be read ({_said(error)}); {versions.misread(_maker(path))}"
+            raise MatrixError(f"{file}:{number}: {why}") from error
         yield attempt
 
 
 def read_plan(path: Path) -> dict[str, Any]:
     """plan.json of a run folder."""
-    return _read_json(path / PLAN)
+    plan = _read_json(path / PLAN)
+    with understood_plan(path):
+        _check_plan(plan)
+    return plan
+
+
+@contextmanager
+def understood_plan(path: Path) -> Iterator[None]:
+    """Within it what cannot be understood of a run's plan becomes a MatrixError: newer than we are, or damaged."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"not a plan that can be read ({_said(error)}); {versions.misread(_maker(path), PLAN)}"
+        raise MatrixError(f"{path / PLAN}: {why}") from error
 
 
 def read_matrix(path: Path) -> str:
@@ -169,9 +201,10 @@ def read_environment(path: Path) -> Environment:
     """environment.json of a run folder."""
     data = _read_json(path / ENVIRONMENT)
     try:
-        return Environment.from_json(data)
+        return Environment.from_json({key: value for key, value in data.items() if key != versions.KEY})
     except TypeError as error:
-        raise MatrixError(f"{path / ENVIRONMENT}: not an environment ({error})") from error
+        why = f"not an environment that can be read ({_said(error)}); {versions.misread(versions.maker(data))}"
+        raise MatrixError(f"{path / ENVIRONMENT}: {why}") from error
 
 
 def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
@@ -278,6 +311,51 @@ def _write_whole(number: int, data: bytes) -> None:
     """Write to a file descriptor: a system that takes a part says why it takes no more when asked again."""
     while data:
         data = data[os.write(number, data) :]
+
+
+def _maker(path: Path) -> str:
+    """The version that made a run; empty where nobody can tell."""
+    try:
+        return versions.maker(json.loads((path / ENVIRONMENT).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return ""
+
+
+def _said(error: Exception) -> str:
+    """What Python says of data that it cannot make a record of, in a reader's words."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return re.sub(r"^\w+\.__init__\(\) got an unexpected keyword argument", "an unknown key,", str(error))
+
+
+def _check_known(attempt: Attempt) -> None:
+    """Raise ValueError for a word that we do not know: what is made of an attempt would go wrong far from here."""
+    trial = attempt.trial
+    for what, word, known in (
+        ("load", trial.cell.load, METRICS_OF),
+        ("role", trial.role, _ROLES),
+        ("status", attempt.status, _STATUSES),
+        *(("metric", one.metric, METRICS) for one in attempt.observations),
+        *(("status", one.status, _STATUSES) for one in attempt.observations),
+    ):
+        if word not in known:
+            raise ValueError(f"an unknown {what}, {word!r}")
+
+
+def _check_plan(plan: Mapping[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where plan.json lacks what every reader needs, or has unknown words."""
+    for key in ("name", "cells"):
+        plan[key]
+    for entry in plan["cells"]:
+        cell = Cell.from_json(entry["cell"])
+        for what, word, known in (("load", cell.load, METRICS_OF), ("role", entry["role"], _ROLES)):
+            if word not in known:
+                raise ValueError(f"an unknown {what}, {word!r}")
+        for key in ("group", "baselines", "gate", "options"):
+            entry[key]
+
+
+_ROLES, _STATUSES = frozenset(get_args(Role)), frozenset(get_args(Status))
 
 
 def _cut_torn_line(file: Path) -> None:
