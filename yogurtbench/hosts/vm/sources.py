@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import Message
 from email.parser import HeaderParser
 from pathlib import Path
@@ -41,6 +41,13 @@ class Source:
         option = f"[signed-by={self.signed_by}] " if self.signed_by else ""
         return f"deb {option}{self.uri} {self.suite} {' '.join(self.components)}"
 
+    @property
+    def stanza(self) -> str:
+        """As a stanza of a .sources file."""
+        fields = {"Types": "deb", "URIs": self.uri, "Suites": self.suite, "Components": " ".join(self.components)}
+        signed = {"Signed-By": self.signed_by} if self.signed_by else {}
+        return "".join(f"{name}: {value}\n" for name, value in {**fields, **signed}.items())
+
     def is_debian(self, codename: str) -> bool:
         """Whether this is Debian's own archive (or a mirror of it) for the release with this code name."""
         path = re.split(r"[:/]+", self.uri)
@@ -51,12 +58,17 @@ class Source:
         )
 
 
-def machine_sources(apt: Path = _APT, os_release: Path = _OS_RELEASE) -> tuple[str, ...]:
-    """The machine's Debian archives as sources.list(5) lines; empty where it has none."""
+def machine_sources(apt: Path = _APT, os_release: Path = _OS_RELEASE, *, suite: str = "") -> tuple[str, ...]:
+    """The machine's Debian archives as sources.list(5) lines; empty where it has none.
+
+    With ``suite`` those of another release, in the same places.
+    """
     codename = _codename(os_release)
     if not codename:
         return ()
-    return tuple(dict.fromkeys(s.line for s in _read(apt) if s.is_debian(codename)))
+    ours = [source for source in _read(apt) if source.is_debian(codename)]
+    wanted = [replace(source, suite=source.suite.replace(codename, suite or codename, 1)) for source in ours]
+    return tuple(dict.fromkeys(source.line for source in wanted))
 
 
 def transport_options() -> tuple[str, ...]:
