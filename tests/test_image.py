@@ -1,6 +1,8 @@
+import hashlib
 import io
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -110,6 +112,18 @@ class TestSources:
 
     def test_a_source_without_a_key_has_no_option(self):
         assert Source("http://m.example/debian", "sid", ("main",)).line == "deb http://m.example/debian sid main"
+
+    def test_those_of_another_release_are_in_the_same_places(self, tmp_path):
+        (tmp_path / "sources.list").write_text(ONE_LINE)
+        (tmp_path / "os-release").write_text(OS_RELEASE)
+        assert sources.machine_sources(tmp_path, tmp_path / "os-release", suite="trixie") == (
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie main",
+            "deb http://mirror.example/debian-security trixie-security main",
+        )
+
+    def test_a_stanza_is_read_as_what_it_was_written_from(self):
+        (first, *_) = sources.parse_one_line(ONE_LINE)
+        assert list(sources.parse_deb822(first.stanza)) == [first]
 
     def test_proxies_and_tls_are_taken_over_and_nothing_else(self):
         dump = (
@@ -321,6 +335,122 @@ class TestBootstrap:
             bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
 
+class Archive:
+    """A Debian archive in a folder, of packages that hold little, and apt told of it alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.index = ""
+
+    def add(self, name: str, depends: str = "", files: tuple[str, ...] = ()) -> None:
+        tree = self.folder / "tree" / name
+        for path in (f"usr/share/doc/{name}/copyright", *files):
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(f"{name}: {path}")
+        control = f"Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\nMaintainer: x <x@example.org>\n"
+        control += f"Depends: {depends}\n" if depends else ""
+        (tree / "DEBIAN").mkdir()
+        (tree / "DEBIAN/control").write_text(f"{control}Description: x\n")
+        package = self.folder / f"{name}_1.0-1_amd64.deb"
+        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, package], check=True, capture_output=True)
+        facts = f"Filename: ./{package.name}\nSize: {package.stat().st_size}\n"
+        self.index += f"{control}{facts}SHA256: {hashlib.sha256(package.read_bytes()).hexdigest()}\nDescription: x\n\n"
+
+    def configuration(self) -> Path:
+        (self.folder / "Packages").write_text(self.index)
+        for name in ("lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d"):
+            (self.folder / name).mkdir(parents=True)
+        (self.folder / "status").touch()
+        (self.folder / "etc/sources.list").write_text(f"deb [trusted=yes] file:{self.folder} ./\n")
+        path = self.folder / "apt.conf"
+        path.write_text(
+            f'Dir::Etc "{self.folder}/etc"; Dir::State "{self.folder}"; Dir::State::status "{self.folder}/status";'
+            f'Dir::Cache "{self.folder}/cache"; APT::Architecture "amd64"; APT::Sandbox::User "root";'
+        )
+        subprocess.run(["apt-get", "update", "-q"], env={**os.environ, "APT_CONFIG": str(path)}, check=True)
+        return path
+
+
+@pytest.mark.skipif(not shutil.which("apt-cache"), reason="asks apt")
+class TestKernelPackages:
+    """The script that fetches a kernel, with the real apt and dpkg; depmod and xz, run in its root, are none."""
+
+    @pytest.fixture
+    def debian(self, tmp_path):
+        (tmp_path / "debian").mkdir()
+        return Archive(tmp_path / "debian")
+
+    @pytest.fixture
+    def fetch(self, debian, on_path, tmp_path):
+        def fetched(wanted):
+            on_path("chroot", f'shift; echo "$*" >> {tmp_path}/chrooted')
+            environment = {**os.environ, "MMDEBSTRAP_APT_CONFIG": str(debian.configuration()), "WANTED": wanted}
+            root = tmp_path / "root"
+            root.mkdir()
+            script = ["sh", "-c", recipe.FETCH_KERNEL, "exec", str(root)]
+            done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+            listed = root / recipe.PACKAGE_LIST
+            names = set(recipe.packages(listed.read_text())) if listed.exists() else set()
+            paths = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
+            return done, names, paths
+
+        return fetched
+
+    def test_one_of_one_package_comes_with_both_its_header_trees(self, debian, fetch, tmp_path):
+        release = "6.12.9+deb12-cloud-amd64"
+        module = f"lib/modules/{release}/kernel/drivers/net/veth.ko"
+        debian.add("linux-base")
+        debian.add(f"linux-image-{release}", "linux-base, kmod", (f"boot/vmlinuz-{release}", module))
+        debian.add(f"linux-image-{release}-unsigned")
+        debian.add("linux-headers-6.12.9+deb12-common", "", ("usr/src/linux-headers-6.12.9+deb12-common/x.h",))
+        needs = f"linux-headers-6.12.9+deb12-common, gcc-12, linux-image-{release} | linux-image-{release}-unsigned"
+        debian.add(f"linux-headers-{release}", needs)
+        done, names, paths = fetch("6.12")
+        assert done.returncode == 0, done.stderr
+        assert names == {f"linux-image-{release}", f"linux-headers-{release}", "linux-headers-6.12.9+deb12-common"}
+        assert {f"kernel/usr/{module}", f"kernel/boot/vmlinuz-{release}"} <= paths
+        assert f"depmod -b /kernel {release}" in (tmp_path / "chrooted").read_text()
+
+    def test_one_of_many_packages_is_followed_however_they_are_called(self, debian, fetch):
+        release, rest = "7.9.1+deb14-cloud-amd64", "7.9.1+deb14"
+        debian.add(f"linux-image-{release}", f"linux-core-{release} (= 1.0-1), linux-modules-{release}")
+        debian.add(f"linux-core-{release}", f"linux-base-{release}", (f"usr/lib/modules/{release}/vmlinuz",))
+        debian.add(f"linux-base-{release}", "", (f"usr/lib/modules/{release}/modules.builtin",))
+        debian.add(f"linux-modules-{release}", f"linux-base-{release}", (f"usr/lib/modules/{release}/kernel/a.ko.xz",))
+        debian.add(f"linux-headers-{release}", f"linux-headers-{rest}-common, linux-base-{release}")
+        debian.add(f"linux-headers-{rest}-common", f"linux-headers-{rest}-more")
+        debian.add(f"linux-headers-{rest}-more")
+        done, names, paths = fetch("7.9.1")
+        assert done.returncode == 0, done.stderr
+        assert len(names) == 7
+        assert {f"kernel/usr/lib/modules/{release}/{name}" for name in ("vmlinuz", "kernel/a.ko.xz")} <= paths
+
+    def test_the_newest_of_a_series_is_the_newest_that_is_whole(self, debian, fetch):
+        for patch in (8, 9, 10):
+            debian.add(f"linux-image-6.19.{patch}+deb13-cloud-amd64", f"linux-modules-6.19.{patch}+deb13-cloud-amd64")
+        for patch in (8, 9):
+            debian.add(f"linux-modules-6.19.{patch}+deb13-cloud-amd64", "", (f"usr/lib/modules/{patch}/modules.order",))
+        done, names, _ = fetch("6.19")
+        assert done.returncode == 0, done.stderr
+        assert names == {f"linux-{part}-6.19.9+deb13-cloud-amd64" for part in ("image", "modules")}
+
+    def test_one_that_is_not_whole_is_told_with_what_lacks_and_those_that_are(self, debian, fetch):
+        debian.add("linux-image-7.1.13+deb13-cloud-amd64", "linux-modules-7.1.13+deb13-cloud-amd64")
+        debian.add("linux-image-6.1.0-56-amd64")
+        done, _, _ = fetch("7.1")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == (
+            "no Debian kernel package for '7.1': linux-image-7.1.13+deb13-cloud-amd64 needs "
+            "linux-modules-7.1.13+deb13-cloud-amd64, which no source has; there are: 6.1.0-56-amd64"
+        )
+
+    def test_one_whose_headers_are_gone_is_taken_without(self, debian, fetch):
+        debian.add("linux-image-6.17.8+deb13-cloud-amd64", "", ("lib/modules/6.17.8/modules.order",))
+        done, names, _ = fetch("6.17")
+        assert done.returncode == 0, done.stderr
+        assert names == {"linux-image-6.17.8+deb13-cloud-amd64"}
+
+
 class TestKernels:
     def test_the_release_is_read_from_the_bzimage(self, tmp_path):
         assert build.kernel_release(_bzimage(tmp_path / "bzImage")) == "6.19.0-mine"
@@ -347,6 +477,47 @@ class TestKernels:
         assert json.loads((into / "meta.json").read_text())["release"] == "6.19.0-mine"
         module.write_bytes(b"another")
         assert build.own_kernel_key(bzimage) != before
+
+    @pytest.mark.parametrize(
+        ("bzimage", "modules"),
+        [
+            ("bzImage", "lib/modules/6.19.0-mine"),
+            ("bzImage", "usr/lib/modules/6.19.0-mine"),
+            ("boot/vmlinuz-6.19.0-mine", "lib/modules/6.19.0-mine"),
+            ("usr/lib/modules/6.19.0-mine/vmlinuz", "usr/lib/modules/6.19.0-mine"),
+        ],
+    )
+    def test_wherever_an_installation_puts_them_its_modules_are_found(self, tmp_path, bzimage, modules):
+        kernel = tmp_path / bzimage
+        (tmp_path / modules / "kernel").mkdir(parents=True)
+        kernel.parent.mkdir(parents=True, exist_ok=True)
+        _bzimage(kernel)
+        for name in ("modules.order", "kernel/veth.ko.xz"):
+            (tmp_path / modules / name).write_bytes(b"x")
+        (tmp_path / modules / "build").symlink_to(tmp_path)
+        assert [member.path for member in build._own_modules(kernel)] == [
+            "usr/lib/modules/6.19.0-mine/kernel/veth.ko.xz",
+            "usr/lib/modules/6.19.0-mine/modules.order",
+        ]
+
+    def test_who_lacks_a_driver_is_told_what_modules_there_are(self, tmp_path):
+        bzimage = _bzimage(tmp_path / "bzImage")
+        assert "(there are none there)" in image.advice(str(bzimage), "6.19.0-mine")
+        (tmp_path / "lib/modules/6.18.0").mkdir(parents=True)
+        assert "(the modules there are of 6.18.0, not of 6.19.0-mine)" in image.advice(str(bzimage), "6.19.0-mine")
+        assert image.advice("6.1", "6.1.0-56-amd64") == "take another kernel"
+
+    def test_a_debian_kernel_without_headers_takes_those_of_our_default(self, kept, monkeypatch):
+        def kernel(wanted, into):
+            facts = {"packages": {wanted: "1"}, "release": wanted, "headers": wanted == recipe.DEFAULT_KERNEL}
+            (into / "meta.json").write_text(json.dumps(facts))
+
+        monkeypatch.setattr(build, "userland", lambda into: (into / "meta.json").write_text('{"packages": {}}'))
+        monkeypatch.setattr(build, "kernel", kernel)
+        made = image.ensure("6.17", say=lambda _: None)
+        assert made.release == "6.17"
+        _, headers, modules = (path.parent.name for path in made.archives)
+        assert headers.startswith(f"{recipe.DEFAULT_KERNEL}-") and modules.startswith("6.17-")
 
     def test_another_kernel_builds_no_userland_again(self, kept, monkeypatch):
         built = []

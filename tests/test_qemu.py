@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -119,6 +120,13 @@ class TestConsole:
     def test_without_a_panic_the_last_lines_are_told(self):
         assert console.obituary("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
 
+    def test_of_a_traceback_only_what_happened_is_told(self):
+        text = (
+            'Traceback (most recent call last):\r\n  File "/usr/lib/python3.11/runpy.py", line 198, in _run\r\n'
+            "    return _run_code(code)\r\n           ^^^^^^^^^^^^^^^\r\nOSError: [Errno 1] iopl\r\nlater\r\n"
+        )
+        assert console.obituary(text) == "OSError: [Errno 1] iopl | later"
+
     def test_silence_is_empty(self):
         assert console.obituary("") == ""
 
@@ -150,16 +158,36 @@ class TestMonitor:
         assert "-S" in argv
 
 
+#: A stand-in for QEMU and its guest: its monitor agrees to everything, its agent is ready, and neither does more.
+READY = {"event": "ready", "kernel": "6.12", "versions": {}, "features": {}, "lacking": []}
+AGENT = """import os, re, sys, time
+agent, monitor = (int(re.search(f"id={name},fd=([0-9]+)", str(sys.argv))[1]) for name in ("agent", "monitor"))
+os.write(monitor, b'{"QMP": {}}\\n' + 2 * b'{"return": {}}\\n')
+os.write(agent, os.environ["READY"].encode() + b"\\n")
+time.sleep(60)
+"""
+
+
+def _ready(folder: Path, **other: object) -> str:
+    (folder / "agent.py").write_text(AGENT)
+    return f"READY='{json.dumps({**READY, **other})}' exec {sys.executable} {folder}/agent.py \"$@\""
+
+
+def _dying(folder: Path, deaths: int) -> str:
+    count = f"$(wc -l < {folder}/tries)"
+    return f'[ {count} -gt {deaths} ] || {{ echo "Oops: int3: death {count}" >&2; exit 1; }}'
+
+
 class TestBootWithStandIns:
     @pytest.fixture
     def boot(self, tmp_path, monkeypatch):
-        def with_qemu(script):
+        def with_qemu(script, order=None, say=print):
             (tmp_path / qemu.PROGRAM).write_text(f'#!/bin/sh\n[ "$1 $2" = "-M help" ] && exit\n{script}\n')
             (tmp_path / qemu.PROGRAM).chmod(0o755)
             monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
             monkeypatch.setitem(qemu._READY_SECONDS, "tcg", 0.5)
             image = guest_image(tmp_path)
-            return qemu.boot(image, "tcg", overlay=image.archives[0])
+            return qemu.boot(image, "tcg", overlay=image.archives[0], order=order, say=say)
 
         qemu.machine_type.cache_clear()
         yield with_qemu
@@ -173,6 +201,43 @@ class TestBootWithStandIns:
         with pytest.raises(HostError, match=r"not ready within 0.5 s"):
             boot(f"echo $$ > {tmp_path}/pid; exec sleep 600")
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+    @pytest.mark.parametrize("order", [None, {"compile": {}}])
+    @pytest.mark.parametrize("deaths", [1, 2])
+    def test_one_that_dies_while_it_boots_is_booted_again_and_said(self, boot, tmp_path, deaths, order):
+        said = []
+        with boot(
+            f"echo x >> {tmp_path}/tries\n{_dying(tmp_path, deaths)}\n{_ready(tmp_path)}", order, said.append
+        ) as guest:
+            assert guest.ready["kernel"] == "6.12"
+        assert len((tmp_path / "tries").read_text().split()) == deaths + 1
+        assert said == [
+            f"the guest died while it booted: Oops: int3: death {n}; booting it again ({n} of 2)"
+            for n in range(1, deaths + 1)
+        ]
+
+    @pytest.mark.parametrize("order", [None, {"compile": {}}])
+    def test_the_third_death_is_the_last_and_tells_its_own_reason(self, boot, tmp_path, order):
+        said = []
+        with pytest.raises(HostError, match=r"died while it booted: Oops: int3: death 3"):
+            boot(f"echo x >> {tmp_path}/tries\n{_dying(tmp_path, 9)}", order, said.append)
+        assert len(said) == 2
+        assert len((tmp_path / "tries").read_text().split()) == 3
+
+    def test_one_that_hangs_is_booted_again_too(self, boot, tmp_path):
+        said = []
+        hung = f"[ $(wc -l < {tmp_path}/tries) -gt 1 ] || exec sleep 600"
+        with boot(f"echo x >> {tmp_path}/tries\n{hung}\n{_ready(tmp_path)}", say=said.append):
+            pass
+        assert said == ["the guest was not ready within 0.5 s: nothing was said; booting it again (1 of 2)"]
+
+    def test_a_kernel_that_lacks_what_the_clock_needs_is_told_at_once(self, boot, tmp_path):
+        said = []
+        lacking = _ready(tmp_path, lacking=["driver x (CONFIG_X)"])
+        told = r"kernel 6.12 has no driver x \(CONFIG_X\), which the instruction clock needs"
+        with pytest.raises(HostError, match=told):
+            boot(f"echo x >> {tmp_path}/tries\n{lacking}", {"compile": {}}, said.append)
+        assert said == [] and len((tmp_path / "tries").read_text().split()) == 1
 
     def test_nothing_stays_open(self, boot):
         before = len(os.listdir("/proc/self/fd"))

@@ -55,7 +55,7 @@ def main() -> None:
         sys.exit(f"no network can be made here: {_in_words(error)}")
     programs = sets()
     about = {"versions": versions(), "features": found, "settings": inherited.of_the_room()}
-    channel.send({"event": "ready", "kernel": platform.release(), **about})
+    channel.send({"event": "ready", "kernel": platform.release(), **about, "lacking": _lacking()})
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _trial(order, programs, channel),
         "lab": lambda order: _lab(order, programs, channel),
@@ -76,6 +76,15 @@ def _in_words(error: Exception) -> str:
     if number in (errno.EPERM, errno.EACCES):
         return f"{os.strerror(number)}: it needs the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN"
     return str(error)
+
+
+def _lacking() -> list[str]:
+    """What the kernel lacks and this agent cannot do without."""
+    if "--still" not in sys.argv:
+        return []
+    from yogurtbench.hosts.vm.guest import still
+
+    return still.lacking()
 
 
 def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:

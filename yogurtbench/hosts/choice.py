@@ -15,6 +15,7 @@ from yogurtbench.records import Cell, HostError, MatrixError
 
 _TOOLS = {"ping": "ping", "sockperf": "sockperf", "sockperf_tcp": "sockperf", "rtt_under_load": "sockperf"}
 _TOOLS |= {"iperf3_tcp": "iperf3", "iperf3_udp": "iperf3"}
+_NEED = "which the matrix needs"
 
 
 def choose(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int = 1) -> AgentHost:
@@ -31,7 +32,26 @@ def choose(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int = 
         host, reason = _native_or_why_not(wanted, plan.clock, undo)
         if host:
             return _because(host, "this kernel can do every cell")
-    return _because(undo.enter_context(_vm(plan, say, jobs)), reason)
+    host = undo.enter_context(_vm(plan, say, jobs))
+    _must_be_of_use(host, wanted)
+    return _because(host, reason)
+
+
+def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
+    """Raise HostError where a guest's kernel has no veth, which is none's fault but its configuration's.
+
+    One of one's own must have something that a cell asks for, too. A Debian kernel too old for a cell is a result.
+    """
+    from yogurtbench.hosts.vm import image
+
+    lacking = [_lacking([cell], host.features) for cell in cells]
+    own = any(image.is_path(cell.kernel) for cell in cells)
+    no_use = own and all(lacking[n] for n, cell in enumerate(cells) if cell.has_programs)
+    everything = sorted({name for names in lacking for name in names})
+    if "veth" in everything or (everything and no_use):
+        release = host.environment.kernel
+        advice = image.advice(cells[0].kernel, release)
+        raise HostError(f"the guest's kernel {release} has no {' and no '.join(everything)}, {_NEED}: {advice}")
 
 
 def _because(host: AgentHost, reason: str) -> AgentHost:
@@ -49,7 +69,7 @@ def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
     host = undo.enter_context(native.host())
     lacking = _lacking(cells, host.features)
     if lacking:
-        raise HostError(f"this kernel has no {lacking[0]}, which the matrix needs: use --lab vm")
+        raise HostError(f"this kernel has no {lacking[0]}, {_NEED}: use --lab vm")
     return _because(host, "the matrix or the command line names it")
 
 

@@ -14,7 +14,8 @@ from yogurtbench.hosts.vm.archive import Member
 from yogurtbench.hosts.vm.bootstrap import extract
 from yogurtbench.records import HostError, canonical
 
-_BZIMAGE = r"(\./)?kernel/boot/vmlinuz-.*"
+#: In boot, or from Debian's 6.19 on among the modules.
+_BZIMAGE = r"(\./)?kernel/(.*/)?vmlinuz(-[^/]*)?"
 
 
 def userland(into: Path) -> None:
@@ -37,7 +38,9 @@ def kernel(wanted: str, into: Path) -> None:
     (into / "vmlinuz").write_bytes(_from_tar(tar, _BZIMAGE))
     _save(into / "modules.cpio", archive.from_tar(tar, recipe.modules))
     _save(into / "headers.cpio", archive.from_tar(tar, recipe.headers))
-    _describe(into, packages=_package_list(tar), release=kernel_release(into / "vmlinuz"))
+    packages = _package_list(tar)
+    headers = any(name.startswith("linux-headers-") for name in packages)
+    _describe(into, packages=packages, release=kernel_release(into / "vmlinuz"), headers=headers)
     tar.unlink()
 
 
@@ -67,14 +70,44 @@ def kernel_release(bzimage: Path) -> str:
     return head[start : head.index(b"\0", start)].decode().split()[0]
 
 
+def modules_folder(bzimage: Path) -> Path | None:
+    """Where the modules of a kernel of one's own are: beside it, or around it where it lies among them."""
+    release = kernel_release(bzimage)
+    if (bzimage.parent.parent.name, bzimage.parent.name) == ("modules", release):
+        return bzimage.parent
+    beside = (folder / release for folder in _module_roots(bzimage))
+    return next((folder for folder in beside if folder.is_dir()), None)
+
+
+def told_of_modules(bzimage: Path) -> str:
+    """What lies beside a kernel of one's own, for one that lacks something."""
+    if found := modules_folder(bzimage):
+        return f"its modules are those of {found}"
+    others = sorted({path.name for root in _module_roots(bzimage) if root.is_dir() for path in root.iterdir()})
+    release = kernel_release(bzimage)
+    return f"the modules there are of {', '.join(others)}, not of {release}" if others else "there are none there"
+
+
+def _module_roots(bzimage: Path) -> Iterator[Path]:
+    """Beside the kernel, and beside the boot folder that it is in."""
+    for folder in (bzimage.parent, *([bzimage.parent.parent] if bzimage.parent.name == "boot" else [])):
+        yield from (folder / "lib/modules", folder / "usr/lib/modules")
+
+
 def _module_files(bzimage: Path) -> list[Path]:
-    folder = bzimage.parent / "lib/modules" / kernel_release(bzimage)
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    """Modules and their indexes, without what else lies in that folder (the kernel itself, its build tree)."""
+    folder = modules_folder(bzimage)
+    found = folder.rglob("*") if folder else ()
+    files = (path for path in found if path.is_file() and not path.is_symlink())
+    return sorted(path for path in files if path.parent != folder or path.name.startswith("modules."))
 
 
 def _own_modules(bzimage: Path) -> Iterator[Member]:
+    """As they are; where they lack an index, which modprobe does not do without, the guest makes it (guest/init)."""
+    folder = modules_folder(bzimage)
     for path in _module_files(bzimage):
-        yield archive.file(f"usr/{path.relative_to(bzimage.parent)}", path.read_bytes())
+        where = f"usr/lib/modules/{kernel_release(bzimage)}/{path.relative_to(folder or path)}"
+        yield archive.file(where, path.read_bytes())
 
 
 def _content(bzimage: Path) -> bytes:
@@ -100,6 +133,6 @@ def _package_list(tar: Path) -> dict[str, str]:
 def _from_tar(tar: Path, pattern: str) -> bytes:
     """The content of the first member with a matching path."""
     with tarfile.open(tar) as opened:
-        content = opened.extractfile(next(m for m in opened if re.fullmatch(pattern, m.name)))
+        content = opened.extractfile(next(m for m in opened if m.isfile() and re.fullmatch(pattern, m.name)))
         assert content is not None
         return content.read()

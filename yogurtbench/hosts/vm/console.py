@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 _STAMP = re.compile(r"^(\x1b\[\S*[A-Za-z])*\[\s*\d+\.\d+\]\s*(\[[CT]\s*\d+\]\s*)?")
 #: The kernel's words for the end, or for what led to it.
@@ -16,8 +17,17 @@ _LAST = 6
 
 def lines(text: str) -> list[str]:
     """The lines of a console log, without time stamps, control characters and empty lines."""
-    plain = (_STAMP.sub("", line.replace("\r", "")).strip() for line in text.split("\n"))
+    plain = (_STAMP.sub("", line).strip() for line in _without_tracebacks(text.replace("\r", "").split("\n")))
     return [line for line in plain if line and line.isprintable()]
+
+
+def _without_tracebacks(raw: Iterable[str]) -> Iterator[str]:
+    """Of a Python traceback only its last line, which says what happened: where is for whoever mends the tool."""
+    inside = False
+    for line in raw:
+        inside = line.startswith("Traceback (most recent call last)") or (inside and line.startswith(" "))
+        if not inside:
+            yield line
 
 
 def obituary(text: str) -> str:

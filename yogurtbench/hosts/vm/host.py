@@ -30,7 +30,7 @@ def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
 def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
     guest_image = image.ensure(kernel, say=say)
     chosen = accelerator.probe(guest_image, say=say)
-    guest = qemu.boot(guest_image, chosen.accelerator, overlay=luggage.overlay())
+    guest = qemu.boot(guest_image, chosen.accelerator, overlay=luggage.overlay(), say=say)
     return guest, _environment(guest_image, guest.hardware, guest.ready, chosen), guest.ready["features"]
 
 
@@ -58,7 +58,7 @@ class Clockwork(AgentHost):
         if not turns.is_permitted():
             self._say(f"the instruction clock: {turns.REFUSED} (yogurtbench doctor says how to permit it)")
         self._say("booting a guest on the instruction clock, and saving it")
-        self._saved = saved.boot_and_save(guest_image, overlay, self._compiled)
+        self._saved = saved.boot_and_save(guest_image, overlay, self._compiled, self._say)
         chosen = Probe("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
         self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)

@@ -13,8 +13,8 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class GuestImage:
     """A guest ready to boot: a kernel, its release, and the archives that make its initramfs, in order.
 
     ``fingerprint`` is 16 hex digits over package versions and recipe; ``packages`` are versions by name;
-    ``smallest`` is an initramfs with a shell alone, ``headers`` the path of kernel headers inside the guest.
+    ``smallest`` is an initramfs with a shell alone, ``headers`` the path of kernel headers inside the guest;
+    ``advice`` is for who finds that the kernel lacks something.
     """
 
     kernel: Path
@@ -43,18 +44,23 @@ class GuestImage:
     fingerprint: str
     packages: Mapping[str, str]
     headers: str = f"/{recipe.HEADERS}"
+    advice: str = ""
 
     @property
     def size(self) -> int:
         """Bytes of the unpacked guest."""
         return sum(path.stat().st_size for path in self.archives)
 
+    def lacks(self, what: Iterable[str], why: str) -> str:
+        """A sentence about a kernel that has none of these things, ``why`` being who needs them."""
+        return f"the guest's kernel {self.release} has no {' and no '.join(what)}, {why}: {self.advice}"
+
 
 def ensure(kernel: str = "host", *, say: Say) -> GuestImage:
     """The guest with a kernel: ``host`` (our default), a Debian release or series, or the path of a bzImage.
 
-    A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` beside it, as
-    ``make modules_install INSTALL_MOD_PATH=.`` puts them. What the cache lacks is built; ``say`` is told.
+    A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` (or ``usr/lib/…``) beside
+    it, as ``make modules_install INSTALL_MOD_PATH=.`` puts them. What the cache lacks is built; ``say`` is told.
     Raises HostError where it cannot be built.
     """
     if platform.machine() != "x86_64":
@@ -63,7 +69,8 @@ def ensure(kernel: str = "host", *, say: Say) -> GuestImage:
         _own_kernel(places.expanded(Path(kernel)), say) if is_path(kernel) else _debian_kernel(kernel, say)
     )
     userland = cache.folder("userland", f"debian-{_recipe()}", build.userland, say)
-    return _image(userland, kernel_part, headers)
+    made = _image(userland, kernel_part, headers)
+    return replace(made, advice=advice(kernel, made.release))
 
 
 def is_path(kernel: str) -> bool:
@@ -71,13 +78,27 @@ def is_path(kernel: str) -> bool:
     return "/" in kernel
 
 
+def advice(kernel: str, release: str) -> str:
+    """What to do about a kernel that lacks something."""
+    if not is_path(kernel):
+        return "take another kernel"
+    return (
+        f"build it into {kernel}, or put its module, built with it, into lib/modules/{release} beside it "
+        f"({build.told_of_modules(Path(kernel))})"
+    )
+
+
 def _debian_kernel(kernel: str, say: Say) -> tuple[Path, Path]:
-    """The folders of the kernel and of its headers: one and the same."""
+    """The folders of the kernel and of its headers: one and the same, but for a kernel whose headers are gone."""
     wanted = recipe.DEFAULT_KERNEL if kernel == "host" else kernel
     if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", wanted):
         raise HostError(f"kernel '{kernel}': want host, a Debian release such as '6.12', or the path of a bzImage")
     folder = cache.folder("kernel", f"{wanted}-{_recipe()}", lambda into: build.kernel(wanted, into), say)
-    return folder, folder
+    if _facts(folder).get("headers", True):
+        return folder, folder
+    if wanted == recipe.DEFAULT_KERNEL:
+        raise HostError(f"no source has the headers of Debian's kernel {_facts(folder)['release']}, which bcc needs")
+    return folder, _debian_kernel("host", say)[1]
 
 
 def _own_kernel(bzimage: Path, say: Say) -> tuple[Path, Path]:

@@ -49,35 +49,76 @@ chroot "$1" python3 -m compileall -q --invalidation-mode unchecked-hash $(cd "$1
 """
 
 #: Fetches one kernel and its headers. $1: root, WANTED: a release or a series. Cloud flavour first: it is a third the
-#: size of the generic one and has every driver of ours.
-FETCH_KERNEL = """set -eu
+#: size of the generic one and has every driver of ours. Which packages a kernel is made of is for its dependencies to
+#: say: one up to Linux 6.18, four later on. Archives also keep images whose other packages, or headers, are gone.
+FETCH_KERNEL = r"""set -eu
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
-names=$(apt-cache pkgnames linux-image- | grep -E '^linux-image-[0-9].*-amd64$' | sort -V)
-series="linux-image-$(printf %s "$WANTED" | sed 's/[.+]/\\\\&/g')"
-number='(\\.[0-9]+)?(\\+[a-z0-9]+)?(-[0-9]+)?'
+
+# The names in what apt-cache says of a package's needs; of alternatives the first.
+needed() { awk '/Depends: / { if (!either) { gsub(/[<>]/, ""); print $NF }; either = /^ *\|/ }'; }
+
+# The package $1 with the packages of the same kernel that they depend on; or fails, and names one that is not there.
+closure() {
+    release=$(printf %s "$1" | sed -E 's/^linux-(image|headers)-//; s/(-[a-z][a-z0-9]*)+$//')
+    left=$1 known=
+    while [ -n "$left" ]; do
+        package=${left%% *}
+        left=$(printf %s "${left#"$package"}" | sed 's/^ *//')
+        case " $known " in *" $package "*) continue ;; esac
+        if ! apt-cache show --no-all-versions "$package" 2> /dev/null | grep -q '^Package: '; then
+            echo "$package"
+            return 1
+        fi
+        known="$known $package"
+        needs=$(apt-cache depends --important "$package" | needed | grep "^linux-" | grep -F -e "-$release" || :)
+        left="$left "$(printf %s "$needs" | tr '\n' ' ')
+    done
+    echo "$known"
+}
+
+# The releases of the images (names on standard input) whose packages are all there.
+complete() {
+    while read -r name; do
+        if closure "$name" > /dev/null; then echo "${name#linux-image-}"; fi
+    done
+}
+
+images=$(apt-cache pkgnames linux-image- | grep -E '^linux-image-[0-9].*-amd64$' | sort -V -r)
+series="linux-image-$(printf %s "$WANTED" | sed 's/[.+]/\\&/g')"
+number='(\.[0-9]+)?(\+[a-z0-9]+)?(-[0-9]+)?'
+packages= lacking=
 for pattern in "$series" "$series$number-cloud-amd64" "$series$number-amd64"; do
-    image=$(printf '%s\\n' "$names" | grep -E -x "$pattern" | tail -n 1)
-    if [ -n "$image" ]; then break; fi
+    for image in $(printf '%s\n' "$images" | grep -E -x "$pattern"); do
+        if packages=$(closure "$image"); then break 2; fi
+        [ "$packages" = "$image" ] || lacking="${lacking:-: $image needs $packages, which no source has}"
+        packages=
+    done
 done
-if [ -z "$image" ]; then
-    echo "no Debian kernel package for '$WANTED'; there are:" $(printf '%s\\n' "$names" | grep -E -x \
-        "linux-image-[0-9].*[0-9]-amd64|linux-image-[0-9.]+\\+deb[0-9]+-amd64" | sed 's/^linux-image-//') >&2
+if [ -z "$packages" ]; then
+    echo "no Debian kernel package for '$WANTED'$lacking; there are:" $(printf '%s\n' "$images" | grep -E -x \
+        "linux-image-[0-9].*[0-9]-amd64|linux-image-[0-9.]+\+deb[0-9]+-amd64" | sort -V | complete) >&2
     exit 1
 fi
-release="${image#linux-image-}"
-common=$(apt-cache depends "linux-headers-$release" | grep -o 'linux-headers-.*-common' | head -n 1)
+if headers=$(closure "linux-headers-${image#linux-image-}"); then packages="$packages $headers"; fi
 mkdir -p "$1/kernel"
 cd "$1/kernel"
-apt-get download -q "$image" "linux-headers-$release" "$common"
+apt-get download -q $(printf '%s\n' $packages | sort -u)
 ls > "$1/@LIST@"
 for package in *.deb; do dpkg-deb -x "$package" .; done
 rm -f *.deb
-chroot "$1" find /kernel/lib/modules -name '*.ko.xz' -exec xz -d {} +
-chroot "$1" depmod -b /kernel "$release"
+if [ -d lib ]; then
+    mkdir -p usr/lib
+    cp -a lib/. usr/lib/
+    rm -rf lib
+fi
+ln -s usr/lib lib
+chroot "$1" find /kernel/usr/lib/modules -name '*.ko.xz' -exec xz -d {} +
+chroot "$1" find /kernel/usr/lib/modules -name '*.ko.zst' -exec zstd -q -d --rm {} +
+for modules in usr/lib/modules/*; do chroot "$1" depmod -b /kernel "${modules##*/}"; done
 """.replace("@LIST@", PACKAGE_LIST)
 
 #: What FETCH_KERNEL needs inside its root.
-KERNEL_TOOLS = ("coreutils", "dash", "findutils", "kmod", "xz-utils")
+KERNEL_TOOLS = ("coreutils", "dash", "findutils", "kmod", "xz-utils", "zstd")
 
 _PRUNED = re.compile(
     r"""(boot|dev|home|media|mnt|opt|proc|run|srv|sys|tmp|var|lost\+found)(/|$)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ class Saved:
         self.state.close()
 
 
-def boot_and_save(image: GuestImage, overlay: Path, compiled: Texts) -> Saved:
+def boot_and_save(
+    image: GuestImage, overlay: Path, compiled: Texts, say: Callable[[str], None] = lambda _: None
+) -> Saved:
     """Boot a guest on the instruction clock until it has compiled these texts and stands still, and save it.
 
     Raises HostError where that fails.
@@ -55,7 +58,7 @@ def boot_and_save(image: GuestImage, overlay: Path, compiled: Texts) -> Saved:
     order = {"compile": compiled.bounded(_SOURCES).to_json()}
     with ExitStack() as undo:
         state = undo.enter_context(tempfile.TemporaryFile())
-        with qemu.boot(image, "tcg", overlay=overlay, order=order) as guest:
+        with qemu.boot(image, "tcg", overlay=overlay, order=order, say=say) as guest:
             _until_still(guest)
             guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
             guest.monitor.give("state", state.fileno())
@@ -108,6 +111,8 @@ def _until(guest: Guest, status: str, what: str) -> None:
             now = guest.monitor.execute("query-status")["status"]
         except EOFError:
             raise HostError(f"the guest could not {what}: {guest.obituary()}") from None
+        except TimeoutError:
+            raise HostError(f"the guest could not {what}: QEMU answers no more: {guest.obituary()}") from None
         if now == status:
             return
         time.sleep(_POLL)

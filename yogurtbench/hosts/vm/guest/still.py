@@ -36,6 +36,15 @@ _TIOCSERGETLSR, _TIOCSER_TEMT = 0x5459, 1
 _POLL = 0.001
 
 
+def lacking() -> list[str]:
+    """What this kernel lacks and a guest that stands still needs, each with the setting that brings it."""
+    needed = {
+        "driver of QEMU's firmware configuration (qemu_fw_cfg, CONFIG_FW_CFG_SYSFS)": _ORDER.exists(),
+        "iopl(2) (CONFIG_X86_IOPL_IOPERM)": _may_use_ports(ctypes.CDLL(None)),
+    }
+    return [what for what, is_there in needed.items() if not is_there]
+
+
 def wait_for_order() -> dict[str, Any]:
     """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
     moment = (int(time.monotonic()) + _REST) * NS_PER_S
@@ -67,11 +76,15 @@ def hand_over() -> None:
 def _stop() -> None:
     """Stop the machine, and go on when it is woken."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.iopl(_ALL_PORTS):
+    if not _may_use_ports(libc):
         raise OSError(ctypes.get_errno(), "iopl")
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     page.write(_code())
     ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+
+
+def _may_use_ports(libc: ctypes.CDLL) -> bool:
+    return not libc.iopl(_ALL_PORTS)
 
 
 def _code() -> bytes:
