@@ -97,6 +97,12 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session
+def hosts(session: nox.Session) -> None:
+    """Debian 13 as a host, in a root that mmdebstrap builds: doctor, every load over native veth, netkit in the guest."""
+    session.run(sys.executable, "-P", "tests/hosts.py", *session.posargs)
+
+
+@nox.session
 def power(session: nox.Session) -> None:
     """Whether real native runs find a slowdown of a tenth: twenty of them, over an hour on a quiet machine."""
     session.run(sys.executable, "tests/power.py", *session.posargs)
