@@ -98,7 +98,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def hosts(session: nox.Session) -> None:
-    """Debian 13 as a host, in a root that mmdebstrap builds: doctor, every load over native veth, netkit in the guest."""
+    """Debian 13 as a host, in a root that mmdebstrap builds: doctor, native veth with every load, netkit."""
     session.run(sys.executable, "-P", "tests/hosts.py", *session.posargs)
 
 
