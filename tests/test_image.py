@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import json
@@ -460,6 +461,14 @@ class TestKernels:
         with pytest.raises(HostError, match="vmlinux is not a bzImage"):
             build.kernel_release(tmp_path / "vmlinux")
 
+    @pytest.mark.parametrize("start", [0, 0x300, 0xFFF0])
+    def test_one_that_names_no_release_is_refused(self, tmp_path, start):
+        head = bytearray(0x1000)
+        head[0x202:0x206], head[0x20E:0x210] = b"HdrS", start.to_bytes(2, "little")
+        (tmp_path / "bzImage").write_bytes(head)
+        with pytest.raises(HostError, match="bzImage does not say which release it is"):
+            build.kernel_release(tmp_path / "bzImage")
+
     def test_a_missing_one_is_refused(self, tmp_path):
         with pytest.raises(HostError, match="cannot be read: No such file"):
             build.kernel_release(tmp_path / "none")
@@ -499,6 +508,19 @@ class TestKernels:
             "usr/lib/modules/6.19.0-mine/kernel/veth.ko.xz",
             "usr/lib/modules/6.19.0-mine/modules.order",
         ]
+
+    def test_modules_that_the_guest_s_modprobe_cannot_read_are_unpacked_and_indexed_anew(self, tmp_path):
+        bzimage = _bzimage(tmp_path / "bzImage")
+        folder = tmp_path / "lib/modules/6.19.0-mine"
+        folder.mkdir(parents=True)
+        (folder / "modules.dep.bin").write_bytes(b"of veth.ko.gz")
+        (folder / "kernel").mkdir()
+        (folder / "kernel/veth.ko.gz").write_bytes(gzip.compress(b"ELF"))
+        (member,) = build._own_modules(bzimage)
+        assert (member.path, member.content) == ("usr/lib/modules/6.19.0-mine/kernel/veth.ko", b"ELF")
+        (folder / "kernel/veth.ko.gz").write_bytes(b"ELF")
+        with pytest.raises(HostError, match=r"the module .*veth.ko.gz is damaged"):
+            list(build._own_modules(bzimage))
 
     def test_who_lacks_a_driver_is_told_what_modules_there_are(self, tmp_path):
         bzimage = _bzimage(tmp_path / "bzImage")

@@ -1,17 +1,19 @@
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from matrices import cell
 
-from yogurtbench.hosts.vm import console, host, image, luggage, qemu
+from yogurtbench.hosts.vm import build, console, host, image, luggage, qemu
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Files, Hardware, Monitor
 from yogurtbench.records import Attempt, HostError, Trial
@@ -278,6 +280,49 @@ class TestGuest:
 
     def test_qemu_is_in_a_group_of_its_own_so_that_ctrl_c_is_ours(self, guest):
         assert os.getpgid(guest._process.pid) != os.getpgid(0)
+
+
+@pytest.fixture
+def own_kernel(tmp_path):
+    """A guest with our default kernel as one of one's own: with its modules, but no index of them, or without any."""
+    debian = image.ensure(say=print)
+    bzimage = tmp_path / "bzImage"
+    shutil.copy(debian.kernel, bzimage)
+
+    def with_modules(they_are_there):
+        if they_are_there:
+            with debian.archives[2].open("rb") as packed:
+                unpack = ["cpio", "-i", "-d", "--quiet", "-D", str(tmp_path)]
+                subprocess.run(unpack, stdin=packed, check=True)
+            for index in tmp_path.glob("usr/lib/modules/*/modules.*"):
+                index.unlink()
+        into = tmp_path / "into"
+        into.mkdir()
+        build.own_kernel(bzimage, into)
+        archives = (*debian.archives[:2], into / "modules.cpio")
+        advice = image.advice(str(bzimage), debian.release)
+        return replace(debian, kernel=into / "vmlinuz", archives=archives, advice=advice)
+
+    return with_modules
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("order", [None, {"compile": {"own": []}}])
+def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
+    with qemu.boot(own_kernel(True), "tcg", overlay=luggage.overlay(), order=order) as booted:
+        assert booted.ready["features"]["veth"]
+        assert booted.ready["lacking"] == []
+
+
+@pytest.mark.vm
+def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_kernel):
+    said = []
+    told = (
+        r"has no driver of QEMU's firmware configuration .*, which the instruction clock needs: build it into .*bzImage"
+    )
+    with pytest.raises(HostError, match=told):
+        qemu.boot(own_kernel(False), "tcg", overlay=luggage.overlay(), order={"compile": {}}, say=said.append)
+    assert said == []
 
 
 @pytest.mark.vm

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from yogurtbench.hosts.vm.archive import Member
 from yogurtbench.hosts.vm.bootstrap import extract
 from yogurtbench.records import HostError, canonical
 
+#: What modprobe reads, of all that depmod writes.
+_INDEX = "modules.dep.bin"
 #: In boot, or from Debian's 6.19 on among the modules.
 _BZIMAGE = r"(\./)?kernel/(.*/)?vmlinuz(-[^/]*)?"
 
@@ -67,7 +71,10 @@ def kernel_release(bzimage: Path) -> str:
     if head[0x202:0x206] != b"HdrS":
         raise HostError(f"{bzimage} is not a bzImage (an x86 Linux kernel as `make bzImage` builds it)")
     start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
-    return head[start : head.index(b"\0", start)].decode().split()[0]
+    words = head[start:].partition(b"\0")[0].decode(errors="replace").split()
+    if start == 0x200 or not words:
+        raise HostError(f"{bzimage} does not say which release it is: it is damaged, or was cut off")
+    return words[0]
 
 
 def modules_folder(bzimage: Path) -> Path | None:
@@ -103,11 +110,25 @@ def _module_files(bzimage: Path) -> list[Path]:
 
 
 def _own_modules(bzimage: Path) -> Iterator[Member]:
-    """As they are; where they lack an index, which modprobe does not do without, the guest makes it (guest/init)."""
+    """As they are, but for gzip, which Debian's modprobe does not read: those are unpacked, and lose their index.
+
+    Without an index, which modprobe does not do without, the guest makes one (guest/init).
+    """
     folder = modules_folder(bzimage)
-    for path in _module_files(bzimage):
-        where = f"usr/lib/modules/{kernel_release(bzimage)}/{path.relative_to(folder or path)}"
-        yield archive.file(where, path.read_bytes())
+    files = _module_files(bzimage)
+    zipped = any(path.suffix == ".gz" for path in files)
+    for path in files:
+        if not (zipped and path.name == _INDEX):
+            where = f"usr/lib/modules/{kernel_release(bzimage)}/{path.relative_to(folder or path)}"
+            content = path.read_bytes()
+            yield archive.file(where.removesuffix(".gz"), _unzipped(path, content) if path.suffix == ".gz" else content)
+
+
+def _unzipped(path: Path, content: bytes) -> bytes:
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise HostError(f"the module {path} is damaged: {error}") from None
 
 
 def _content(bzimage: Path) -> bytes:
