@@ -60,7 +60,7 @@ loads:
   - {kind: rtt_under_load, duration: 1s}
   - {kind: iperf3_tcp, duration: 1s}
   - {kind: iperf3_udp, duration: 1s}
-blocks: {min: 2, max: 2}
+blocks: {min: 1, max: 1}
 """
 NETKIT_REACHABILITY = """
 name: hosts-netkit
