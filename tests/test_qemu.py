@@ -307,7 +307,7 @@ def own_kernel(tmp_path):
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("order", [None, {"compile": {"own": []}}])
+@pytest.mark.parametrize("order", [None, {"compile": {"ours": [], "own": []}}])
 def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
     with qemu.boot(own_kernel(True), "tcg", overlay=luggage.overlay(), order=order) as booted:
         assert booted.ready["features"]["veth"]
