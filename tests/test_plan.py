@@ -347,3 +347,9 @@ def test_plain_doubles_are_told_apart_from_axes_that_do_not_apply(
     said = describe(plan, "vm")
     assert ("only in axes that do not apply" in said) == bool(collapsed)
     assert ("what another says already" in said) == bool(doubles)
+
+
+def test_bytes_that_are_paced_take_their_time() -> None:
+    assert load_seconds("iperf3_udp", {"bytes": 10**8}) == pytest.approx(1.3)
+    assert load_seconds("iperf3_udp", {"bytes": 10**8, "bitrate": 0}) == pytest.approx(1.3)
+    assert load_seconds("iperf3_udp", {"bytes": 10**8, "bitrate": 10**8}) == pytest.approx(8.3)

@@ -242,7 +242,10 @@ def load_seconds(load: str, options: Mapping[str, Any]) -> float:
         return 2 * (SOCKPERF_SECONDS + duration)  # the bulk transfer has to outlast sockperf
     if load in YES_NO:
         return 0.3
-    return duration + 0.3 if duration else 0.3 + float(options["bytes"]) / 1e8
+    if duration:
+        return duration + 0.3
+    bits_a_second = min(8e8, float(options.get("bitrate") or 8e8))
+    return 0.3 + float(options["bytes"]) * 8 / bits_a_second
 
 
 def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
