@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,19 @@ def test_a_tool_that_does_not_tell_its_version_leaves_the_agent_alive(
     assert told.startswith(version)
     assert broken[0] == "failed" and broken[1].startswith("an error of ours: KeyError in loads/ping.py:")
     assert sound == ["ok", ""]
+
+
+def interrupted(load: str) -> list[str]:
+    """As on the instruction clock, where timeout(1) interrupts sockperf and ends with a code of its own."""
+    options = {"duration": 1.0, "timeout": 10.0} if load == "rtt_under_load" else {"bytes": 10_000_000}
+    made = run_trial(replace(trial(load, options=options, **DIRECT), clock="instructions"), Programs())
+    return [made.status, made.error]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("load", ["sockperf", "sockperf_tcp", "iperf3_tcp", "rtt_under_load"])
+def test_a_tool_that_is_interrupted_by_design_has_not_failed(in_room: InRoom, load: str) -> None:
+    assert in_room(interrupted, load) == ["ok", ""]
 
 
 # -- what the lab has from the machine ---------------------------------------------------------------------------------
