@@ -52,7 +52,7 @@ def _told(error: YogurtError | OSError) -> int:
 
     if isinstance(error, OSError) and error.errno not in files.REFUSED:
         return _ours(error)
-    sentence = f"{error.filename or 'this machine'}: {files.reason(error)}" if isinstance(error, OSError) else error
+    sentence = f"{error.filename or 'this machine'}: {error.strerror or error}" if isinstance(error, OSError) else error
     print(f"yogurtbench: {sentence}", file=sys.stderr)
     return HostError.exit_code if isinstance(error, OSError) else error.exit_code
 

@@ -48,6 +48,8 @@ def read(file: Path) -> Side:
     """The side that a baseline file is. Raises MatrixError where it is none."""
     import pyperf
 
+    if file.exists() and not file.is_file():
+        raise MatrixError(f"{file}: a {'folder' if file.is_dir() else 'device or a pipe'}, not a baseline")
     if not file.is_file():
         near = close_to(str(file), map(str, file.parent.glob("*.json")))
         raise MatrixError(f"{file}: no such file{near or f'; yogurtbench baseline RUN --out {file} makes it'}")

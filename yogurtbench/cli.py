@@ -456,7 +456,7 @@ def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, bl
     for option, value in (("lab", lab), ("clock", clock)):
         words = MEANINGS[option]
         if value is not None and value not in words:
-            raise MatrixError(f"--{option} {value}: not one of {', '.join(words)}{close_to(value, words)}")
+            raise MatrixError(f"--{option} {value or repr('')}: not one of {', '.join(words)}{close_to(value, words)}")
     return make_plan(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks)
 
 

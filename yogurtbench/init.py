@@ -28,7 +28,7 @@ def write(question: str, file: Path | None = None) -> list[Path]:
     name cannot name a folder of results, or one of the files is there already.
     """
     if question not in QUESTIONS:
-        raise MatrixError(f"--question {question}{nearest(question, QUESTIONS)}")
+        raise MatrixError(f"--question {question or repr('')}{nearest(question, QUESTIONS)}")
     stem = question.replace("-", "_")
     matrix = file or Path(f"{stem}.yaml")
     if not re.fullmatch(FOLDER_NAME, matrix.stem):

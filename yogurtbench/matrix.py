@@ -24,6 +24,7 @@ from yogurtbench.plan import Blocks, LeftOut, Plan, PlannedCell
 from yogurtbench.records import AXES, YES_NO, Cell, MatrixError
 from yogurtbench.schema import Matrix, json_schema
 from yogurtbench.selector import Selector
+from yogurtbench.units import MAX_BLOCKS
 
 __all__ = ["Matrix", "Plan", "PlannedCell", "json_schema", "load", "make_plan"]
 
@@ -123,6 +124,8 @@ def _blocks(matrix: Matrix, clock: str, blocks: int | None) -> Blocks:
     given = matrix.blocks.resolve()
     if blocks is not None and blocks < 1:
         raise MatrixError(f"--blocks {blocks}: at least 1 block has to run")
+    if blocks is not None and blocks > MAX_BLOCKS:
+        raise MatrixError(f"--blocks {blocks}: at most {MAX_BLOCKS} blocks")
     # The instruction clock repeats to the digit: a second block would say the same.
     number = blocks or (1 if clock == "instructions" else None)
     return Blocks(number, number, given.precision) if number else given

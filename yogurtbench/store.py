@@ -141,6 +141,8 @@ class Run:
 
 def check_folder(path: Path) -> None:
     """Raise MatrixError unless ``path`` is a run folder."""
+    if path.exists() and not path.is_dir():
+        raise MatrixError(f"{path}: a file, not a run's folder; name the folder with the time stamp")
     if not path.is_dir():
         there = (str(plan.parent) for plan in path.parent.glob(f"*/{PLAN}"))
         raise MatrixError(f"{path}: no such run folder{close_to(str(path), there)}")

@@ -32,7 +32,7 @@ _LONGEST = 86_400.0
 def _exact_seconds(value: object) -> Fraction:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(us|ms|s|m|min|h)", value, re.ASCII) if isinstance(value, str) else None
     if match is None:
-        hint = _hint(value, lambda number: f"{number:g}s", _seconds)
+        hint = _hint(_bare(value), lambda number: f"{number:g}s", _seconds)
         raise ValueError(f"a duration is a number with a unit, such as 10ms, 1s or 3m, not {kind(value)}{hint}")
     seconds = Fraction(match[1]) * _TIME_UNITS[match[2]]
     if not 0 < seconds <= _LONGEST:
@@ -42,6 +42,12 @@ def _exact_seconds(value: object) -> Fraction:
 
 def _seconds(value: object) -> float:
     return float(_exact_seconds(value))
+
+
+def _bare(value: object) -> object:
+    """A number that stands in quotes, or on a command line, without its unit."""
+    is_bare = isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d+)?", value)
+    return float(value) if isinstance(value, str) and is_bare else value
 
 
 def _hint(value: object, write: Callable[[float], str], read: Callable[[object], object]) -> str:
@@ -59,8 +65,8 @@ def seconds(option: str, value: str) -> float:
     """The duration that an option of the command line names. Raises MatrixError where it is none."""
     try:
         return _seconds(value)
-    except ValueError:
-        raise MatrixError(f"{option} {value}: a duration is a number with a unit, such as 90s or 10m") from None
+    except ValueError as error:
+        raise MatrixError(f"{option} {value}: {error}") from None
 
 
 def _whole(value: object, unit: str) -> float:
@@ -163,7 +169,8 @@ def _number(axis: Axis) -> tuple[PlainValidator, WithJsonSchema]:
 
 #: ping tells answers apart by 16 bits (icmp_seq).
 _COUNT = _number(Axis("count", "", low=1, high=65_535))
-_BLOCKS = _number(Axis("the number of blocks", "", low=1, high=10_000))
+MAX_BLOCKS = 10_000
+_BLOCKS = _number(Axis("the number of blocks", "", low=1, high=MAX_BLOCKS))
 _SEED = _number(Axis("seed", "", low=0, high=2**63 - 1))
 Count = Annotated[int, _COUNT[0], _COUNT[1]]
 BlockCount = Annotated[int, _BLOCKS[0], _BLOCKS[1]]
