@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from yogurtbench import headers, witness
+from yogurtbench.child_compiler import try_compiling
 from yogurtbench.records import HostError
 from yogurtbench.texts import BASE, BLIND, DROPS, NOW, TRACED, Own, Texts
 
@@ -72,6 +74,7 @@ class Programs:
     flags: tuple[str, ...] = ()
     _own: dict[tuple[str, str, bool, bool], Any] = field(default_factory=dict)
     _ours: dict[bool, Any] = field(default_factory=dict)
+    _refused: dict[tuple[str, ...], HostError] = field(default_factory=dict)
     _drops: Any = None
 
     def ours(self, *, traced: bool) -> Any:
@@ -83,7 +86,8 @@ class Programs:
             layout = _tracing() if traced else ()
             files = [*_WITNESS, *_FILES] if traced else _FILES
             there = [name for name in files if (self.folder / name).is_file()]  # an older folder may lack some
-            self._ours[traced] = self._compiled(text(self.folder, *there), layout, "the wires")
+            of_another = self.folder != source_folder()
+            self._ours[traced] = self._compiled(text(self.folder, *there), layout, "the wires", in_child=of_another)
         return self._ours[traced]
 
     def drops(self) -> Any:
@@ -103,7 +107,7 @@ class Programs:
         key = (own.source, way, own.xdp, traced)
         if key not in self._own:
             flags = [f"-DYB_WAY={_WAYS.index(way)}", *(_tracing() if traced else ())]
-            self._own[key] = self._compiled(own_text(own, traced=traced), flags, own.name)
+            self._own[key] = self._compiled(own_text(own, traced=traced), flags, own.name, in_child=True)
         return self._own[key]
 
     def load(self, handle: Any, name: str, kind: str, own: Own | None = None) -> Any:
@@ -119,8 +123,16 @@ class Programs:
                     raise NoSuchProgram(f"there is no program {name} in {self.folder.name}") from error
                 raise HostError(f"the kernel refused the program {name}: {refusal(said(), own)} ({error})") from error
 
-    def _compiled(self, source: str, flags: Iterable[str], what: str) -> Any:
-        return _compiled(source, [f"-I{self.folder}", *self.flags, *flags], what)
+    def _compiled(self, source: str, flags: Sequence[str], what: str, *, in_child: bool = False) -> Any:
+        """Compile a text, what others wrote first ``in_child``. What was refused once is not tried again."""
+        key = (source, *flags)
+        if key in self._refused:
+            raise self._refused[key]
+        try:
+            return _compiled(source, [f"-I{self.folder}", *self.flags, *flags], what, in_child=in_child)
+        except HostError as refused:
+            self._refused[key] = refused
+            raise
 
 
 def base_folder() -> Path:
@@ -137,13 +149,15 @@ def sets() -> dict[str, Programs]:
 def prepare(programs: Mapping[str, Programs], texts: Texts) -> None:
     """Compile what :func:`texts.needed` names. Raises HostError where bcc or its headers are missing.
 
-    A kernel that does not say how its packets are laid out is not traced. What is wrong with a wire of one's own its
-    trials will say, when they try again.
+    A kernel that does not say how its packets are laid out is not traced. What is wrong with a text that others wrote
+    (a wire of one's own, the programs of another time) its trials will say.
     """
     seeing = bool(witness.layout())
     for name in sorted(texts.ours):
         if name != DROPS:
-            programs[name.removesuffix(TRACED)].ours(traced=seeing and name.endswith(TRACED))
+            word = name.removesuffix(TRACED)
+            with suppress(HostError) if word == BASE else nullcontext():
+                programs[word].ours(traced=seeing and name.endswith(TRACED))
         elif seeing:
             programs[NOW].drops()
     for one, traced in sorted(texts.own):
@@ -155,6 +169,11 @@ def prepare(programs: Mapping[str, Programs], texts: Texts) -> None:
 def text(folder: Path, *files: str) -> str:
     """C files as one text; ``#line`` keeps the compiler's messages in the authors' own files."""
     return "".join(f'#line 1 "{name}"\n{(folder / name).read_text()}\n' for name in files)
+
+
+def _quoted(name: str) -> str:
+    """A file's name for #line."""
+    return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _tracing() -> tuple[str, ...]:
@@ -175,7 +194,7 @@ def own_text(own: Own, *, traced: bool = False) -> str:
         for role in own.roles
     )
     header = text(source_folder(), *(_WITNESS if traced else ()), "yogurt.h")
-    return f'{header}{before}#line 1 "{own.name}"\n{own.source}\n#line 1 "generated"\n{after}'
+    return f'{header}{before}#line 1 "{_quoted(own.name)}"\n{own.source}\n#line 1 "generated"\n{after}'
 
 
 def refusal(log: str, own: Own | None) -> str:
@@ -199,7 +218,7 @@ def _shifted_lines(source: str) -> dict[int, int]:
     return {line + sum(begin <= line for begin in begins): line for line in lines}
 
 
-def _compiled(source: str, flags: Iterable[str], what: str) -> Any:
+def _compiled(source: str, flags: Iterable[str], what: str, *, in_child: bool) -> Any:
     headers.provide()
     try:
         from bcc import BPF
@@ -208,17 +227,20 @@ def _compiled(source: str, flags: Iterable[str], what: str) -> Any:
             "the Python binding of bcc is missing: install the distribution's package (Debian, Ubuntu: "
             "apt-get install python3-bpfcc); PyPI's bcc is something else"
         ) from error
+    compile_it = partial(BPF, text=source, cflags=["-w", *flags])
+    if in_child:
+        try_compiling(compile_it, what, complaint)
     with _quiet() as said:
         try:
-            return BPF(text=source, cflags=["-w", *flags])
+            return compile_it()
         except Exception as error:
             raise HostError(f"bcc could not compile {what}: {complaint(said()) or error}") from error
 
 
 def complaint(said: str) -> str:
-    """The compiler's first error, ``file:line:column: error: …``, with the line it quotes."""
+    """The compiler's first error, ``file:line:column: (fatal) error: …``, with the line it quotes."""
     lines = said.splitlines()
-    at = next((n for n, line in enumerate(lines) if ": error: " in line), None)
+    at = next((n for n, line in enumerate(lines) if re.search(r"[^ ]: (fatal )?error: ", line)), None)
     return "" if at is None else " | ".join(line.strip() for line in lines[at : at + 2])
 
 
