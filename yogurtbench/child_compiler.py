@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from yogurtbench.printable import printable
 from yogurtbench.records import HostError
 
 #: A text takes 0.3 s on a processor of today, 2 to 3 s emulated; a trial is given up after a minute or more.
@@ -35,15 +36,10 @@ def try_compiling(compile_it: Callable[[], object], what: str, complaint: Callab
         how = _ended(_start(compile_it, said))
         if how:
             words = os.pread(said, _WORDS, max(0, os.fstat(said).st_size - _WORDS)).decode(errors="replace")
-            reason = inert(complaint(words) or _last_words(words))
+            reason = printable(complaint(words) or _last_words(words))
             raise HostError(f"bcc could not compile {what}: {reason}{how}".rstrip())
     finally:
         os.close(said)
-
-
-def inert(text: str) -> str:
-    """A text without control characters: they are written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _start(compile_it: Callable[[], object], said: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from yogurtbench import headers, witness
 from yogurtbench.child_compiler import try_compiling
+from yogurtbench.printable import printable
 from yogurtbench.records import HostError
 from yogurtbench.texts import BASE, BLIND, DROPS, NOW, TRACED, Own, Texts
 
@@ -121,7 +122,8 @@ class Programs:
             except Exception as error:
                 if str(error).startswith("Unknown program"):
                     raise NoSuchProgram(f"there is no program {name} in {self.folder.name}") from error
-                raise HostError(f"the kernel refused the program {name}: {refusal(said(), own)} ({error})") from error
+                why = printable(refusal(said(), own))
+                raise HostError(f"the kernel refused the program {name}: {why} ({error})") from error
 
     def _compiled(self, source: str, flags: Sequence[str], what: str, *, in_child: bool = False) -> Any:
         """Compile a text, what others wrote first ``in_child``. What was refused once is not tried again."""
@@ -234,7 +236,8 @@ def _compiled(source: str, flags: Iterable[str], what: str, *, in_child: bool) -
         try:
             return compile_it()
         except Exception as error:
-            raise HostError(f"bcc could not compile {what}: {complaint(said()) or error}") from error
+            why = printable(complaint(said()) or str(error))
+            raise HostError(f"bcc could not compile {what}: {why}") from error
 
 
 def complaint(said: str) -> str:
