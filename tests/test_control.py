@@ -162,7 +162,8 @@ def run_with(folder: Path, matrix: str, *before: str) -> tuple[int, str, list[Ax
 
 @pytest.mark.root
 def test_a_run_without_the_right_to_ask_fails_with_the_reason(tmp_path: Path) -> None:
-    code, said, attempts = run_with(tmp_path, MATRIX, "setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
+    matrix = MATRIX.replace("kind: ping, count: 5, interval: 10ms", "kind: sockperf, duration: 1s")
+    code, said, attempts = run_with(tmp_path, matrix, "setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
     assert code == 3
     assert "the capability CAP_NET_RAW is missing" in said
     assert {attempt["status"] for attempt in attempts} == {"failed"}
@@ -178,6 +179,18 @@ def test_a_run_that_gave_no_value_at_all_ends_with_3(tmp_path: Path) -> None:
     code, said, attempts = run_with(tmp_path, matrix.replace("redirect}", "redirect, cpus: split}"), *one_cpu)
     assert (code, {attempt["status"] for attempt in attempts}) == (3, {"unsupported"}), said
     assert "nothing could be measured: cpus split needs two CPUs" in said
+
+
+@pytest.mark.root
+def test_doctor_shares_the_control_and_says_what_cannot_be_measured() -> None:
+    argv = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", sys.executable, "-P", "-m", "yogurtbench"]
+    done = subprocess.run([*argv, "doctor", "--json"], capture_output=True, text=True, timeout=120, check=False)
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    for question in ("IPv4", "IPv6", "packet sockets"):
+        finding = found[f"asking over {question}"]
+        assert finding["state"] == "limited" and "the capability CAP_NET_RAW is missing" in finding["detail"]
+    assert found["asking over TCP"]["state"] == found["asking over UDP"]["state"] == "ok"
+    assert "asking over IPv4" in found["native lab"]["detail"]
 
 
 # -- no IPv6 to be had -----------------------------------------------------------------------------------------------
