@@ -168,7 +168,10 @@ def test_a_tilde_is_a_home_in_every_path(run: Path, call: Callable[..., Said], m
     assert call("report", run, "--which-wire=~/w.md").code == 0
     assert call("init", "~/m.yaml").code == 0
     assert call("plan", "~/m.yaml").code == 0
-    assert sorted(path.name for path in home.iterdir()) == ["b.json", "c.html", "m.yaml", "w.md"]
+    made = sorted(
+        path.name for path in home.iterdir() if not path.name.startswith(".")
+    )  # Matplotlib keeps a cache there
+    assert made == ["b.json", "c.html", "m.yaml", "w.md"]
     run.parent.parent.rename(home / "results")
     assert call("report", f"~/results/{run.parent.name}/{run.name}").code == 0
     assert call("history", run.parent.name, "--out=~/results").code == 0
@@ -309,3 +312,11 @@ def test_an_attempt_that_cannot_be_kept_is_one_sentence_and_leaves_no_half_line(
             run.append(attempt)
         monkeypatch.undo()
     assert (folder / "trials.jsonl").read_bytes() == before
+
+
+def test_a_run_that_cannot_be_read_is_told_once(run: Path, call: Callable[..., Said]) -> None:
+    (run / "trials.jsonl").unlink()
+    (run / "trials.jsonl").symlink_to("/proc/self/mem")
+    said = call("report", run)
+    assert said.code == 3 and said.out == "" and said.err.count("\n") == 1
+    assert "trials.jsonl: cannot be read (Input/output error)" in said.err

@@ -161,12 +161,14 @@ def report(
     """
     from yogurtbench import report as reports
     from yogurtbench.records import HostError
+    from yogurtbench.report.story import Story
 
     _check_github(github)
     if which_wire:
         from yogurtbench.report import which_wire as pages
 
         pages.check(which_wire)
+    Story.read(run_folder)  # what cannot be read is told before anything is written
     code = 0
     try:
         reports.make(run_folder)
