@@ -13,9 +13,12 @@ What is heavy (pandas, matplotlib) is imported when it is first used.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+
+TYPE_CHECKING = False  # typing.py would be imported from wherever PYTHONPATH says, before the command is isolated
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from yogurtbench import plot as plot
     from yogurtbench.notebook import Run
 

@@ -3,52 +3,85 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 
-from yogurtbench import completion
-from yogurtbench.records import HostError, YogurtError
+from yogurtbench import launch
+
+TYPE_CHECKING = False  # typing.py would be imported from wherever PYTHONPATH says
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from yogurtbench.records import YogurtError
 
 OURS, INTERRUPTED = 70, 130
 
 
 def main() -> None:
-    """Exit with the contract's codes: 0, 2, 3, 130, 70; only ``check`` and ``compare`` add 1 and 4."""
-    sys.exit(_complete() if completion.VARIABLE in os.environ else run(sys.argv[1:]))
+    """Exit with the contract's codes: 0, 2, 3, 130, 70; only ``check`` and ``compare`` add 1 and 4.
+
+    The code is that of the result, whoever reads what is printed, and whatever else is installed or set.
+    """
+    launch.isolate()
+    try:
+        from yogurtbench import output
+
+        output.secure()
+        code = _command_line()
+        output.finish()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BaseException as error:
+        code = _ours(error)
+    sys.exit(code)
+
+
+def _command_line() -> int:
+    from yogurtbench import completion
+
+    return _complete() if completion.VARIABLE in os.environ else run(sys.argv[1:])
 
 
 def _complete() -> int:
-    """A shell asks what could come next: no command runs, and the exit code is Typer's."""
+    """Answer a shell that asks what could come next: no command runs, and the exit code is Typer's."""
+    from yogurtbench import completion
     from yogurtbench.cli import app
 
     return completion.answer(lambda: app(prog_name="yogurtbench"))
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of a command line; never raises."""
+    """Run a command line; its exit code. Never raises."""
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as error:  # Typer's own for an OSError; from anywhere else nobody knows what was not done
+        return _ours(error.__context__ if isinstance(error.__context__, OSError) else error)
+    except Exception as error:
+        return _ours(error)
+
+
+def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from yogurtbench.cli import app
+    from yogurtbench.records import YogurtError
 
-    signal.signal(signal.SIGTERM, _interrupted)
+    launch.is_command = True
+    _heed_signals()
     try:
         return int(app(arguments, prog_name="yogurtbench", standalone_mode=False) or 0)
     except TyperException as error:
         return _refused(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except (BrokenPipeError, SystemExit):
-        return _unheard()
     except (YogurtError, OSError) as error:
         return _told(error)
-    except Exception as error:
-        return _ours(error)
 
 
 def _told(error: YogurtError | OSError) -> int:
     """A sentence for the person. What the machine refuses, wherever we met it, is no error of ours."""
     from yogurtbench import files
+    from yogurtbench.records import HostError
 
     if isinstance(error, OSError) and error.errno not in files.REFUSED:
         return _ours(error)
@@ -57,10 +90,17 @@ def _told(error: YogurtError | OSError) -> int:
     return HostError.exit_code if isinstance(error, OSError) else error.exit_code
 
 
-def _unheard() -> int:
-    """The reader of our output left, and nobody is there to be told: fine, where Typer would exit with 1."""
-    sys.stderr.close()
-    return 0
+def _heed_signals() -> None:
+    """SIGTERM interrupts as Ctrl-C does; when the terminal hangs up, the work goes on without it."""
+    import signal
+
+    signal.signal(signal.SIGTERM, _interrupted)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a handler, unlike SIG_IGN, is not inherited by our tools
+        signal.signal(signal.SIGHUP, _left_alone)
+
+
+def _left_alone(_number: int, _frame: FrameType | None) -> None:
+    return None
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -77,11 +117,12 @@ def _refused(error: Exception) -> int:
     return 2
 
 
-def _ours(error: Exception) -> int:
+def _ours(error: BaseException) -> int:
     import traceback
 
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    sentence = f"{type(error).__name__}: {error} (at {os.path.basename(where.filename)}:{where.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" (at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+    sentence = f"{type(error).__name__}: {error}{where}"
     print(f"yogurtbench: an error of ours, please report it: {sentence}", file=sys.stderr)
     if os.environ.get("YOGURTBENCH_TRACEBACK"):
         traceback.print_exception(error)

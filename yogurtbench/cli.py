@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from yogurtbench import completion
+from yogurtbench import completion, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -358,12 +357,12 @@ def doctor(
         from yogurtbench import session
 
         answer = session.clock(jobs)
-        typer.echo(answer.as_json() if as_json else answer.as_text())
+        output.echo_json(answer.as_json()) if as_json else typer.echo(answer.as_text())
         return 0 if answer.passed else 3
     from yogurtbench import doctor as doctors
 
     findings = doctors.examine()
-    typer.echo(doctors.as_json(findings) if as_json else doctors.as_text(findings))
+    output.echo_json(doctors.as_json(findings)) if as_json else typer.echo(doctors.as_text(findings))
     return 0 if doctors.can_run(findings) else 3
 
 
@@ -445,7 +444,7 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 def _print_json(document: object, indent: int = 1) -> None:
     import json
 
-    typer.echo(json.dumps(document, indent=indent, ensure_ascii=False))
+    output.echo_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
 def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:
@@ -515,8 +514,6 @@ def _check_github(github: bool) -> None:
 
 
 def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
-    from rich.console import Console
-
     from yogurtbench.report import summary, terminal, which_wire
     from yogurtbench.report.answer import answer
     from yogurtbench.report.measured import levels
@@ -528,9 +525,9 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
 
         hub.append(summary(folder))
     if as_json:
-        typer.echo(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
+        output.echo_json(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
-    console = Console(file=sys.stdout, soft_wrap=False)
+    console = output.console()
     lines = terminal.effects(story.comparison, console.width)
     if not lines:
         lines = terminal.measured(levels(story), console.width, story.emulated)
@@ -555,16 +552,14 @@ def _annotate(decision: Decision, renew: str) -> None:
 
 
 def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, github: bool) -> int:
-    from rich.console import Console
-
     from yogurtbench.report import decision as reports
 
     if github:
         _annotate(decision, renew)
     if as_json:
-        typer.echo(reports.as_json(decision, renew))
+        output.echo_json(reports.as_json(decision, renew))
         return decision.exit_code
-    console = Console(file=sys.stdout, soft_wrap=False)
+    console = output.console()
     if decision.findings:
         console.print(reports.table(decision, console.width))
     for sentence in reports.sentences(decision, renew):
@@ -591,11 +586,9 @@ def _print_history(history: History, as_json: bool) -> int:
 
 
 def _print_tables(history: History) -> None:
-    from rich.console import Console
-
     from yogurtbench.report import timeline
 
-    console = Console(file=sys.stdout, soft_wrap=False)
+    console = output.console()
     for table in timeline.tables(history, console.width):
         console.print(table)
     for sentence in filter(None, (timeline.answer(history), *timeline.sentences(history))):

@@ -355,10 +355,10 @@ def _cache_folder() -> Iterator[Finding]:
 
 
 def _tuning() -> Iterator[Finding]:
-    said = shell.run([sys.executable, "-m", "pyperf", "system", "show"], timeout=20, check=False).stdout
+    said = shell.run([sys.executable, "-I", "-m", "pyperf", "system", "show"], timeout=20, check=False).stdout
     advice = advices(said)
     if advice:
-        mend = as_root([sys.executable, "-m", "pyperf", "system", "tune"])
+        mend = as_root([sys.executable, "-I", "-m", "pyperf", "system", "tune"])
         yield Finding("tuning", "limited", f"quieter for wall-clock figures: {'; '.join(advice)}", mend)
     else:
         yield Finding("tuning", "ok", "pyperf would tune nothing")

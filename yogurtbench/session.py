@@ -12,7 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from yogurtbench import progress, report, selftest, store, visit
+from yogurtbench import output, progress, report, selftest, store, visit
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
@@ -50,7 +50,7 @@ def run(plan: Plan, wishes: Wishes) -> Ended:
     """
     budget = seconds("--budget", wishes.budget) if wishes.budget else None
     _check_jobs(wishes.jobs, plan.clock)
-    console = Console(stderr=True)
+    console = output.console(stderr=True)
     say = _nothing if wishes.quiet else _sayer(console)
     for note in plan.notes:
         say(f"warning: {note}")
@@ -77,13 +77,13 @@ def _reported(folder: Path) -> bool:
 
 def sides(change: Change, out: Path, *, quiet: bool, jobs: int = 1) -> Measured:
     """Measure both sides of a change in one guest, ``jobs`` trials at a time."""
-    console = Console(stderr=True)
+    console = output.console(stderr=True)
     return measure(change, out, _nothing if quiet else _sayer(console), _shown(console, jobs, quiet=quiet), jobs)
 
 
 def clock(jobs: int) -> selftest.Answer:
     """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
-    console = Console(stderr=True)
+    console = output.console(stderr=True)
     return selftest.examine(selftest.plan(), _sayer(console), _shown(console, jobs, quiet=False), jobs)
 
 
@@ -98,7 +98,7 @@ def _shown(console: Console, jobs: int, *, quiet: bool) -> Callable[[Plan], prog
 
 def lab(plan: Plan, cell: str, wishes: visit.Wishes) -> int:
     """Visit a cell's lab; the exit code."""
-    return visit.visit(plan, cell, wishes, _sayer(Console(stderr=True)))
+    return visit.visit(plan, cell, wishes, _sayer(output.console(stderr=True)))
 
 
 def _sweep(

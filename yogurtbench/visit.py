@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from yogurtbench import axes, capture
+from yogurtbench import axes, capture, output
 from yogurtbench.hosts import terminal
 from yogurtbench.hosts.choice import choose
 from yogurtbench.hosts.host import AgentHost, Person
@@ -114,7 +114,7 @@ def _answers(host: AgentHost, trial: Trial, kind: str) -> list[Any]:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    output.echo_json(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def _pass_on(stream: str, text: str) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from typing import Any
 
 import psutil
 
-from yogurtbench import shell
+from yogurtbench import launch, shell
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.lab import inherited, room
@@ -25,7 +24,7 @@ class Room:
     """A machine (see hosts.machine) that is a process tree in private namespaces; the kernel clears it away."""
 
     def __init__(self) -> None:
-        argv = shell.dying_with_us(room.command([sys.executable, "-P", "-m", "yogurtbench.hosts.agent"]))
+        argv = shell.dying_with_us(room.command(launch.command("yogurtbench.hosts.agent")))
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the room
         self._process = subprocess.Popen(
             argv,

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
+
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -85,9 +87,14 @@ class Chart:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw inside this."""
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # stubs want each key as a literal
+    """Draw inside this: Matplotlib's own defaults and our style on them, whatever the user's settings are."""
+    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if key not in _NOT_STYLE}
+    with mpl.rc_context(defaults | STYLE):  # type: ignore[arg-type]  # stubs want each key as a literal
         yield
+
+
+#: Settings of the program that shows a figure, not of the figure.
+_NOT_STYLE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
 
 
 def to_svg(figure: Figure, hover: Mapping[str, str] | None = None) -> Svg:

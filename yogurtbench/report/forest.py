@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

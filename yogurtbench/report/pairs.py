@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

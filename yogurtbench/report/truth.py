@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
+
 import numpy as np
 import pandas as pd
 import seaborn as sns

@@ -1,0 +1,79 @@
+"""Start Python so that nothing but this package's own folder and its installed dependencies has a say.
+
+``python -I -X utf8 launch.py MODULE [ARGUMENT…]`` runs a module of the package that this very file lies in. ``yb``
+starts the command this way, the native host its agent, and the ``yogurtbench`` command starts itself again. ``-I``
+keeps out PYTHONPATH, PYTHONHOME, user sites, the current folder and every other PYTHON… variable. Only ``os`` and
+``sys`` are imported up here: whatever else is imported before Python is isolated could come from anywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+#: The folder that holds this package: a checkout, or the environment that the package was installed into.
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+#: Where the dependencies lie when an isolated Python would not find them (PYTHONPATH or a user site holds them).
+PACKAGES = "YOGURTBENCH_PACKAGES"
+#: What must be found for the command to start.
+_DEPENDENCY = "typer"
+
+#: Whether this process is a command of ours, not somebody's notebook or program that imports us.
+is_command = False
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of this package in an isolated Python."""
+    options = {name: value for name, value in sys._xoptions.items() if name != "utf8"}
+    kept = [f"{name}={value}" if isinstance(value, str) else name for name, value in options.items()]
+    if sys.pycache_prefix:
+        kept.append(f"pycache_prefix={sys.pycache_prefix}")
+    flags = [*(["-B"] if sys.dont_write_bytecode else []), *(part for one in kept for part in ("-X", one))]
+    return [sys.executable, "-I", "-X", "utf8", *flags, os.path.abspath(__file__), module, *arguments]
+
+
+def isolate() -> None:
+    """Go on as the same command in an isolated Python, unless this is one, or a debugger watches."""
+    if (sys.flags.isolated and sys.flags.utf8_mode) or sys.gettrace() or not sys.executable:
+        return
+    elsewhere = _dependencies_elsewhere()
+    environment = {**os.environ, PACKAGES: elsewhere} if elsewhere else dict(os.environ)
+    try:
+        os.execve(sys.executable, command("yogurtbench", *sys.argv[1:]), environment)  # noqa: S606
+    except OSError:  # no process can be started: better as it is than not at all
+        return
+
+
+def _dependencies_elsewhere() -> str:
+    """The folder with our dependencies where no isolated Python looks; empty where one finds them by itself."""
+    foreign = {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
+    site = sys.modules.get("site")
+    foreign |= {os.path.abspath(str(getattr(site, "USER_SITE", None) or os.curdir)), os.path.abspath(os.curdir)}
+    holding = [entry for entry in map(os.path.abspath, sys.path) if os.path.isdir(os.path.join(entry, _DEPENDENCY))]
+    return holding[0] if holding and foreign.issuperset(holding) else ""
+
+
+def put_on_path(path: list[str], root: str = ROOT, packages: str = "") -> None:
+    """Put this package's folder behind the standard library and before all that is installed, ``packages`` last."""
+    if root in path:
+        path.remove(root)
+    installed = [place for place, entry in enumerate(path) if os.path.basename(entry) in _INSTALLED]
+    path.insert(installed[0] if installed else len(path), root)
+    if packages and packages not in path:
+        path.append(packages)
+
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+def main() -> None:
+    """Run the module that the command line names, its arguments in ``sys.argv``."""
+    put_on_path(sys.path, packages=os.environ.get(PACKAGES, ""))
+    module = sys.argv.pop(1)
+    import runpy
+
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
