@@ -2,12 +2,13 @@
 
 ``python -I -X utf8 launch.py MODULE [ARGUMENT…]`` runs a module of the package that this very file lies in. ``yb``
 starts the command this way, the native host its agent, and the ``yogurtbench`` command starts itself again. ``-I``
-keeps out PYTHONPATH, PYTHONHOME, user sites, the current folder and every other PYTHON… variable. Only ``os`` and
-``sys`` are imported up here: whatever else is imported before Python is isolated could come from anywhere.
+keeps out PYTHONPATH, PYTHONHOME, user sites, the current folder and every other PYTHON… variable. Only what
+Python has loaded by itself is imported up here: anything else could, before it is isolated, come from anywhere.
 """
 
 from __future__ import annotations
 
+import _locale
 import os
 import sys
 
@@ -33,8 +34,11 @@ def command(module: str, *arguments: str) -> list[str]:
 
 
 def isolate() -> None:
-    """Go on as the same command in an isolated Python, unless this is one, or a debugger watches."""
-    if (sys.flags.isolated and sys.flags.utf8_mode) or sys.gettrace() or not sys.executable:
+    """Go on as the same command in an isolated Python where anything foreign has a say in this one.
+
+    Not under a debugger, which would lose sight of it, nor within ``python -c``, which may have more to do.
+    """
+    if not _is_foreign() or sys.argv[0] == "-c" or sys.gettrace() or not sys.executable:
         return
     elsewhere = _dependencies_elsewhere()
     environment = {**os.environ, PACKAGES: elsewhere} if elsewhere else dict(os.environ)
@@ -42,6 +46,24 @@ def isolate() -> None:
         os.execve(sys.executable, command("yogurtbench", *sys.argv[1:]), environment)  # noqa: S606
     except OSError:  # no process can be started: better as it is than not at all
         return
+
+
+def _is_foreign() -> bool:
+    """Whether more than the installation decides what is imported here, or text files are not read as UTF-8."""
+    if not sys.flags.utf8_mode and _locale.getencoding().lower() not in ("utf-8", "utf8"):
+        return True
+    if sys.flags.isolated:
+        return False
+    variables = (name for name, value in os.environ.items() if name.startswith("PYTHON") and value)
+    user_site = getattr(sys.modules.get("site"), "USER_SITE", None)
+    return not sys.flags.safe_path or user_site in sys.path or any(name not in _HARMLESS for name in variables)
+
+
+#: Variables of Python that change nothing for us, or that an isolated Python is told by options.
+_HARMLESS = {
+    "PYTHONCOERCECLOCALE", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONIOENCODING",
+    "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "PYTHONUTF8",
+}  # fmt: skip
 
 
 def _dependencies_elsewhere() -> str:
