@@ -16,14 +16,14 @@ nox.options.sessions = ["lint", "types", "tests", "root", "wheel", "vm", "regres
 @nox.session
 def lint(session: nox.Session) -> None:
     """ruff: style and format."""
-    session.run(sys.executable, "-m", "ruff", "check", ".")
-    session.run(sys.executable, "-m", "ruff", "format", "--check", ".")
+    session.run(sys.executable, "-I", "-m", "ruff", "check", ".")
+    session.run(sys.executable, "-I", "-m", "ruff", "format", "--check", ".")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict."""
-    session.run(sys.executable, "-m", "mypy")
+    session.run(sys.executable, "-I", "-m", "mypy")
 
 
 @nox.session
@@ -33,19 +33,19 @@ def tests(session: nox.Session) -> None:
     if missing:
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
         session.run(*install, external=True, silent=True)
-    session.run(sys.executable, "-m", "pytest", "-m", "not vm and not root", *_side_by_side(), *session.posargs)
+    session.run(sys.executable, "-I", "-m", "pytest", "-m", "not vm and not root", *_side_by_side(), *session.posargs)
 
 
 @nox.session
 def root(session: nox.Session) -> None:
     """Real namespaces on this kernel, one test after the other: they measure."""
-    session.run(sys.executable, "-m", "pytest", "-m", "root", *session.posargs)
+    session.run(sys.executable, "-I", "-m", "pytest", "-m", "root", *session.posargs)
 
 
 @nox.session
 def vm(session: nox.Session) -> None:
     """Real netkit in the guest; two files side by side, since an emulated guest keeps about one core busy."""
-    session.run(sys.executable, "-m", "pytest", "-m", "vm", *_side_by_side(), *session.posargs)
+    session.run(sys.executable, "-I", "-m", "pytest", "-m", "vm", *_side_by_side(), *session.posargs)
 
 
 def _side_by_side() -> list[str]:
@@ -63,7 +63,7 @@ def regression(session: nox.Session) -> None:
         shutil.unpack_archive(f"{scratch}/bpf.tar", scratch)
         stored = ["--baseline", "results/baselines/regression.json"]
         both = ["check", "experiments/regression.yaml", "--base-programs", f"{scratch}/bpf", *stored]
-        session.run(sys.executable, "-P", "-m", "yogurtbench", *both, "--jobs", "2")
+        session.run(sys.executable, "-I", "-m", "yogurtbench", *both, "--jobs", "2")
 
 
 def _base(session: nox.Session) -> str:
