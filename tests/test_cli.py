@@ -111,7 +111,7 @@ def test_a_folder_is_no_matrix(here: Path, call: Callable[..., Said]) -> None:
     ("arguments", "words"),
     [
         (["run", "m.yaml", "--lab", "moon"], "--lab moon: not one of auto, native, vm"),
-        (["run", "m.yaml", "--clock", "sun"], "--clock sun: not one of wall, instructions"),
+        (["run", "m.yaml", "--clock", "sun"], "--clock sun: not one of auto, wall, instructions"),
         (["run", "m.yaml", "--lab", "natve"], "--lab natve: not one of auto, native, vm: did you mean native?"),
         (["run", "m.yaml", "--only", "hook=nosuch"], "hook does not know 'nosuch'"),
         (["run", "m.yaml", "--only", "hok=none"], "there is no axis 'hok': did you mean hook?"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from yogurtbench.budget import Bought
+    from yogurtbench.clocks import Begun, Plans
     from yogurtbench.gate import Decision
     from yogurtbench.history import History
     from yogurtbench.plan import Plan
@@ -52,7 +53,7 @@ Lab = Annotated[
 Clock = Annotated[
     Optional[str],
     typer.Option(
-        help="wall or instructions, instead of what the matrix says.", autocompletion=completion.words("clock")
+        help="auto, wall or instructions, instead of what the matrix says.", autocompletion=completion.words("clock")
     ),
 ]
 Only = Annotated[
@@ -60,7 +61,12 @@ Only = Annotated[
     typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.", autocompletion=completion.selectors),
 ]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
-Jobs = Annotated[int, typer.Option(min=1, help="Trials side by side, on the instruction clock.")]
+Jobs = Annotated[
+    str,
+    typer.Option(
+        help="Trials side by side, on the instruction clock; auto: as many as CPUs and memory allow.", metavar="N|auto"
+    ),
+]
 Github = Annotated[
     bool, typer.Option("--github", help="Also add the report, as Markdown, to the job's summary on GitHub.")
 ]
@@ -80,7 +86,7 @@ def run(
     only: Only = None,
     blocks: Blocks = None,
     budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
     github: Github = False,
     as_json: Json = False,
@@ -92,9 +98,8 @@ def run(
     from yogurtbench import session
 
     _check_github(github)
-    plan = _plan(matrix, lab, clock, only, blocks)
-    wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet, jobs=jobs)
-    ended = session.run(plan, wishes)
+    wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet, jobs=_jobs(jobs))
+    ended = session.run(_plans(matrix, lab, clock, only, blocks, session.begun(resume)), wishes)
     _print_result(ended.folder, as_json, github=github)
     return ended.exit_code
 
@@ -107,6 +112,7 @@ def plan(
     only: Only = None,
     blocks: Blocks = None,
     budget: Annotated[Optional[str], typer.Option(help="Also say what precision so much time buys: 10m, 90s.")] = None,
+    jobs: Jobs = "auto",
     out: Annotated[Path, typer.Option(help="Where stored runs tell how noisy it was, for --budget.")] = Path("results"),
     as_json: Json = False,
 ) -> int:
@@ -115,17 +121,16 @@ def plan(
     Examples: yogurtbench plan experiments/which_wire.yaml --only hook=xdp_native
     · yogurtbench plan my.yaml --budget 10m --json
     """
-    from yogurtbench import plan as plans
+    from yogurtbench import outlook
 
-    made = _plan(matrix, lab, clock, only, blocks)
-    labs = plans.labs(made)
-    bought = _bought(made, labs, budget, out) if budget else []
+    ahead = outlook.of(_plans(matrix, lab, clock, only, blocks), _jobs(jobs))
+    bought = _bought(ahead.plan, ahead.labs, budget, out) if budget else []
     if as_json:
         from dataclasses import asdict
 
-        _print_json({**made.to_json(), **plans.facts(made, *labs), "budget": [asdict(one) for one in bought]})
+        _print_json({**ahead.as_json(), "budget": [asdict(one) for one in bought]})
     else:
-        typer.echo(plans.describe(made, *labs, budget=_lines(bought)))
+        typer.echo(ahead.as_text(_lines(bought)))
     return 0
 
 
@@ -223,7 +228,7 @@ def check(
     ] = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="Where run folders of what is measured now go.")] = Path("results"),
-    jobs: Jobs = 1,
+    jobs: Jobs = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
     github: Github = False,
     as_json: Json = False,
@@ -243,7 +248,7 @@ def check(
     if base_program or base_programs:
         plan = _target(target, only)
         how = {"quiet": quiet, "as_json": as_json, "github": github}
-        return _check_sides(plan, base_program, base_programs, baseline, out, jobs, **how)
+        return _check_sides(plan, base_program, base_programs, baseline, out, _jobs(jobs), **how)
     if baseline is None:
         raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
     decision = gate.decide(baselines.read(baseline), gate.side_of(target))
@@ -336,7 +341,7 @@ def lab(
     from yogurtbench import session, visit
 
     wishes = visit.Wishes(argv=command or [], pcap=pcap, trace=trace, as_json=as_json)
-    return session.lab(_plan(matrix, lab, None, None, None), cell, wishes)
+    return session.lab(_plans(matrix, lab, None, None, None).likely, cell, wishes)
 
 
 @app.command()
@@ -344,7 +349,7 @@ def doctor(
     clock: Annotated[
         bool, typer.Option("--clock", help="Boot twice: does the instruction clock repeat to the last digit?")
     ] = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = "auto",
     as_json: Json = False,
 ) -> int:
     """Say what this machine can do, what is missing, and the exact command that mends it.
@@ -356,7 +361,7 @@ def doctor(
     if clock:
         from yogurtbench import session
 
-        answer = session.clock(jobs)
+        answer = session.clock(_jobs(jobs))
         output.echo_json(answer.as_json()) if as_json else typer.echo(answer.as_text())
         return 0 if answer.passed else 3
     from yogurtbench import doctor as doctors
@@ -447,10 +452,18 @@ def _print_json(document: object, indent: int = 1) -> None:
     output.echo_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
-def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, blocks: int | None) -> Plan:
-    from yogurtbench import places
+def _plans(
+    matrix: Path,
+    lab: str | None,
+    clock: str | None,
+    only: str | None,
+    blocks: int | None,
+    begun: Begun | None = None,
+) -> Plans:
+    """The plans of a matrix by clock; ``begun``: how a run that is resumed was begun."""
+    from yogurtbench import clocks, places
     from yogurtbench.glossary import MEANINGS
-    from yogurtbench.matrix import load, make_plan
+    from yogurtbench.matrix import load
     from yogurtbench.records import MatrixError
     from yogurtbench.words import close_to
 
@@ -458,7 +471,18 @@ def _plan(matrix: Path, lab: str | None, clock: str | None, only: str | None, bl
         words = MEANINGS[option]
         if value is not None and value not in words:
             raise MatrixError(f"--{option} {value or repr('')}: not one of {', '.join(words)}{close_to(value, words)}")
-    return make_plan(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks)
+    return clocks.plans(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks, begun=begun)
+
+
+def _jobs(given: str) -> int | None:
+    """How many trials side by side; None for as many as may be."""
+    from yogurtbench.records import MatrixError
+
+    if given == "auto":
+        return None
+    if given.isascii() and given.isdigit() and int(given) >= 1:
+        return int(given)
+    raise MatrixError(f"--jobs {given or repr('')}: a number of trials side by side, 1 or more, or auto")
 
 
 def _target(target: Path, only: str | None) -> Plan:
@@ -468,7 +492,7 @@ def _target(target: Path, only: str | None) -> Plan:
     from yogurtbench.records import MatrixError
 
     if not target.is_dir():
-        return _plan(target, None, "instructions", only, None)
+        return _plans(target, None, "instructions", only, None).likely
     if only:
         raise MatrixError("check: --only chooses cells of a matrix; a run's folder is held against whole")
     store.check_folder(target)
@@ -483,7 +507,7 @@ def _check_sides(
     base_programs: Path | None,
     baseline: Path | None,
     out: Path,
-    jobs: int,
+    jobs: int | None,
     *,
     quiet: bool,
     as_json: bool,

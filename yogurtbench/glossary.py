@@ -88,6 +88,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "vm": "a kernel booted in QEMU; needs no root",
     },
     "clock": {
+        "auto": "wall natively and under KVM, instructions where only emulation is left",
         "wall": "time, in nanoseconds",
         "instructions": "executed guest instructions, as QEMU counts them: the same on every boot (vm only)",
     },

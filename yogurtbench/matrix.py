@@ -22,7 +22,7 @@ from yogurtbench.document import Document, Step, read
 from yogurtbench.options import AnyLoad, At
 from yogurtbench.plan import Blocks, LeftOut, Plan, PlannedCell
 from yogurtbench.records import AXES, YES_NO, Cell, MatrixError
-from yogurtbench.schema import Matrix, json_schema
+from yogurtbench.schema import AUTO, Matrix, json_schema
 from yogurtbench.selector import Selector
 from yogurtbench.units import MAX_BLOCKS
 
@@ -66,9 +66,11 @@ def make_plan(
 ) -> Plan:
     """The plan of a matrix; ``lab``, ``clock``, ``only`` (a selector) and ``blocks`` as on the command line.
 
-    Raises MatrixError where what was named cannot exist, or nothing is left.
+    A plan is for one clock: ``auto`` is planned for the wall clock here (see clocks, which makes both). Raises
+    MatrixError where what was named cannot exist, or nothing is left.
     """
     lab, clock = lab or matrix.lab, clock or matrix.clock
+    clock = "wall" if clock == AUTO else clock
     if clock == "instructions":
         _check_sizes(matrix)
     if lab == "native":

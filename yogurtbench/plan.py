@@ -254,10 +254,14 @@ def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
     return 60.0 + lifetime * (SLOWEST if clock == "instructions" else 2.0)
 
 
-def estimate_seconds(plan: Plan, lab: str, blocks: int | None = None) -> float:
-    """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it may stop at)."""
+def estimate_seconds(plan: Plan, lab: str, blocks: int | None = None, jobs: int = 1) -> float:
+    """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it may stop at).
+
+    ``jobs``: trials side by side; of account on the instruction clock alone.
+    """
     count = plan.blocks.min if blocks is None else blocks
-    return _begin_seconds(plan, lab) + block_seconds(plan, lab) * count + _seconds(plan.diagnostics(), lab)
+    trials = block_seconds(plan, lab) * count + _seconds(plan.diagnostics(), lab)
+    return _begin_seconds(plan, lab) + trials / (jobs if plan.clock == "instructions" else 1)
 
 
 def block_seconds(plan: Plan, lab: str) -> float:
@@ -343,20 +347,23 @@ def labs(plan: Plan) -> tuple[str, ...]:
     return ("native", "vm") if plan.lab == "auto" else (plan.lab,)
 
 
-def describe(plan: Plan, *labs: str, budget: Iterable[str] = ()) -> str:
+def describe(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 1) -> str:
     """The plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate.
 
-    ``budget``: the lines on what a budget buys.
+    ``said``: lines on the clock and on what a budget buys; ``jobs``: trials side by side.
     """
-    return "\n".join([*_summary(plan, labs), *budget, *_losses(plan), *_first_block(plan)])
+    return "\n".join([*_summary(plan, labs, jobs), *said, *_losses(plan), *_first_block(plan)])
 
 
-def facts(plan: Plan, *labs: str) -> dict[str, Any]:
+def facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
     """What :func:`describe` prints beside the plan itself, as a JSON object: times in seconds by lab."""
     roles = [planned.role for planned in plan.cells]
     return {
         "counts": {role: roles.count(role) for role in ("cell", "baseline", "canary")} | {"group": len(plan.groups)},
-        "seconds": {lab: [estimate_seconds(plan, lab), estimate_seconds(plan, lab, plan.blocks.max)] for lab in labs},
+        "seconds": {
+            lab: [estimate_seconds(plan, lab, count, jobs) for count in (plan.blocks.min, plan.blocks.max)]
+            for lab in labs
+        },
         "filled_in": filled_in(plan),
         "warnings": warnings(plan),
         "first_block": [
@@ -365,7 +372,7 @@ def facts(plan: Plan, *labs: str) -> dict[str, Any]:
     }
 
 
-def _summary(plan: Plan, labs: Sequence[str]) -> Iterator[str]:
+def _summary(plan: Plan, labs: Sequence[str], jobs: int) -> Iterator[str]:
     roles, blocks = [planned.role for planned in plan.cells], plan.blocks
     yield f"{plan.name}: {plan.question}" if plan.question else plan.name
     canaries = counted(roles.count("canary"), "A/A canary", "A/A canaries")
@@ -373,10 +380,15 @@ def _summary(plan: Plan, labs: Sequence[str]) -> Iterator[str]:
     until = f"{blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}"
     whole = f"{counted(blocks.max, 'block')} each"
     yield f"{counted(len(plan.groups), 'group')}, {until if blocks.min < blocks.max else whole}"
-    for lab in labs:
-        fewest, most = estimate_seconds(plan, lab), estimate_seconds(plan, lab, blocks.max)
-        yield (f"about {span(fewest)} to {span(most)} on {lab}" if fewest != most else f"about {span(fewest)} on {lab}")
+    yield from (duration(plan, lab, jobs) for lab in labs)
     yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items())
+
+
+def duration(plan: Plan, lab: str, jobs: int) -> str:
+    """``about 2 min on vm, 2 trials side by side``."""
+    fewest, most = (span(estimate_seconds(plan, lab, count, jobs)) for count in (plan.blocks.min, plan.blocks.max))
+    beside = f", {jobs} trials side by side" if jobs > 1 and plan.clock == "instructions" else ""
+    return f"about {fewest} to {most} on {lab}{beside}" if fewest != most else f"about {fewest} on {lab}{beside}"
 
 
 def _losses(plan: Plan) -> Iterator[str]:

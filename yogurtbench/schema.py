@@ -156,7 +156,10 @@ if TYPE_CHECKING:
     ClockWord = str
 else:
     LabWord = _words("lab", "auto", "native", "vm")
-    ClockWord = _words("clock", "wall", "instructions")
+    ClockWord = _words("clock", "auto", "wall", "instructions")
+
+#: Where it depends on where the trials will run.
+AUTO = "auto"
 
 Selectors = list[Annotated[str, PlainValidator(_selector), WithJsonSchema({"type": "string"})]]
 
@@ -172,7 +175,7 @@ class Matrix(Strict):
     """What the sweep is to answer."""
     lab: LabWord = "auto"
     """Where it runs: this kernel, a kernel booted in QEMU, or whatever can do it."""
-    clock: ClockWord = "wall"
+    clock: ClockWord = "auto"
     """What times are measured in; instructions: QEMU's count of executed guest instructions (vm only)."""
     axes: Axes = Field(default_factory=Axes)
     """What varies: the cross product of all values."""

@@ -73,7 +73,7 @@ def plan() -> Plan:
     return replace(make_plan(load(places.matrix(MATRIX))), asides=False)
 
 
-def examine(plan: Plan, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int = 1) -> Answer:
+def examine(plan: Plan, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None = 1) -> Answer:
     """Run the plan in two boots, ``jobs`` trials at a time, and hold the two together; nothing is left.
 
     Raises HostError where there is no guest.
@@ -83,7 +83,9 @@ def examine(plan: Plan, say: Callable[[str], None], show: Callable[[Plan], Quiet
     return compare(first, second)
 
 
-def _boot(plan: Plan, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int) -> list[Attempt]:
+def _boot(
+    plan: Plan, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None
+) -> list[Attempt]:
     with ExitStack() as undo:
         host = choose(plan, undo, say, jobs)
         run = undo.enter_context(store.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment))

@@ -13,7 +13,9 @@ from types import FrameType
 from rich.console import Console
 
 from yogurtbench import output, progress, report, selftest, store, visit
-from yogurtbench.hosts.choice import choose
+from yogurtbench.clocks import Begun, Plans
+from yogurtbench.hosts import allowance
+from yogurtbench.hosts.choice import settle
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
 from yogurtbench.records import Attempt, HostError, MatrixError, YogurtError
@@ -26,13 +28,13 @@ FAILED, INTERRUPTED = 3, 130
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the command line asks of a run beside its plan."""
+    """What the command line asks of a run beside its plan; ``jobs``: None for as many as may be side by side."""
 
     out: Path
     resume: Path | None
     budget: str | None
     quiet: bool
-    jobs: int = 1
+    jobs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +45,19 @@ class Ended:
     exit_code: int
 
 
-def run(plan: Plan, wishes: Wishes) -> Ended:
-    """Sweep a plan and report it. Interrupted, it still keeps and reports what it has.
+def run(plans: Plans, wishes: Wishes) -> Ended:
+    """Sweep the plan that fits where the trials run, and report it. Interrupted, it keeps and reports what it has.
 
     Raises MatrixError or HostError before anything is created.
     """
     budget = seconds("--budget", wishes.budget) if wishes.budget else None
-    _check_jobs(wishes.jobs, plan.clock)
     console = output.console(stderr=True)
     say = _nothing if wishes.quiet else _sayer(console)
-    for note in plan.notes:
+    for note in plans.likely.notes:
         say(f"warning: {note}")
-    earlier = _earlier(plan, wishes.resume)
+    earlier = _earlier(plans.likely, wishes.resume)
     with ExitStack() as undo:
-        host = choose(plan, undo, say, wishes.jobs)
+        plan, host = settle(plans, undo, say, wishes.jobs)
         say(_where(host))
         stored = undo.enter_context(_run_folder(plan, wishes, host))
         tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
@@ -75,23 +76,24 @@ def _reported(folder: Path) -> bool:
     return True
 
 
-def sides(change: Change, out: Path, *, quiet: bool, jobs: int = 1) -> Measured:
-    """Measure both sides of a change in one guest, ``jobs`` trials at a time."""
+def sides(change: Change, out: Path, *, quiet: bool, jobs: int | None = None) -> Measured:
+    """Measure both sides of a change in one guest, ``jobs`` trials at a time (None: as many as may be)."""
     console = output.console(stderr=True)
     return measure(change, out, _nothing if quiet else _sayer(console), _shown(console, jobs, quiet=quiet), jobs)
 
 
-def clock(jobs: int) -> selftest.Answer:
+def clock(jobs: int | None) -> selftest.Answer:
     """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
     console = output.console(stderr=True)
     return selftest.examine(selftest.plan(), _sayer(console), _shown(console, jobs, quiet=False), jobs)
 
 
-def _shown(console: Console, jobs: int, *, quiet: bool) -> Callable[[Plan], progress.Quiet]:
+def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan], progress.Quiet]:
     """The progress of a plan in the guest, ``jobs`` trials at a time."""
 
     def shown(plan: Plan) -> progress.Quiet:
-        return progress.of_console(console, plan, estimate_seconds(plan, "vm") / jobs, quiet=quiet)
+        expected = estimate_seconds(plan, "vm", jobs=jobs or allowance.cpus())
+        return progress.of_console(console, plan, expected, quiet=quiet)
 
     return shown
 
@@ -110,7 +112,7 @@ def _sweep(
     earlier: list[Attempt],
     budget: float | None,
 ) -> tuple[Tally, int]:
-    expected = estimate_seconds(plan, host.environment.lab) / host.jobs
+    expected = estimate_seconds(plan, host.environment.lab, jobs=host.jobs)
     with progress.of_console(console, plan, expected, quiet=wishes.quiet, done=stored.done) as shown:
         sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
         try:
@@ -124,12 +126,13 @@ def _sweep(
     return sweep.tally, FAILED if sweep.tally.bad or not sweep.tally.values else 0
 
 
-def _check_jobs(jobs: int, clock: str) -> None:
-    if jobs > 1 and clock != "instructions":
-        raise MatrixError(
-            f"--jobs {jobs}: on the wall clock trials side by side would disturb each other; "
-            "take --clock instructions, or one job"
-        )
+def begun(resume: Path | None) -> Begun | None:
+    """How a run to resume was begun; None where there is none. Raises MatrixError where it is no run."""
+    if resume is None:
+        return None
+    store.check_folder(resume)
+    where = store.read_environment(resume)
+    return Begun(where.lab, where.clock)
 
 
 def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
@@ -165,6 +168,8 @@ def _where(host: AgentHost) -> str:
     words = [f"{where.lab} lab, Linux {where.kernel} ({chosen})"]
     if where.accelerator != "none":
         words.append(f"accelerator {where.accelerator} ({where.reasons.get('accelerator', '')})")
+    beside = f", {host.jobs} trials side by side" if host.jobs > 1 else ""
+    words.append(f"clock {where.clock} ({where.reasons.get('clock', '')}){beside}")
     return "; ".join(words)
 
 

@@ -72,7 +72,7 @@ class Measured:
 
 
 def measure(
-    change: Change, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int = 1
+    change: Change, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None = 1
 ) -> Measured:
     """Run both sides in one guest, ``jobs`` trials at a time.
 

@@ -1,13 +1,17 @@
-"""Which host a plan runs on: native where this kernel can do every cell, else the VM; always with the reason."""
+"""Which host a plan runs on: native where this kernel can do every cell, else the VM; always with the reason.
+
+With ``clock: auto`` that decides the clock too: wall natively and under KVM, instructions where only emulation is left.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from yogurtbench import headers, tools
+from yogurtbench import clocks, headers, tools
+from yogurtbench.clocks import Plans
 from yogurtbench.hosts import native
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan
@@ -18,23 +22,119 @@ _TOOLS |= {"iperf3_tcp": "iperf3", "iperf3_udp": "iperf3"}
 _NEED = "which the matrix needs"
 
 
-def choose(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int = 1) -> AgentHost:
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a run would choose, as far as it is known without a guest.
+
+    ``plan``: on the clock it would take; ``lab``: native or vm, auto where nobody asked; ``reason``: why this clock.
+    ``otherwise``: the plan that it would be where KVM, which a run tries first, runs no guest; None where that is
+    known or of no account.
+    """
+
+    plan: Plan
+    lab: str
+    reason: str
+    otherwise: Plan | None = None
+
+
+def foresee(plans: Plans) -> Foreseen:
+    """Look ahead at :func:`settle`: asks this kernel, opens /dev/kvm, and goes by what KVM did when it was tried."""
+    wall, exact, plan = plans.wall, plans.exact, plans.likely
+    if plans.named or wall is None:
+        return Foreseen(plan, plan.lab, plans.named)
+    with ExitStack() as undo:
+        if wall.lab == "auto" and _native_or_why_not(_cells(wall), wall.clock, undo)[0]:
+            return Foreseen(wall, "native", clocks.NATIVE)
+    from yogurtbench.hosts.vm import accelerator, image
+
+    kernels = _kernels(wall)  # several are for several runs
+    probe = accelerator.known(lambda: image.kept(kernels[0]) if len(kernels) == 1 else None)
+    if probe and probe.accelerator == "kvm":
+        return Foreseen(wall, "vm", clocks.KVM)
+    if exact is None:
+        return Foreseen(wall, "vm", plans.refused)
+    if probe is None:
+        return Foreseen(wall, "vm", "if KVM runs a guest here, which the run tries first", exact)
+    return Foreseen(exact, "vm", f"{clocks.EMULATED}: {probe.reason}")
+
+
+def settle(plans: Plans, undo: ExitStack, say: Callable[[str], None], jobs: int | None) -> tuple[Plan, AgentHost]:
+    """A started host, closed with ``undo``, and the plan for the clock that is right for it.
+
+    ``environment.reasons`` says why ``lab`` and ``clock`` are what they are. ``jobs``: trials side by side; None: as
+    many as may be. Raises as :func:`choose` does.
+    """
+    if plans.wall is None or plans.exact is None:
+        plan = plans.likely
+        host = choose(plan, undo, say, jobs)
+    else:
+        plan, host = _by_accelerator(plans.wall, plans.exact, undo, say, jobs)
+    return plan, _because(host, clock=plans.named or _why(host, plans.refused))
+
+
+def _why(host: AgentHost, refused: str) -> str:
+    """Why a clock that nobody named was taken."""
+    found = {"none": clocks.NATIVE, "kvm": clocks.KVM}
+    return found.get(host.environment.accelerator, refused or clocks.EMULATED)
+
+
+def _by_accelerator(
+    wall: Plan, exact: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None
+) -> tuple[Plan, AgentHost]:
+    """Natively where this kernel can do every cell; else in the guest, on the clock that fits what runs it."""
+    host, reason = None, _NAMED
+    if wall.lab == "auto":
+        host, reason = _native_or_why_not(_cells(wall), wall.clock, undo)
+    if host:
+        _check_jobs(jobs, wall)
+        return wall, _because(host, lab=_EVERY_CELL)
+    from yogurtbench.hosts.vm import accelerator, image
+
+    probe = accelerator.probe(image.ensure(_kernel(wall), say=say), say=say)
+    plan = wall if probe.accelerator == "kvm" else exact
+    host = _guest(plan, undo, say, jobs)
+    return plan, _because(host, lab=reason, accelerator=probe.reason)
+
+
+def choose(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None = 1) -> AgentHost:
     """A started host for a plan; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
 
-    ``jobs``: trials side by side, on the instruction clock. Raises HostError where the lab cannot be had, MatrixError
-    where the choice contradicts the cells.
+    ``jobs``: trials side by side, on the instruction clock; None: as many as may be. Raises HostError where the lab
+    cannot be had, MatrixError where the choice contradicts the cells, or several jobs the clock.
     """
-    wanted = [planned.cell for planned in plan.cells]
+    _check_jobs(jobs, plan)
+    wanted = _cells(plan)
     if plan.lab == "native":
         return _native(wanted, plan.clock, undo)
-    reason = "the matrix or the command line names it"
+    reason = _NAMED
     if plan.lab == "auto":
         host, reason = _native_or_why_not(wanted, plan.clock, undo)
         if host:
-            return _because(host, "this kernel can do every cell")
+            return _because(host, lab=_EVERY_CELL)
+    return _because(_guest(plan, undo, say, jobs), lab=reason)
+
+
+_NAMED = clocks.NAMED
+_EVERY_CELL = "this kernel can do every cell"
+
+
+def _guest(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None) -> AgentHost:
+    _check_jobs(jobs, plan)
     host = undo.enter_context(_vm(plan, say, jobs))
-    _must_be_of_use(host, wanted)
-    return _because(host, reason)
+    _must_be_of_use(host, _cells(plan))
+    return host
+
+
+def _cells(plan: Plan) -> list[Cell]:
+    return [planned.cell for planned in plan.cells]
+
+
+def _check_jobs(jobs: int | None, plan: Plan) -> None:
+    if jobs is not None and jobs > 1 and plan.clock != "instructions":
+        raise MatrixError(
+            f"--jobs {jobs}: on the wall clock trials side by side would disturb each other; "
+            "take --clock instructions, or one job"
+        )
 
 
 def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
@@ -54,8 +154,8 @@ def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
         raise HostError(f"the guest's kernel {release} has no {' and no '.join(everything)}, {_NEED}: {advice}")
 
 
-def _because(host: AgentHost, reason: str) -> AgentHost:
-    host.environment = replace(host.environment, reasons={**host.environment.reasons, "lab": reason})
+def _because(host: AgentHost, **reasons: str) -> AgentHost:
+    host.environment = replace(host.environment, reasons={**host.environment.reasons, **reasons})
     return host
 
 
@@ -70,7 +170,7 @@ def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
     lacking = _lacking(cells, host.features)
     if lacking:
         raise HostError(f"this kernel has no {lacking[0]}, {_NEED}: use --lab vm")
-    return _because(host, "the matrix or the command line names it")
+    return _because(host, lab=_NAMED)
 
 
 def _native_or_why_not(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[AgentHost | None, str]:
@@ -111,16 +211,25 @@ def _known_beforehand(cells: list[Cell], clock: str) -> str:
     return f"the native lab needs {missing[0]}" if missing else ""
 
 
-def _vm(plan: Plan, say: Callable[[str], None], jobs: int) -> AgentHost:
+def _vm(plan: Plan, say: Callable[[str], None], jobs: int | None) -> AgentHost:
     from yogurtbench.hosts.vm import host as vm
 
-    kernels = sorted({planned.cell.kernel for planned in plan.cells})
+    kernel = _kernel(plan)
+    return vm.Clockwork(kernel, say, plan.texts, jobs=jobs) if plan.clock == "instructions" else vm.host(kernel, say)
+
+
+def _kernel(plan: Plan) -> str:
+    """The one that a guest boots. Raises MatrixError where the cells name several."""
+    kernels = _kernels(plan)
     if len(kernels) > 1:
         raise MatrixError(
             f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only kernel=… for each"
         )
-    kernel = kernels[0] if kernels else "host"
-    return vm.Clockwork(kernel, say, plan.texts, jobs=jobs) if plan.clock == "instructions" else vm.host(kernel, say)
+    return kernels[0]
+
+
+def _kernels(plan: Plan) -> list[str]:
+    return sorted({planned.cell.kernel for planned in plan.cells})
 
 
 def _other_kernels(cells: list[Cell]) -> list[str]:

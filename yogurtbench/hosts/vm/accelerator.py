@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,6 +45,20 @@ def probe(image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: P
         return Probe("tcg", refusal)
     answer = cache.file("accelerator", f"{_key(image)}.json", lambda: _ask(image, deadline, say), keep=_KEPT)
     return Probe(**json.loads(answer.read_bytes()))
+
+
+def known(find: Callable[[], GuestImage | None], device: Path = _DEVICE) -> Probe | None:
+    """What :func:`probe` would answer, where that is known without a boot; None where it would have to try.
+
+    ``find`` gives the guest, None where it is not built yet; called where it matters.
+    """
+    if refusal := _unusable(device):
+        return Probe("tcg", refusal)
+    image = find() if shutil.which(qemu.PROGRAM) else None
+    if image is None:
+        return None
+    answer = cache.kept("accelerator", f"{_key(image)}.json")
+    return Probe(**json.loads(answer.read_bytes())) if answer else None
 
 
 def command(image: GuestImage) -> list[str]:

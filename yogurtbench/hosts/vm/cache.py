@@ -35,6 +35,12 @@ def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Pat
     return wanted
 
 
+def kept(kind: str, name: str) -> Path | None:
+    """The folder or file of this kind and name, where it is there; builds nothing."""
+    wanted = places.cache() / "guest" / kind / name
+    return wanted if wanted.exists() else None
+
+
 def file(kind: str, name: str, content: Callable[[], bytes], *, keep: int) -> Path:
     """The guest's file of this kind and name, and only the newest ``keep`` of the kind.
 

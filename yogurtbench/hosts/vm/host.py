@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from yogurtbench.hosts import native
+from yogurtbench.hosts import allowance, native
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.hosts.machine import Machine
 from yogurtbench.hosts.vm import accelerator, image, luggage, qemu, saved, turns
@@ -41,20 +41,29 @@ class Clockwork(AgentHost):
     Raises HostError where that fails, or the memory is too small for so many guests.
 
     ``compiled``: the texts that it compiles before it is saved, so that no trial has to; ``base``: a folder
-    with the wire programs of another time, which the guest carries beside ours (programs.sets).
+    with the wire programs of another time, which the guest carries beside ours (programs.sets); ``jobs``: None for as
+    many as CPUs and memory allow.
     """
 
     def __init__(
-        self, kernel: str, say: Callable[[str], None], compiled: Texts, base: Path | None = None, *, jobs: int = 1
+        self,
+        kernel: str,
+        say: Callable[[str], None],
+        compiled: Texts,
+        base: Path | None = None,
+        *,
+        jobs: int | None = 1,
     ) -> None:
-        self._kernel, self._say, self._compiled, self.jobs = kernel, say, compiled, jobs
+        self._kernel, self._say, self._compiled, self._asked = kernel, say, compiled, jobs
         self._extra = luggage.base(base) if base else {}
         self._saved: saved.Saved
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
         overlay = luggage.overlay(self._extra)
-        qemu.memory_for(guest_image, overlay, self.jobs)  # refuses more than there is, before anything boots
+        # Refuses more than there is, before anything boots.
+        needed = qemu.memory_for(guest_image, overlay, self._asked or 1)
+        self.jobs = self._asked or _as_many_as_fit(needed, self._say)
         if not turns.is_permitted():
             self._say(f"the instruction clock: {turns.REFUSED} (yogurtbench doctor says how to permit it)")
         self._say("booting a guest on the instruction clock, and saving it")
@@ -77,6 +86,17 @@ class Clockwork(AgentHost):
 
     def _give_up(self, machine: Machine) -> None:
         machine.close()
+
+
+def _as_many_as_fit(needed: int, say: Callable[[str], None]) -> int:
+    """A guest for each CPU, as far as there is memory for so many, ``needed`` bytes each; one in any case."""
+    cpus, memory = allowance.cpus(), allowance.memory()
+    fit = min(cpus, max(1, memory // needed))
+    if fit < cpus:
+        side_by_side = "one trial at a time" if fit == 1 else f"{fit} trials side by side"
+        each = f"a guest needs {needed >> 20} MiB of memory and {memory >> 20} MiB are available"
+        say(f"{side_by_side}, though {cpus} CPUs could do more: {each}")
+    return fit
 
 
 def _environment(guest_image: GuestImage, hardware: Hardware, ready: dict[str, Any], chosen: Probe) -> Environment:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,25 @@ class GuestImage:
         return f"the guest's kernel {self.release} has no {' and no '.join(what)}, {why}: {self.advice}"
 
 
-def ensure(kernel: str = "host", *, say: Say) -> GuestImage:
+#: How a part of the guest is had: its kind and name, what builds it, and who is told.
+_Get = Callable[[str, str, Callable[[Path], None], Say], Path]
+
+
+def kept(kernel: str = "host") -> GuestImage | None:
+    """The guest with a kernel where the cache has all of it; builds nothing, and says nothing."""
+
+    def get(kind: str, name: str, _build: Callable[[Path], None], _say: Say) -> Path:
+        if found := cache.kept(kind, name):
+            return found
+        raise HostError(f"the guest's {kind} is not built yet")
+
+    try:
+        return ensure(kernel, say=lambda _: None, get=get)
+    except HostError:
+        return None
+
+
+def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.folder) -> GuestImage:
     """The guest with a kernel: ``host`` (our default), a Debian release or series, or the path of a bzImage.
 
     A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` (or ``usr/lib/…``) beside
@@ -66,9 +84,9 @@ def ensure(kernel: str = "host", *, say: Say) -> GuestImage:
     if platform.machine() != "x86_64":
         raise HostError(f"the guest is made for x86_64, and this machine is {platform.machine()}: use --lab native")
     kernel_part, headers = (
-        _own_kernel(places.expanded(Path(kernel)), say) if is_path(kernel) else _debian_kernel(kernel, say)
+        _own_kernel(places.expanded(Path(kernel)), say, get) if is_path(kernel) else _debian_kernel(kernel, say, get)
     )
-    userland = cache.folder("userland", f"debian-{_recipe()}", build.userland, say)
+    userland = get("userland", f"debian-{_recipe()}", build.userland, say)
     made = _image(userland, kernel_part, headers)
     return replace(made, advice=advice(kernel, made.release))
 
@@ -88,24 +106,24 @@ def advice(kernel: str, release: str) -> str:
     )
 
 
-def _debian_kernel(kernel: str, say: Say) -> tuple[Path, Path]:
+def _debian_kernel(kernel: str, say: Say, get: _Get) -> tuple[Path, Path]:
     """The folders of the kernel and of its headers: one and the same, but for a kernel whose headers are gone."""
     wanted = recipe.DEFAULT_KERNEL if kernel == "host" else kernel
     if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", wanted):
         raise HostError(f"kernel '{kernel}': want host, a Debian release such as '6.12', or the path of a bzImage")
-    folder = cache.folder("kernel", f"{wanted}-{_recipe()}", lambda into: build.kernel(wanted, into), say)
+    folder = get("kernel", f"{wanted}-{_recipe()}", lambda into: build.kernel(wanted, into), say)
     if _facts(folder).get("headers", True):
         return folder, folder
     if wanted == recipe.DEFAULT_KERNEL:
         raise HostError(f"no source has the headers of Debian's kernel {_facts(folder)['release']}, which bcc needs")
-    return folder, _debian_kernel("host", say)[1]
+    return folder, _debian_kernel("host", say, get)[1]
 
 
-def _own_kernel(bzimage: Path, say: Say) -> tuple[Path, Path]:
+def _own_kernel(bzimage: Path, say: Say, get: _Get) -> tuple[Path, Path]:
     """The folders of the kernel and of headers that serve it: those of our default."""
     name = f"{build.own_kernel_key(bzimage)}-{_recipe()}"
-    folder = cache.folder("kernel", name, lambda into: build.own_kernel(bzimage, into), say)
-    return folder, _debian_kernel("host", say)[1]
+    folder = get("kernel", name, lambda into: build.own_kernel(bzimage, into), say)
+    return folder, _debian_kernel("host", say, get)[1]
 
 
 def _image(userland: Path, kernel: Path, headers: Path) -> GuestImage:
