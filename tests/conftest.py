@@ -89,14 +89,17 @@ class Swept(Protocol):
 
 @pytest.fixture(scope="module")
 def swept(warm_guest: object) -> Swept:
-    """``swept(folder, matrix)``: the folder of a run of it, which ended well, by a command called in this process."""
+    """``swept(folder, matrix)``: the folder of a run of it, which ended well, by a command called in this process.
+
+    On the wall clock, whose guest serves many commands.
+    """
 
     def sweeping(folder: Path, matrix: str, **beside: str) -> Path:
         for name, text in {"m.yaml": matrix, **beside}.items():
             (folder / name).write_text(text)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            code = command.run(["run", "m.yaml"])
+            code = command.run(["run", "m.yaml", "--clock", "wall"])
         (run,) = folder.glob("results/*/*-*")
         bad = [(a.trial.cell, a.error) for a in store.read_attempts(run) if a.status in ("failed", "crashed")]
         assert (code, bad) == (0, [])

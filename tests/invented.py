@@ -100,7 +100,7 @@ class Invented:
     def _entry(self, one: Cell, role: str, group: str, baselines: tuple[str, ...]) -> dict[str, Any]:
         gate = role == "cell" and one.helper == self.gate
         return {"cell": one.to_json(), "role": role, "group": group, "baselines": list(baselines), "gate": gate,
-                "options": {"duration": 1.0}}  # fmt: skip
+                "options": {"duration": 1.0, "timeout": 10.0}}  # fmt: skip
 
     def trials(self) -> Iterator[Trial]:
         """Every trial, block by block; with more than eight cells the baseline first and last."""

@@ -17,6 +17,7 @@ MATRIX = textwrap.dedent("""
     name: seed
     question: Which wire carries the yogurt-phone?
     lab: vm
+    clock: wall
     axes:
       device: netkit
       hook: [netkit_peer, tcx_ingress]

@@ -1,8 +1,8 @@
 """What a run answers, in words: one sentence or two made from the verdicts, never more certain than they are.
 
-The first says what the wires gain or cost against what they are held to, or where nothing was compared which of them
-carry packets. The second, where it was measured, who on the host can listen in or talk in; else what a sweep of
-payloads or of offloads came to.
+The first says which wires carry packets, which of them is cheapest and by how much, against what they are held to. The
+second, where it was measured, who on the host can listen in or talk in; else what a sweep of payloads or of offloads
+came to. Where nobody can tell yet, the last is a command that would (see advice).
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ import numpy as np
 import pandas as pd
 
 from yogurtbench.analysis import floors, rows_of
-from yogurtbench.records import BULK, FLOOR, FLOORED, HEADLINE, Cell
+from yogurtbench.records import BULK, FLOOR, FLOORED, HEADLINE, METRICS, Cell
+from yogurtbench.report import advice
+from yogurtbench.report.advice import ranking
 from yogurtbench.report.exposure import EARS, MOUTHS, Exposure, exposures, liveness
+from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.names import better_word, change, grouped, interval, load_name, metric_name, number, wire_name
 from yogurtbench.report.standings import Standing, standings
 from yogurtbench.report.story import Story
@@ -36,47 +39,121 @@ _TELL_DEATHS = 3
 
 @lru_cache(maxsize=1)  # the page, the Markdown and the terminal ask one after another
 def answer(story: Story) -> str:
-    """One sentence or two from the verdicts."""
+    """One sentence or two from the verdicts, and where they decide nothing a command that would."""
     lead = "In emulation (TCG): " if story.emulated else ""
-    first = _by_own_programs(story) or _by_effects(story)
+    effects = _by_own_programs(story) or _by_effects(story) or _by_levels(story)
     second = _by_isolation(story)
-    first = first or _by_reach(story, named=not second)
+    first = f"{_joined(_reach(story), effects)}." if effects else _by_reach(story, named=not second)
     second = second or _by_payload(story) or _by_switches(story)
-    return lead + (" ".join(filter(None, (first, second))) or "Nothing was measured: no trial gave a value.")
+    said = " ".join(filter(None, (first, second, _advice(story, effects))))
+    return lead + (said or "Nothing was measured: no trial gave a value.")
+
+
+#: How a sentence says that something is not known; what would decide it is then told too.
+_OPEN = ("We don't know", "is known to", "undecided")
+
+
+def _advice(story: Story, said: str) -> str:
+    """A sentence that ends with a command to copy; empty where the sentence leaves nothing open."""
+    return advice.sentence(story) if any(word in said for word in _OPEN) else ""
+
+
+def _joined(first: str, then: str) -> str:
+    """Two clauses as one; the beginnings of ours are made small, names stay as they are."""
+    small = then[0].lower() + then[1:] if then.startswith(("No wire", "We don't", "For ")) else then
+    return f"{first}; {small}" if first else then
 
 
 # --- effects -------------------------------------------------------------------------------------------------------
 
+#: Loads by what they are about, the one that shows it best first.
+_KINDS = {
+    "round trips": ("sockperf", "sockperf_tcp", "ping", "rtt_under_load"),
+    "bulk transfers": ("iperf3_tcp", "iperf3_udp"),
+}
+
 
 def _by_effects(story: Story) -> str:
-    ranked = standings(story)
+    rows = ranking(story)
+    ranked = standings(story, rows)
     if not ranked:
         return ""
     if len(ranked) == 1:
-        return f"{_single(story, ranked[0])}."
+        return _single(story, standings(story)[0])
+    if split := _by_kinds(story, rows):
+        return split
     better = [one for one in ranked if one.verdicts & {"faster"} and "slower" not in one.verdicts]
-    if better:
+    if better and better[0] is ranked[0]:
         best, rest = better[0], f"; {len(better)} of {len(ranked)} wires beat{'s' if len(better) == 1 else ''} it"
-        said = f"{best.wire.name} is best: {_clauses(story, best)}, against {_reference(story)}{rest}"
-        return f"{said}{_best_of_others(story, ranked, best)}{_others(story, best)}."
-    return f"{_none_better(story, ranked)}."
+        said = f"{_best(story, best, ranked)}: {_clauses(story, best)}, against {_reference(story)}{rest}"
+        return f"{said}{_best_of_others(story, ranked, best)}{_others(story, best)}"
+    return _none_better(story, ranked)
+
+
+def _best(story: Story, best: Standing, ranked: list[Standing]) -> str:
+    """``X is best``, or on a clock of instructions ``cheapest``, with those that may be as good."""
+    equal = [one.wire.name for one in ranked if one is not best and not _apart(best, one)]
+    peers = f"{equal[0]}{f' and {len(equal) - 1} more' if len(equal) > 1 else ''}" if equal else ""
+    beside = (
+        f" ({peers} {'costs' if len(equal) == 1 else 'cost'} the same)" if story.exact else f" ({peers} may equal it)"
+    )
+    return f"{best.wire.name} is {'cheapest' if story.exact else 'best'}{beside if peers else ''}"
+
+
+def _apart(best: Standing, other: Standing) -> bool:
+    """Whether a wire is known to be better than another in some load: their intervals do not touch."""
+    return any(_is_below(rows, other.loads[load]) for load, rows in best.loads.items() if load in other.loads)
+
+
+def _is_below(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
+    """Whether the interval of one wire's ratios lies on the better side of another's, for some traffic."""
+    lower = METRICS[str(mine["metric"].iloc[0])].better == "lower"
+    sizes = theirs.set_index(theirs["payload"].fillna(-1))
+    for row in rows_of(mine.assign(size=mine["payload"].fillna(-1))):
+        for other in rows_of(sizes.loc[sizes.index == row["size"]]):
+            better = row["ratio_high"] < other["ratio_low"] if lower else row["ratio_low"] > other["ratio_high"]
+            if better and {str(row["verdict"]), str(other["verdict"])} <= _DECIDED | _EQUAL:
+                return True
+    return False
+
+
+def _by_kinds(story: Story, rows: pd.DataFrame) -> str:
+    """The cheapest for round trips and that for bulk, where they are not the same and known to differ in both."""
+    by_kind = {kind: standings(story, rows[rows["load"].isin(loads)]) for kind, loads in _KINDS.items()}
+    if not all(by_kind.values()):
+        return ""
+    trips, bulk = (by_kind[kind] for kind in _KINDS)
+    if trips[0].wire.id == bulk[0].wire.id:
+        return ""
+    wires = ((trips, bulk[0].wire.id), (bulk, trips[0].wire.id))
+    others = [next((one for one in ranked if one.wire.id == wire), None) for ranked, wire in wires]
+    if not all(other and _apart(ranked[0], other) for (ranked, _), other in zip(wires, others, strict=True)):
+        return ""
+    told = [
+        f"for {kind} {_best(story, ranked[0], ranked)}: {_all_clauses(story, ranked[0])}"
+        for kind, ranked in by_kind.items()
+    ]
+    return f"F{'; '.join(told)[1:]}, against {_reference(story)}"
 
 
 def _none_better(story: Story, ranked: list[Standing]) -> str:
     reference = _reference(story)
     counts = Counter(str(word) for one in ranked for rows in one.loads.values() for word in rows["verdict"])
     equal = [one.wire.name for one in ranked if one.verdicts <= _EQUAL]
-    told = sum(counts[word] for word in _DECIDED | _EQUAL)
+    told, asked = sum(counts[word] for word in _DECIDED | _EQUAL), counts.total()
+    if not told:
+        return f"We don't know yet: none of {asked} comparisons with {reference} are decided"
+    beats = "beats" if told == asked else "is known to beat"
     if equal:
-        beats = "beats" if told == counts.total() else "is known to beat"
         others = f" and {len(equal) - 1} more" if len(equal) > 1 else ""
         return f"No wire {beats} {reference}; {equal[0]}{others} equal{'' if others else 's'} it within the margin"
-    if counts["slower"] and told == counts.total():
-        near = ranked[0]
-        said = f"No wire beats {reference}; {near.wire.name} comes nearest: {_clauses(story, near)}"
-        return said + _others(story, near)
-    decided = f"only {told}" if told else "none"
-    return f"We don't know yet: {decided} of {counts.total()} comparisons with {reference} are decided"
+    known = [one for one in ranked if one.verdicts & (_DECIDED | _EQUAL)]
+    near = known[0]
+    everywhere = " in every load" if counts["faster"] else ""
+    first = _best(story, near, known) if story.exact and told == asked else f"{near.wire.name} comes nearest"
+    doubt = "" if told == asked else f"; {asked - told} of {asked} comparisons are undecided"
+    clauses = _clauses(story, near) or _all_clauses(story, near)
+    return f"No wire {beats} {reference}{everywhere}; {first}: {clauses}{_others(story, near)}{doubt}"
 
 
 def _single(story: Story, one: Standing) -> str:
@@ -162,8 +239,9 @@ def _floors(story: Story) -> pd.DataFrame:
 def _strongest(story: Story, load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:
     row = decided.loc[np.log(decided["ratio"]).abs().idxmax()]
     size = f" at {row['payload']} B" if sweep and pd.notna(row["payload"]) else ""
-    exact = f": {_absolute(story, row)}" if story.exact and _absolute(story, row) else ""
-    return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size + exact
+    absolute = _absolute(story, row)
+    told = f": {'' if story.exact else 'about '}{absolute}" if absolute else ""
+    return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size + told
 
 
 def _absolute(story: Story, row: Mapping[str, Any]) -> str:
@@ -225,7 +303,7 @@ def _by_own_programs(story: Story) -> str:
     said += [
         f"{lead} {one.wire.name} costs: {_own_cost(story, one)}" for lead, one in zip(leads, unknown, strict=False)
     ]
-    return f"{'; '.join(said)}." if said else ""
+    return "; ".join(said)
 
 
 def _is_own(story: Story, cell: str, base: str) -> bool:
@@ -380,16 +458,69 @@ def _switched(cell: Cell, axes: list[str]) -> str:
     return ", ".join(f"{axis} {getattr(cell, axis)}" for axis in axes)
 
 
+# --- nothing to be held to -----------------------------------------------------------------------------------------
+
+
+def _by_levels(story: Story) -> str:
+    """The best wire of each load where nothing is compared: exact where the clock is, else no more than a figure."""
+    by_heading: dict[str, list[Level]] = {}
+    for level in levels(story):
+        by_heading.setdefault(level.heading, []).append(level)
+    told = [_leading(story, heading, mine) for heading, mine in list(by_heading.items())[:_TELL_LEVELS]]
+    return "; ".join(told)
+
+
+#: So many headings without a baseline are told.
+_TELL_LEVELS = 2
+
+
+def _leading(story: Story, heading: str, mine: list[Level]) -> str:
+    first, rest = mine[0], mine[1:]
+    if not rest:
+        return f"{first.wire} was measured with {first.value} ({heading})"
+    equal = [one.wire for one in rest if one.median == first.median]
+    if story.exact and equal:
+        more = f" and {len(equal) - 1} more" if len(equal) > 1 else ""
+        return f"{first.wire} is cheapest, as is {equal[0]}{more}, with {first.value} ({heading})"
+    lead = "is cheapest" if story.exact else "came first, not held to a baseline,"
+    return f"{first.wire} {lead} with {first.value}, then {rest[0].wire} with {rest[0].value} ({heading})"
+
+
 # --- reach ---------------------------------------------------------------------------------------------------------
+
+
+def _asked(story: Story) -> dict[str, bool]:
+    """Wire id -> whether it carries packets; a baseline without a program is no wire to ask about, beside others."""
+    alive = liveness(story)
+    bare = {cell.wire_id for cell in story.cells.values() if not cell.has_programs}
+    found = {wire: alive[wire] for wire in story.wires if wire in alive}
+    return {wire: lives for wire, lives in found.items() if not (story.wires[wire].reference and wire in bare)} or found
+
+
+def _reach(story: Story) -> str:
+    """How many of the wires carry packets, where that was asked or some do not, by the names of the fewer."""
+    asked = _asked(story)
+    dead = [story.wires[wire].name for wire, lives in asked.items() if not lives]
+    live = [story.wires[wire].name for wire, lives in asked.items() if lives]
+    was_asked = any(cell.load == "reachability" for cell in story.cells.values())
+    if not (dead or (was_asked and len(asked) > 1)):
+        return ""
+    if not dead:
+        return f"all {len(asked)} wires carry packets"
+    named = f" (all but {_listed(dead)})" if len(dead) <= _TELL_DEAD and len(live) > 1 else ""
+    return f"{len(live)} of {len(asked)} wires carr{'ies' if len(live) == 1 else 'y'} packets{named}"
+
+
+#: So many dead wires are named.
+_TELL_DEAD = 2
 
 
 def _by_reach(story: Story, *, named: bool) -> str:
     """Which wires carry packets; ``named``: with the names of the first."""
-    alive = liveness(story)
-    asked = [wire for wire in story.wires if wire in alive]
+    asked = _asked(story)
     if not asked:
         return ""
-    live = [story.wires[wire].name for wire in asked if alive[wire]]
+    live = [story.wires[wire].name for wire, lives in asked.items() if lives]
     names = f": {', '.join(live[:3])}{' …' if len(live) > 3 else ''}" if live and named else ""
     return f"{len(live)} of {len(asked)} wires carry packets{names}{_deaths(story, len(asked) - len(live))}."
 
