@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shlex
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from invented import Invented, baseline_of, cell, environment, yogurt_phone
+from matrices import planned
 
+from yogurtbench import __main__ as command
 from yogurtbench import store
+from yogurtbench.plan import span
 from yogurtbench.records import Attempt, Cell, Observation
-from yogurtbench.report import tables
+from yogurtbench.report import advice, tables
 from yogurtbench.report.answer import answer
 from yogurtbench.report.exposure import exposures, liveness
 from yogurtbench.report.standings import standings
@@ -351,3 +357,175 @@ def test_of_many_dead_wires_it_says_where_they_die_and_how_many_go_round() -> No
         "1 of 6 wires carry packets: netkit l3 · netkit_peer → redirect (primary pass); of the others 4 die in "
         "netkit_xmit and 1 goes round in the kernel."
     )
+
+
+# --- the first answer ----------------------------------------------------------------------------------------------
+
+QUICK = tuple(
+    cell(hook=hook, helper=helper, load=load)
+    for load in ("reachability", "ping", "sockperf", "iperf3_tcp")
+    for hook in ("netkit_peer", "tcx_ingress")
+    for helper in ("redirect", "redirect_peer")
+)
+NAMES = "netkit l3 · {} → {}".format
+MORE = {("tcx_ingress", "redirect_peer"): 1.026, ("netkit_peer", "redirect"): 1.056, ("tcx_ingress", "redirect"): 1.094}
+
+
+def quick(*dead: tuple[str, str], clock: str = "instructions", **changes: Any) -> Invented:
+    """quickstart, as it comes out in emulation."""
+    gone = frozenset(one.id for one in QUICK if (one.hook, one.helper) in dead)
+    run = Invented(QUICK, blocks=1, clock=clock, accelerator="tcg", dead=gone, name="quickstart",
+                   effect_of=lambda one: MORE.get((one.hook, one.helper), 1.0))  # fmt: skip
+    return replace(run, **changes)
+
+
+def test_the_quickstart_says_which_work_which_is_cheapest_and_by_how_much() -> None:
+    text = said(quick(("netkit_peer", "redirect_peer")))
+    assert text.startswith(
+        f"In emulation (TCG): 3 of 4 wires carry packets (all but {NAMES('netkit_peer', 'redirect_peer')}); "
+        f"no wire beats veth direct; {NAMES('tcx_ingress', 'redirect_peer')} is cheapest: 2.6 % longer median round "
+        "trip (sockperf UDP: 731 guest instructions a round trip more, 366 a packet) and 2.5 % less throughput"
+    ), text
+    assert "don't know" not in text and "ping" not in text
+
+
+@pytest.mark.parametrize(
+    ("dead", "beginning"),
+    [
+        ((), "all 4 wires carry packets; "),
+        (("ab", "ba", "bb"), "1 of 4 wires carries packets; netkit l3 · netkit_peer → redirect against veth direct: "),
+        (("aa", "ab", "ba"), "1 of 4 wires carries packets; netkit l3 · tcx_ingress → redirect_peer against veth"),
+        (("aa", "ab", "ba", "bb"), "0 of 4 wires carry packets"),
+    ],
+)
+def test_however_many_live_the_first_sentence_says_so(dead: tuple[str, ...], beginning: str) -> None:
+    hooks, helpers = {"a": "netkit_peer", "b": "tcx_ingress"}, {"a": "redirect", "b": "redirect_peer"}
+    text = said(quick(*((hooks[one[0]], helpers[one[1]]) for one in dead)))
+    assert text.removeprefix("In emulation (TCG): ").startswith(beginning), text
+    assert "don't know" not in text
+
+
+def test_wires_that_cost_the_same_are_both_named() -> None:
+    text = said(quick(("netkit_peer", "redirect_peer"), effect_of=lambda one: 1.0 + 0.05 * (one.hook != "none")))
+    assert (
+        f"{NAMES('netkit_peer', 'redirect')} is cheapest ({NAMES('tcx_ingress', 'redirect')} and 1 more cost the"
+        in text
+    )
+
+
+def test_what_noise_hides_between_two_wires_is_not_decided_by_the_estimate() -> None:
+    one, other = cell(), cell(helper="redirect_peer")
+    near = Invented((one, other), noise=0.004, effect_of=lambda at: {"none": 1.0}.get(at.hook, 0.8))
+    assert "may equal it)" in said(near)
+    far = replace(near, effect_of=lambda at: 1.0 if at.hook == "none" else 0.8 if at.helper == "redirect" else 0.9)
+    assert said(far).startswith(f"{NAMES('netkit_peer', 'redirect')} is best: 20 % shorter median round trip")
+
+
+def test_loads_that_disagree_have_a_cheapest_wire_each() -> None:
+    def effect(one: Cell) -> float:
+        if one.hook == "none":
+            return 1.0
+        return 1.02 if (one.helper == "redirect") == (one.load != "iperf3_tcp") else 1.1
+
+    cells = tuple(
+        cell(helper=h, load=load) for load in ("sockperf", "iperf3_tcp") for h in ("redirect", "redirect_peer")
+    )
+    text = said(Invented(cells, blocks=1, clock="instructions", accelerator="tcg", effect_of=effect))
+    first, second = (NAMES("netkit_peer", helper) for helper in ("redirect", "redirect_peer"))
+    assert f"For round trips {first} is cheapest: 2.0 % longer median" in text, text
+    assert (
+        f"; for bulk transfers {second} is cheapest: 2.0 % less throughput (iperf3 TCP), against veth direct." in text
+    )
+
+
+def test_a_bulk_load_alone_is_an_answer() -> None:
+    cells = tuple(cell(helper=helper, load="iperf3_tcp") for helper in ("redirect", "redirect_peer"))
+    run = Invented(cells, blocks=1, clock="instructions", accelerator="tcg",
+                   effect_of=lambda one: {"none": 1.0, "redirect": 1.1}.get(one.helper, 1.2))  # fmt: skip
+    assert f"{NAMES('netkit_peer', 'redirect')} is cheapest: 9.1 % less throughput (iperf3 TCP)." in said(run)
+
+
+def test_wires_that_are_held_to_nothing_are_told_by_what_they_measured() -> None:
+    """Without a baseline there is no verdict; that is not nothing."""
+    cells = tuple(cell(helper=helper) for helper in ("redirect", "redirect_peer"))
+    run = Invented(cells, blocks=1, clock="instructions", accelerator="tcg", baselines=(),
+                   effect_of=lambda one: 1.0 if one.helper == "redirect" else 1.1)  # fmt: skip
+    run = replace(run, baselines=(lambda one: one,))
+    plan = run.plan() | {
+        "cells": [one | {"baselines": [], "group": ""} for one in run.plan()["cells"] if one["role"] == "cell"]
+    }
+    attempts = [one for one in run.attempts() if one.trial.role == "cell"]
+    story = Story.tell("run", "matrix", plan, environment(run), attempts, store.to_frame(attempts, "run"))
+    assert "redirect is cheapest with 28\u202f113 guest instructions, then netkit l3" in answer(story)
+
+
+# --- what would decide it --------------------------------------------------------------------------------------------
+
+ASKED = """\
+name: asked
+axes: {hook: [netkit_peer, tcx_ingress]}
+baseline: {device: veth, topology: direct, hook: none, helper: none}
+loads: [sockperf]
+blocks: {min: 6, max: 6}
+"""
+
+
+def undecided(folder: Path, text: str = ASKED, **changes: Any) -> Story:
+    """A story of a matrix that is there, in which noise drowned everything."""
+    plan = planned(folder, text, only=changes.pop("only", None), blocks=changes.pop("blocks", None))
+    cells = tuple(one.cell for one in plan.cells if one.role == "cell")
+    bases = {one.group: one.cell for one in plan.cells if one.role == "baseline"}
+    run = Invented(cells, noise=0.03, baselines=(lambda one: next(iter(bases.values())),), blocks=plan.blocks.min,
+                   **changes)  # fmt: skip
+    attempts = list(run.attempts())
+    return Story.tell("run", text, plan.to_json(), environment(run), attempts, store.to_frame(attempts, "run"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"accelerator": "tcg"}, ["--clock", "instructions"]),
+        ({"accelerator": "kvm"}, ["--lab", "vm", "--clock", "wall", "--blocks"]),
+        ({"accelerator": "none", "lab": "native"}, ["--lab", "native", "--clock", "wall", "--blocks"]),
+        ({"accelerator": "kvm", "blocks": 1}, ["--blocks", "10"]),
+        ({"accelerator": "tcg", "only": "hook=tcx_ingress"}, ["--only", "hook=tcx_ingress", "--clock", "instructions"]),
+        ({"accelerator": "tcg", "text": ASKED.replace("axes: {", "axes: {cpus: split, ")}, ["--clock", "wall"]),
+    ],
+    ids=str,
+)
+def test_where_nobody_can_tell_a_command_would_and_it_can_be_planned(
+    tmp_path: Path, changes: dict[str, Any], words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    story = undecided(tmp_path, **changes)
+    text = answer(story)
+    advised = advice.give(story)
+    assert advised and text.endswith(f": {advised.command}") and "would decide" in text, text
+    found = shlex.split(advised.command)
+    assert found[1:3] == ["run", str(tmp_path / "m.yaml")]
+    at = [found.index(word) for word in words]
+    assert at == list(range(at[0], at[0] + len(words)))
+    assert command.run(["plan", *found[2:], "--json"]) == 0
+    (seconds,) = json.loads(capfd.readouterr().out)["seconds"].values()
+    assert seconds[0] == pytest.approx(advised.seconds, rel=0.05)
+    assert f"in about {span(advised.seconds)}: " in text
+
+
+def test_so_many_blocks_are_advised_as_the_noise_asks_for(tmp_path: Path) -> None:
+    """Noisier runs are told to take more, and never as few as they took."""
+    asked = []
+    for noise in (0.025, 0.04):
+        plan = planned(tmp_path, ASKED, blocks=12)
+        cells = tuple(one.cell for one in plan.cells if one.role == "cell")
+        base = next(one.cell for one in plan.cells if one.role == "baseline")
+        run = Invented(cells, noise=noise, baselines=(lambda one, base=base: base,), blocks=12, seed=4)
+        attempts = list(run.attempts())
+        story = Story.tell("r", "", plan.to_json(), environment(run), attempts, store.to_frame(attempts, "r"))
+        advised = advice.give(story)
+        assert advised, noise
+        asked.append(int(advised.command.rpartition("--blocks ")[2].split()[0]))
+    assert 12 < asked[0] < asked[1]
+
+
+def test_what_is_decided_needs_no_advice(tmp_path: Path) -> None:
+    assert advice.give(story_of(quick())) is None and "would decide" not in said(quick())
+    assert "would decide" not in said(yogurt_phone())

@@ -132,4 +132,4 @@ def _needed(row: Mapping[str, Any]) -> float:
 
 
 #: Right on the margin no number of blocks would do: nobody is told to go for a narrower half of an interval.
-_NARROWEST = 0.005
+_NARROWEST = 0.01
