@@ -127,6 +127,7 @@ def test_somebody_elses_pyperf_file_is_refused(tmp_path: Path) -> None:
         (noisy(2, kernel="7.3.4"), 4, "not comparable: kernel: 6.12.117+deb13-amd64 → 7.3.4"),
         (noisy(2, accelerator="tcg"), 4, "not comparable: accelerator: kvm → tcg"),
         (exact(), 4, "not comparable: clock: wall → instructions"),
+        (exact(), 4, "run with --clock wall to measure as then"),
     ],
 )
 def test_check_decides(

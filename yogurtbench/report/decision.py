@@ -73,6 +73,7 @@ def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
     yield from decision.cautions
     yield from (f"failed: {one}" for one in decision.failed[:_TOLD])
     yield from (f"not comparable: {one}" for one in decision.unlike)
+    yield from (f"run with --clock {one.old} to measure as then" for one in decision.unlike if one.what == "clock")
     names = _names(decision)
     for verdict, found in (("regression", decision.regressions), ("undecided", decision.undecided)):
         yield from (f"{verdict}: {_said(one, names)}" for one in found)
