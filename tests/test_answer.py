@@ -42,7 +42,7 @@ def test_the_question_has_no_part_in_the_answer() -> None:
 
 @pytest.mark.parametrize("run", [yogurt_phone(), yogurt_phone(clock="instructions", blocks=2), yogurt_phone(blocks=1)])
 def test_it_is_two_sentences_at_most_and_a_command_where_nobody_can_tell(run: Invented) -> None:
-    text, _, command = said(run).partition(" So many blocks ")
+    text, _, command = said(run).partition(" 10 blocks would decide ")
     assert 1 <= text.count(". ") + 1 <= 2
     assert bool(command) == ("don't know" in text)
 
@@ -529,3 +529,35 @@ def test_so_many_blocks_are_advised_as_the_noise_asks_for(tmp_path: Path) -> Non
 def test_what_is_decided_needs_no_advice(tmp_path: Path) -> None:
     assert advice.give(story_of(quick())) is None and "would decide" not in said(quick())
     assert "would decide" not in said(yogurt_phone())
+
+
+def test_the_best_for_round_trips_need_not_be_the_best_for_bulk() -> None:
+    def effect(one: Cell) -> float:
+        if one.hook == "none":
+            return 1.0
+        return 0.9 if one.helper == "redirect" else 0.5 if one.load == "sockperf" else 1.2
+
+    cells = tuple(
+        cell(helper=h, load=load) for load in ("sockperf", "iperf3_tcp") for h in ("redirect", "redirect_peer")
+    )
+    text = said(Invented(cells, noise=0.004, effect_of=effect))
+    first, second = (NAMES("netkit_peer", helper) for helper in ("redirect_peer", "redirect"))
+    assert f"For round trips {first} is best: 50 % shorter" in text, text
+    assert f"for bulk transfers {second} is best: 11 % more throughput" in text
+
+
+def test_one_wire_that_wins_here_and_loses_there_beats_nothing_in_every_load() -> None:
+    cells = tuple(
+        cell(helper=h, load=load) for load in ("sockperf", "iperf3_tcp") for h in ("redirect", "redirect_peer")
+    )
+
+    def effect(one: Cell) -> float:
+        if one.hook == "none":
+            return 1.0
+        return (0.8 if one.load == "sockperf" else 1.2) * (1.0 if one.helper == "redirect" else 1.3)
+
+    text = said(Invented(cells, noise=0.004, effect_of=effect))
+    assert text.startswith(
+        "No wire beats veth direct in every load; netkit l3 · netkit_peer → redirect comes nearest: "
+    )
+    assert "20 % shorter" in text and "17 % less throughput" in text

@@ -47,6 +47,9 @@ def test_it_says_what_the_report_says(found: dict[str, Any]) -> None:
     assert found["answer"] == answer(story)
     assert (found["question"], found["clock"], found["emulated"]) == (run.question, "wall", False)
     assert len(found["comparisons"]) == len(story.comparison)
+    assert found["advice"]["seconds"] > 0 and " --blocks " in found["advice"]["command"]
+    command = verdicts(story_of(yogurt_phone(blocks=1)))["advice"]["command"]
+    assert command.endswith(" --lab vm --clock wall --blocks 10")
 
 
 def test_a_comparison_has_its_cell_its_baseline_and_its_verdict(found: dict[str, Any]) -> None:

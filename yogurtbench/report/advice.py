@@ -96,7 +96,7 @@ def _with_blocks(story: Story, plan: Plan, blocks: int) -> Advice:
     lab = story.environment.lab
     more = replace(plan, blocks=Blocks(blocks, blocks))
     words = ["--lab", lab, "--clock", "wall", "--blocks", str(blocks)]
-    what = f"So many blocks ({blocks}) would decide most of it"
+    what = f"{blocks} blocks would decide most of it"
     return Advice(what, _command(plan, words), estimate_seconds(more, lab))
 
 

@@ -83,7 +83,7 @@ def _by_effects(story: Story) -> str:
     if split := _by_kinds(story, rows):
         return split
     better = [one for one in ranked if one.verdicts & {"faster"} and "slower" not in one.verdicts]
-    if better and better[0] is ranked[0]:
+    if better:
         best, rest = better[0], f"; {len(better)} of {len(ranked)} wires beat{'s' if len(better) == 1 else ''} it"
         said = f"{_best(story, best, ranked)}: {_clauses(story, best)}, against {_reference(story)}{rest}"
         return f"{said}{_best_of_others(story, ranked, best)}{_others(story, best)}"

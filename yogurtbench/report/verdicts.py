@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from yogurtbench import files
 from yogurtbench.analysis import rows_of
-from yogurtbench.report import overhead
+from yogurtbench.report import advice, overhead
 from yogurtbench.report.answer import answer
 from yogurtbench.report.cautions import cautions
 from yogurtbench.report.exposure import liveness
@@ -36,6 +37,7 @@ def write(story: Story, path: Path) -> Path:
 def verdicts(story: Story) -> dict[str, Any]:
     """The run as one JSON object.
 
+    ``advice``: what would decide what is open, by which ``command`` and in how many ``seconds``; null where none is.
     ``canary``: ``verdict`` is ``ok``, ``moved`` or (no canary was measured) ``none``, ``moved`` the comparisons that
     show a difference. ``comparisons``: one a cell, metric and baseline, names as in comparison.csv, ``low`` and
     ``high`` its 95 % interval. ``cells``: of each cell whether its wire carries packets (``reachability``: ``alive``,
@@ -47,6 +49,7 @@ def verdicts(story: Story) -> dict[str, Any]:
         "name": story.plan["name"],
         "question": story.plan.get("question", ""),
         "answer": answer(story),
+        "advice": asdict(told) if (told := advice.give(story)) else None,
         "clock": story.plan.get("clock", "wall"),
         "lab": story.environment.lab,
         "accelerator": story.environment.accelerator,
