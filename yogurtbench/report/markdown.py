@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from yogurtbench.report import answer, cautions, counters, measured, tables
-from yogurtbench.report.facts import reproduce, surroundings
+from yogurtbench.report.facts import Fact, reproduce, surroundings
 from yogurtbench.report.story import Story
 
 #: Lines that a pull request bears.
@@ -76,11 +76,16 @@ def _guard(guard: str) -> str:
     return f" ({_text(guard)})" if guard else ""
 
 
+def _why_this_clock(fact: Fact) -> str:
+    """What the numbers mean hangs on it, so it is told here too; the page has the other reasons."""
+    return f" ({fact.why})" if fact.name == "clock" and fact.why else ""
+
+
 def _where(story: Story) -> list[str]:
     facts = surroundings(story)
     cost = counters.cost_of_looking(story)
     return [
-        "- " + _text(", ".join(f"{fact.name} {fact.value}" for fact in facts)),
+        "- " + _text(", ".join(f"{fact.name} {fact.value}{_why_this_clock(fact)}" for fact in facts)),
         *([f"- {_text(cost)}"] if cost else []),
         f"- `{_code(reproduce(story))}`",
     ]
