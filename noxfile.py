@@ -31,9 +31,18 @@ def tests(session: nox.Session) -> None:
     """Pure code, and the report in a real browser."""
     missing = [package for package in ("chromium", "cpio") if not shutil.which(package)]
     if missing:
-        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-        session.run(*install, external=True, silent=True)
+        _install(session, *missing)
     session.run(sys.executable, "-I", "-m", "pytest", "-m", "not vm and not root", *_side_by_side(), *session.posargs)
+
+
+def _install(session: nox.Session, *things: str) -> None:
+    """Install things by their words in packages.txt where apt can; elsewhere say what would."""
+    from yogurtbench import install_hints
+
+    if os.geteuid() or install_hints.distribution().family not in ("debian", "ubuntu"):
+        session.error(f"{' and '.join(things)} are missing: {install_hints.how_to_get(*things)}")
+    packages = [install_hints.package(thing) for thing in things]
+    session.run("apt-get", "-y", "-qq", "--no-install-recommends", "install", *packages, external=True, silent=True)
 
 
 @nox.session

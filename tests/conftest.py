@@ -18,7 +18,7 @@ import warm
 from hypothesis import settings
 
 from yogurtbench import __main__ as command
-from yogurtbench import store
+from yogurtbench import install_hints, store
 from yogurtbench.hosts.vm import host as vm
 from yogurtbench.lab import room
 
@@ -145,7 +145,7 @@ def chromium() -> Iterator[Any]:
 
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if not found:
-        pytest.skip("no chromium: apt-get install --no-install-recommends chromium")
+        pytest.skip(f"no chromium: {install_hints.how_to_get('chromium')}")
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         yield browser

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench import distribution, doctor
+from yogurtbench import doctor
 from yogurtbench.doctor import NATIVE, VM, Finding
 
 SHOWN = """Show the system configuration
@@ -98,7 +97,9 @@ def test_without_root_it_says_what_needs_root_and_works_all_the_same(
     environment = {**os.environ, "HOME": str(everybodys)}
     done = subprocess.run(argv, cwd="/", env=environment, capture_output=True, text=True, check=False)
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}
-    assert (done.stderr, found["root"]["state"], found[NATIVE]["state"]) == ("", "limited", "missing")
+    assert (done.stderr, found["root"]["state"]) == ("", "limited")
+    assert found[NATIVE]["state"] == ("missing" if found[VM]["state"] == "missing" else "limited")
+    assert next(iter(found)) == doctor.ANSWER
     assert found["netkit"]["detail"] == "needs root to try"
     assert "doctor" in found["root"]["mend"]
     assert {"uidmap", "subordinate ids", "user namespaces"} <= set(found)
@@ -118,7 +119,7 @@ def test_a_look_that_goes_wrong_is_a_finding(monkeypatch: pytest.MonkeyPatch) ->
         yield
 
     monkeypatch.setattr(doctor, "_LOOKS", (_strange_thing,))
-    assert doctor.examine()[0] == Finding("strange thing", "limited", "could not be examined: OSError: odd")
+    assert doctor.examine()[1] == Finding("strange thing", "limited", "could not be examined: OSError: odd")
 
 
 def test_a_machine_that_lacks_nothing_runs_everything() -> None:
@@ -151,6 +152,108 @@ class TestVmLab:
 
     def test_without_kvm_it_runs_under_emulation(self) -> None:
         assert "emulation" in doctor.vm_lab(well(kvm="limited")).detail
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the guest is made for x86_64")
+class TestAnswer:
+    """The first line: what can be run here, and by which command."""
+
+    @pytest.mark.parametrize(
+        ("findings", "state", "words", "command"),
+        [
+            (well(), "ok", "Everything runs here natively, netkit too", "quickstart.yaml"),
+            (
+                well(netkit="missing"),
+                "ok",
+                "Everything runs here in a guest under KVM (cells with veth also natively)",
+                "quickstart.yaml",
+            ),
+            (well(root="limited"), "ok", "Everything runs here in a guest under KVM", "quickstart.yaml"),
+            (well(bcc="missing"), "ok", "Everything runs here in a guest under KVM", "quickstart.yaml"),
+            (
+                well(netkit="missing", kvm="limited"),
+                "limited",
+                "Everything runs here in an emulated guest, on the instruction clock "
+                "(exact counts, no times; cells with veth also natively)",
+                "quickstart.yaml --clock instructions",
+            ),
+            (
+                well(root="limited", kvm="limited"),
+                "limited",
+                "Everything runs here in an emulated guest, on the instruction clock (exact counts, no times)",
+                "quickstart.yaml --clock instructions",
+            ),
+            (
+                well(netkit="missing", qemu="missing"),
+                "limited",
+                "Only cells with veth run here, natively",
+                "which_wire.yaml --lab native --only device=veth",
+            ),
+            (
+                well(netkit="missing", tcx="missing", memory="limited"),
+                "limited",
+                "Only cells with veth and without tcx run here, natively",
+                "--only 'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'",
+            ),
+            (well(root="limited", qemu="missing"), "missing", "Nothing runs here yet", "qemu-system-x86"),
+            (well(root="limited", memory="limited"), "missing", "Nothing runs here yet: cannot run: see memory", ""),
+        ],
+    )
+    def test_it_is_one_sentence_with_a_command(
+        self, findings: list[Finding], state: str, words: str, command: str
+    ) -> None:
+        text = doctor.as_text(doctor.judged(findings)).splitlines()
+        assert text[0].startswith(words) and command in text[0] and text[1] == ""
+        answer = json.loads(doctor.as_json(doctor.judged(findings)))[0]
+        assert (answer["what"], answer["state"], answer["detail"]) == (doctor.ANSWER, state, text[0])
+        assert answer["mend"].endswith(command) if state != "missing" else command in answer["mend"]
+
+    def test_it_names_all_that_is_missing_in_one_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor.install_hints, "os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+        found = [
+            *well(root="limited", qemu="missing", mmdebstrap="missing", guest_image="limited"),
+            Finding("uidmap", "missing", ""),
+            Finding("subordinate ids", "missing", "", "usermod it"),
+        ]
+        answer = doctor.judged(found)[0]
+        packages = "qemu-system-x86 mmdebstrap uidmap"
+        assert answer.mend.endswith(f"apt-get install {packages} --no-install-recommends && usermod it")
+        assert answer.detail == f"Nothing runs here yet: {answer.mend}"
+
+    def test_where_a_package_is_unknown_it_says_what_to_do_instead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        release = {"ID": "arch", "PRETTY_NAME": "Arch Linux"}
+        monkeypatch.setattr(doctor.install_hints, "os_release", lambda: release)
+        found = well(root="limited", qemu="missing", mmdebstrap="missing", guest_image="limited")
+        answer = doctor.judged(found)[0]
+        assert "pacman -S --needed qemu-system-x86; we know no package of mmdebstrap for Arch Linux" in answer.detail
+        assert answer.mend.endswith("pacman -S --needed qemu-system-x86")
+
+
+NATIVE_ONLY = ["veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "bcc", "kernel_headers"]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the guest is made for x86_64")
+@pytest.mark.parametrize("what", NATIVE_ONLY)
+def test_nothing_is_called_missing_that_the_vm_lab_makes_up_for(what: str) -> None:
+    found = {f.what: f for f in doctor.judged(well(root="limited", **{what: "missing"}))}
+    assert "missing" not in states(list(found.values())).values()
+    assert "the VM lab brings its own" in found[what.replace("_", " ")].detail
+    assert "the VM lab runs every cell" in found[NATIVE].detail
+    without = states(doctor.judged(well(qemu="missing", **{what: "missing"})))
+    assert without[what.replace("_", " ")] == "missing"
+
+
+@pytest.mark.parametrize(
+    ("mode", "group", "mend"), [(0o660, 0, ""), (0o600, 1, ""), (0o660, 987654, ""), (0o660, 1, "--groups daemon")]
+)
+def test_a_closed_kvm_is_opened_by_the_group_that_has_it(mode: int, group: int, mend: str, tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    facts = list(device.stat())
+    facts[0], facts[5] = mode, group
+    found = doctor._closed_kvm(os.stat_result(facts))
+    assert found.state == "limited"
+    assert mend in found.mend if mend else (found.mend == "" and "--device /dev/kvm" in found.detail)
 
 
 def test_a_machine_can_run_where_either_lab_can() -> None:
@@ -229,37 +332,3 @@ def test_a_cache_that_cannot_be_written_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "not/there/yet"))
     (found,) = doctor._cache_folder()
     assert found.state == "ok"
-
-
-@pytest.mark.parametrize(
-    ("release", "package", "command"),
-    [
-        ({"ID": "debian"}, "iperf3", "apt-get install --no-install-recommends iperf3"),
-        ({"ID": "ubuntu", "ID_LIKE": "debian"}, "kernel-headers", "linux-headers-generic"),
-        ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "kernel-headers", "linux-headers-generic"),
-        ({"ID": "fedora"}, "python3-bpfcc", "dnf install python3-bcc"),
-        ({"ID": "fedora"}, "kernel-headers", "dnf install kernel-devel"),
-    ],
-)
-def test_mends_are_in_the_distributions_own_words(release: dict[str, str], package: str, command: str) -> None:
-    assert distribution.install(package, release).endswith(command)
-
-
-@pytest.mark.parametrize("release", [{"ID": "arch"}, {"ID": "fedora"}, {}])
-def test_no_command_is_made_up_where_we_know_none(release: dict[str, str]) -> None:
-    assert distribution.install("mmdebstrap", release) == ""
-
-
-def test_commands_for_others_than_root_begin_with_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert distribution.install("iperf3", {"ID": "debian"}).startswith("sudo apt-get install")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert distribution.install("iperf3", {"ID": "debian"}).startswith("apt-get install")
-
-
-@pytest.mark.skipif(not shutil.which("apt-cache"), reason="packages are looked up in apt's own lists")
-def test_the_packages_we_name_are_this_distributions() -> None:
-    packages = ["iperf3", "sockperf", "iputils-ping", "util-linux", "qemu-system-x86", "mmdebstrap", "uidmap"]
-    packages += ["python3-bpfcc"]
-    done = subprocess.run(["apt-cache", "policy", *packages], capture_output=True, text=True, check=False)
-    assert done.stdout.count("Candidate:") == len(packages)

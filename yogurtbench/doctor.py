@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import platform
 import pwd
 import re
+import shlex
+import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from yogurtbench import headers, places, shell, tools
-from yogurtbench.distribution import as_root, install
+from yogurtbench import headers, install_hints, places, shell, tools
 from yogurtbench.hosts.host import AgentHost
-from yogurtbench.hosts.vm import turns
+from yogurtbench.hosts.vm import bootstrap, sources, turns
+from yogurtbench.install_hints import as_root, install
 from yogurtbench.records import HostError
 from yogurtbench.shell import CommandFailed
 
 State = Literal["ok", "missing", "limited"]
 
-NATIVE, VM = "native lab", "VM lab"
+NATIVE, VM, ANSWER = "native lab", "VM lab", "answer"
+#: What the native lab needs and the VM lab brings with it.
+_VM_BRINGS = ("veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "iproute2", "bcc", "kernel headers")
+#: What the VM lab needs, by our words for what is installed.
+_VM_THINGS = {
+    "qemu": ("qemu",),
+    "util-linux": ("util-linux", "mount"),
+    "mmdebstrap": ("mmdebstrap",),
+    "uidmap": ("uidmap",),
+    "Debian's keys": ("debian-keyring",),
+}
 
 #: Programs, and what a machine without them cannot do.
 _TOOLS = (
@@ -51,9 +64,30 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at everything; never raises. The last two findings say whether each lab can run."""
-    found = [finding for look in _LOOKS for finding in _safely(look)]
-    return [*found, native_lab(found), vm_lab(found)]
+    """Look at everything; never raises. The first finding is the answer, the last two say whether each lab can run."""
+    return judged([finding for look in _LOOKS for finding in _safely(look)])
+
+
+def judged(found: Sequence[Finding]) -> list[Finding]:
+    """Findings with what follows from them: what can be run and how, and whether each lab can run.
+
+    Nothing is called missing that the VM lab makes up for.
+    """
+    native, vm = native_lab(found), vm_lab(found)
+    answer = answer_of(found, native, vm)
+    if vm.state == "missing":
+        return [answer, *found, native, vm]
+    if native.state == "missing":
+        native = Finding(NATIVE, "limited", f"{native.detail}; the VM lab runs every cell")
+    return [answer, *(_made_up_for(finding) for finding in found), native, vm]
+
+
+def _made_up_for(finding: Finding) -> Finding:
+    """The finding on a machine where the VM lab runs."""
+    if finding.state != "missing" or finding.what not in _VM_BRINGS:
+        return finding
+    detail = finding.detail if "the VM lab" in finding.detail else f"{finding.detail}; the VM lab brings its own"
+    return replace(finding, state="limited", detail=detail)
 
 
 def can_run(findings: Iterable[Finding]) -> bool:
@@ -62,17 +96,19 @@ def can_run(findings: Iterable[Finding]) -> bool:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """For people: a line a finding, its mend below it."""
-    width = max(len(f.what) for f in findings)
-    lines = []
-    for finding in findings:
+    """For people: what can be run, in one sentence; then a line a finding, its mend below it."""
+    lines = [finding.detail for finding in findings if finding.what == ANSWER]
+    rest = [finding for finding in findings if finding.what != ANSWER]
+    lines += [""] if lines else []
+    width = max((len(f.what) for f in rest), default=0)
+    for finding in rest:
         lines.append(f"{finding.state:<8} {finding.what:<{width}}  {finding.detail}")
         lines += [f"{'':<8} {'':<{width}}  mend: {finding.mend}"] if finding.mend else []
     return "\n".join(lines)
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """For scripts: an array of objects with the fields of Finding."""
+    """For scripts: an array of objects with the fields of Finding, the answer first (its ``mend``: the command)."""
     return json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
 
 
@@ -100,18 +136,91 @@ def native_lab(found: Sequence[Finding]) -> Finding:
 def vm_lab(found: Sequence[Finding]) -> Finding:
     """Whether the VM lab can run, judged from the other findings."""
     states = {f.what: f.state for f in found}
-    needed = ["qemu", "memory", "cache folder", "util-linux"]
-    if states.get("guest image") != "ok":
-        needed += ["mmdebstrap", *(what for what in _UNPRIVILEGED if what in states)]
     if platform.machine() != "x86_64":
         return Finding(
             VM, "missing", f"cannot run: the guest is made for x86_64 and this machine is {platform.machine()}"
         )
-    if blocking := [what for what in needed if states.get(what) != "ok"]:
+    if blocking := _blocking_vm(states):
         return Finding(VM, "missing", f"cannot run: see {', '.join(blocking)}")
     if states.get("kvm") != "ok":
         return Finding(VM, "limited", "runs under emulation (TCG): figures are labelled so and say nothing of hardware")
     return Finding(VM, "ok", "runs every cell")
+
+
+def _blocking_vm(states: Mapping[str, State]) -> list[str]:
+    """What the VM lab needs and does not have."""
+    needed = ["qemu", "memory", "cache folder", "util-linux"]
+    if states.get("guest image") != "ok":
+        needed += ["mmdebstrap", *(what for what in _TO_BUILD if what in states)]
+    return [what for what in needed if states.get(what) != "ok"]
+
+
+def answer_of(found: Sequence[Finding], native: Finding, vm: Finding) -> Finding:
+    """What can be run here and by which command, in one sentence; ``mend`` is the command."""
+    states = {f.what: f.state for f in found}
+    run = f"{_our_name()} run experiments/quickstart.yaml"
+    if native.state == "ok":
+        return _answer("ok", "Everything runs here natively, netkit too", run)
+    partly = _runs_natively(states)
+    also = f"{partly} also natively" if partly else ""
+    beside = f" ({also})" if also else ""
+    if vm.state == "ok":
+        return _answer("ok", f"Everything runs here in a guest under KVM{beside}", run)
+    if vm.state == "limited" and any(f.what == "kvm" and _UNTRIED in f.detail for f in found):
+        return _answer("ok", f"Everything runs here in a guest, under KVM if that boots it, else emulated{beside}", run)
+    if vm.state == "limited":
+        told = "; ".join(part for part in ("exact counts, no times", also) if part)
+        what = f"Everything runs here in an emulated guest, on the instruction clock ({told})"
+        return _answer("limited", what, f"{run} --clock instructions")
+    cure, command = _cure(found, states)
+    if partly:
+        only = f"{_our_name()} run experiments/which_wire.yaml --lab native --only {_NATIVE_CELLS[partly]}"
+        return _answer("limited", f"Only {partly} run here, natively", only, f"; for the rest: {cure or vm.detail}")
+    return Finding(ANSWER, "missing", f"Nothing runs here yet: {cure or vm.detail}", command)
+
+
+def _answer(state: State, what: str, command: str, more: str = "") -> Finding:
+    return Finding(ANSWER, state, f"{what}: {command}{more}", command)
+
+
+#: What runs natively on a kernel without netkit, and how to choose it.
+_NATIVE_CELLS = {
+    "cells with veth": "device=veth",
+    "cells with veth and without tcx": "'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'",
+}
+
+
+def _runs_natively(states: Mapping[str, State]) -> str:
+    """Which cells a machine without everything runs natively; empty for none."""
+    needed = ("root", "util-linux", "veth", "bcc", "kernel headers", "ping", "sockperf", "iperf3")
+    if any(states.get(what) != "ok" for what in needed):
+        return ""
+    return list(_NATIVE_CELLS)[0 if states.get("tcx") == "ok" else 1]
+
+
+def _cure(found: Sequence[Finding], states: Mapping[str, State]) -> tuple[str, str]:
+    """What lets the VM lab run, as a clause and as a command; empty where nothing is known."""
+    blocking = _blocking_vm(states)
+    things = [thing for what, brought in _VM_THINGS.items() if what in blocking for thing in brought]
+    others = [f.mend for f in found if f.what in blocking and f.what not in _VM_THINGS]
+    command = " && ".join(one for one in [install(*things), *others] if one)
+    unknown = [install_hints.no_package(thing) for thing in things]
+    if things and not install_hints.distribution().family:
+        unknown = [install_hints.how_to_get(*things)]
+    return "; ".join(part for part in [command, *unknown] if part), command
+
+
+def _our_name() -> str:
+    """How this tool is called: by the script of a checkout, or by its name where it is installed."""
+    script = Path(__file__).parent.parent / "yb"
+    if not script.is_file():
+        return "yogurtbench"
+    return "./yb" if Path.cwd() == script.parent else shlex.quote(str(script))
+
+
+def _system() -> Iterator[Finding]:
+    there = install_hints.distribution()
+    yield Finding("distribution", "limited" if there.guess else "ok", there.guess or there.name)
 
 
 def _identity() -> Iterator[Finding]:
@@ -191,7 +300,7 @@ def _tools() -> Iterator[Finding]:
         yield _program(tool, tool, use)
     lacking = [looked for tool in _ROOM_TOOLS if (looked := tools.look(tool)).fault]
     if lacking:
-        mend = install("util-linux" if any(one.tool.package == "util-linux" for one in lacking) else "mount")
+        mend = install(*dict.fromkeys(one.tool.thing for one in lacking))
         faults = "; ".join(one.fault for one in lacking)
         yield Finding("util-linux", "missing", f"{faults}: no lab at all", mend)
     else:
@@ -205,13 +314,25 @@ def _program(what: str, program: str, use: str) -> Finding:
     looked = tools.look(program)
     if not looked.fault:
         return Finding(what, "ok", looked.said or f"{program} is on PATH")
-    package = looked.tool.package
-    mend = install(package)
-    unknown = "" if mend else f"; install what Debian calls {package} with your package manager"
-    return Finding(what, "missing", f"{looked.fault}: {package} is needed for {use}{unknown}", mend)
+    mend = install(looked.tool.thing)
+    unknown = "" if mend else f"; {install_hints.how_to_get(looked.tool.thing)}"
+    return Finding(what, "missing", f"{looked.fault}: {looked.tool.package} is needed for {use}{unknown}", mend)
 
 
-_UNPRIVILEGED = ("uidmap", "subordinate ids", "user namespaces")
+#: What building the guest takes beside mmdebstrap: the last of them only without root.
+_TO_BUILD = ("Debian's keys", "uidmap", "subordinate ids", "user namespaces")
+
+
+def _debians_keys() -> Iterator[Finding]:
+    """Debian has them; other distributions bring them in a package of their own."""
+    if sources.machine_sources():
+        return
+    if bootstrap.DEBIANS_KEYS.exists():
+        yield Finding("Debian's keys", "ok", str(bootstrap.DEBIANS_KEYS))
+        return
+    mend = install("debian-keyring")
+    unknown = "" if mend else f"; {install_hints.how_to_get('debian-keyring')}"
+    yield Finding("Debian's keys", "missing", f"{bootstrap.NEED_KEYS}{unknown}", mend)
 
 
 def _rootless_builds() -> Iterator[Finding]:
@@ -266,7 +387,7 @@ def _bcc() -> Iterator[Finding]:
         yield Finding("bcc", "limited", why, mend)
     else:
         why = "needed for every eBPF wire natively (the distribution's package; PyPI's bcc is another thing)"
-        yield Finding("bcc", "missing", why, install("python3-bpfcc"))
+        yield Finding("bcc", "missing", why, install("bcc"))
 
 
 def _outside() -> bool:
@@ -294,27 +415,39 @@ def _guest_image() -> Iterator[Finding]:
         yield Finding("guest image", "limited", "not built yet: the first run in the VM builds it, in a minute or two")
         return
     size = sum(file.stat().st_size for part in parts for file in part.iterdir())
-    names = ", ".join(f"{part.parent.name} {part.name}" for part in parts)
-    yield Finding("guest image", "ok", f"{names}: {size >> 20} MiB in {guest}")
+    yield Finding("guest image", "ok", f"{len(parts)} parts, {size >> 20} MiB in {guest}")
 
 
 def _kvm() -> Iterator[Finding]:
     if not _KVM.exists():
         yield Finding("kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates")
     elif not os.access(_KVM, os.R_OK | os.W_OK):
-        join = as_root(["usermod", "--append", "--groups", "kvm", _user()[0]])
-        yield Finding("kvm", "limited", f"{_KVM} may not be opened by this user (log in again after mending)", join)
+        yield _closed_kvm(_KVM.stat())
     else:
         yield _stored_probe(places.cache() / "guest" / "accelerator")
+
+
+def _closed_kvm(device: os.stat_result) -> Finding:
+    """KVM that this user may not open: its group is the distribution's, and in a container there may be none."""
+    closed = f"{_KVM} may not be opened by this user"
+    try:
+        group = grp.getgrgid(device.st_gid).gr_name if device.st_gid and device.st_mode & stat.S_IRWXG else ""
+    except KeyError:
+        group = ""
+    if not group:
+        return Finding("kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}")
+    join = as_root(["usermod", "--append", "--groups", group, _user()[0]])
+    return Finding("kvm", "limited", f"{closed} (log in again after mending)", join)
+
+
+_UNTRIED = "not tried yet"
 
 
 def _stored_probe(answers: Path) -> Finding:
     """What the last boot under KVM showed: the device's existence alone proves nothing."""
     newest = max(answers.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
     if newest is None:
-        return Finding(
-            "kvm", "limited", f"{_KVM} is there, not tried yet: the first run in the VM boots a guest under it"
-        )
+        return Finding("kvm", "limited", f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it")
     answer = json.loads(newest.read_text())
     return Finding("kvm", "ok" if answer["accelerator"] == "kvm" else "limited", f"last tried: {answer['reason']}")
 
@@ -371,9 +504,11 @@ def advices(said: str) -> list[str]:
 
 
 _LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _system,
     _identity,
     _kernel,
     _tools,
+    _debians_keys,
     _rootless_builds,
     _bcc,
     _kernel_headers,

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from yogurtbench import places
+from yogurtbench import install_hints, places
 from yogurtbench.records import HostError
 
 _VARIABLE = "BCC_KERNEL_SOURCE"
@@ -42,8 +42,8 @@ def provide() -> None:
     where = found()
     if where is None:
         raise HostError(
-            "bcc needs kernel headers and this machine has none, for any kernel: install them "
-            "(Debian: apt-get install linux-headers-amd64; Ubuntu: linux-headers-generic)"
+            "bcc needs kernel headers and this machine has none, for any kernel: "
+            f"{install_hints.how_to_get('kernel-headers')}"
         )
     if where.parent == _SOURCES:
         os.environ[_VARIABLE] = str(_merged(where))

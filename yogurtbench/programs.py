@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from yogurtbench import headers, witness
+from yogurtbench import headers, install_hints, witness
 from yogurtbench.child_compiler import try_compiling
 from yogurtbench.printable import printable
 from yogurtbench.records import HostError
@@ -226,8 +226,8 @@ def _compiled(source: str, flags: Iterable[str], what: str, *, in_child: bool) -
         from bcc import BPF
     except ImportError as error:
         raise HostError(
-            "the Python binding of bcc is missing: install the distribution's package (Debian, Ubuntu: "
-            "apt-get install python3-bpfcc); PyPI's bcc is something else"
+            "the Python binding of bcc is missing (the distribution's; PyPI's bcc is something else): "
+            f"{install_hints.how_to_get('bcc')}"
         ) from error
     compile_it = partial(BPF, text=source, cflags=["-w", *flags])
     if in_child:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from yogurtbench import witness
+from yogurtbench import install_hints, witness
 from yogurtbench.lab import Lab, bring_up
 from yogurtbench.lab.survey import survey
 from yogurtbench.lab.tap import MOST_FRAMES, Tap, tapping
@@ -86,7 +86,8 @@ def _recorded(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] | Non
             witness.watching(compiled, network.namespaces, beside, closely=True) as seen,
         ):
             if seen is None:
-                raise HostError("a probe is recorded with bcc, whose Python binding is missing (python3-bpfcc)")
+                how = install_hints.how_to_get("bcc")
+                raise HostError(f"a probe is recorded with bcc, whose Python binding is missing: {how}")
             made: dict[str, Any] = {"looped": None}
             try:
                 with watchdog.watching():

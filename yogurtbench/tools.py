@@ -6,7 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from yogurtbench import shell
+from yogurtbench import install_hints, shell
 from yogurtbench.shell import CommandFailed
 
 #: Seconds that a program has to say what it is.
@@ -17,26 +17,31 @@ _NAMES = re.compile(r"busybox|toybox|inetutils|util-linux|iproute|\bversion:? v?
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program: whose it is, Debian's package of it, and what it says when asked ``ask``; ``says`` is a pattern."""
+    """A program: whose it is, our word for what brings it, what it says when asked ``ask``; ``says`` is a pattern."""
 
     name: str
     whose: str
-    package: str
+    thing: str
     ask: str = ""
     says: str = ""
+
+    @property
+    def package(self) -> str:
+        """The package that brings it here; our word for it where we know none."""
+        return install_hints.package(self.thing) or self.thing
 
 
 _UTIL_LINUX = ("unshare", "nsenter", "setpriv", "taskset")
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
-        Tool("ping", "iputils", "iputils-ping", "-V", r"\biputils\b"),
+        Tool("ping", "iputils", "ping", "-V", r"\biputils\b"),
         Tool("sockperf", "Mellanox", "sockperf", "--version", r"\bsockperf\b.*\bversion \d"),
         Tool("iperf3", "ESnet", "iperf3", "--version", r"^iperf 3\."),
         *(Tool(name, "util-linux", "util-linux", "--version", r"\butil-linux\b") for name in _UTIL_LINUX),
         Tool("mount", "util-linux", "mount", "--version", r"\butil-linux\b"),
         Tool("ip", "iproute2", "iproute2", "-V", r"\biproute2\b"),
-        Tool("qemu-system-x86_64", "QEMU", "qemu-system-x86", "--version", r"^QEMU emulator version \d"),
+        Tool("qemu-system-x86_64", "QEMU", "qemu", "--version", r"^QEMU emulator version \d"),
         Tool("mmdebstrap", "Debian", "mmdebstrap", "--version", r"^mmdebstrap \d"),
         Tool("newuidmap", "shadow", "uidmap"),  # has no word for who it is
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from yogurtbench import clocks, headers, tools
+from yogurtbench import clocks, headers, install_hints, tools
 from yogurtbench.clocks import Plans
 from yogurtbench.hosts import native
 from yogurtbench.hosts.host import AgentHost
@@ -241,7 +241,11 @@ def missing_tools(cells: list[Cell]) -> list[str]:
     needed = {_TOOLS[cell.load] for cell in cells if cell.load in _TOOLS} | {"unshare", "nsenter", "taskset", "mount"}
     missing = [lacking for tool in sorted(needed) if (lacking := tools.look(tool).lacking)]
     if any(cell.has_programs for cell in cells):
-        missing += [] if _has_bcc() else ["the Python binding of bcc (python3-bpfcc), which is not installed"]
+        missing += (
+            []
+            if _has_bcc()
+            else [f"the Python binding of bcc ({install_hints.package('bcc')}), which is not installed"]
+        )
         missing += [] if headers.found() else ["any kernel's headers, and none are installed"]
     return missing
 

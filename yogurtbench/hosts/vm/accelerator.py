@@ -117,6 +117,6 @@ def _unusable(device: Path) -> str:
 def _key(image: GuestImage) -> str:
     program = shutil.which(qemu.PROGRAM)
     if program is None:
-        raise HostError(qemu.MISSING)
+        raise HostError(qemu.missing())
     facts = [image.fingerprint, program, qemu.version(), os.uname().release, _BOOT_ID.read_text().strip()]
     return hashlib.sha256(canonical(facts).encode()).hexdigest()[:16]

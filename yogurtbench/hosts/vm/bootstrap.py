@@ -11,11 +11,15 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from yogurtbench import shell
+from yogurtbench import install_hints, shell
 from yogurtbench.hosts.vm import recipe, sources
 from yogurtbench.records import HostError
 from yogurtbench.shell import CommandFailed
 
+#: What building without root takes; Debian's keys are there with Debian, and have to be brought elsewhere.
+_BUILDERS = ("mmdebstrap", "debian-keyring", "uidmap")
+DEBIANS_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+NEED_KEYS = f"building the guest needs the keys that Debian signs its packages with ({DEBIANS_KEYS})"
 _SECONDS = 1800.0
 _PATIENCE = 30.0
 _PROGRESS = (
@@ -32,6 +36,8 @@ _PROGRESS = (
 def extract(tar: Path, packages: Sequence[str], finish: str, **environment: str) -> None:
     """Extract packages, unconfigured, into a tar; ``finish`` is a shell script run with the root as $1."""
     found = sources.machine_sources()
+    if not found:
+        _want_debians_keys()
     argv = [
         "mmdebstrap",
         f"--mode={_mode()}",
@@ -76,14 +82,20 @@ def _last_words(failure: CommandFailed) -> str:
 def _mode() -> str:
     """Root where we are it; else mmdebstrap's unshare mode. Raises HostError saying what that lacks."""
     if not shutil.which("mmdebstrap"):
-        raise HostError("building the guest needs mmdebstrap: sudo apt-get install mmdebstrap uidmap")
+        raise HostError(f"building the guest needs mmdebstrap: {install_hints.how_to_get(*_BUILDERS)}")
     if os.geteuid() == 0:
         return "root"
     if not shutil.which("newuidmap"):
-        raise HostError("building the guest without root needs newuidmap: sudo apt-get install uidmap")
+        raise HostError(f"building the guest without root needs newuidmap: {install_hints.how_to_get('uidmap')}")
     _want_subordinate_ids()
     _want_user_namespaces()
     return "unshare"
+
+
+def _want_debians_keys() -> None:
+    """Where mmdebstrap looks for the keys of Debian's archive on a machine that is no Debian."""
+    if not DEBIANS_KEYS.exists():
+        raise HostError(f"{NEED_KEYS}: {install_hints.how_to_get('debian-keyring')}")
 
 
 def _want_subordinate_ids() -> None:

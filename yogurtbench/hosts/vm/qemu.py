@@ -26,7 +26,7 @@ from typing import IO, Any, Self
 
 import psutil
 
-from yogurtbench import shell
+from yogurtbench import install_hints, shell
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.hosts.vm import archive, console, turns
 from yogurtbench.hosts.vm.guest import still
@@ -34,7 +34,6 @@ from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.records import HostError
 
 PROGRAM = "qemu-system-x86_64"
-MISSING = f"the guest needs {PROGRAM}: sudo apt-get install qemu-system-x86"
 #: The guest's hardware must not change when QEMU does; a QEMU that has outgrown this gives its own "pc".
 _MACHINE = "pc-i440fx-7.2"
 _READY_SECONDS = {"kvm": 60.0, "tcg": 180.0}
@@ -136,11 +135,16 @@ def _path_of(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
+def missing() -> str:
+    """A sentence for a machine without QEMU."""
+    return f"the guest needs {PROGRAM}: {install_hints.how_to_get('qemu')}"
+
+
 @cache
 def machine_type() -> str:
     """Our pinned machine model, or the generic one of a QEMU that does not know it. Raises HostError without QEMU."""
     if not shutil.which(PROGRAM):
-        raise HostError(MISSING)
+        raise HostError(missing())
     known = shell.run([PROGRAM, "-M", "help"]).stdout
     return _MACHINE if re.search(rf"^{re.escape(_MACHINE)}\s", known, re.MULTILINE) else "pc"
 
