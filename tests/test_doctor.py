@@ -196,7 +196,7 @@ class TestAnswer:
                 "--only 'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'",
             ),
             (well(root="limited", qemu="missing"), "missing", "Nothing runs here yet", "qemu-system-x86"),
-            (well(root="limited", memory="limited"), "missing", "Nothing runs here yet: cannot run: see memory", ""),
+            (well(root="limited", memory="limited"), "missing", "Nothing runs here yet without root: cannot run: see memory", ""),
         ],
     )
     def test_it_is_one_sentence_with_a_command(
@@ -218,7 +218,7 @@ class TestAnswer:
         answer = doctor.judged(found)[0]
         packages = "qemu-system-x86 mmdebstrap uidmap"
         assert answer.mend.endswith(f"apt-get install {packages} --no-install-recommends && usermod it")
-        assert answer.detail == f"Nothing runs here yet: {answer.mend}"
+        assert answer.detail == f"Nothing runs here yet without root: {answer.mend}"
 
     def test_where_a_package_is_unknown_it_says_what_to_do_instead(self, monkeypatch: pytest.MonkeyPatch) -> None:
         release = {"ID": "arch", "PRETTY_NAME": "Arch Linux"}

@@ -176,7 +176,8 @@ def answer_of(found: Sequence[Finding], native: Finding, vm: Finding) -> Finding
     if partly:
         only = f"{_our_name()} run experiments/which_wire.yaml --lab native --only {_NATIVE_CELLS[partly]}"
         return _answer("limited", f"Only {partly} run here, natively", only, f"; for the rest: {cure or vm.detail}")
-    return Finding(ANSWER, "missing", f"Nothing runs here yet: {cure or vm.detail}", command)
+    alone = "" if states.get("root") == "ok" else " without root"
+    return Finding(ANSWER, "missing", f"Nothing runs here yet{alone}: {cure or vm.detail}", command)
 
 
 def _answer(state: State, what: str, command: str, more: str = "") -> Finding:
