@@ -196,7 +196,12 @@ class TestAnswer:
                 "--only 'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'",
             ),
             (well(root="limited", qemu="missing"), "missing", "Nothing runs here yet", "qemu-system-x86"),
-            (well(root="limited", memory="limited"), "missing", "Nothing runs here yet without root: cannot run: see memory", ""),
+            (
+                well(root="limited", memory="limited"),
+                "missing",
+                "Nothing runs here yet without root: cannot run: see memory",
+                "",
+            ),
         ],
     )
     def test_it_is_one_sentence_with_a_command(

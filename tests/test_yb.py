@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -345,3 +347,95 @@ def test_a_real_checkout_sets_itself_up_whatever_pip_is_told_elsewhere(tmp_path:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert found.stdout.startswith(str(copy / ".venv"))
+
+
+def on_a_terminal(checkout: Path, *arguments: str, seconds: float | None = None) -> tuple[int, str]:
+    """Run yb with a terminal as its standard error, for so long; the exit code and what the terminal got."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    argv = [checkout / "yb", *arguments]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, cwd=checkout) as process:
+        os.close(theirs)
+        if seconds is not None:
+            time.sleep(seconds)
+            process.kill()
+        code = process.wait(60)
+    shown = bytearray()
+    while True:
+        try:
+            shown += os.read(ours, 1 << 16)
+        except OSError:  # nobody holds the terminal any more
+            os.close(ours)
+            return code, shown.decode()
+
+
+def test_on_a_terminal_a_live_line_tells_time_spent_and_left(checkout: Path) -> None:
+    (checkout / "pip").write_text("sleep 2.5")
+    code, shown = on_a_terminal(checkout)
+    assert code == 0
+    live = [line for line in shown.split("\r") if line.startswith("\x1b[K")]
+    spent = [int(found[1]) for line in live if (found := re.search(r"\(once\): (\d+) s, about \d+ s left", line))]
+    assert spent[-3:] in ([0, 1, 2], [1, 2, 3])
+    assert "its packages: done in" in shown and shown.endswith("\n")
+
+
+def test_the_live_line_ends_with_a_killed_yb(checkout: Path) -> None:
+    (checkout / "pip").write_text("exec sleep 9")  # what a killed yb left running holds the terminal as long
+    code, shown = on_a_terminal(checkout, seconds=4)
+    assert code == -signal.SIGKILL
+    assert max(int(found) for found in re.findall(r": (\d+) s, ", shown)) <= 5
+
+
+def test_elsewhere_a_step_is_a_line(checkout: Path) -> None:
+    lines = yb(checkout).stderr.splitlines()
+    assert [line.partition(";")[0] for line in lines] == [
+        "yb: making .venv from requirements.lock (once)",
+        "yb: making .venv from requirements.lock (once): its packages",
+    ]
+    left = [int(re.search(r"; about (\d+) s left$", line)[1]) for line in lines]  # type: ignore[index]
+    assert left[0] > left[1] > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "WARNING: Retrying after connection broken by 'NewConnectionError(...: [Errno -3] Temporary failure in name "
+        "resolution)': /simple/one/",
+        "ERROR: Could not install packages due to an OSError: [Errno 101] Network is unreachable",
+    ],
+)
+def test_without_a_network_there_is_one_clear_sentence_and_nothing_half_made(checkout: Path, words: str) -> None:
+    (checkout / "pip").write_text(f'echo "{words}" >&2; touch .venv/half; exit 1')
+    told = yb(checkout)
+    assert told.returncode == 3
+    assert told.stderr.splitlines()[-1].startswith("yb: pip could not install requirements.lock: there is no network")
+    assert words not in told.stderr and not (checkout / ".venv").exists()
+    (checkout / "pip").write_text("exit 0")
+    assert yb(checkout).returncode == 0
+
+
+@pytest.mark.root
+def test_without_a_network_apt_is_told_likewise_and_what_dpkg_left_is_finished_first(tmp_path: Path) -> None:
+    """Real apt, in a network namespace without a route, for a package that is not there."""
+    script = (ROOT / "yb").read_text()
+    functions = script[script.index("# What is missing here") : script.index("# Written last, into")]
+    say = script[script.index("say() {") : script.index("left() {")]
+    program = f"""set -eu
+    home="{ROOT}" venv="{tmp_path}/none"
+    {say}
+    {functions}
+    {script[script.index("refuse() {") : script.index("# Only one yb")]}
+    missing_packages() {{ echo netperf; }}
+    package_of() {{ package=no-such-package-anywhere; }}
+    install_packages 9< /dev/null
+    """
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt here")
+    (tmp_path / "apt.conf").write_text('Acquire::Retries "0";\n')
+    argv = ["unshare", "--net", "sh", "-c", program]
+    environment = {**os.environ, "APT_CONFIG": str(tmp_path / "apt.conf")}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("yb: these packages could not be installed: no-such-package-anywhere"), told
+    assert "there is no network" in told

@@ -19,6 +19,7 @@ from yogurtbench.hosts.choice import settle
 from yogurtbench.hosts.host import AgentHost
 from yogurtbench.plan import Plan, estimate_seconds
 from yogurtbench.records import Attempt, HostError, MatrixError, YogurtError
+from yogurtbench.sayer import Sayer
 from yogurtbench.sides import Change, Measured, measure
 from yogurtbench.sweep import Sweep, Tally
 from yogurtbench.units import seconds
@@ -52,7 +53,7 @@ def run(plans: Plans, wishes: Wishes) -> Ended:
     """
     budget = seconds("--budget", wishes.budget) if wishes.budget else None
     console = output.console(stderr=True)
-    say = _nothing if wishes.quiet else _sayer(console)
+    say = _nothing if wishes.quiet else Sayer(console)
     for note in plans.likely.notes:
         say(f"warning: {note}")
     earlier = _earlier(plans.likely, wishes.resume)
@@ -79,13 +80,13 @@ def _reported(folder: Path) -> bool:
 def sides(change: Change, out: Path, *, quiet: bool, jobs: int | None = None) -> Measured:
     """Measure both sides of a change in one guest, ``jobs`` trials at a time (None: as many as may be)."""
     console = output.console(stderr=True)
-    return measure(change, out, _nothing if quiet else _sayer(console), _shown(console, jobs, quiet=quiet), jobs)
+    return measure(change, out, _nothing if quiet else Sayer(console), _shown(console, jobs, quiet=quiet), jobs)
 
 
 def clock(jobs: int | None) -> selftest.Answer:
     """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
     console = output.console(stderr=True)
-    return selftest.examine(selftest.plan(), _sayer(console), _shown(console, jobs, quiet=False), jobs)
+    return selftest.examine(selftest.plan(), Sayer(console), _shown(console, jobs, quiet=False), jobs)
 
 
 def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan], progress.Quiet]:
@@ -100,7 +101,7 @@ def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan
 
 def lab(plan: Plan, cell: str, wishes: visit.Wishes) -> int:
     """Visit a cell's lab; the exit code."""
-    return visit.visit(plan, cell, wishes, _sayer(output.console(stderr=True)))
+    return visit.visit(plan, cell, wishes, Sayer(output.console(stderr=True)))
 
 
 def _sweep(
@@ -182,13 +183,6 @@ def _say_how_it_ended(tally: Tally, code: int, folder: Path, say: Callable[[str]
         say(f"nothing could be measured: {tally.lacking or 'no trial was run'}")
     elif tally.bad:
         say(f"{tally.bad} trials failed; the report lists them with their errors")
-
-
-def _sayer(console: Console) -> Callable[[str], None]:
-    def say(sentence: str) -> None:
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-
-    return say
 
 
 def _nothing(_sentence: str) -> None:

@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -58,9 +58,12 @@ class CommandFailed(Exception):
 class Background:
     """A process under way in its own process group. Made by :func:`background`."""
 
-    def __init__(self, argv: Sequence[str], process: subprocess.Popen[str]) -> None:
+    def __init__(
+        self, argv: Sequence[str], process: subprocess.Popen[str], heard: Callable[[str], None] | None = None
+    ) -> None:
         self.argv = tuple(argv)
         self.process = process
+        self._heard = heard
         self._started = time.monotonic()
         self._output = (bytearray(), bytearray())
 
@@ -117,6 +120,8 @@ class Background:
     def _take(self, pipe: Any, *, keep: bool) -> bool:
         """Take what lies in a pipe; whether it is still open."""
         data = os.read(pipe.fileno(), 1 << 16)
+        if self._heard and pipe is self.process.stderr:
+            self._heard(data.decode(errors="replace"))
         held = self._output[pipe is self.process.stderr]
         if len(held) + len(data) <= MOST_OUTPUT:
             held += data
@@ -149,8 +154,12 @@ def start(
     *,
     stdin: int | IO[str] | None = subprocess.DEVNULL,
     environment: Mapping[str, str] | None = None,
+    heard: Callable[[str], None] | None = None,
 ) -> Background:
-    """Start a process in a group of its own, its output captured. Raises CommandFailed where it cannot start."""
+    """Start a process in a group of its own, its output captured. Raises CommandFailed where it cannot start.
+
+    ``heard`` is told what it prints on stderr, while somebody waits for it.
+    """
     try:
         process = subprocess.Popen(
             list(argv),
@@ -165,7 +174,7 @@ def start(
     except OSError as error:
         nothing = Completed(tuple(argv), 127, "", "", 0.0)
         raise CommandFailed(nothing, f"could not be started ({error.strerror})") from error
-    return Background(argv, process)
+    return Background(argv, process, heard)
 
 
 @contextlib.contextmanager

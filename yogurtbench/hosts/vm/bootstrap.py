@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from yogurtbench import install_hints, shell
-from yogurtbench.hosts.vm import recipe, sources
+from yogurtbench.hosts.vm import build_progress, recipe, sources
 from yogurtbench.records import HostError
 from yogurtbench.shell import CommandFailed
 
@@ -22,6 +23,12 @@ DEBIANS_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 NEED_KEYS = f"building the guest needs the keys that Debian signs its packages with ({DEBIANS_KEYS})"
 _SECONDS = 1800.0
 _PATIENCE = 30.0
+#: What apt says where there is no way to an archive.
+_NO_NETWORK = re.compile(
+    r"Temporary failure resolving|Could not resolve|Could not connect|Cannot initiate the connection"
+    r"|Unable to connect|Network is unreachable|No route to host|[Tt]imed out"
+)
+_UNREACHED = "there is no network, or none that reaches Debian's packages (once there is, the next run begins anew)"
 _PROGRESS = (
     "I: ",
     "W: skipping",
@@ -54,12 +61,14 @@ def extract(tar: Path, packages: Sequence[str], finish: str, **environment: str)
     try:
         _run_to_the_end(argv, {"SOURCE_DATE_EPOCH": "1", **environment})
     except CommandFailed as failure:
-        raise HostError(f"the guest could not be built: mmdebstrap {failure.why}: {_last_words(failure)}") from None
+        unreached = f"{_UNREACHED}; " if _NO_NETWORK.search(failure.completed.stderr) else ""
+        why = f"{unreached}mmdebstrap {failure.why}: {_last_words(failure)}"
+        raise HostError(f"the guest could not be built: {why}") from None
 
 
 def _run_to_the_end(argv: Sequence[str], environment: Mapping[str, str]) -> None:
     """Like shell.run, but an interrupted mmdebstrap gets the time to clear its own files away."""
-    process = shell.start(argv, environment=environment)
+    process = shell.start(argv, environment=environment, heard=build_progress.heard)
     try:
         done = process.wait(_SECONDS)
     except BaseException:

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from yogurtbench import places
+from yogurtbench.hosts.vm import build_progress
 from yogurtbench.records import HostError
 
 Say = Callable[[str], None]
@@ -29,7 +30,8 @@ def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Pat
         with _locked(wanted.parent / f"{name}.lock", say):
             if not wanted.is_dir():
                 say(f"building the guest's {kind} ({name}), once; kept in {wanted.parent}")
-                _build(wanted, build)
+                with build_progress.showing(kind, say):
+                    _build(wanted, build)
     except OSError as error:
         raise HostError(f"the guest's {kind} cannot be kept in {wanted.parent}: {error.strerror or error}") from None
     return wanted
