@@ -107,8 +107,10 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def hosts(session: nox.Session) -> None:
-    """Debian 13 as a host, in a root that mmdebstrap builds: doctor, native veth with every load, netkit."""
+    """Debian 13 as a host, in a root that mmdebstrap builds: doctor, native veth, netkit; and the Containerfile."""
     session.run(sys.executable, "-P", "tests/hosts.py", *session.posargs)
+    if not session.posargs:
+        session.run(sys.executable, "tests/container.py")
 
 
 @nox.session

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,7 +32,8 @@ REACH = (
     "/root/.config/pip/pip.conf",
     "/etc/ssl/certs/ca-certificates.crt",
 )
-#: $1: the root; then a command. As a container runtime does it: the root is a mount of its own, the machine's is gone.
+#: $1: the root, $2: a folder in it; then a command. As a container runtime does it: the root is a mount of its own,
+#: the machine's is gone.
 ENTER = """set -eu
 mount --bind "$1" "$1"
 cd "$1"
@@ -42,8 +44,8 @@ mount -t tmpfs tmpfs run
 mount -t tmpfs tmpfs tmp
 pivot_root . mnt
 umount -l /mnt
-shift
-cd /root/yogurtbench
+cd "$2"
+shift 2
 exec "$@"
 """
 VETH_EVERY_LOAD = """
@@ -119,12 +121,12 @@ def check_out(root: Path) -> None:
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(HOME), str(target)], check=True)
 
 
-def inside(root: Path, command: list[str]) -> list[str]:
-    """The command line that runs a command in the root's checkout."""
+def inside(root: Path, command: list[str], folder: str = f"/{CHECKOUT}", given: Sequence[str] = ()) -> list[str]:
+    """The command line that runs a command in the root's checkout, or another folder, with these variables."""
     rooms = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL"]
     lent = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_CERT"))]
-    world = ["env", "-i", "HOME=/root", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", *lent]
-    return [*rooms, "--", "sh", "-c", ENTER, "sh", str(root.resolve()), *world, *command]
+    world = ["env", "-i", "HOME=/root", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", *lent, *given]
+    return [*rooms, "--", "sh", "-c", ENTER, "sh", str(root.resolve()), folder, *world, *command]
 
 
 def check(root: Path) -> None:
