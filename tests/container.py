@@ -25,7 +25,10 @@ from hosts import build, inside, reach_the_world
 HOME = Path(__file__).parent.parent
 CONTAINERFILE = HOME / "Containerfile"
 #: What Docker lets a container have unless told otherwise (containers-common's list is a subset).
-DOCKERS_RIGHTS = "chown,dac_override,fowner,fsetid,kill,setgid,setuid,setpcap,net_bind_service,net_raw,sys_chroot,mknod,audit_write,setfcap"
+DOCKERS_RIGHTS = (
+    "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write "
+    "setfcap"
+)
 
 
 @dataclass
@@ -102,7 +105,7 @@ def copy_all(target: Path, what: str) -> None:
 
 def run(root: Path, image: Image, command: list[str], rights: str = "") -> str:
     """Run a command in the image and return what it printed; ``rights``: the capabilities that it may ever have."""
-    few = ["setpriv", f"--bounding-set=-all,+{rights.replace(',', ',+')}"] if rights else []
+    few = ["setpriv", f"--bounding-set=-all,+{',+'.join(rights.split())}"] if rights else []
     variables = [f"{name}={value}" for name, value in image.variables.items()]
     argv = inside(root, [*few, *command], image.folder, variables)
     done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
