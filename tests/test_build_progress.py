@@ -100,7 +100,7 @@ def built(say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.Monkey
 
 SCRIPT = """
 echo 'I: running apt-get update...' >&2; sleep 0.2
-echo 'I: downloading packages with apt...' >&2; sleep 0.6
+echo 'I: downloading packages with apt...' >&2; sleep 1
 echo 'I: success in 1 seconds' >&2
 """
 

@@ -101,7 +101,8 @@ def showing(kind: str, say: Callable[[str], None]) -> Iterator[None]:
     try:
         with _line(progress, say) if isinstance(say, Sayer) and live else contextlib.nullcontext():
             yield
-        say(f"the guest's {kind}: built in {progress.seconds:.0f} s")
+        if progress.seconds >= 1:
+            say(f"the guest's {kind}: built in {progress.seconds:.0f} s")
     finally:
         _heard.reset(token)
 
