@@ -5,6 +5,8 @@ Hodges-Lehmann estimate with the interval of Wilcoxon's signed-rank test, from i
 A verdict needs the interval wholly beyond the margin (``faster``, ``slower``) or wholly inside it (``equivalent``),
 at a level adjusted for how many were asked: Holm [3] among the declared gate cells, Benjamini-Hochberg [4] among
 the rest. On the instruction clock nothing is estimated: a difference is a difference.
+On either clock a value stands for all that its tool's rounding can have made it from (see :mod:`resolution`): the
+least and the most that each ratio can be are held against the margin, so that rounding alone never decides.
 
 [1] Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3rd ed., sections 3.1-3.3.
 [2] Hodges, Lehmann: Estimates of location based on rank tests, Ann. Math. Stat. 34 (1963).
@@ -26,6 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from yogurtbench import resolution
 from yogurtbench.records import ASIDE, AXES, FLOOR, FLOORED, HEADLINE, METRICS, Cell, unit_on
 
 Floats = NDArray[np.float64]
@@ -35,7 +38,7 @@ Key = tuple[str, str, str]  # cell id, role, metric
 ALPHA = 0.05
 #: Fewest blocks for which a 95 % signed-rank interval exists (2 ** -5 / 2 < 0.025).
 FEWEST = 6
-#: Log-ratios closer together than this differ by rounding alone.
+#: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
 _NO_SPREAD = 1e-12
 #: What counts as equivalent where the matrix names no margin, by clock, as a share of the baseline.
 MARGIN = {"wall": 0.03, "instructions": 0.0}
@@ -55,6 +58,8 @@ DEGENERATE: dict[str, str] = {
     "no_baseline": "nothing to compare with",
     "not_run": "no trial of it was run",
 }
+#: A column of frames in memory: how far rounding can have moved a value (see store.to_frame).
+ROUNDING = "rounding"
 EMULATED = "emulated (TCG): not a statement about hardware"
 
 COLUMNS = (
@@ -154,10 +159,11 @@ def p_beyond(values: Floats, margin: float) -> tuple[float, float]:
     return _two_sided(cdf, (walsh >= -margin).sum()), _two_sided(cdf, (walsh <= margin).sum())
 
 
-def p_within(values: Floats, margin: float) -> float:
-    """Two-sided p that the location lies within ±margin."""
-    walsh, cdf = walsh_averages(values), signed_rank_cdf(len(values))
-    return max(_two_sided(cdf, (walsh <= -margin).sum()), _two_sided(cdf, (walsh >= margin).sum()))
+def p_within(values: Floats, margin: float, most: Floats | None = None) -> float:
+    """Two-sided p that the location lies within ±margin; ``most``: where ``values`` are only the least it can be."""
+    least, most = walsh_averages(values), walsh_averages(values if most is None else most)
+    cdf = signed_rank_cdf(len(values))
+    return max(_two_sided(cdf, (least <= -margin).sum()), _two_sided(cdf, (most >= margin).sum()))
 
 
 def _two_sided(cdf: Floats, against: int) -> float:
@@ -185,7 +191,7 @@ class Values:
     """The frame as one value a (cell, role, metric) and block, and the statuses of the blocks without one."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        self.series = _series(frame)
+        self.series, self.roundings = _series(frame)
         self.statuses = _statuses(frame)
         self.metrics: dict[tuple[str, str], list[str]] = {}
         for cell, role, metric in dict.fromkeys((*self.series, *self.statuses)):
@@ -195,18 +201,34 @@ class Values:
         """Block to value."""
         return self.series.get((cell, role, metric), {})
 
+    def rounding(self, cell: str, role: str, metric: str) -> Series:
+        """Block to how far rounding can have moved the value."""
+        return self.roundings.get((cell, role, metric), {})
+
     def missing(self, cell: str, role: str, metric: str) -> dict[int, str]:
         """Block to status, for the blocks that gave no value."""
         found, given = self.statuses.get((cell, role, metric), {}), self.of(cell, role, metric)
         return {block: status for block, status in found.items() if block not in given}
 
 
-def _series(frame: pd.DataFrame) -> dict[Key, Series]:
+def _series(frame: pd.DataFrame) -> tuple[dict[Key, Series], dict[Key, Series]]:
+    """The values, and how far rounding can have moved each."""
     ok = frame[(frame["status"] == "ok") & np.isfinite(frame["value"])]
-    found: dict[Key, dict[int, list[float]]] = {}
-    for cell, role, metric, block, value in _tuples(ok, "cell", "role", "metric", "block", "value"):
-        found.setdefault((cell, role, metric), {}).setdefault(int(block), []).append(value)
-    return {key: {block: _middle(values) for block, values in series.items()} for key, series in found.items()}
+    ok = ok if ROUNDING in ok else ok.assign(**{ROUNDING: 0.0})
+    found: dict[Key, dict[int, list[tuple[float, float]]]] = {}
+    for cell, role, metric, block, *told in _tuples(ok, "cell", "role", "metric", "block", "value", ROUNDING):
+        found.setdefault((cell, role, metric), {}).setdefault(int(block), []).append((told[0], told[1]))
+    values = {key: {b: _middle([one for one, _ in told]) for b, told in one.items()} for key, one in found.items()}
+    return values, {key: {b: _middle_rounding(told) for b, told in one.items()} for key, one in found.items()}
+
+
+def _middle_rounding(told: list[tuple[float, float]]) -> float:
+    """How far the middle lies from that of the least values, or of the most, that rounding leaves."""
+    if len(told) == 1:
+        return told[0][1]
+    values, least = [value for value, _ in told], [max(0.0, value - moved) for value, moved in told]
+    low = 0.0 if min(least) == 0 < min(values) else _middle(least)
+    return max(_middle(values) - low, _middle([value + moved for value, moved in told]) - _middle(values))
 
 
 def _middle(values: list[float]) -> float:
@@ -232,6 +254,80 @@ def _tuples(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     return zip(*(frame[column].astype(object).tolist() for column in columns), strict=True)
 
 
+def resolved(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+    """The frame with its column ROUNDING: as it is, or made from the plan's options where it was read from a file."""
+    if ROUNDING in frame:
+        return frame
+    options = {(Cell.from_json(one["cell"]).id, one["role"]): one["options"] for one in plan["cells"]}
+    values: dict[str, dict[str, float]] = {}
+    for trial, metric, value in _tuples(frame[frame["value"].notna()], "trial", "metric", "value"):
+        values.setdefault(trial, {})[metric] = value
+    moved = []
+    for trial, cell, role, load, clock, payload, metric, value in _tuples(
+        frame, "trial", "cell", "role", "load", "clock", "payload", "metric", "value"
+    ):
+        size = None if pd.isna(payload) else int(payload)
+        source = resolution.Source(load, clock, size, options.get((cell, role), {}), values.get(trial, {}))
+        moved.append(resolution.rounding(metric, value, source))
+    return frame.assign(**{ROUNDING: moved})
+
+
+# --- what rounding leaves ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """Log-ratios, or differences of them: as they were told, and the least and the most that rounding leaves."""
+
+    told: Floats
+    low: Floats
+    high: Floats
+
+    @property
+    def are_rounded(self) -> bool:
+        """Whether any of them may be another than was told."""
+        return bool((self.high - self.low > _NO_SPREAD).any())
+
+    @property
+    def unrounded(self) -> Logs:
+        """As if nothing had been rounded."""
+        return Logs(self.told, self.told, self.told)
+
+    @property
+    def size(self) -> float:
+        """The largest difference that they leave, as a share (0.01: 1 %)."""
+        return ratio_of(max(float(self.high.max()), float(-self.low.min()))) - 1
+
+
+def widened(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) -> Logs:
+    """The log-ratios x/y of positive values whose rounding can have moved them so far, up or down."""
+    with np.errstate(divide="ignore", over="ignore"):
+        told = np.log(x) - np.log(y)
+        low = np.log(np.maximum(x - moved_x, 0.0)) - np.log(y + moved_y)
+        high = np.log(x + moved_x) - np.log(np.maximum(y - moved_y, 0.0))
+    return Logs(told, low, high)
+
+
+def are_identical(metric: str, x: Floats, y: Floats, moved: Floats) -> bool:
+    """Whether equal values are equal to the last digit: nothing was rounded, or nothing was counted but equal counts.
+
+    Equal values that were rounded are no more than not far from each other.
+    """
+    if not (len(x) and np.array_equal(x, y)):
+        return False
+    return not moved.any() or METRICS[metric].whole or (metric == "loss" and not x.any())
+
+
+def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, moved: float) -> str:
+    """Why rounding leaves values undecided, and what would decide; ``where``: the load and the clock."""
+    why = resolution.because(metric, *where, value, moved)
+    if math.isinf(moved):
+        return why
+    if logs.told.any() or not math.isfinite(logs.size):
+        return f"could be rounding: {why}"
+    return f"no difference larger than {100 * logs.size:.2g} %: {why}"
+
+
 # --- comparisons ---------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +336,7 @@ class _Asked:
     """One question: a cell's metric against one of its baselines."""
 
     cell: str
+    load: str
     role: str
     metric: str
     baseline: str | None
@@ -257,7 +354,7 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     the word, from ``p_adjusted`` in ``family`` (gate, exploratory, canary). Metrics without a direction and yes/no
     metrics are not compared (see :func:`words`).
     """
-    values, clock = Values(frame), str(plan.get("clock", "wall"))
+    values, clock = Values(resolved(frame, plan)), str(plan.get("clock", "wall"))
     shared = dict(_first_rows(frame))
     elsewhere = _where_others_ran(plan, shared)
     rows = [
@@ -298,7 +395,17 @@ def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[
                 margin = margins.get(metric, MARGIN[clock])
                 yield (
                     entry,
-                    _Asked(cell.id, entry["role"], metric, baseline, place == 0, gate, margin, clock == "instructions"),
+                    _Asked(
+                        cell.id,
+                        cell.load,
+                        entry["role"],
+                        metric,
+                        baseline,
+                        place == 0,
+                        gate,
+                        margin,
+                        clock == "instructions",
+                    ),
                 )
 
 
@@ -350,11 +457,48 @@ def _measured(asked: _Asked, cell: Series, base: Series, values: Values) -> dict
     gaps = {**_unpaired(cell, base),
             **values.missing(asked.baseline or "", "baseline", asked.metric),
             **values.missing(asked.cell, asked.role, asked.metric)}  # fmt: skip
-    x, y = np.array([cell[b] for b in blocks]), np.array([base[b] for b in blocks])
-    found = {"n": len(blocks), "difference": _median(x - y), **_ratios(x, y, asked.exact)}
-    named = _without_pairs(asked, cell, gaps) if not blocks else _degenerate(x, y, asked, gaps)
-    chances = _chances(x, y, asked) if _spread(x, y) else {}
-    return {**found, **chances, "verdict": named, "note": _note(named, gaps, len(blocks))}
+    pairs = _paired(asked, blocks, cell, base, values)
+    found = {"n": len(blocks), "difference": _median(pairs.x - pairs.y), **_ratios(pairs.logs, asked.exact)}
+    named = _without_pairs(asked, cell, gaps) if not blocks else _degenerate(pairs, asked, gaps)
+    chances = _chances(pairs.logs, asked) if pairs.logs and len(blocks) >= FEWEST else {}
+    why = _rounded(pairs, asked) if named in (None, "inconclusive") else ""
+    return {**found, **chances, "rounded": why, "verdict": named, "note": _note(named, gaps, len(blocks)) or why}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Blocks' values of a cell and its baseline, how far rounding can have moved each, and the log-ratios if any."""
+
+    x: Floats
+    y: Floats
+    moved: tuple[Floats, Floats]
+    logs: Logs | None
+
+
+def _paired(asked: _Asked, blocks: Sequence[int], cell: Series, base: Series, values: Values) -> _Pairs:
+    sides = (asked.cell, asked.role, cell), (asked.baseline or "", "baseline", base)
+    x, y = (np.array([series[b] for b in blocks]) for *_, series in sides)
+    told = [values.rounding(who, role, asked.metric) for who, role, _ in sides]
+    moved = np.array([told[0].get(b, 0.0) for b in blocks]), np.array([told[1].get(b, 0.0) for b in blocks])
+    positive = len(blocks) and bool((x > 0).all() and (y > 0).all())
+    return _Pairs(x, y, moved, widened(x, y, *moved) if positive else None)
+
+
+def _rounded(pairs: _Pairs, asked: _Asked) -> str:
+    """Why rounding leaves undecided what would else be decided; empty where it does not."""
+    logs = pairs.logs
+    if logs is None or not logs.are_rounded:
+        return ""
+    if asked.exact:
+        undecided = _exact_verdict(logs.unrounded, asked) == "inconclusive"
+    else:
+        undecided = len(pairs.x) < FEWEST or min(_p(logs.unrounded, asked).values()) > ALPHA
+    if undecided and not is_more_rounding_than_noise(logs, hodges_lehmann(logs.told)):
+        return ""
+    where = asked.load, "instructions" if asked.exact else "wall"
+    side = int(pairs.moved[1].max() > pairs.moved[0].max())
+    worst = int(np.argmax(pairs.moved[side]))
+    return rounded_note(asked.metric, where, logs, (pairs.x, pairs.y)[side][worst], pairs.moved[side][worst])
 
 
 def _unpaired(cell: Series, base: Series) -> dict[int, str]:
@@ -363,29 +507,40 @@ def _unpaired(cell: Series, base: Series) -> dict[int, str]:
     return dict.fromkeys((cell.keys() ^ base.keys()) - {last}, "not run") if cell and base else {}
 
 
-def _spread(x: Floats, y: Floats) -> bool:
-    return len(x) >= FEWEST and bool((x > 0).all() and (y > 0).all())
+def wide(logs: Logs) -> Effect:
+    """The estimate of what was told, and its interval with what rounding leaves beside it."""
+    told = hodges_lehmann(logs.told)
+    return Effect(told.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, told.n)
 
 
-def _ratios(x: Floats, y: Floats, exact: bool) -> dict[str, float]:
-    if not len(x) or not ((x > 0).all() and (y > 0).all()):
+def is_more_rounding_than_noise(logs: Logs, told: Effect) -> bool:
+    """Whether rounding widens the interval by more than the noise of what was told makes it wide."""
+    return bool(np.median(logs.high - logs.low) > told.high - told.low)
+
+
+def _ratios(logs: Logs | None, exact: bool) -> dict[str, float]:
+    if logs is None:
         return {}
-    logs = np.log(x) - np.log(y)
-    effect = hodges_lehmann(logs)
-    low, high = (logs.min(), logs.max()) if exact else (effect.low, effect.high)
-    found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high, "median_ratio": np.median(logs)}
-    return {name: ratio_of(value) for name, value in found.items()}
+    effect = wide(logs)
+    low, high = (float(logs.low.min()), float(logs.high.max())) if exact else (effect.low, effect.high)
+    found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high,
+             "median_ratio": float(np.median(logs.told))}  # fmt: skip
+    return {name: ratio_of(value) if math.isfinite(value) else math.nan for name, value in found.items()}
 
 
-def _chances(x: Floats, y: Floats, asked: _Asked) -> dict[str, Any]:
+def _chances(logs: Logs, asked: _Asked) -> dict[str, Any]:
     if asked.exact:
         return {}
-    logs, margin = np.log(x) - np.log(y), math.log1p(asked.margin)
-    below, above = p_beyond(logs, margin)
-    better_is_less = METRICS[asked.metric].better == "lower"
-    faster, slower = (below, above) if better_is_less else (above, below)
-    chances = {"faster": faster, "slower": slower, "equivalent": p_within(logs, margin)}
+    chances = _p(logs, asked)
     return {"chances": chances, "p": min(chances.values())}
+
+
+def _p(logs: Logs, asked: _Asked) -> dict[str, float]:
+    """Two-sided p by the verdict it speaks for, whatever rounding did."""
+    margin = math.log1p(asked.margin)
+    below, above = p_beyond(logs.high, margin)[0], p_beyond(logs.low, margin)[1]
+    faster, slower = (below, above) if METRICS[asked.metric].better == "lower" else (above, below)
+    return {"faster": faster, "slower": slower, "equivalent": p_within(logs.low, margin, logs.high)}
 
 
 def _without_pairs(asked: _Asked, cell: Series, gaps: Mapping[int, str]) -> str:
@@ -407,32 +562,33 @@ _ABSENT = (
 )
 
 
-def _degenerate(x: Floats, y: Floats, asked: _Asked, gaps: Mapping[int, str]) -> str | None:
+def _degenerate(pairs: _Pairs, asked: _Asked, gaps: Mapping[int, str]) -> str | None:
     """The verdict that can be told without statistics; None where they must decide."""
     if gaps:
         return "incomplete"
+    same = are_identical(asked.metric, pairs.x, pairs.y, np.concatenate(pairs.moved))
     if asked.exact:
-        return _exact(x, y, asked)
-    positive = bool((x > 0).all() and (y > 0).all())
+        return "identical" if same else _exact_verdict(pairs.logs, asked) if pairs.logs else "zeros"
     names = {
-        "one_block": len(x) == 1,
-        "identical": bool((x == y).all()),
-        "zeros": not positive,
-        "too_few_blocks": len(x) < FEWEST,
-        "constant": positive and float(np.ptp(np.log(x) - np.log(y))) < _NO_SPREAD,
+        "one_block": len(pairs.x) == 1,
+        "identical": same,
+        "zeros": pairs.logs is None,
+        "too_few_blocks": len(pairs.x) < FEWEST,
+        "constant": pairs.logs is not None and is_constant(pairs.logs),
     }
     return next((name for name, holds in names.items() if holds), None)
 
 
-def _exact(x: Floats, y: Floats, asked: _Asked) -> str:
-    if (x == y).all():
-        return "identical"
-    if not ((x > 0).all() and (y > 0).all()):
-        return "zeros"
-    logs, margin = np.log(x) - np.log(y), math.log1p(asked.margin)
-    if (np.abs(logs) <= margin).all():
+def is_constant(*series: Logs) -> bool:
+    """Whether there is no spread to judge by, and rounding does not account for that."""
+    return all(float(np.ptp(logs.told)) < _NO_SPREAD and not logs.are_rounded for logs in series)
+
+
+def _exact_verdict(logs: Logs, asked: _Asked) -> str:
+    margin = math.log1p(asked.margin)
+    if logs.low.min() >= -margin and logs.high.max() <= margin:
         return "equivalent"
-    less, more = bool((logs < -margin).all()), bool((logs > margin).all())
+    less, more = bool((logs.high < -margin).all()), bool((logs.low > margin).all())
     if not (less or more):
         return "inconclusive"
     return "faster" if less == (METRICS[asked.metric].better == "lower") else "slower"
@@ -450,7 +606,8 @@ def _judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         asked = [row for row in rows if row["family"] == family and row["verdict"] is None]
         for row, adjusted in zip(asked, adjust([row["p"] for row in asked]), strict=True):
             row["p_adjusted"] = adjusted
-            row["verdict"], row["note"] = _verdict(row["chances"], adjusted)
+            row["verdict"], note = _verdict(row["chances"], adjusted)
+            row["note"] = note or (row["rounded"] if row["verdict"] == "inconclusive" else "")
     for row in rows:
         if row.get("accelerator") == "tcg":
             row["note"] = f"{EMULATED}; {row['note']}" if row["note"] else EMULATED
@@ -472,8 +629,8 @@ def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | Non
 
     ``frame`` holds one group's rows, ``baseline`` is the id of its main baseline (the group's name; the first
     baseline seen where not given), ``precision`` a share (0.01: ±1 %). Only the deciding metric of each load counts;
-    cells without a value (dead, failed, nothing to compare with) do not hold the others up. Never looks at whether
-    there is a difference.
+    cells without a value (dead, failed, nothing to compare with) do not hold the others up. What rounding adds is left
+    out, since no number of blocks takes it away. Never looks at whether there is a difference.
     """
     values = Values(frame)
     bases = [cell for cell, role in values.metrics if role == "baseline"]
@@ -500,7 +657,7 @@ def _logs(cell: Series, base: Series) -> Floats:
 
 
 def drift(frame: pd.DataFrame, margins: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """The baselines that ran first and last in a block: last over first, a row a baseline.
+    """The baselines that ran first and last in a block: last over first, a row a baseline, rounding allowed for.
 
     Columns cell, metric, n, ratio, ratio_low, ratio_high, verdict (``drift``: beyond the margin; ``steady``: within
     it; ``inconclusive``).
@@ -514,11 +671,15 @@ def drift(frame: pd.DataFrame, margins: Mapping[str, float] | None = None) -> pd
 
 def _drift(cell: str, rows: pd.DataFrame, margins: Mapping[str, float]) -> dict[str, Any] | None:
     metric, clock = str(rows["metric"].iloc[0]), str(rows["clock"].iloc[0])
-    blocks = rows.groupby("block")["value"].agg(["first", "last", "size"])
-    pairs = blocks[(blocks["size"] > 1) & (blocks["first"] > 0) & (blocks["last"] > 0)]
-    if pairs.empty:
+    rows = rows if ROUNDING in rows else rows.assign(**{ROUNDING: 0.0})
+    blocks = rows.groupby("block")[["value", ROUNDING]].agg(["first", "last", "size"])
+    value, moved = blocks["value"], blocks[ROUNDING]
+    whole = (value["size"] > 1) & (value["first"] > 0) & (value["last"] > 0)
+    if not whole.any():
         return None
-    effect = hodges_lehmann(np.log((pairs["last"] / pairs["first"]).to_numpy(dtype=float)))
+    last, first = (value.loc[whole, which].to_numpy(dtype=float) for which in ("last", "first"))
+    logs = widened(last, first, *(moved.loc[whole, which].to_numpy(dtype=float) for which in ("last", "first")))
+    effect = wide(logs)
     margin = math.log1p(margins.get(metric, MARGIN[clock]))
     return {"cell": cell, "metric": metric, "n": effect.n, "ratio": ratio_of(effect.estimate),
             "ratio_low": ratio_of(effect.low), "ratio_high": ratio_of(effect.high),

@@ -2,7 +2,8 @@
 
 On the wall clock both sides' log-ratios to their own block's baseline are compared: the two-sample Hodges-Lehmann
 estimate with the Mann-Whitney interval [1], exact, Holm over what decides, Benjamini-Hochberg over the rest. On the
-instruction clock a difference is a difference, held against the margin. What cannot be decided has a name, and
+instruction clock a difference is a difference, held against the margin. On either clock a value stands for all that
+its tool's rounding can have made it from, as in analysis. What cannot be decided has a name, and
 sides that were not measured in the same way are not compared at all.
 
 [1] Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3rd ed., sections 4.1-4.3.
@@ -21,7 +22,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import pandas as pd
 
-from yogurtbench import store
+from yogurtbench import resolution, store
 from yogurtbench.analysis import (
     ALPHA,
     DEGENERATE,
@@ -29,11 +30,19 @@ from yogurtbench.analysis import (
     MARGIN,
     Effect,
     Floats,
+    Logs,
     Series,
     Values,
+    are_identical,
     benjamini_hochberg,
     comparable,
     holm,
+    is_constant,
+    is_more_rounding_than_noise,
+    ratio_of,
+    resolved,
+    rounded_note,
+    widened,
 )
 from yogurtbench.records import (
     ASIDE,
@@ -55,7 +64,7 @@ Family = Literal["gate", "canary", "exploratory"]
 
 #: What counts as unchanged where the matrix names no margin, by clock.
 MARGINS = {"wall": MARGIN["wall"], "instructions": 0.002}
-#: Log-ratios closer together than this differ by rounding alone.
+#: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
 _NO_SPREAD = 1e-12
 #: A round trip of these loads is two packets, one each way.
 _TWO_PACKETS = frozenset({"ping", "sockperf"})
@@ -82,7 +91,9 @@ class Entry:
     """A cell as one side measured it.
 
     ``values`` maps metrics to one value a block, ``missing`` metrics to the status of blocks without one, ``words``
-    metrics to the commonest word. ``baselines``: ids, the main one first; ``options``: its load's.
+    metrics to the commonest word. ``baselines``: ids, the main one first; ``options``: its load's. ``roundings``: how
+    far rounding can have moved a value, by metric and block, where it can; None where the value tells nothing. A
+    baseline that an older version stored has none: see :meth:`rounding`.
     """
 
     cell: Cell
@@ -93,6 +104,17 @@ class Entry:
     values: dict[str, Series]
     missing: dict[str, dict[int, str]]
     words: dict[str, str]
+    roundings: dict[str, dict[int, float | None]] | None = None
+
+    def rounding(self, metric: str, block: int) -> float:
+        """How far rounding can have moved the value of a block, up or down; made from what is known where need be."""
+        if self.roundings is not None:
+            moved = self.roundings.get(metric, {}).get(block, 0.0)
+            return math.inf if moved is None else moved
+        cell, told = self.cell, {name: series[block] for name, series in self.values.items() if block in series}
+        clock = "instructions" if {_PER_PACKET, _PER_BYTE} & told.keys() else "wall"
+        source = resolution.Source(cell.load, clock, cell.payload, self.options, told)
+        return resolution.rounding(metric, told[metric], source)
 
     @property
     def metrics(self) -> list[str]:
@@ -122,6 +144,7 @@ class Entry:
                 "baselines": tuple(data["baselines"]),
                 "values": {metric: _by_block(series) for metric, series in data["values"].items()},
                 "missing": {metric: _by_block(series) for metric, series in data["missing"].items()},
+                "roundings": _by_metric(data.get("roundings")),
             }
         )
 
@@ -148,7 +171,7 @@ class Side:
     @classmethod
     def of(cls, name: str, plan: Mapping[str, Any], environment: Environment, frame: pd.DataFrame) -> Side:
         """From plan.json, environment.json and the tidy frame (store.to_frame)."""
-        rows = frame[~frame["role"].isin(ASIDE)]
+        rows = resolved(frame, plan)[~frame["role"].isin(ASIDE)]
         values, words = Values(rows), _words(rows)
         entries = [_entry(entry, values, words) for entry in plan["cells"]]
         return cls(
@@ -205,6 +228,7 @@ def _entry(entry: Mapping[str, Any], values: Values, words: Mapping[Key, dict[st
         {metric: found for metric, found in series.items() if found},
         {metric: found for metric, found in missing.items() if found},
         words.get((cell.id, role), {}),
+        {metric: found for metric in metrics if (found := _moved(values.rounding(cell.id, role, metric)))},
     )  # fmt: skip
 
 
@@ -223,6 +247,15 @@ def _failed(frame: pd.DataFrame) -> Iterator[str]:
     rows = frame[whole & frame["status"].isin(["failed", "crashed"])].drop_duplicates("trial")
     for row in rows.to_dict("records"):
         yield f"{row['load']} {row['cell']} in block {row['block']} {row['status']}: {row['error']}"
+
+
+def _moved(series: Series) -> dict[int, float | None]:
+    """As JSON has numbers: None for what is not finite."""
+    return {block: moved if math.isfinite(moved) else None for block, moved in series.items() if moved}
+
+
+def _by_metric(roundings: Mapping[str, Mapping[Any, Any]] | None) -> dict[str, dict[int, float | None]] | None:
+    return None if roundings is None else {metric: _by_block(series) for metric, series in roundings.items()}
 
 
 def _by_block(series: Mapping[Any, Any]) -> dict[int, Any]:
@@ -422,7 +455,7 @@ class _Asked:
             return replace(blank, verdict=named, note=note), {}
         if _yes_no(metric):
             return _yes_or_no(blank, old, new), {}
-        return _exact(blank, x, y) if self.before.exact else self._noisy(blank, old, new)
+        return _exact(blank, old, new) if self.before.exact else self._noisy(blank, old, new)
 
     def _by_state(self, old: Entry, new: Entry, metric: str) -> tuple[str, str]:
         """A verdict for sides that do not both have a value in every block; none where they have."""
@@ -445,17 +478,19 @@ class _Asked:
         sides = ((self.before, old), (self.after, new))
         cells = [entry.values[blank.metric] for _, entry in sides]
         if not old.baselines:
-            same = len({value for series in cells for value in series.values()}) == 1
+            same = _are_identical(blank, [old, new])
             return _named(blank, "identical" if same else "no_baseline"), {}
-        bases = [_base(side, entry, blank.metric) for side, entry in sides]
-        named = _unpaired(cells, bases)
+        bases = [_base(side, entry) for side, entry in sides]
+        named = _unpaired(cells, [base.values.get(blank.metric, {}) if base else {} for base in bases])
+        if named == "identical" and not _are_identical(blank, [old, new]):
+            named = "zeros"
         if named:
             return _named(blank, named), {}
-        x, y = (_logs(cell, base) for cell, base in zip(cells, bases, strict=True))
-        named = _degenerate(x, y)
+        x, y = (_logs(entry, base, blank.metric) for (_, entry), base in zip(sides, bases, strict=True))
+        found, named = _with_effect(blank, _wide_shift(x, y)), _degenerate(x, y)
         if named:
-            return _named(_with_effect(blank, shift(x, y)), named), {}
-        return _with_effect(blank, shift(x, y)), _chances(x, y, blank)
+            return _named(found, named), {}
+        return replace(found, note=_rounded(blank, x, y, old, new)), _chances(x, y, blank)
 
 
 _GONE = {"dead", "looping"}
@@ -500,9 +535,7 @@ def _with_medians(blank: Finding, x: Series, y: Series) -> Finding:
 
 
 def _with_effect(blank: Finding, effect: Effect) -> Finding:
-    with np.errstate(over="ignore"):  # nonsense from 5e-324 to 1e308 is no reason to crash
-        ratio, low, high = (float(value) for value in np.exp([effect.estimate, effect.low, effect.high]))
-    return replace(blank, ratio=ratio, low=low, high=high)
+    return replace(blank, ratio=_ratio(effect.estimate), low=_ratio(effect.low), high=_ratio(effect.high))
 
 
 # --- yes and no ----------------------------------------------------------------------------------------------------
@@ -535,19 +568,56 @@ def _elsewhere(old: Entry, new: Entry) -> str:
 # --- the instruction clock -----------------------------------------------------------------------------------------
 
 
-def _exact(blank: Finding, x: Series, y: Series) -> tuple[Finding, dict[str, float]]:
+def _exact(blank: Finding, old: Entry, new: Entry) -> tuple[Finding, dict[str, float]]:
     """Every block of one side against every block of the other; there should be no spread in either."""
-    old, new = sorted(x.values()), sorted(y.values())
-    if old[0] == old[-1] == new[0] == new[-1]:
+    if _are_identical(blank, [old, new]):
         return replace(blank, verdict="identical", ratio=1.0, low=1.0, high=1.0), {}
-    if old[0] <= 0 or new[0] <= 0:
+    x, y = (_told(entry, blank.metric) for entry in (old, new))
+    if min(*x[0], *y[0]) <= 0:
         return _named(blank, "zeros"), {}
-    found = replace(blank, ratio=blank.new / blank.old, low=new[0] / old[-1], high=new[-1] / old[0])
-    limit = 1 + blank.margin
-    if found.low > limit or found.high < 1 / limit:
-        return replace(found, verdict=_direction(blank, more=found.low > limit)), {}
-    inside = found.low >= 1 / limit and found.high <= limit
-    return replace(found, verdict="equivalent" if inside else "inconclusive"), {}
+    logs = _every(x, y)
+    low, high = _ratio(float(logs.low.min())), _ratio(float(logs.high.max()))
+    found = replace(blank, ratio=blank.new / blank.old, low=low, high=high, verdict=_exact_verdict(blank, logs))
+    told = _exact_verdict(blank, logs.unrounded)
+    rounded = found.verdict == "inconclusive" and logs.are_rounded and (told != "inconclusive" or not logs.told.any())
+    return replace(found, note=_why(blank, logs, old, new) if rounded else ""), {}
+
+
+def _exact_verdict(blank: Finding, logs: Logs) -> str:
+    margin, low, high = math.log1p(blank.margin), float(logs.low.min()), float(logs.high.max())
+    if low > margin or high < -margin:
+        return _direction(blank, more=low > margin)
+    return "equivalent" if low >= -margin and high <= margin else "inconclusive"
+
+
+def _every(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
+    """The log-ratios of every value of ``y`` over every value of ``x``, each with how far it can have been moved."""
+    pairs = [np.repeat(one, len(x[0])) for one in y], [np.tile(one, len(y[0])) for one in x]
+    return widened(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1])
+
+
+def _told(entry: Entry, metric: str) -> tuple[Floats, Floats]:
+    """A side's values, and how far rounding can have moved each."""
+    series = entry.values[metric]
+    return np.array(list(series.values())), np.array([entry.rounding(metric, block) for block in series])
+
+
+def _are_identical(blank: Finding, entries: Sequence[Entry]) -> bool:
+    told = [_told(entry, blank.metric) for entry in entries]
+    values, moved = (np.concatenate(one) for one in zip(*told, strict=True))
+    return are_identical(blank.metric, values, np.full_like(values, values[0]), moved)
+
+
+def _why(blank: Finding, logs: Logs, *entries: Entry) -> str:
+    """Why rounding leaves it undecided, by the value that it moved the most."""
+    told = [pair for entry in entries for pair in zip(*_told(entry, blank.metric), strict=True)]
+    value, moved = max(told, key=lambda pair: pair[1])
+    clock = "instructions" if "instructions" in blank.unit else "wall"
+    return rounded_note(blank.metric, (blank.cell.load, clock), logs, value, moved)
+
+
+def _ratio(log: float) -> float:
+    return ratio_of(log) if math.isfinite(log) else math.nan
 
 
 def _direction(blank: Finding, *, more: bool) -> str:
@@ -588,21 +658,38 @@ def _differences(x: Floats, y: Floats) -> Floats:
     return np.asarray(np.sort(np.subtract.outer(y, x).ravel()))
 
 
-def _chances(x: Floats, y: Floats, blank: Finding) -> dict[str, float]:
+def _wide_shift(x: Logs, y: Logs) -> Effect:
+    """How far ``y`` lies above ``x`` as told, and the interval with what rounding leaves beside it."""
+    told = shift(x.told, y.told)
+    return replace(told, low=shift(x.high, y.low).low, high=shift(x.low, y.high).high)
+
+
+def _rounded(blank: Finding, x: Logs, y: Logs, *entries: Entry) -> str:
+    """What is to be said of rounding where nothing is decided; empty where it is not what leaves it undecided."""
+    every = Logs(*(np.subtract.outer(b, a).ravel() for a, b in ((x.told, y.told), (x.high, y.low), (x.low, y.high))))
+    if not every.are_rounded:
+        return ""
+    told = min(_chances(x.unrounded, y.unrounded, blank).values())
+    if told > ALPHA and not is_more_rounding_than_noise(every, shift(x.told, y.told)):
+        return ""
+    return _why(blank, every, *entries)
+
+
+def _chances(x: Logs, y: Logs, blank: Finding) -> dict[str, float]:
     """Two-sided p by the verdict it speaks for: the interval at 1 - p just touches the margin."""
-    differences, cdf, margin = _differences(x, y), mann_whitney_cdf(len(x), len(y)), math.log1p(blank.margin)
+    least, most = _differences(x.high, y.low), _differences(x.low, y.high)
+    cdf, margin = mann_whitney_cdf(len(x.told), len(y.told)), math.log1p(blank.margin)
 
     def p(against: Any) -> float:
         return min(1.0, 2 * float(cdf[against.sum()]))
 
-    within = max(p(differences <= -margin), p(differences >= margin))
-    less, more = p(differences >= -margin), p(differences <= margin)
+    within = max(p(least <= -margin), p(most >= margin))
+    less, more = p(most >= -margin), p(least <= margin)
     return {"equivalent": within, _direction(blank, more=False): less, _direction(blank, more=True): more}
 
 
-def _base(side: Side, entry: Entry, metric: str) -> Series:
-    base = side.entries.get((entry.baselines[0], "baseline"))
-    return base.values.get(metric, {}) if base else {}
+def _base(side: Side, entry: Entry) -> Entry | None:
+    return side.entries.get((entry.baselines[0], "baseline"))
 
 
 def _unpaired(cells: Sequence[Series], bases: Sequence[Series]) -> str:
@@ -618,17 +705,24 @@ def _unpaired(cells: Sequence[Series], bases: Sequence[Series]) -> str:
     return "" if min(numbers) > 0 else "zeros"
 
 
-def _logs(cell: Series, base: Series) -> Floats:
-    return np.array([math.log(cell[block]) - math.log(base[block]) for block in sorted(cell)])
+def _logs(cell: Entry, base: Entry | None, metric: str) -> Logs:
+    """A side's log-ratios to its own blocks' baseline."""
+    assert base
+    blocks = sorted(cell.values[metric])
+    values = [np.array([one.values[metric][block] for block in blocks]) for one in (cell, base)]
+    moved = [np.array([one.rounding(metric, block) for block in blocks]) for one in (cell, base)]
+    return widened(values[0], values[1], moved[0], moved[1])
 
 
-def _degenerate(x: Floats, y: Floats) -> str:
+def _degenerate(x: Logs, y: Logs) -> str:
     """The verdict that can be told without statistics; empty where they must decide."""
+    few = len(x.told), len(y.told)
+    same = float(np.ptp(np.concatenate([x.told, y.told]))) < _NO_SPREAD
     names = {
-        "one_block": min(len(x), len(y)) == 1,
-        "too_few_blocks": 2 * float(mann_whitney_cdf(len(x), len(y))[0]) > ALPHA,
-        "identical": float(np.ptp(np.concatenate([x, y]))) < _NO_SPREAD,
-        "constant": max(float(np.ptp(x)), float(np.ptp(y))) < _NO_SPREAD,
+        "one_block": min(few) == 1,
+        "too_few_blocks": 2 * float(mann_whitney_cdf(*few)[0]) > ALPHA,
+        "identical": same and not (x.are_rounded or y.are_rounded),
+        "constant": is_constant(x, y),
     }
     return next((name for name, holds in names.items() if holds), "")
 
@@ -646,8 +740,8 @@ def _with_verdict(one: Finding, chances: Mapping[str, float], adjusted: float) -
     likely = min(chances, key=lambda word: chances[word])
     found = replace(one, p=chances[likely], p_adjusted=adjusted)
     if adjusted <= ALPHA:
-        return replace(found, verdict=likely)
-    return replace(found, verdict="inconclusive", note=f"{likely} before adjustment" if found.p <= ALPHA else "")
+        return replace(found, verdict=likely, note="")
+    return replace(found, verdict="inconclusive", note=f"{likely} before adjustment" if found.p <= ALPHA else one.note)
 
 
 # --- what to be wary of --------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ class Run:
     def observations(self) -> pd.DataFrame:
         """One row a measured value: the columns of observations.parquet (:data:`yogurtbench.store.COLUMNS`).
 
+        One more, ``rounding``, is how far its tool's rounding can have moved the value, in ``unit``.
+
         ``value`` is in ``unit``: ns on the wall clock, guest instructions on the instruction clock, bit/s …; where
         ``status`` is not ok there is none. Change a copy, not this.
         """

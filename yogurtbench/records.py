@@ -36,7 +36,8 @@ class ImpossibleValue(ValueError):
 class Metric:
     """A measured quantity: its contract name, its unit, which direction is an improvement, and what it can be.
 
-    Numbers are finite, from 0 to ``high``, and ``whole`` where they count or answer yes or no.
+    Numbers are finite, from 0 to ``high``, and ``whole`` where they count or answer yes or no. ``rounding`` is how far
+    its tools' rounding can move a value, in its unit, where that depends on nothing else (see resolution.rounding).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Metric:
     better: Better
     high: float = MOST
     whole: bool = False
+    rounding: float = 0.0
 
     def check(self, value: object) -> None:
         """Raise ImpossibleValue where this cannot have been measured."""
@@ -65,8 +67,9 @@ _HIGHEST = {"bool": 1.0, "ratio": 1.0}
 _WHOLE = frozenset({"bool", "hops", "segments", "packets"})
 
 
-def _metrics(unit: str, better: Better, *names: str) -> dict[str, Metric]:
-    return {name: Metric(name, unit, better, _HIGHEST.get(unit, MOST), unit in _WHOLE) for name in names}
+def _metrics(unit: str, better: Better, *names: str, rounding: float = 0.0) -> dict[str, Metric]:
+    high, whole = _HIGHEST.get(unit, MOST), unit in _WHOLE
+    return {name: Metric(name, unit, better, high, whole, rounding) for name in names}
 
 
 #: Every metric of the contract by name. Latency is in ns of the trial's clock; on the instruction clock the
@@ -75,11 +78,13 @@ METRICS: dict[str, Metric] = {
     **_metrics("bool", "higher", "reachable", "reachable_v6", "tcp_ok"),
     **_metrics("text", "none", "dropped_at"),
     **_metrics("hops", "lower", "hops_netif_rx", "hops_receive", "hops_queue"),
-    **_metrics("ns", "lower", "rtt_p50", "rtt_p90", "rtt_p99", "rtt_mean", "rtt_min"),
+    **_metrics("ns", "lower", "rtt_p50", "rtt_p90", "rtt_p99"),
+    **_metrics("ns", "lower", "rtt_mean", rounding=0.5),
+    **_metrics("ns", "lower", "rtt_min"),
     **_metrics("ratio", "lower", "loss"),
     **_metrics("bit/s", "higher", "throughput"),
     **_metrics("packets/s", "higher", "packets_per_second"),
-    **_metrics("segments", "lower", "retransmits"),
+    **_metrics("segments", "lower", "retransmits", rounding=0.5),
     **_metrics("B/skb", "none", "bytes_per_skb"),
     **_metrics("B", "none", "packet_size"),
     **_metrics("ns/B", "lower", "cpu_ns_per_byte"),

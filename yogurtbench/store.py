@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, get_args
 
-from yogurtbench import files, versions
+from yogurtbench import files, resolution, versions
 from yogurtbench.records import (
     ASIDE,
     AXES,
@@ -50,6 +50,8 @@ _WHAT = ("metric", "unit", "better", "value", "text", "status", "error")
 #: Columns of observations.parquet, in order (contract). ``kernel`` is the release that ran, not the axis's word.
 COLUMNS: tuple[str, ...] = (*_WHERE, *(axis for axis in AXES if axis != "kernel"), *_WHAT)
 INTEGERS = frozenset({"block", "position", "headroom", "ip", "payload", "mtu", "streams"})
+#: Beside these a frame in memory has how far rounding can have moved a value; it is made anew from trials.jsonl.
+ROUNDING = "rounding"
 _ORDER = ["block", "position", "cell", "role", "trial"]
 
 
@@ -210,13 +212,18 @@ def read_environment(path: Path) -> Environment:
 
 
 def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
-    """One row a measured value, columns and dtypes of the contract, in an order that does not depend on timing."""
+    """One row a measured value, columns and dtypes of the contract, in an order that does not depend on timing.
+
+    One column more, ROUNDING, which is not stored: how far rounding can have moved the value.
+    """
     import pandas as pd
 
     told = list(attempts)
     shared = _columns(COLUMNS[: -len(_WHAT)], (_shared(attempt, run) for attempt in told))
     own = _columns(_WHAT, (_own(row) for attempt in told for row in attempt.observations))
+    own[ROUNDING] = [moved for attempt in told for moved in resolution.of_attempt(attempt)]
     repeated = [place for place, attempt in enumerate(told) for _ in attempt.observations]
+    own = own.astype({ROUNDING: "float64"})
     frame = pd.concat([shared.take(repeated).reset_index(drop=True), own], axis=1)
     return frame.sort_values(_ORDER, kind="stable", ignore_index=True)
 
