@@ -65,14 +65,14 @@ EMULATED = "emulated (TCG): not a statement about hardware"
 COLUMNS = (
     "cell", "role", *AXES, "baseline", "metric", "unit", "better", "n", "baseline_median", "cell_median", "difference",
     "ratio", "ratio_low", "ratio_high", "median_ratio", "delta", "verdict", "family", "p", "p_adjusted",
-    "lab", "accelerator", "clock", "note",
+    "lab", "accelerator", "clock", "note", "resolution",
 )  # fmt: skip
 
 
 _INTEGERS = ("headroom", "ip", "payload", "mtu", "streams")
 _NUMBERS = (
     "baseline_median", "cell_median", "difference", "ratio", "ratio_low", "ratio_high", "median_ratio",
-    "p", "p_adjusted",
+    "p", "p_adjusted", "resolution",
 )  # fmt: skip
 
 
@@ -318,6 +318,16 @@ def are_identical(metric: str, x: Floats, y: Floats, moved: Floats) -> bool:
     return not moved.any() or METRICS[metric].whole or (metric == "loss" and not x.any())
 
 
+#: How notes begin that say that rounding, or a quantile of too few values, leaves something undecided.
+_ROUNDED = ("could be rounding: ", "no difference larger than ", "too few round trips ")
+
+
+def why_rounded(note: str) -> str:
+    """What of a note says that rounding leaves something undecided; empty where it does not."""
+    said = note.removeprefix(f"{EMULATED}; ")
+    return said if said.startswith(_ROUNDED) else ""
+
+
 def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, moved: float) -> str:
     """Why rounding leaves values undecided, and what would decide; ``where``: the load and the clock."""
     why = resolution.because(metric, *where, value, moved)
@@ -351,8 +361,9 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
 
     ``ratio`` is the Hodges-Lehmann estimate of cell over baseline, ``ratio_low``/``ratio_high`` its 95 % interval,
     not adjusted; ``difference`` the median of the blocks' differences in ``unit``; ``delta`` the margin; ``verdict``
-    the word, from ``p_adjusted`` in ``family`` (gate, exploratory, canary). Metrics without a direction and yes/no
-    metrics are not compared (see :func:`words`).
+    the word, from ``p_adjusted`` in ``family`` (gate, exploratory, canary); ``resolution`` how far rounding can have
+    moved the ratio, as a share, which the interval has in it (nan: the value tells nothing). Metrics without a
+    direction and yes/no metrics are not compared (see :func:`words`).
     """
     values, clock = Values(resolved(frame, plan)), str(plan.get("clock", "wall"))
     shared = dict(_first_rows(frame))
@@ -525,7 +536,9 @@ def _ratios(logs: Logs | None, exact: bool) -> dict[str, float]:
     low, high = (float(logs.low.min()), float(logs.high.max())) if exact else (effect.low, effect.high)
     found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high,
              "median_ratio": float(np.median(logs.told))}  # fmt: skip
-    return {name: ratio_of(value) if math.isfinite(value) else math.nan for name, value in found.items()}
+    found |= {"resolution": float(np.median(logs.high - logs.low)) / 2}
+    told = {name: ratio_of(value) if math.isfinite(value) else math.nan for name, value in found.items()}
+    return {**told, "resolution": told["resolution"] - 1}
 
 
 def _chances(logs: Logs, asked: _Asked) -> dict[str, Any]:

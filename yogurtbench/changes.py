@@ -1,7 +1,8 @@
 """Where a series of runs changed its level. Pure.
 
 On the wall clock: PELT [1] as ruptures [2] has it, on least squares, with a penalty that the series' own noise sets.
-On the instruction clock nothing is estimated: a difference beyond the margin is a change.
+On the instruction clock nothing is estimated: a difference beyond the margin is a change. On neither clock is a step
+that rounding can have made.
 
 [1] Killick, Fearnhead, Eckley: Optimal detection of changepoints with a linear computational cost, JASA 107 (2012).
 [2] Truong, Oudre, Vayatis: Selective review of offline change point detection methods, Signal Processing 167 (2020).
@@ -83,17 +84,33 @@ def noise(logs: Floats) -> float:
     return max(float(spread), _ROUNDING)
 
 
-def steps(logs: Floats, margin: float) -> list[int]:
-    """Where an exact series leaves its level by more than ``margin`` (a share of the ratio), each place a new level."""
-    return list(_steps(logs, float(np.log1p(margin)) + _ROUNDING))
+def steps(logs: Floats, margin: float, moved: Floats | None = None) -> list[int]:
+    """Where an exact series leaves its level by more than ``margin`` (a share of the ratio), each place a new level.
+
+    ``moved``: how far rounding can have moved each value, up or down.
+    """
+    moved = np.zeros(len(logs)) if moved is None else moved
+    return list(_steps(logs, float(np.log1p(margin)) + _ROUNDING, moved))
 
 
-def _steps(logs: Floats, limit: float) -> Iterator[int]:
-    level = logs[0] if len(logs) else 0.0
+def _steps(logs: Floats, limit: float, moved: Floats) -> Iterator[int]:
+    level = 0
     for place, value in enumerate(logs):
-        if abs(value - level) > limit:
+        if abs(value - logs[level]) > limit + moved[place] + moved[level]:
             yield place
-            level = value
+            level = place
+
+
+def beyond_rounding(logs: Floats, places: list[int], moved: Floats) -> list[int]:
+    """Of places where a level changes, those whose step is more than rounding can have made of two equal levels."""
+    kept = list(places)
+    while kept:
+        level, most = levels(logs, kept), levels(moved, kept)
+        small = [i for i in range(len(kept)) if abs(level[i + 1] - level[i]) <= most[i + 1] + most[i]]
+        if not small:
+            break
+        del kept[min(small, key=lambda i: abs(level[i + 1] - level[i]))]
+    return kept
 
 
 def levels(logs: Floats, changes: list[int]) -> list[float]:

@@ -74,6 +74,8 @@ class Change:
 class Series:
     """A cell's metric over the runs of one place: ``ratio`` to the baseline a run, oldest first, its 95 % interval.
 
+    ``resolution``: how far rounding can have moved each ratio, as a share.
+
     ``runs`` are the names of the runs that have a ratio, ``missing`` of those of this place that asked and have none.
     """
 
@@ -91,6 +93,7 @@ class Series:
     ratio: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    resolution: tuple[float, ...]
     changes: tuple[Change, ...] = ()
 
     @property
@@ -254,18 +257,18 @@ def _series(runs: list[_Run]) -> Iterator[Series]:
         good = [(run, run.rows[key]) for run in mine if run.rows[key]["ratio"] > 0]
         if good:
             cell, wire = cells[key[0]], wires[cells[key[0]].wire_id]
-            ratio, low, high = (tuple(float(row[name]) for _, row in good) for name in _RATIOS)
+            ratio, low, high, resolution = (tuple(float(row[name]) for _, row in good) for name in _RATIOS)
             have = tuple(run.name for run, _ in good)
             yield Series(
                 where=where, cell=cell, options=key[3], wire=wire.name, colour=wire.colour, mark=wire.mark,
                 traffic=traffic[cell.id] + _asked(key, keyed), baseline=wires[cells[key[1]].wire_id].name,
                 metric=key[2],
                 runs=have, missing=tuple(run.name for run in mine if run.name not in have),
-                ratio=ratio, low=low, high=high,
+                ratio=ratio, low=low, high=high, resolution=resolution,
             )  # fmt: skip
 
 
-_RATIOS = ("ratio", "ratio_low", "ratio_high")
+_RATIOS = ("ratio", "ratio_low", "ratio_high", "resolution")
 
 
 def _by_key(runs: list[_Run]) -> dict[_Key, list[_Run]]:
@@ -293,7 +296,9 @@ def _judged(series: list[Series], runs: Mapping[str, _Run]) -> list[Series]:
 def _changes(one: Series, runs: Mapping[str, _Run], family: int) -> Iterator[Change]:
     exact = one.where.clock == "instructions"
     margin = runs[one.runs[-1]].margins.get(one.metric, gate.MARGINS["instructions"])
-    places = changes.steps(one.logs, margin) if exact else changes.change_points(one.logs, family)
+    moved = np.log1p(np.nan_to_num(np.array(one.resolution), nan=np.inf))
+    places = changes.steps(one.logs, margin, moved) if exact else changes.change_points(one.logs, family)
+    places = changes.beyond_rounding(one.logs, places, moved)
     levels = np.exp(changes.levels(one.logs, places))
     for place, before, after in zip(places, levels, levels[1:], strict=False):
         beside = tuple(_differing(one, runs[one.runs[place - 1]].beside, runs[one.runs[place]].beside))

@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from yogurtbench.axes import text, word
-from yogurtbench.records import AXES, YES_NO, Cell, Role, Trial
+from yogurtbench.records import AXES, REQUEST_RESPONSE, YES_NO, Cell, Role, Trial
+from yogurtbench.resolution import FEWEST_FOR
 from yogurtbench.texts import NOW, Texts, needed
 from yogurtbench.words import counted
 
@@ -309,6 +310,21 @@ def warnings(plan: Plan) -> list[str]:
     return [*plan.notes, *_too_many_gates(plan), *_too_few_blocks(plan)]
 
 
+def too_coarse(plan: Plan) -> list[str]:
+    """What no number of blocks decides, since a tool tells it too coarsely, a sentence each."""
+    compared = [planned for planned in plan.cells if planned.baselines]
+    pings = [planned for planned in compared if planned.cell.load == "ping"]
+    few = sorted({one.options["count"] for one in pings if one.options["count"] < FEWEST_FOR["rtt_p99"]})
+    found = [f"{count} pings have no 99th percentile: it takes {FEWEST_FOR['rtt_p99']}" for count in few]
+    if pings and not any(one.cell.load in REQUEST_RESPONSE - {"ping"} for one in compared):
+        steps = "2,000 instructions" if plan.clock == "instructions" else "2 µs"
+        found.append(
+            f"ping tells whole microseconds: what differs by less than {steps} a round trip stays undecided; "
+            "sockperf decides it"
+        )
+    return found
+
+
 def _too_many_gates(plan: Plan) -> Iterator[str]:
     gates, most = sum(planned.gate for planned in plan.cells), decidable(plan.blocks.min)
     if gates > most and most:
@@ -366,6 +382,7 @@ def facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
         },
         "filled_in": filled_in(plan),
         "warnings": warnings(plan),
+        "too_coarse": too_coarse(plan),
         "first_block": [
             {"cell": trial.cell.id, "role": trial.role, "axes": trial.cell.named} for trial in _first_trials(plan)
         ],
@@ -401,6 +418,7 @@ def _losses(plan: Plan) -> Iterator[str]:
         say = "says" if plan.doubles == 1 else "say"
         yield f"doubles: {counted(plan.doubles, 'combination')} {say} what another says already"
     yield from (f"warning: {warning}" for warning in warnings(plan))
+    yield from (f"too coarse: {sentence}" for sentence in too_coarse(plan))
 
 
 def _first_block(plan: Plan) -> Iterator[str]:

@@ -50,7 +50,7 @@ _WARM_UP = 0.45
 _COUNT, _SECONDS = 100, 1.0
 
 #: Quantiles that need so many values to be more than the slowest of them.
-_FEWEST = {"rtt_p90": 10, "rtt_p99": 100, "rtt_p999": 1_000, "rtt_p9999": 10_000}
+FEWEST_FOR = {"rtt_p90": 10, "rtt_p99": 100, "rtt_p999": 1_000, "rtt_p9999": 10_000}
 _SOCKPERF = frozenset({"sockperf", "sockperf_tcp", "rtt_under_load"})
 
 
@@ -96,10 +96,10 @@ def rounding(metric: str, value: float, source: Source) -> float:
 
 def is_of_few(metric: str, source: Source) -> bool:
     """Whether a quantile is asked of fewer values than it takes to have one."""
-    if metric not in _FEWEST:
+    if metric not in FEWEST_FOR:
         return False
     asked = _round_trips(source)
-    return asked is not None and asked * (1 - source.values.get("loss", 0.0)) < _FEWEST[metric] - 0.5
+    return asked is not None and asked * (1 - source.values.get("loss", 0.0)) < FEWEST_FOR[metric] - 0.5
 
 
 def _of_ping(metric: str, value: float) -> float:
@@ -202,7 +202,7 @@ def because(metric: str, load: str, clock: str, value: float, rounding: float) -
     """
     if math.isinf(rounding):
         share = {"rtt_p90": "90th", "rtt_p99": "99th"}.get(metric, "so high a")
-        return f"too few round trips for a {share} percentile: it takes {_FEWEST.get(metric, 100):,} or more"
+        return f"too few round trips for a {share} percentile: it takes {FEWEST_FOR.get(metric, 100):,} or more"
     if metric == "loss":
         return f"a packet more or less is {2 * rounding:.2g} of those sent; send more (count, duration)"
     if load == "ping":

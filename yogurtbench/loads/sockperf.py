@@ -47,7 +47,7 @@ _NEEDED = {"0", "50", "90", "99", "100"}
 
 @dataclass(frozen=True, slots=True)
 class SockperfReport:
-    """What sockperf printed: messages ``sent`` and ``received`` in the whole run.
+    """What sockperf printed: messages ``sent`` and ``received`` in the whole run, and how many were ``counted``.
 
     ``values`` are metrics (ns, ratio) of the valid part of it, ``quantiles`` are by percent (ns).
     """
@@ -56,6 +56,7 @@ class SockperfReport:
     received: int
     values: dict[str, float]
     quantiles: dict[str, float]
+    counted: int = 0
 
 
 def run(bench: Bench) -> Measured:
@@ -96,7 +97,7 @@ def ask(bench: Bench) -> Measured:
     check_not_killed("sockperf", done)
     report = parse(done.stdout, done.stderr)
     check_exit_code("sockperf", done, fine)
-    details = {"quantiles": report.quantiles, "messages": report.sent, "argv": client}
+    details = {"quantiles": report.quantiles, "messages": report.sent, "counted": report.counted, "argv": client}
     return Measured(dict(report.values), _flow(bench, report, _is_tcp(bench)), details)
 
 
@@ -156,7 +157,7 @@ def parse(stdout: str, stderr: str = "") -> SockperfReport:
     values |= {"rtt_mean": _ns(mean[1]), "rtt_min": quantiles["0"], "loss": 1 - valid_received / valid_sent}
     check_values("sockperf", values, words)
     check_quantiles("sockperf", quantiles, values["rtt_mean"], words, text)
-    return SockperfReport(sent, received, values, quantiles)
+    return SockperfReport(sent, received, values, quantiles, valid_received)
 
 
 def _counts(found: re.Match[str], words: str) -> tuple[int, int]:

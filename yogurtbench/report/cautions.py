@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from yogurtbench.analysis import rows_of, why_rounded
 from yogurtbench.axes import PAYLOAD
 from yogurtbench.report import counters
 from yogurtbench.report.names import change, interval
@@ -18,14 +19,14 @@ from yogurtbench.report.story import Story
 class Caution:
     """Something to know before believing a number. ``grave`` ones change what the numbers mean."""
 
-    kind: Literal["emulated", "canary", "drift", "failures", "unfinished", "mixed", "packets"]
+    kind: Literal["emulated", "canary", "drift", "failures", "unfinished", "mixed", "packets", "resolution"]
     text: str
     grave: bool = True
 
 
 def cautions(story: Story) -> list[Caution]:
     """What a reader must know, the gravest first."""
-    found = [ask(story) for ask in (_emulated, _canary, _drift, _failures, _unfinished, _mixed, _packets)]
+    found = [ask(story) for ask in _ALL]
     return [one for one in found if one is not None]
 
 
@@ -88,6 +89,16 @@ def _mixed(story: Story) -> Caution | None:
     )
 
 
+def _resolution(story: Story) -> Caution | None:
+    """What no number of blocks decides, since the tool tells it too coarsely."""
+    asked = [row for row in rows_of(story.headlines) if row["role"] == "cell" and row["n"] > 0]
+    found = Counter(why.rpartition(": ")[2] for row in asked if (why := why_rounded(row["note"])))
+    if not found:
+        return None
+    undecided = f"Of {len(asked)} comparisons, {found.total()} are undecided whatever the number of blocks"
+    return Caution("resolution", f"{undecided}, for they could be rounding: {'; '.join(found)}.", grave=False)
+
+
 def _packets(story: Story) -> Caution | None:
     # TCP's default payload is as much as a write takes: nobody expects packets of it.
     asked_for = [key for key in counters.warned(story) if story.cells[key].payload != PAYLOAD[story.cells[key].load]]
@@ -98,3 +109,6 @@ def _packets(story: Story) -> Caution | None:
     return Caution(
         "packets", text + "go by their packet size. To choose it, use UDP and payloads that fit the MTU.", grave=False
     )
+
+
+_ALL = (_emulated, _canary, _drift, _failures, _unfinished, _mixed, _resolution, _packets)

@@ -16,7 +16,7 @@ import pandas as pd
 from rich.cells import cell_len
 from rich.text import Text
 
-from yogurtbench.analysis import EMULATED, floors, ratio_of, rows_of
+from yogurtbench.analysis import EMULATED, floors, ratio_of, rows_of, why_rounded
 from yogurtbench.records import AXES, HEADLINE, Attempt, Cell
 from yogurtbench.report import which_wire
 from yogurtbench.report.measured import Level
@@ -68,7 +68,15 @@ def effects(comparison: pd.DataFrame, width: int) -> list[Text]:
         lines += _heading(heading, width)
         for row in mine:
             lines += _row(row, names[row["cell"]], columns, reach, width)
+        lines += _undecided(mine, width)
     return lines
+
+
+def _undecided(rows: Iterable[Mapping[str, Any]], width: int) -> Iterator[Text]:
+    """Why rounding leaves some of these undecided, and what would decide: below them, each reason once."""
+    for why, times in Counter(why for row in rows if (why := why_rounded(row["note"]))).items():
+        lines = textwrap.wrap(f"{times} undecided: {why}", width, initial_indent=_INDENT, subsequent_indent=_INDENT * 2)
+        yield from (Text(line, style="dim") for line in lines)
 
 
 def _fitting(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:

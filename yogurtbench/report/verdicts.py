@@ -23,7 +23,7 @@ from yogurtbench.report.story import Story
 #: Name here -> column of comparison.csv.
 _NUMBERS = {
     "baseline_median": "baseline_median", "cell_median": "cell_median", "ratio": "ratio", "low": "ratio_low",
-    "high": "ratio_high", "margin": "delta", "p_adjusted": "p_adjusted",
+    "high": "ratio_high", "margin": "delta", "p_adjusted": "p_adjusted", "resolution": "resolution",
 }  # fmt: skip
 _WORDS = ("cell", "role", "load", "metric", "unit", "verdict", "family", "note")
 
@@ -40,9 +40,10 @@ def verdicts(story: Story) -> dict[str, Any]:
     ``advice``: what would decide what is open, by which ``command`` and in how many ``seconds``; null where none is.
     ``canary``: ``verdict`` is ``ok``, ``moved`` or (no canary was measured) ``none``, ``moved`` the comparisons that
     show a difference. ``comparisons``: one a cell, metric and baseline, names as in comparison.csv, ``low`` and
-    ``high`` its 95 % interval. ``cells``: of each cell whether its wire carries packets (``reachability``: ``alive``,
-    ``dead``, ``looping``, or the status of a trial that could not tell), and ``words``, its share of yes (0 to 1) or
-    commonest word by metric. ``overhead_ratio``: the share of the trials' time that was no load's.
+    ``high`` its 95 % interval, ``resolution`` how far rounding can have moved the ratio, as a share. ``cells``: of each
+    cell whether its wire carries packets (``reachability``: ``alive``, ``dead``, ``looping``, or the status of a trial
+    that could not tell), and ``words``, its share of yes (0 to 1) or commonest word by metric. ``overhead_ratio``: the
+    share of the trials' time that was no load's.
     """
     return {
         "run": story.run,
