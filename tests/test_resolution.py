@@ -15,11 +15,15 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from invented import Invented, cell, environment
+from invented import Invented, cell, environment, stored
+from matrices import planned
 
-from yogurtbench import analysis, changes, gate, resolution, store
+from yogurtbench import analysis, changes, gate, report, resolution, store
 from yogurtbench.loads import ping, sockperf
+from yogurtbench.plan import describe, too_coarse
 from yogurtbench.records import METRICS, METRICS_OF, Attempt, Observation
+from yogurtbench.report import cautions, terminal
+from yogurtbench.report.story import Story
 from yogurtbench.resolution import Source, rounding
 
 DATA = Path(__file__).parent / "data"
@@ -375,6 +379,37 @@ def test_a_frame_read_from_a_file_is_rounded_by_the_plan(tmp_path: Path) -> None
     pd.testing.assert_frame_equal(
         analysis.compare(read, run.plan()), analysis.compare(frame, run.plan()), check_dtype=False
     )
+
+
+@BOTH
+def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, clock: str) -> None:
+    run = run_of("ping", 8, clock, effects={("netkit", "netkit_peer", "redirect"): 1.05}, noise=0.001)
+    folder = stored(run, tmp_path)
+    report.make(folder)
+    why = "ping tells whole microseconds"
+    lines = " ".join(line.plain.strip() for line in terminal.effects(Story.read(folder).comparison, 100))
+    assert f"1 undecided: could be rounding: {why}" in lines and "sockperf tells" in lines
+    assert why in (folder / "report.md").read_text() and why in (folder / "report.html").read_text()
+    told = json.loads((folder / "verdicts.json").read_text())
+    assert [one["kind"] for one in told["cautions"]].count("resolution") == 1
+    (mine,) = [one for one in told["comparisons"] if one["role"] == "cell" and one["metric"] == "rtt_p50"]
+    assert mine["verdict"] == "inconclusive" and why in mine["note"] and mine["resolution"] > 0.05
+
+
+def test_reports_of_what_is_told_finely_say_nothing_of_it(tmp_path: Path) -> None:
+    folder = stored(run_of("sockperf", 8, "wall"), tmp_path)
+    assert "resolution" not in {one.kind for one in cautions.cautions(Story.read(folder))}
+
+
+def test_a_plan_says_beforehand_what_is_told_too_coarsely(tmp_path: Path) -> None:
+    base = "name: t\nbaseline: {device: veth, topology: direct}\nloads: "
+    ping_alone = planned(tmp_path, base + "[{kind: ping, count: 50}]")
+    found = too_coarse(ping_alone)
+    assert any("50 pings have no 99th percentile" in one for one in found)
+    assert any("whole microseconds" in one and "sockperf" in one for one in found)
+    assert all(f"too coarse: {one}" in describe(ping_alone, "vm") for one in found)
+    assert too_coarse(planned(tmp_path, base + "[ping, sockperf]")) == []
+    assert too_coarse(planned(tmp_path, base + "[iperf3_tcp]")) == []
 
 
 def test_sides_keep_it_and_old_ones_are_given_it() -> None:
