@@ -22,7 +22,7 @@ from yogurtbench import analysis, changes, gate, report, resolution, store
 from yogurtbench.loads import ping, sockperf
 from yogurtbench.plan import describe, too_coarse
 from yogurtbench.records import METRICS, METRICS_OF, Attempt, Observation
-from yogurtbench.report import cautions, terminal
+from yogurtbench.report import advice, cautions, terminal
 from yogurtbench.report.story import Story
 from yogurtbench.resolution import Source, rounding
 
@@ -394,6 +394,13 @@ def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, cl
     assert [one["kind"] for one in told["cautions"]].count("resolution") == 1
     (mine,) = [one for one in told["comparisons"] if one["role"] == "cell" and one["metric"] == "rtt_p50"]
     assert mine["verdict"] == "inconclusive" and why in mine["note"] and mine["resolution"] > 0.05
+
+
+@BOTH
+def test_the_advice_is_sockperf_and_no_blocks_where_only_rounding_is_in_the_way(tmp_path: Path, clock: str) -> None:
+    run = run_of("ping", 8, clock, effects={("netkit", "netkit_peer", "redirect"): 1.05}, noise=0.001)
+    story = Story.read(stored(run, tmp_path))
+    assert advice.give(story) is None and "The load sockperf would decide it" in advice.sentence(story)
 
 
 def test_reports_of_what_is_told_finely_say_nothing_of_it(tmp_path: Path) -> None:

@@ -49,15 +49,22 @@ def sentence(story: Story) -> str:
     if told:
         return f"{told.what}, in about {span(told.seconds)}: {told.command}"
     rows = ranking(story)
-    if story.exact and not rows.empty and set(rows["load"]) == {"ping"}:
-        return "The load sockperf would decide it: it tells single instructions, ping whole microseconds."
+    rounded = bool(_are_rounded(rows).any()) or story.exact
+    if rounded and not rows.empty and set(rows["load"]) == {"ping"}:
+        finer = "single instructions" if story.exact else "nanoseconds"
+        return f"The load sockperf would decide it: it tells {finer}, ping whole microseconds."
     return ""
+
+
+def _are_rounded(rows: pd.DataFrame) -> pd.Series:
+    """Which are undecided since they could be rounding: neither blocks nor another clock decide them."""
+    return rows["note"].map(lambda note: bool(analysis.why_rounded(note))).astype(bool)
 
 
 def give(story: Story) -> Advice | None:
     """The instruction clock where times are emulated or too noisy, else so many blocks as the noise asks for."""
     rows = ranking(story)
-    rows = rows[rows["verdict"].isin(_OPEN)]
+    rows = rows[rows["verdict"].isin(_OPEN) & ~_are_rounded(rows)]
     if story.exact or rows.empty:
         return None
     try:
@@ -128,7 +135,8 @@ def _needed(row: Mapping[str, Any]) -> float:
         return _FEWEST
     room = abs(abs(math.log(float(row["ratio"]))) - math.log1p(float(row["delta"])))
     wanted = max(room, _NARROWEST)
-    return n * (math.log(high / low) / 2 / wanted) ** 2
+    noise = math.log(high / low) / 2 - math.log1p(float(row["resolution"]))  # blocks take no rounding away
+    return n * (max(0.0, noise) / wanted) ** 2
 
 
 #: Right on the margin no number of blocks would do: nobody is told to go for a narrower half of an interval.
