@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -89,12 +90,11 @@ def _exactly(plan: Plan) -> Advice | None:
 def _exact(plan: Plan) -> Plan | None:
     """The matrix's plan for that clock; where there is no matrix at hand, or no YAML reader, about what it would be."""
     path = places.matrix(Path(plan.path))
-    try:
-        from yogurtbench import clocks, matrix
+    with suppress(MatrixError, HostError, OSError, ImportError):
+        if path.is_file():
+            from yogurtbench import clocks, matrix
 
-        return clocks.plans(matrix.load(path), lab="vm", clock="auto", only=plan.only or None).exact
-    except (MatrixError, HostError, OSError, ImportError):
-        pass
+            return clocks.plans(matrix.load(path), lab="vm", clock="auto", only=plan.only or None).exact
     asked = {one.cell.named.get("cpus", "same") for one in plan.cells} - {"same"}
     return None if asked or path.is_file() else replace(plan, clock="instructions", lab="vm", blocks=Blocks(1, 1))
 
