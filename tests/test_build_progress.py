@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,3 +160,37 @@ def test_another_failure_is_not_blamed_on_the_network(tmp_path: Path, monkeypatc
     with pytest.raises(HostError) as error:
         built(lambda _: None, tmp_path, monkeypatch, 'echo "E: No space left on device" >&2; exit 1')
     assert "network" not in str(error.value) and "No space left on device" in str(error.value)
+
+
+def test_killed_it_asks_mmdebstrap_to_clear_its_files_away_and_the_next_run_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 of a run that builds, with an mmdebstrap that tidies up on SIGTERM, as the real one does."""
+    script = f"""
+trap 'touch {tmp_path}/tidied; exit 1' TERM
+echo 'I: running apt-get update...' >&2; touch {tmp_path}/under-way
+while :; do sleep 0.1; done
+"""
+    program = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parent.parent)]!r}
+from pathlib import Path
+import pytest, test_build_progress as ours
+with pytest.MonkeyPatch.context() as patch:
+    ours.built(print, Path({str(tmp_path)!r}), patch, {script!r})
+"""
+    with subprocess.Popen([sys.executable, "-P", "-c", program], stdout=subprocess.DEVNULL) as run:
+        wait_for(tmp_path / "under-way")
+        run.kill()
+    wait_for(tmp_path / "tidied")
+    told: list[str] = []
+    built(told.append, tmp_path, monkeypatch, SCRIPT)
+    kept = tmp_path / "cache/guest/userland"
+    assert sorted(path.name for path in kept.iterdir()) == ["x", "x.lock"], "nothing half made is left"
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.05)

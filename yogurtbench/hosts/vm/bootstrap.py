@@ -68,7 +68,8 @@ def extract(tar: Path, packages: Sequence[str], finish: str, **environment: str)
 
 def _run_to_the_end(argv: Sequence[str], environment: Mapping[str, str]) -> None:
     """Like shell.run, but an interrupted mmdebstrap gets the time to clear its own files away."""
-    process = shell.start(argv, environment=environment, heard=build_progress.heard)
+    asked_to_end = ["setpriv", "--pdeathsig", "TERM", *argv]  # where we are killed, it clears its files away likewise
+    process = shell.start(asked_to_end, environment=environment, heard=build_progress.heard)
     try:
         done = process.wait(_SECONDS)
     except BaseException:
