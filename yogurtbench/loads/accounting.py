@@ -94,7 +94,16 @@ def watched(bench: Bench, *, with_cpu: bool = False) -> Iterator[Account]:
 
 def sent_bytes(bench: Bench) -> int:
     """Bytes that the client's device has sent so far."""
-    return next(_device(end)["tx_bytes"] for end in _ends(bench) if end.name == _sender(bench))
+    return _sent(bench)["tx_bytes"]
+
+
+def sent_packets(bench: Bench) -> int:
+    """Packets that the client's device has sent so far."""
+    return _sent(bench)["tx_packets"]
+
+
+def _sent(bench: Bench) -> Counts:
+    return next(_device(end) for end in _ends(bench) if end.name == _sender(bench))
 
 
 def _sender(bench: Bench) -> str:

@@ -18,8 +18,10 @@ from yogurtbench.witness import Witness
 
 #: No skb is larger: GSO_LEGACY_MAX_SIZE in include/linux/netdevice.h (BIG TCP is off in every lab).
 LARGEST_SKB = 65_536
-#: Readiness is polled this often (seconds).
+#: Readiness is polled this often (seconds); on the instruction clock less often, since each look at the kernel's tables
+#: is emulated.
 _POLL = 0.002
+_POLL_TABLES = {"wall": _POLL, "instructions": 0.025}
 
 
 class LoadFailed(Exception):
@@ -124,12 +126,12 @@ def bound_ports(table: str, *, listening: bool) -> set[int]:
     return {int(row[1].rpartition(":")[2], 16) for row in rows if not listening or row[3] == "0A"}
 
 
-def wait_until_bound(pot: Pot, server: Background, protocol: str, port: int, timeout: float) -> None:
-    """Return when something in the pot is bound to the port. Raises LoadFailed when the server ends or time does."""
+def wait_until_bound(bench: Bench, server: Background, protocol: str, port: int, timeout: float) -> None:
+    """Return when the server's port is bound in its namespace. Raises LoadFailed when it ends, or time does."""
     deadline = time.monotonic() + timeout
     tables = (Path("/proc/thread-self/net", protocol), Path("/proc/thread-self/net", f"{protocol}6"))
     while True:
-        with pot.namespace.entered():
+        with bench.server.namespace.entered():
             bound = {
                 port for t in tables if t.exists() for port in bound_ports(t.read_text(), listening=protocol == "tcp")
             }
@@ -140,7 +142,7 @@ def wait_until_bound(pot: Pot, server: Background, protocol: str, port: int, tim
             raise LoadFailed(f"the server ended before it was ready: {quoted(done.stderr, done.stdout)}")
         if time.monotonic() > deadline:
             raise LoadFailed(f"nothing was bound to {protocol} port {port} after {timeout:g} s")
-        time.sleep(_POLL)
+        time.sleep(_POLL_TABLES[bench.trial.clock])
 
 
 #: How long a server that serves once is waited for when its load is over (seconds).

@@ -76,7 +76,7 @@ def serving(bench: Bench, *, first: bool = False) -> Iterator[None]:
     argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
     argv = [*(_FIRST if first else ()), *argv]
     with shell.background(bench.server_command(argv)) as server:
-        wait_until_bound(bench.server, server, "tcp", PORT, timeout=10)
+        wait_until_bound(bench, server, "tcp", PORT, timeout=10)
         with outlived_by(server, once=True):
             yield
 

@@ -35,7 +35,7 @@ def run(bench: Bench) -> Measured:
         shell.background(bench.client_command(argv)) as bulk,
     ):
         _wait_until_flowing(bench, bulk)
-        asked = sockperf.ask(bench)
+        asked = sockperf.ask(bench, alone=False)
         if not bulk.alive:
             raise LoadFailed(f"the bulk transfer of {seconds} s ended before sockperf: {_words(bulk)}")
         done = bulk.wait(seconds + bench.option("timeout"))

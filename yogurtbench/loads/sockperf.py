@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yogurtbench import shell
 from yogurtbench.lab import Unsupported
-from yogurtbench.loads import accounting
+from yogurtbench.loads import accounting, short_run
 from yogurtbench.loads.common import (
     Bench,
     Flow,
@@ -26,8 +26,8 @@ from yogurtbench.printable import quoted
 PORT = 11111
 #: sockperf 3.7 sleeps 2 s, and warms up and cools down 0.45 s, around what -t asks for.
 OWN_SECONDS = 2.5
-#: On the instruction clock a fixed number of guest seconds is enough, since the median does not vary: some 5,000 round
-#: trips, where the whole second that sockperf cannot go below has the emulator execute another 10^9 instructions.
+#: On the instruction clock so many guest seconds of measured round trips are enough beside a bulk transfer, where a
+#: whole second has the emulator execute another 10^9 instructions. Alone on the wire much less is: see short_run.
 INSTRUCTION_SECONDS = 0.15
 
 #: Bytes that its client fills beforehand for each second of a run: 600,000 round trips, two times of 8 bytes each
@@ -74,7 +74,7 @@ def serving(bench: Bench) -> Iterator[None]:
     argv = ["sockperf", "server", *_common(bench)]
     with shell.background(bench.server_command(argv)) as server:
         try:
-            wait_until_bound(bench.server, server, "tcp" if _is_tcp(bench) else "udp", PORT, timeout=10)
+            wait_until_bound(bench, server, "tcp" if _is_tcp(bench) else "udp", PORT, timeout=10)
         except LoadFailed as error:
             if bench.trial.cell.ip == 6 and "Invalid address" in str(error):
                 raise Unsupported("this sockperf knows no IPv6; ping and iperf3 do") from None
@@ -83,17 +83,25 @@ def serving(bench: Bench) -> Iterator[None]:
             yield
 
 
-def ask(bench: Bench) -> Measured:
-    """Message after message to the server, to the end. Raises LoadFailed, Unsupported where the memory is too small."""
+def ask(bench: Bench, *, alone: bool = True) -> Measured:
+    """Message after message to the server, to the end; ``alone``: nothing else is on the wire.
+
+    Raises LoadFailed, Unsupported where the memory is too small.
+    """
     client = ["sockperf", "ping-pong", *_common(bench), "-m", str(bench.payload), "-t", _seconds(bench), "--full-rtt"]
     fine: tuple[int, ...] = (0,)
-    if bench.trial.clock == "instructions":
-        # Interrupted it ends as it does by itself: it waits for the last answer and prints its figures.
-        client = ["timeout", "--signal=INT", f"{OWN_SECONDS + INSTRUCTION_SECONDS:g}", *client]
-        fine = (0, _INTERRUPTED)
     check_memory(bench.option("duration"), Path("/proc/meminfo").read_text())
     lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
-    done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
+    # Interrupted, the client ends as it does by itself: it waits for the last answer and prints its figures.
+    if bench.trial.clock != "instructions":
+        done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
+    elif alone:
+        client = [*client, f"--mps={short_run.RATE}"]
+        done = short_run.run_client(bench, bench.client_command(client), lifetime)
+    else:
+        client = ["timeout", "--signal=INT", f"{OWN_SECONDS + INSTRUCTION_SECONDS:g}", *client]
+        fine = (0, _INTERRUPTED)
+        done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
     check_not_killed("sockperf", done)
     report = parse(done.stdout, done.stderr)
     check_exit_code("sockperf", done, fine)

@@ -23,6 +23,8 @@ GUEST_HOME = "yogurt"
 _PROGRAMS = f"{GUEST_HOME}/{_PACKAGE.name}/bpf"
 #: Pure Python packages of the running interpreter that the agent imports.
 _DEPENDENCIES = ("pyroute2", "platformdirs")
+#: Imports everything that the package has; the agent names the modules that it uses.
+_LEFT_EMPTY = f"{GUEST_HOME}/pyroute2/__init__.py"
 _AGENT = _PACKAGE / "hosts/agent.py"
 #: Archives of earlier sources pile up; this many of the newest are kept.
 _KEPT = 4
@@ -81,7 +83,8 @@ def _dependency(name: str) -> list[Member]:
     if spec is None or spec.origin is None:
         raise HostError(f"the guest needs the Python package {name}: reinstall yogurtbench with its dependencies")
     package = Path(spec.origin).parent
-    return [_source(path, package) for path in sorted(package.rglob("*.py"))]
+    members = [_source(path, package) for path in sorted(package.rglob("*.py"))]
+    return [archive.file(m.path, b"") if m.path == _LEFT_EMPTY else m for m in members]
 
 
 def base(folder: Path) -> dict[str, bytes]:

@@ -34,6 +34,8 @@ _REST = 3
 #: asm-generic/ioctls.h
 _TIOCSERGETLSR, _TIOCSER_TEMT = 0x5459, 1
 _POLL = 0.001
+#: Bytes that stay free while the rest is cleared.
+_LEFT_FREE = 64 << 20
 
 
 def lacking() -> list[str]:
@@ -47,6 +49,7 @@ def lacking() -> list[str]:
 
 def wait_for_order() -> dict[str, Any]:
     """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
+    _clear_free_memory()
     moment = (int(time.monotonic()) + _REST) * NS_PER_S
     with _drained():  # a machine that stands still sends nothing
         pass
@@ -57,8 +60,15 @@ def wait_for_order() -> dict[str, Any]:
 
 
 def order() -> dict[str, Any]:
-    """What whoever boots or wakes the guest wants of it."""
-    found: dict[str, Any] = json.loads(_ORDER.read_bytes().rstrip(b"\0"))
+    """Read the order that the host left for this boot or this waking.
+
+    Up to its end only: the kernel reads such a file byte by byte, a page at a time, each time from its beginning.
+    """
+    content = b""
+    with _ORDER.open("rb", buffering=0) as file:
+        while b"\0" not in content and (page := file.read(mmap.PAGESIZE)):
+            content += page
+    found: dict[str, Any] = json.loads(content.partition(b"\0")[0])
     return found
 
 
@@ -71,6 +81,14 @@ def hand_over() -> None:
     with _drained() as line:
         while not int.from_bytes(fcntl.ioctl(line, _TIOCSERGETLSR, bytes(4)), "little") & _TIOCSER_TEMT:
             time.sleep(_POLL)
+
+
+def _clear_free_memory() -> None:
+    """Leave zeros in memory that is free, above all where the initramfs was: pages of zeros are not saved."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemFree:"))
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    mmap.mmap(-1, max(mmap.PAGESIZE, free - _LEFT_FREE), flags=flags).close()
 
 
 def _stop() -> None:
