@@ -68,9 +68,9 @@ def host(plan: Plan) -> Iterator[Clockwork]:
 
 @pytest.fixture(scope="module")
 def runs(plan: Plan, host: Clockwork, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The same plan twice, each with a boot of its own: two guests side by side, then one beside busy neighbours."""
+    """The same plan twice: side by side, from the kept state; then from a boot of its own, beside busy neighbours."""
     first = swept(plan, host, tmp_path_factory.mktemp("run"))
-    with neighbours(), Clockwork("host", print, plan.texts) as other:
+    with neighbours(), Clockwork("host", print, plan.texts, anew=True) as other:
         return [first, swept(plan, other, tmp_path_factory.mktemp("run"))]
 
 

@@ -1,5 +1,7 @@
 """The self-test of the instruction clock: one small plan, twice, each time with a boot of its own; every digit equal.
 
+The first may be a boot of an earlier run, kept in the cache; the second is always made now.
+
 What may move (another kernel, compiler, QEMU) moves both; what is left is whether this machine repeats itself.
 """
 
@@ -79,15 +81,15 @@ def examine(plan: Plan, say: Callable[[str], None], show: Callable[[Plan], Quiet
     Raises HostError where there is no guest.
     """
     with tempfile.TemporaryDirectory(prefix="yogurtbench-") as folder:
-        first, second = (_boot(plan, Path(folder), say, show, jobs) for _ in range(2))
+        first, second = (_boot(plan, Path(folder), say, show, jobs, anew=anew) for anew in (False, True))
     return compare(first, second)
 
 
 def _boot(
-    plan: Plan, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None
+    plan: Plan, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None, *, anew: bool
 ) -> list[Attempt]:
     with ExitStack() as undo:
-        host = choose(plan, undo, say, jobs)
+        host = choose(plan, undo, say, jobs, anew=anew)
         run = undo.enter_context(store.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment))
         Sweep(plan, host, run, undo.enter_context(show(plan))).run()
     return list(store.read_attempts(run.path))

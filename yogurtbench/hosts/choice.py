@@ -96,10 +96,13 @@ def _by_accelerator(
     return plan, _because(host, lab=reason, accelerator=probe.reason)
 
 
-def choose(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None = 1) -> AgentHost:
+def choose(
+    plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None = 1, *, anew: bool = False
+) -> AgentHost:
     """A started host for a plan; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
 
-    ``jobs``: trials side by side, on the instruction clock; None: as many as may be. Raises HostError where the lab
+    ``jobs``: trials side by side, on the instruction clock; None: as many as may be. ``anew``: its guest is booted even
+    where a saved one is kept. Raises HostError where the lab
     cannot be had, MatrixError where the choice contradicts the cells, or several jobs the clock.
     """
     _check_jobs(jobs, plan)
@@ -111,16 +114,18 @@ def choose(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | 
         host, reason = _native_or_why_not(wanted, plan.clock, undo)
         if host:
             return _because(host, lab=_EVERY_CELL)
-    return _because(_guest(plan, undo, say, jobs), lab=reason)
+    return _because(_guest(plan, undo, say, jobs, anew=anew), lab=reason)
 
 
 _NAMED = clocks.NAMED
 _EVERY_CELL = "this kernel can do every cell"
 
 
-def _guest(plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None) -> AgentHost:
+def _guest(
+    plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None, *, anew: bool = False
+) -> AgentHost:
     _check_jobs(jobs, plan)
-    host = undo.enter_context(_vm(plan, say, jobs))
+    host = undo.enter_context(_vm(plan, say, jobs, anew=anew))
     _must_be_of_use(host, _cells(plan))
     return host
 
@@ -211,11 +216,13 @@ def _known_beforehand(cells: list[Cell], clock: str) -> str:
     return f"the native lab needs {missing[0]}" if missing else ""
 
 
-def _vm(plan: Plan, say: Callable[[str], None], jobs: int | None) -> AgentHost:
+def _vm(plan: Plan, say: Callable[[str], None], jobs: int | None, *, anew: bool) -> AgentHost:
     from yogurtbench.hosts.vm import host as vm
 
     kernel = _kernel(plan)
-    return vm.Clockwork(kernel, say, plan.texts, jobs=jobs) if plan.clock == "instructions" else vm.host(kernel, say)
+    if plan.clock == "instructions":
+        return vm.Clockwork(kernel, say, plan.texts, jobs=jobs, anew=anew)
+    return vm.host(kernel, say)
 
 
 def _kernel(plan: Plan) -> str:

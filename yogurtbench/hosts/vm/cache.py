@@ -15,6 +15,18 @@ from yogurtbench.hosts.vm import build_progress
 from yogurtbench.records import HostError
 
 Say = Callable[[str], None]
+#: What a kind is called in sentences, where its own word says too little.
+_NAMES = {"saved": "state for the instruction clock"}
+
+
+def place(kind: str, name: str) -> Path:
+    """Where the guest's folder or file of this kind and name is, or would be."""
+    return places.cache() / "guest" / kind / name
+
+
+def existing_parent(path: Path) -> Path:
+    """The nearest folder above a path that there is."""
+    return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
 def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Path:
@@ -22,15 +34,15 @@ def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Pat
 
     Raises HostError where it cannot be written.
     """
-    wanted = places.cache() / "guest" / kind / name
+    wanted = place(kind, name)
     if wanted.is_dir():
         return wanted
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         with _locked(wanted.parent / f"{name}.lock", say):
             if not wanted.is_dir():
-                say(f"building the guest's {kind} ({name}), once; kept in {wanted.parent}")
-                with build_progress.showing(kind, say):
+                say(f"building the guest's {_NAMES.get(kind, kind)} ({name}), once; kept in {wanted.parent}")
+                with build_progress.showing(kind, say) if kind in build_progress.USUAL else contextlib.nullcontext():
                     _build(wanted, build)
     except OSError as error:
         raise HostError(f"the guest's {kind} cannot be kept in {wanted.parent}: {error.strerror or error}") from None
@@ -39,7 +51,7 @@ def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Pat
 
 def kept(kind: str, name: str) -> Path | None:
     """The folder or file of this kind and name, where it is there; builds nothing."""
-    wanted = places.cache() / "guest" / kind / name
+    wanted = place(kind, name)
     return wanted if wanted.exists() else None
 
 
@@ -48,12 +60,12 @@ def file(kind: str, name: str, content: Callable[[], bytes], *, keep: int) -> Pa
 
     Raises HostError where it cannot be written.
     """
-    wanted = places.cache() / "guest" / kind / name
+    wanted = place(kind, name)
     try:
         if not wanted.exists():
             wanted.parent.mkdir(parents=True, exist_ok=True)
             _replace(wanted, content())
-            _forget(wanted.parent, keep)
+            keep_newest(kind, keep)
     except OSError as error:
         raise HostError(f"{wanted} cannot be written: {error.strerror or error}") from None
     return wanted
@@ -94,7 +106,19 @@ def _replace(target: Path, content: bytes) -> None:
     Path(making.name).replace(target)
 
 
-def _forget(kind: Path, keep: int) -> None:
-    newest_first = sorted(kind.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+def keep_newest(kind: str, keep: int) -> None:
+    """Remove all folders and files of a kind but the newest, and what belongs to their builds."""
+    everything = place(kind, "").iterdir()
+    made = [path for path in everything if not path.name.startswith(".") and path.suffix != ".lock"]
+    newest_first = sorted(made, key=_modified, reverse=True)
     for path in newest_first[keep:]:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _modified(path: Path) -> float:
+    with contextlib.suppress(FileNotFoundError):  # another run removed it
+        return path.stat().st_mtime
+    return 0.0

@@ -37,12 +37,13 @@ def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment,
 class Clockwork(AgentHost):
     """The VM host on the instruction clock: every trial begins from the same saved guest, its order in hand.
 
-    So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest is booted and saved.
+    So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest is taken from the
+    cache, or booted and saved.
     Raises HostError where that fails, or the memory is too small for so many guests.
 
     ``compiled``: the texts that it compiles before it is saved, so that no trial has to; ``base``: a folder
     with the wire programs of another time, which the guest carries beside ours (programs.sets); ``jobs``: None for as
-    many as CPUs and memory allow.
+    many as CPUs and memory allow; ``anew``: the guest is booted even where a saved one is kept.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Clockwork(AgentHost):
         base: Path | None = None,
         *,
         jobs: int | None = 1,
+        anew: bool = False,
     ) -> None:
-        self._kernel, self._say, self._compiled, self._asked = kernel, say, compiled, jobs
+        self._kernel, self._say, self._compiled, self._asked, self._anew = kernel, say, compiled, jobs, anew
         self._extra = luggage.base(base) if base else {}
         self._saved: saved.Saved
 
@@ -66,8 +68,8 @@ class Clockwork(AgentHost):
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)
         if not turns.is_permitted():
             self._say(f"the instruction clock: {turns.REFUSED} (yogurtbench doctor says how to permit it)")
-        self._say("booting a guest on the instruction clock, and saving it")
-        self._saved = saved.boot_and_save(guest_image, overlay, self._compiled, self._say)
+        make = saved.boot_and_save if self._anew else saved.ensure
+        self._saved = make(guest_image, overlay, self._compiled, self._say)
         chosen = Probe("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
         self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)

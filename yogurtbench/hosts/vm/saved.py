@@ -1,7 +1,14 @@
-"""A booted guest, saved the moment it stood still, and woken as often as wanted: each time equal to the last bit."""
+"""A booted guest, saved the moment it stood still, and woken as often as wanted: each time equal to the last bit.
+
+It is kept in the cache, by all that decides its state: a later run that needs the same one does not boot at all.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,11 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from yogurtbench.hosts.vm import qemu
+from yogurtbench.hosts.vm import cache, qemu
 from yogurtbench.hosts.vm.guest.still import ORDER_SIZE
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
-from yogurtbench.records import HostError
+from yogurtbench.records import HostError, canonical
 from yogurtbench.texts import Texts
 
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
@@ -24,11 +31,22 @@ _POLL = 0.02
 #: Characters of the wires of one's own that the first order has room for, escaped; what is left out is compiled by its
 #: trials.
 _SOURCES = ORDER_SIZE // 2
+_KIND, _STATE, _FACTS = "saved", "state", "meta.json"
+#: Saved guests that stay in the cache, each some 600 MB: those used last.
+_KEPT = 3
+#: Bytes of disk that must stay free beside a saved guest.
+_SPARE = 1 << 29
+
+Say = Callable[[str], None]
+
+
+class _Damaged(Exception):
+    """A kept guest is not what was saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The state of a guest in an unlinked file; ``ready`` is what its agent had said. A context manager."""
+    """The state of a guest in an open file; ``ready`` is what its agent had said. A context manager."""
 
     image: GuestImage
     hardware: Hardware
@@ -48,17 +66,77 @@ class Saved:
         self.state.close()
 
 
+def ensure(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved:
+    """Return a guest that has compiled these texts: the kept one, or one that is booted, saved and kept now.
+
+    A kept one that is damaged is made anew, and ``say`` is told. Raises HostError where it can be neither booted nor
+    saved.
+    """
+    order = _order(compiled)
+    hardware = qemu.hardware_for(image, overlay, "tcg", exact=True)
+    name = qemu.fingerprint(image, overlay, hardware, order)
+    place = cache.place(_KIND, name)
+    if not place.is_dir() and (short := _lacks_room(place, hardware)):
+        say(f"the saved guest is not kept for the next run: {short}")
+        return boot_and_save(image, overlay, compiled, say)
+
+    def build(into: Path) -> None:
+        with boot_and_save(image, overlay, compiled, say, into / _STATE) as saved:
+            facts = {"ready": saved.ready, "digest": _digest(saved.state)}
+            (into / _FACTS).write_text(canonical(facts))
+
+    try:
+        return _kept(cache.folder(_KIND, name, build, say), image, hardware)
+    except _Damaged as damage:
+        say(f"{damage}: making it anew")
+        shutil.rmtree(place, ignore_errors=True)
+        return _kept(cache.folder(_KIND, name, build, say), image, hardware)
+    finally:
+        cache.keep_newest(_KIND, _KEPT)
+
+
+def _kept(place: Path, image: GuestImage, hardware: Hardware) -> Saved:
+    """The guest that is kept there. Raises _Damaged where a byte of it is another."""
+    with ExitStack() as undo:
+        try:
+            facts = json.loads((place / _FACTS).read_bytes())
+            state = undo.enter_context((place / _STATE).open("rb"))
+            if _digest(state) != facts["digest"]:
+                raise _Damaged(f"the saved guest in {place} is damaged")
+            os.utime(place)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _Damaged(f"the saved guest in {place} cannot be read ({error})") from None
+        undo.pop_all()
+        return Saved(image, hardware, facts["ready"], state)
+
+
+def _lacks_room(place: Path, hardware: Hardware) -> str:
+    """Why a state of at most this size cannot be kept there; empty where it can."""
+    free = shutil.disk_usage(cache.existing_parent(place)).free
+    needed = hardware.memory + _SPARE
+    return f"{place.parent} has {free >> 20} MiB free of the {needed >> 20} it may take" if free < needed else ""
+
+
+def _digest(state: IO[bytes]) -> str:
+    state.seek(0)
+    return hashlib.file_digest(state, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _order(compiled: Texts) -> dict[str, Any]:
+    return {"compile": compiled.bounded(_SOURCES).to_json()}
+
+
 def boot_and_save(
-    image: GuestImage, overlay: Path, compiled: Texts, say: Callable[[str], None] = lambda _: None
+    image: GuestImage, overlay: Path, compiled: Texts, say: Say = lambda _: None, path: Path | None = None
 ) -> Saved:
     """Boot a guest on the instruction clock until it has compiled these texts and stands still, and save it.
 
-    Raises HostError where that fails.
+    Its state is in ``path``, or in an unlinked file. Raises HostError where that fails.
     """
-    order = {"compile": compiled.bounded(_SOURCES).to_json()}
+    say("booting a guest on the instruction clock, and saving it")
     with ExitStack() as undo:
-        state = undo.enter_context(tempfile.TemporaryFile())
-        with qemu.boot(image, "tcg", overlay=overlay, order=order, say=say) as guest:
+        state = undo.enter_context(path.open("w+b") if path else tempfile.TemporaryFile())  # noqa: SIM115
+        with qemu.boot(image, "tcg", overlay=overlay, order=_order(compiled), say=say) as guest:
             _until_still(guest)
             guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
             guest.monitor.give("state", state.fileno())
