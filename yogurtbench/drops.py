@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from yogurtbench import witness
+from yogurtbench.kernel_symbols import symbol_at
 from yogurtbench.lab.namespace import Namespace
 
 _TRACEPOINT, _PROGRAM = b"kfree_skb", b"on_any_drop"
@@ -22,7 +23,7 @@ class Drops:
     def counted(self) -> dict[str, int]:
         """Drops since it began, by ``function:REASON``, most first."""
         rows = self._bpf["yb_drops"].items()
-        return tally((witness.symbol(self._bpf, at.location), witness.reason(at.reason), n.value) for at, n in rows)
+        return tally((symbol_at(at.location), witness.reason(at.reason), n.value) for at, n in rows)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The C programs, compiled: ours of bpf/ once a sweep as one text, a wire of one's own once per way.
 
-The only module that imports bcc.
+Beside kernel_symbols the only module that imports bcc.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from yogurtbench import headers, install_hints, witness
 from yogurtbench.child_compiler import try_compiling
+from yogurtbench.kernel_symbols import symbol_at
 from yogurtbench.printable import printable
 from yogurtbench.records import HostError
 from yogurtbench.texts import BASE, BLIND, DROPS, NOW, TRACED, Own, Texts
@@ -166,6 +167,8 @@ def prepare(programs: Mapping[str, Programs], texts: Texts) -> None:
         with suppress(HostError):
             for way in _WAYS:
                 programs[NOW].theirs(one, way, traced=seeing and traced)
+    if seeing and any(name == DROPS or name.endswith(TRACED) for name in texts.ours):
+        symbol_at(0)  # reads the kernel's symbols, which are asked for where packets are dropped
 
 
 def text(folder: Path, *files: str) -> str:

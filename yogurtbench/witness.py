@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from yogurtbench import btf
+from yogurtbench.kernel_symbols import symbol_at
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.records import HostError
 
@@ -182,7 +183,7 @@ class _Record:
     def _event(self, raw: Any) -> Event:
         where = why = ""
         if raw.kind == DROP:
-            where, why = function(symbol(self._bpf, raw.location)), reason(raw.reason)
+            where, why = function(symbol_at(raw.location)), reason(raw.reason)
         code = raw.reason if raw.kind == XMIT else 0
         return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, why, raw.skb, code)
 
@@ -206,11 +207,6 @@ class Witness:
         """Forget what was recorded."""
         for record in self._records:
             record.reset()
-
-
-def symbol(bpf: Any, address: int) -> str:
-    """The kernel symbol at an address (proc(5): /proc/kallsyms)."""
-    return str(bpf.ksym(address).decode(errors="replace"))
 
 
 @contextmanager
