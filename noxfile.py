@@ -1,11 +1,14 @@
 """The sessions of ``./yb test``, run in the environment that yb made: bcc comes from the system's Python."""
 
 import argparse
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import nox
 
@@ -32,7 +35,7 @@ def tests(session: nox.Session) -> None:
     missing = [package for package in ("chromium", "cpio") if not shutil.which(package)]
     if missing:
         _install(session, *missing)
-    session.run(sys.executable, "-I", "-m", "pytest", "-m", "not vm and not root", *_side_by_side(), *session.posargs)
+    _pytest(session, "not vm and not root", *_side_by_side())
 
 
 def _install(session: nox.Session, *things: str) -> None:
@@ -48,13 +51,34 @@ def _install(session: nox.Session, *things: str) -> None:
 @nox.session
 def root(session: nox.Session) -> None:
     """Real namespaces on this kernel, one test after the other: they measure."""
-    session.run(sys.executable, "-I", "-m", "pytest", "-m", "root", *session.posargs)
+    _pytest(session, "root")
 
 
 @nox.session
 def vm(session: nox.Session) -> None:
     """Real netkit in the guest; two files side by side, since an emulated guest keeps about one core busy."""
-    session.run(sys.executable, "-I", "-m", "pytest", "-m", "vm", *_side_by_side(), *session.posargs)
+    _pytest(session, "vm", *_side_by_side())
+
+
+#: Each session's times, as JUnit's XML; gone with this process.
+_times = tempfile.TemporaryDirectory()
+
+
+def _pytest(session: nox.Session, marked: str, *options: str) -> None:
+    """Run the tests that carry a marker, and keep how long each took."""
+    times = ["-o", "junit_duration_report=total", f"--junitxml={_times.name}/{session.name}.xml"]
+    session.run(sys.executable, "-I", "-m", "pytest", "-m", marked, *options, *times, *session.posargs)
+
+
+@atexit.register
+def _print_slowest() -> None:
+    """Print the ten slowest tests of all sessions, their fixtures included."""
+    cases = [case for path in Path(_times.name).glob("*.xml") for case in ET.parse(path).iter("testcase")]  # noqa: S314
+    slowest = sorted(cases, key=lambda case: float(case.get("time", 0)), reverse=True)[:10]
+    if slowest:
+        print("the ten slowest tests:")
+    for case in slowest:
+        print(f"{float(case.get('time', 0)):7.1f} s  {case.get('classname')}::{case.get('name')}")
 
 
 def _side_by_side() -> list[str]:
