@@ -162,13 +162,13 @@ def test_estimates_are_near_what_was_measured_under_tcg(name: str, minutes: floa
 
 
 def test_on_the_instruction_clock_a_trial_costs_its_waking_whatever_it_waits_for(tmp_path: Path) -> None:
-    """Measured: 50 to 80 s to boot and save, 9 s a trial; a text of one's own delays the boot by 16 s."""
+    """Measured: 50 to 80 s to boot and save, 1 to 3 s a trial; a custom text delays the boot by 20 s."""
     text = "name: t\nloads: [{kind: sockperf, duration: 60s}, reachability]\n"
     plan = planned(tmp_path, text, clock="instructions")
-    assert estimate_seconds(plan, "vm") == pytest.approx(65 + 4 * 9)  # two cells, a diagnostic and a blind trial
+    assert estimate_seconds(plan, "vm") == pytest.approx(65 + 4 * 2.5)  # two cells, a diagnostic and a blind trial
     (tmp_path / "own.c").write_text("int wire(struct __sk_buff *skb) { return 0; }")
     own = planned(tmp_path, text + "axes: {program: ./own.c}\n", clock="instructions")
-    assert estimate_seconds(own, "vm") == pytest.approx(65 + 2 * 16 + 3 * 9)  # one text looks, one does not
+    assert estimate_seconds(own, "vm") == pytest.approx(65 + 2 * 20 + 3 * 2.5)  # one text looks, one does not
 
 
 def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:
