@@ -146,7 +146,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(image, "ensure", lambda kernel, say: None)
     monkeypatch.setattr(accelerator, "probe", lambda image, say: Probe(has[-1], f"tried: {has[-1]}"))
     monkeypatch.setattr(vm, "host", lambda kernel, say: Started("wall", has[-1]))
-    monkeypatch.setattr(vm, "Clockwork", lambda kernel, say, texts, jobs: Started("instructions", "tcg", jobs))
+    monkeypatch.setattr(vm, "Clockwork", lambda kernel, say, texts, jobs, anew: Started("instructions", "tcg", jobs))
     return has
 
 

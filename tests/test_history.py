@@ -269,7 +269,7 @@ def test_another_duration_of_the_load_is_another_series_and_named(few: Path) -> 
     path = keep(run(2.0, 9), few, 9)
     plan = json.loads((path / "plan.json").read_text())
     for entry in plan["cells"]:
-        entry["options"] = {"duration": 3.0}
+        entry["options"]["duration"] = 3.0
     (path / "plan.json").write_text(json.dumps(plan))
     deciding = [one for one in history.read(few / "phone").series if one.deciding]
     assert sorted((len(one.runs), one.traffic) for one in deciding) == [
