@@ -104,6 +104,19 @@ def test_a_write_a_stream_may_arrive_that_iperf3_did_not_count(
             iperf3.parse(json.dumps(report), udp=False)
 
 
+@pytest.mark.parametrize(
+    ("version", "threaded"), [("iperf 3.12", False), ("iperf 3.15", False), ("iperf 3.16", True), ("iperf 3.18", True)]
+)
+def test_an_iperf3_whose_streams_are_threads_ends_by_time(recorded: Recorded, version: str, threaded: bool) -> None:
+    """Seen with 3.18 in a guest: 8 MiB that took 30 ms were told to have taken 1.006 s, over every wire."""
+    report = json.loads(recorded("iperf3_tcp.json"))
+    report["start"]["version"] = version
+    assert iperf3.parse(json.dumps(report), udp=False).threaded == threaded
+    both = {"bytes": 2**23, "duration": 1.0, "timeout": 10.0}
+    argv = iperf3.client_arguments(iperf3.end_by(both, threaded=threaded), "10.42.0.2", 1400, 1, False)
+    assert ("--time" in argv, "--bytes" in argv) == (threaded, not threaded)
+
+
 def test_iperf3_errors_are_told(recorded: Recorded) -> None:
     with pytest.raises(LoadFailed, match="unable to connect to server: Connection refused"):
         iperf3.parse(recorded("iperf3_error.json"), udp=False)

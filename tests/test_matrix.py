@@ -275,7 +275,7 @@ OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("iperf3_tcp", "wall", {"duration": 3.0, "timeout": 10.0}),
     ("{kind: iperf3_tcp, bytes: 64MiB}", "wall", {"bytes": 2**26, "timeout": 10.0}),
     ("{kind: iperf3_tcp, bytes: 1GB}", "instructions", {"bytes": 10**9, "timeout": 10.0}),
-    ("{kind: iperf3_tcp, duration: 3s}", "instructions", {"bytes": 2**23, "timeout": 10.0}),
+    ("{kind: iperf3_tcp, duration: 3s}", "instructions", {"bytes": 2**23, "duration": 1.0, "timeout": 10.0}),
     ("{kind: iperf3_udp, bitrate: 1.5Gbit}", "wall", {"duration": 3.0, "bitrate": 1_500_000_000, "timeout": 10.0}),
     ("{kind: iperf3_udp, bitrate: unlimited}", "wall", {"duration": 3.0, "bitrate": 0, "timeout": 10.0}),
     ("reachability", "wall", {"timeout": 10.0}),

@@ -171,7 +171,7 @@ def _round_trips(source: Source) -> float | None:
 
 
 def _by_time(source: Source) -> bool:
-    return not source.options.get("bytes")
+    return not source.options.get("bytes") or "--time" in source.details.get("argv", ())
 
 
 def _seconds(source: Source) -> float:

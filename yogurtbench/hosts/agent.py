@@ -25,7 +25,7 @@ from yogurtbench import shell
 from yogurtbench.hosts import features
 from yogurtbench.hosts.channel import Channel
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, room
-from yogurtbench.loads import LoadFailed, control
+from yogurtbench.loads import LoadFailed, control, iperf3
 from yogurtbench.printable import quoted
 from yogurtbench.programs import Programs, prepare, sets
 from yogurtbench.records import Attempt, HostError, Trial
@@ -92,6 +92,7 @@ def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable
     from yogurtbench.hosts.vm.guest import still
 
     control.cannot_ask()
+    iperf3.is_threaded()  # asked now, no trial has to
     prepare(programs, Texts.from_json(still.order()["compile"]))
     order = still.wait_for_order()
     orders[order["op"]](order)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from yogurtbench import shell
@@ -15,6 +16,7 @@ from yogurtbench.loads.accounting import Account, Missing, Values
 from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, outlived_by, wait_until_bound
 from yogurtbench.loads.reading import JsonField, check_exit_code, check_not_killed, check_values, json_report
 from yogurtbench.printable import quoted
+from yogurtbench.records import Status
 from yogurtbench.shell import Completed
 
 PORT = 5201
@@ -22,6 +24,12 @@ PORT = 5201
 _FIRST = ("chrt", "--fifo", "1")
 #: The first iperf3 whose streams are threads.
 _THREADED = (3, 16)
+#: What is divided by the time of a transfer, and why there is none of it.
+_RATES = {"throughput", "packets_per_second", "instructions_per_byte", "instructions_per_packet"}
+_LATE: tuple[Status, str] = (
+    "unsupported",
+    "this iperf3 notices up to a second late that a number of bytes is sent: give a duration instead",
+)
 _TOO_SMALL = re.compile(r"block size invalid \(minimum = (\d+) bytes", re.ASCII)
 #: Characters at the end of a report that hold its sums.
 _TAIL = 2000
@@ -33,19 +41,24 @@ _Figures = tuple[dict[str, float], int, float]
 class IperfReport:
     """What iperf3 reported: ``values`` are metrics (bit/s, packets/s …), ``delivered`` the receiver's bytes.
 
-    ``seconds`` is how long it took, ``cpu_seconds`` the CPU time of both ends.
+    ``seconds`` is how long it took, ``cpu_seconds`` the CPU time of both ends. ``threaded``: of an iperf3 whose streams
+    are threads; its main thread notices up to a second late that they have sent a number of bytes (iperf_run_client,
+    which looks when a timer fires), and tells that time.
     """
 
     values: dict[str, float]
     delivered: int
     seconds: float
     cpu_seconds: float
+    threaded: bool = False
 
 
 def run(bench: Bench) -> Measured:
     """Bulk transfer from yogurt-1 to a one-off server in yogurt-2. Raises LoadFailed."""
     cell, options = bench.trial.cell, bench.trial.options
     udp = cell.load == "iperf3_udp"
+    if options.get("bytes") and options.get("duration"):
+        options = end_by(options, threaded=is_threaded())
     argv = client_arguments(options, bench.address, bench.payload, cell.streams or 1, udp)
     first = bench.trial.clock == "instructions"
     with accounting.watched(bench, with_cpu=True) as account, serving(bench, first=first):
@@ -62,7 +75,29 @@ def run(bench: Bench) -> Measured:
     details |= {"warnings": warnings, **account.details()}
     if not udp and "retransmits" not in values:
         missing = {**missing, "retransmits": ("unsupported", "this iperf3 does not tell its retransmits")}
-    return Measured({**values, **costs}, flow(report.delivered), details, missing)
+    figures: Values = {**values, **costs}
+    if options.get("bytes") and report.threaded:
+        late = sorted(_RATES & figures.keys())
+        figures = {name: value for name, value in figures.items() if name not in late}
+        missing = {**missing, **dict.fromkeys(late, _LATE)}
+    return Measured(figures, flow(report.delivered), details, missing)
+
+
+def end_by(options: dict[str, Any], *, threaded: bool) -> dict[str, Any]:
+    """Choose the end that this iperf3 tells exactly, where the plan gives both a number of bytes and a duration."""
+    left_out = "bytes" if threaded else "duration"
+    return {name: value for name, value in options.items() if name != left_out}
+
+
+@cache
+def is_threaded() -> bool:
+    """Return whether the streams of this machine's iperf3 are threads."""
+    return _is_threaded(shell.run(["iperf3", "--version"], check=False).stdout)
+
+
+def _is_threaded(version: str) -> bool:
+    found = re.match(r"iperf (\d+)\.(\d+)", version)
+    return found is not None and tuple(map(int, found.groups())) >= _THREADED
 
 
 @contextmanager
@@ -135,23 +170,26 @@ def parse(stdout: str, stderr: str = "", *, udp: bool) -> IperfReport:
     if "error" in report.value:
         raise LoadFailed(f"iperf3: {quoted(str(report.value['error']))}")
     end = report.at("end")
-    values, delivered, seconds = _udp(end) if udp else _tcp(end, _uncounted(report))
+    threaded = _is_threaded(_version(report))
+    values, delivered, seconds = _udp(end) if udp else _tcp(end, _uncounted(report) if threaded else 0)
     check_values("iperf3", values, stdout[-_TAIL:])
     used = end.at("cpu_utilization_percent")
     cpu_seconds = (used.number("host_total") + used.number("remote_total")) / 100 * seconds
-    return IperfReport(values, delivered, seconds, cpu_seconds)
+    return IperfReport(values, delivered, seconds, cpu_seconds, threaded)
+
+
+def _version(report: JsonField) -> str:
+    if not report.has("start") or not (start := report.at("start")).has("version"):
+        return ""
+    return str(start.at("version").value)
 
 
 def _uncounted(report: JsonField) -> int:
     """Bytes that may arrive without being counted as sent: a write a stream.
 
-    From 3.16 on each stream is a thread, which is stopped between its write and the counting of it.
+    A stream's thread is stopped between its write and the counting of it.
     """
-    if not report.has("start") or not (start := report.at("start")).has("version"):
-        return 0
-    version = re.match(r"iperf (\d+)\.(\d+)", str(start.at("version").value))
-    if not version or tuple(map(int, version.groups())) < _THREADED:
-        return 0
+    start = report.at("start")
     return start.count("test_start", "blksize") * start.count("test_start", "num_streams")
 
 
