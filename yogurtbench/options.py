@@ -171,9 +171,10 @@ class IperfUdp(_Bulk):
                 f"a bitrate of {bitrate_text(self.bitrate)} is less than a datagram of {each // 8} bytes a stream"
             )
             raise At(("bitrate",), f"{sentence} in {duration:g} s: at least {bitrate_text(least)}")
-        if not duration and (takes := options["bytes"] * 8 / self.bitrate) >= self.timeout:
+        amount = options.get("bytes", 0)
+        if (takes := amount * 8 / self.bitrate) >= self.timeout:
             at = bitrate_text(self.bitrate)
-            sentence = f"{options['bytes']} bytes at {at} take {takes:g} s, and the timeout is {self.timeout:g} s"
+            sentence = f"{amount} bytes at {at} take {takes:g} s, and the timeout is {self.timeout:g} s"
             raise At(("timeout",) if "timeout" in self.model_fields_set else ("bitrate",), sentence)
 
 
