@@ -13,6 +13,7 @@ import pytest
 from yogurtbench.hosts.vm import cache, qemu, saved
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Hardware
+from yogurtbench.records import HostError
 from yogurtbench.texts import Texts
 
 STATE = bytes(range(256)) * 64
@@ -113,6 +114,26 @@ def test_a_full_disk_keeps_nothing_and_the_run_goes_on(
     assert boots == [None]
     assert "not kept" in said[0]
     assert not cache.place("saved", "").exists()
+
+
+def test_a_cache_that_cannot_be_made_is_one_sentence(
+    image: GuestImage, boots: list[Path | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(HostError, match="cannot be kept in"):
+        ensure(image)
+
+
+def test_a_damaged_one_that_cannot_be_removed_is_one_sentence(
+    image: GuestImage, boots: list[Path | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure(image)
+    (place,) = (path for path in cache.place("saved", "").iterdir() if path.is_dir())
+    flip_a_bit(place)
+    monkeypatch.setattr(saved.shutil, "rmtree", lambda *_given, **_more: None)
+    with pytest.raises(HostError, match="is damaged"):
+        ensure(image)
 
 
 def test_only_those_used_last_stay(image: GuestImage, boots: list[Path | None]) -> None:

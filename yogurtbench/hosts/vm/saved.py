@@ -11,14 +11,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from yogurtbench.hosts.vm import cache, qemu
+from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.guest.still import ORDER_SIZE
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
@@ -37,10 +37,8 @@ _KEPT = 3
 #: Bytes of disk that must stay free beside a saved guest.
 _SPARE = 1 << 29
 
-Say = Callable[[str], None]
 
-
-class _Damaged(Exception):
+class _Damaged(HostError):
     """A kept guest is not what was saved."""
 
 
@@ -84,6 +82,7 @@ def ensure(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved
         with boot_and_save(image, overlay, compiled, say, into / _STATE) as saved:
             facts = {"ready": saved.ready, "digest": _digest(saved.state)}
             (into / _FACTS).write_text(canonical(facts))
+        cache.keep_newest(_KIND, _KEPT - 1)  # and this one
 
     try:
         return _kept(cache.folder(_KIND, name, build, say), image, hardware)
@@ -91,8 +90,6 @@ def ensure(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved
         say(f"{damage}: making it anew")
         shutil.rmtree(place, ignore_errors=True)
         return _kept(cache.folder(_KIND, name, build, say), image, hardware)
-    finally:
-        cache.keep_newest(_KIND, _KEPT)
 
 
 def _kept(place: Path, image: GuestImage, hardware: Hardware) -> Saved:
@@ -103,7 +100,8 @@ def _kept(place: Path, image: GuestImage, hardware: Hardware) -> Saved:
             state = undo.enter_context((place / _STATE).open("rb"))
             if _digest(state) != facts["digest"]:
                 raise _Damaged(f"the saved guest in {place} is damaged")
-            os.utime(place)
+            with suppress(PermissionError):  # another user's cache
+                os.utime(place)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _Damaged(f"the saved guest in {place} cannot be read ({error})") from None
         undo.pop_all()
