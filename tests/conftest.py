@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pytest
 import warm
 from hypothesis import settings
+from said import Said, caller
 
 from yogurtbench import __main__ as command
 from yogurtbench import install_hints, store
@@ -40,6 +41,19 @@ room.furnish()
 function = getattr(importlib.import_module(sys.argv[2]), sys.argv[3])
 json.dump(function(*json.loads(sys.argv[4])), answers)
 """
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """A command line, called in this process."""
+    return caller(capfd)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

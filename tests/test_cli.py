@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from said import Said, caller
+from said import Said
 
 import yogurtbench
 from yogurtbench import headers, matrix
@@ -31,19 +31,6 @@ BOMB = (
     + "".join(f"{n}: &{n} [{', '.join(['*' + p] * 10)}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True))
     + "axes: {payload: *i}\nloads: [ping]\n"
 )
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def call(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """A command line, called in this process."""
-    return caller(capfd)
 
 
 def files(folder: Path) -> set[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from invented import Invented, cell, stored
-from said import Said, caller
+from said import Said
 
 from yogurtbench import capture, files, places, store
 from yogurtbench.records import HostError, MatrixError
@@ -27,19 +27,6 @@ DIRECT = textwrap.dedent("""\
 """)
 YB = [sys.executable, "-P", "-m", "yogurtbench"]
 WIRE, REACH = cell(), cell(load="reachability")
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def call(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """A command line, called in this process."""
-    return caller(capfd)
 
 
 @pytest.fixture
