@@ -25,3 +25,11 @@ def caller(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         return Said(code, *capfd.readouterr())
 
     return calling
+
+
+def is_one_sentence(said: Said, code: int) -> None:
+    assert said.code == code, said.err
+    assert said.out == ""
+    assert said.err.startswith("yogurtbench: ")
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err

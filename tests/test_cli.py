@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from said import Said
+from said import Said, is_one_sentence
 
 import yogurtbench
 from yogurtbench import headers, matrix
@@ -35,14 +35,6 @@ BOMB = (
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
-
-
-def is_one_sentence(said: Said, code: int) -> None:
-    assert said.code == code, said.err
-    assert said.out == ""
-    assert said.err.startswith("yogurtbench: ")
-    assert said.err.count("\n") == 1
-    assert "Traceback" not in said.err
 
 
 AXES = "name: m\naxes: {device: veth, hook: tcx_ingress, helper: redirect}\nloads: [ping]\n"

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from invented import Invented, cell, environment, stored
 from rich.console import Console
+from said import Said, is_one_sentence
 from scipy import signal
-from test_cli import Said, call, here, is_one_sentence  # noqa: F401 - fixtures
 
 from yogurtbench import changes, history, store
 from yogurtbench.records import Environment, MatrixError
@@ -182,7 +182,7 @@ def test_the_answer_names_wire_run_and_size_of_the_change(told: history.History,
 
 def test_without_ruptures_there_are_ratios_and_a_sentence(
     phone: Path,
-    call: Callable[..., Said],  # noqa: F811
+    call: Callable[..., Said],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "ruptures", None)
@@ -201,7 +201,7 @@ def test_a_quiet_history_says_so(tmp_path: Path) -> None:
 
 def test_fewer_runs_say_how_many_more_are_needed_and_still_have_table_and_chart(
     few: Path,
-    call: Callable[..., Said],  # noqa: F811
+    call: Callable[..., Said],
 ) -> None:
     said = call("history", "phone", "--out", str(few))
     assert (said.code, said.err) == (0, "")
@@ -210,7 +210,7 @@ def test_fewer_runs_say_how_many_more_are_needed_and_still_have_table_and_chart(
     assert "<svg" in (few / "phone" / "history.html").read_text()
 
 
-def test_json_is_json_and_nothing_else(phone: Path, call: Callable[..., Said]) -> None:  # noqa: F811
+def test_json_is_json_and_nothing_else(phone: Path, call: Callable[..., Said]) -> None:
     said = call("history", "phone", "--out", str(phone), "--json")
     assert (said.code, said.err) == (0, "")
     told = json.loads(said.out)
@@ -293,7 +293,7 @@ def broken() -> Iterator[tuple[str, Callable[[Path], object], str]]:
 @pytest.mark.parametrize(("damage", "why"), [pytest.param(*case[1:], id=case[0]) for case in broken()])
 def test_broken_and_unfinished_runs_are_named_and_left_out(
     few: Path,
-    call: Callable[..., Said],  # noqa: F811
+    call: Callable[..., Said],
     damage: Callable[[Path], object],
     why: str,
 ) -> None:
@@ -310,14 +310,14 @@ def test_a_run_where_the_cell_failed_is_counted_as_missing(few: Path) -> None:
     assert (len(one.runs), one.missing) == (3, (name_of(9),))
 
 
-def test_runs_without_a_baseline_have_nothing_to_follow(tmp_path: Path, call: Callable[..., Said]) -> None:  # noqa: F811
+def test_runs_without_a_baseline_have_nothing_to_follow(tmp_path: Path, call: Callable[..., Said]) -> None:
     stored(Invented((cell(load="reachability"),), blocks=2, name="phone"), tmp_path / "results")
     said = call("history", "phone")
     assert said.code == 0
     assert "no cell has a ratio to a baseline" in said.out
 
 
-def test_foreign_folders_give_one_clear_sentence(few: Path, call: Callable[..., Said]) -> None:  # noqa: F811
+def test_foreign_folders_give_one_clear_sentence(few: Path, call: Callable[..., Said]) -> None:
     (few / "notes").mkdir()
     (few / "notes" / "a.txt").write_text("a")
     for asked, words in (
