@@ -40,14 +40,17 @@ def write(run: dict[str, Any], folder: Path, lines: Iterator[str]) -> Path:
     return folder
 
 
-def multiplied(name: str, out: Path, wires: int, blocks: int) -> Path:
+def multiplied(name: str, out: Path, wires: int, blocks: int, loads: tuple[str, ...] = ()) -> Path:
     """A recorded run with each of its compared cells in ``wires`` variants (of the MTU), ``blocks`` times over.
 
-    The attempts are the recorded ones, one of the cell's own for each, their numbers moved by a little noise.
+    The attempts are the recorded ones, one of the cell's own for each, their numbers moved by a little noise. With
+    ``loads``, cells of other loads are left out.
     """
     run = read(name)
     attempts: dict[tuple[str, str], list[Attempt]] = {}
     for one in map(Attempt.from_json, run["attempts"]):
+        if loads and one.trial.cell.load not in loads:
+            continue
         attempts.setdefault((one.trial.cell.id, one.trial.role), []).append(one)
     entries = [entry for entry in run["plan"]["cells"] if (Cell.from_json(entry["cell"]).id, entry["role"]) in attempts]
     kept = [entry for entry in entries if entry["role"] != "cell"]

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,7 @@ blocks: {min: 2, max: 2}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, ``old``, and ``new``, in which every latency has doubled."""
     home = tmp_path_factory.mktemp("streams")
-    recorded.multiplied("yogurt_phone", home / "made", 1, 40).rename(home / "old")
+    recorded.multiplied("yogurt_phone", home / "made", 1, 12, ("sockperf",)).rename(home / "old")
     shutil.copytree(home / "old", home / "new")
     lines = [json.loads(line) for line in (home / "old/trials.jsonl").read_text().splitlines()]
     for row in (row for line in lines if line["trial"]["role"] == "cell" for row in line["observations"]):
@@ -169,13 +168,34 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_no_environment_changes_the_exit_code(folder: Path, name: str) -> None:
     assert code_of(folder, ["compare", "old", "new", "--out", "c.html"], **ENVIRONMENTS[name]) == 1
+
+
+#: What a report needs and a comparison does not: files in more places, times, numbers of threads.
+OF_A_REPORT = [
+    "no home",
+    "no temporary folder",
+    "numbers that are none",
+    "an odd zone",
+    "warnings are errors",
+    "Latin-1",
+]
+
+
+@pytest.mark.parametrize("name", OF_A_REPORT)
+def test_a_report_is_written_in_any_environment(folder: Path, name: str) -> None:
     assert code_of(folder, ["report", "old"], **ENVIRONMENTS[name]) == 0
 
 
-@pytest.fixture
-def charts(folder: Path) -> Callable[[], dict[str, bytes]]:
+def drawn(folder: Path) -> dict[str, bytes]:
     """The charts of a run, as they are now."""
-    return lambda: {path.name: path.read_bytes() for path in (folder / "old/charts").iterdir()}
+    return {path.name: path.read_bytes() for path in (folder / "old/charts").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def charts(folder: Path) -> dict[str, bytes]:
+    """The charts of a run, drawn without settings."""
+    assert code_of(folder, ["report", "old"]) == 0
+    return drawn(folder)
 
 
 @pytest.mark.parametrize(
@@ -183,18 +203,16 @@ def charts(folder: Path) -> Callable[[], dict[str, bytes]]:
     [b"backend: TkAgg\ntext.usetex: True\nfont.size: 40\nsvg.fonttype: path\n", b"\xff\x00\xfe", b"a: b: c\n"],
 )
 def test_nobodys_matplotlib_settings_reach_a_chart(
-    folder: Path, tmp_path: Path, charts: Callable[[], dict[str, bytes]], settings: bytes
+    folder: Path, tmp_path: Path, charts: dict[str, bytes], settings: bytes
 ) -> None:
-    assert code_of(folder, ["report", "old"]) == 0
-    ours = charts()
-    assert ours
+    assert charts
     (tmp_path / "stylelib").mkdir()
     for file in (folder / "matplotlibrc", tmp_path / "matplotlibrc", tmp_path / "stylelib/x.mplstyle"):
         file.write_bytes(settings)
     try:
         for environment in ({}, {"MATPLOTLIBRC": str(tmp_path)}, {"MPLCONFIGDIR": str(tmp_path)}):
             assert code_of(folder, ["report", "old"], **environment) == 0
-            assert charts() == ours
+            assert drawn(folder) == charts
     finally:
         (folder / "matplotlibrc").unlink()
 
