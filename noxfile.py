@@ -13,7 +13,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "root", "wheel", "vm", "regression"]
+nox.options.sessions = ["lint", "types", "tests", "commands", "root", "wheel", "vm", "regression"]
 
 
 @nox.session
@@ -31,11 +31,22 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Pure code, and the report in a real browser."""
-    missing = [package for package in ("chromium", "cpio") if not shutil.which(package)]
+    """Pure code, in this process: what to run after each change."""
+    _ensure(session, "cpio")
+    _pytest(session, "not vm and not root and not commands", *_side_by_side("worksteal"))
+
+
+@nox.session
+def commands(session: nox.Session) -> None:
+    """Commands as processes of their own, shells, and the report in a real browser."""
+    _ensure(session, "chromium", "cpio")
+    _pytest(session, "commands and not vm and not root", *_side_by_side("worksteal"))
+
+
+def _ensure(session: nox.Session, *things: str) -> None:
+    missing = [thing for thing in things if not shutil.which(thing)]
     if missing:
         _install(session, *missing)
-    _pytest(session, "not vm and not root", *_side_by_side())
 
 
 def _install(session: nox.Session, *things: str) -> None:
@@ -50,14 +61,14 @@ def _install(session: nox.Session, *things: str) -> None:
 
 @nox.session
 def root(session: nox.Session) -> None:
-    """Real namespaces on this kernel, one test after the other: they measure."""
-    _pytest(session, "root")
+    """Real namespaces on this kernel."""
+    _pytest(session, "root", *_side_by_side("worksteal"))
 
 
 @nox.session
 def vm(session: nox.Session) -> None:
     """Real netkit in the guest; two files side by side, since an emulated guest keeps about one core busy."""
-    _pytest(session, "vm", *_side_by_side())
+    _pytest(session, "vm", *_side_by_side("loadfile"), "--no-loadscope-reorder")
 
 
 #: Each session's times, as JUnit's XML; gone with this process.
@@ -81,9 +92,9 @@ def _print_slowest() -> None:
         print(f"{float(case.get('time', 0)):7.1f} s  {case.get('classname')}::{case.get('name')}")
 
 
-def _side_by_side() -> list[str]:
-    """Two files at a time, in the order of their names, since the longest comes early."""
-    return ["-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
+def _side_by_side(share: str) -> list[str]:
+    """Two tests at a time; ``share``: how pytest-xdist deals them out."""
+    return ["-n", str(min(2, os.cpu_count() or 1)), "--dist", share]
 
 
 @nox.session

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from yogurtbench.hosts.vm import accelerator, cache, image, luggage, qemu, recipe, saved
 from yogurtbench.matrix import load, make_plan
+from yogurtbench.texts import COMMON
 
 HELLO = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str = 'world'):\n    print(name)\napp()\n"
 SWEEP = """
@@ -92,7 +93,7 @@ def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
         plan = replace(make_plan(load(Path(folder, "cell.yaml"))), asides=False)
     overlay = luggage.overlay()
     found: dict[str, list[float]] = {"restore": [], "cell": []}
-    order = {"compile": plan.texts.to_json()}
+    order = {"op": "compile", "texts": COMMON.to_json()}
     began = time.monotonic()
     with qemu.boot(guest, "tcg", overlay=overlay, order=order):
         found["boot"] = [time.monotonic() - began]

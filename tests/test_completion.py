@@ -19,6 +19,8 @@ from yogurtbench import init
 from yogurtbench.matrix import load, make_plan
 from yogurtbench.selector import find_cell
 
+pytestmark = pytest.mark.commands
+
 ROOT = Path(__file__).parents[1]
 MATRIX = """\
 name: m

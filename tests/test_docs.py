@@ -21,6 +21,8 @@ from yogurtbench import __main__ as command
 from yogurtbench import baseline as baselines
 from yogurtbench import cli, store
 
+pytestmark = pytest.mark.commands
+
 #: Commands that need a guest (or root): these lines are run in the guest by tests marked vm, and as a plan by all.
 IN_A_GUEST = {"run", "lab"}
 #: Exit codes that the pages themselves explain: a regression, or nobody can tell.

@@ -19,6 +19,8 @@ from yogurtbench import analysis, report, store
 from yogurtbench.records import MatrixError
 from yogurtbench.report import build, charts
 
+pytestmark = pytest.mark.commands
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -21,6 +21,8 @@ from yogurtbench import report, store
 from yogurtbench.report import way
 from yogurtbench.report.story import Story
 
+pytestmark = pytest.mark.commands
+
 PHONE = {"viewport": {"width": 390, "height": 844}}
 SHORT, LIMIT = 40, 10.0  # lines, seconds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from yogurtbench.hosts.vm import cache, qemu, saved
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Hardware
 from yogurtbench.records import HostError
-from yogurtbench.texts import Texts
+from yogurtbench.texts import Own, Texts
 
 STATE = bytes(range(256)) * 64
 NONE = Texts()
+MINE = Texts(own=frozenset({(Own("mine.c", "int wire;"), False)}))
 HARDWARE = Hardware("tcg", "instructions", "pc", 1 << 20, 1)
 
 
@@ -26,25 +27,39 @@ def image(tmp_path: Path) -> GuestImage:
     return GuestImage(tmp_path / "vmlinuz", "6.12", (), tmp_path / "smallest", "f" * 16, {})
 
 
-@pytest.fixture
-def boots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
-    """A cache of our own, and the boots that were needed: each saves a small state where it is told to."""
-    made: list[Path | None] = []
+@dataclass
+class Made:
+    """The guests that were made: where each boot and each compilation was told to save its state."""
 
-    def boot_and_save(
-        image: GuestImage, _overlay: Path, _compiled: Texts, _say: object, path: Path | None = None
-    ) -> saved.Saved:
-        made.append(path)
+    boots: list[Path | None] = field(default_factory=list)
+    compiled: list[Path | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """A cache of our own, and what was made for it: each saves a small state."""
+    made = Made()
+
+    def save(image: GuestImage, path: Path | None) -> saved.Saved:
         state = path.open("w+b") if path else (tmp_path / "unkept").open("w+b")
         state.write(STATE)
         state.flush()
-        return saved.Saved(image, HARDWARE, {"event": "ready", "boot": len(made)}, state)
+        return saved.Saved(image, HARDWARE, {"event": "ready", "boot": len(made.boots)}, state)
+
+    def boot(image: GuestImage, _overlay: Path, _say: object, path: Path | None) -> saved.Saved:
+        made.boots.append(path)
+        return save(image, path)
+
+    def compile_more(common: saved.Saved, _rest: Texts, _say: object, path: Path | None) -> saved.Saved:
+        made.compiled.append(path)
+        return save(common.image, path)
 
     def hardware_for(*_given: object, **_more: object) -> Hardware:
         return HARDWARE
 
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(saved, "boot_and_save", boot_and_save)
+    monkeypatch.setattr(saved, "_boot", boot)
+    monkeypatch.setattr(saved, "_compile", compile_more)
     monkeypatch.setattr(qemu, "hardware_for", hardware_for)
     monkeypatch.setattr(qemu, "version", lambda: "7.2")
     return made
@@ -58,16 +73,30 @@ def ensure(image: GuestImage, texts: Texts = NONE, said: list[str] | None = None
         return kept.ready
 
 
-def test_a_second_run_does_not_boot(image: GuestImage, boots: list[Path | None]) -> None:
+def test_a_second_run_does_not_boot(image: GuestImage, made: Made) -> None:
     assert ensure(image) == ensure(image) == {"event": "ready", "boot": 1}
-    assert len(boots) == 1
+    assert len(made.boots) == 1
 
 
-def test_another_guest_or_other_texts_are_another_state(image: GuestImage, boots: list[Path | None]) -> None:
+def test_one_guest_serves_every_matrix_with_the_programs_of_bpf(image: GuestImage, made: Made) -> None:
+    for names in ({"head"}, {"head+trace", "drops"}, {"blind"}):
+        ensure(image, Texts(frozenset(names)))
+    assert (len(made.boots), made.compiled) == (1, [])
+
+
+def test_another_guest_boots_and_other_texts_are_compiled_in_the_kept_one(image: GuestImage, made: Made) -> None:
     ensure(image)
-    ensure(image, Texts(frozenset({"head"})))
+    ensure(image, MINE)
+    ensure(image, MINE | Texts(frozenset({"head"})))
+    assert (len(made.boots), len(made.compiled)) == (1, 1)
     ensure(replace(image, fingerprint="0" * 16))
-    assert len(boots) == 3
+    assert (len(made.boots), len(made.compiled)) == (2, 1)
+
+
+def test_a_guest_made_anew_takes_nothing_from_the_cache_and_keeps_nothing(image: GuestImage, made: Made) -> None:
+    ensure(image, MINE)
+    with saved.make_anew(image, Path("overlay-1.cpio"), MINE, lambda _: None):
+        assert made.boots[1:] == made.compiled[1:] == [None]
 
 
 def flip_a_bit(place: Path) -> None:
@@ -93,9 +122,7 @@ def empty(place: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut, remove, garble, empty])
-def test_a_damaged_one_is_made_anew_and_said(
-    image: GuestImage, boots: list[Path | None], damage: Callable[[Path], None]
-) -> None:
+def test_a_damaged_one_is_made_anew_and_said(image: GuestImage, made: Made, damage: Callable[[Path], None]) -> None:
     ensure(image)
     (place,) = (path for path in cache.place("saved", "").iterdir() if path.is_dir())
     damage(place)
@@ -106,18 +133,18 @@ def test_a_damaged_one_is_made_anew_and_said(
 
 
 def test_a_full_disk_keeps_nothing_and_the_run_goes_on(
-    image: GuestImage, boots: list[Path | None], monkeypatch: pytest.MonkeyPatch
+    image: GuestImage, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved, "_SPARE", 1 << 60)
     said: list[str] = []
     ensure(image, said=said)
-    assert boots == [None]
+    assert made.boots == [None]
     assert "not kept" in said[0]
     assert not cache.place("saved", "").exists()
 
 
 def test_a_cache_that_cannot_be_made_is_one_sentence(
-    image: GuestImage, boots: list[Path | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    image: GuestImage, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "file" / "cache"))
@@ -126,7 +153,7 @@ def test_a_cache_that_cannot_be_made_is_one_sentence(
 
 
 def test_a_damaged_one_that_cannot_be_removed_is_one_sentence(
-    image: GuestImage, boots: list[Path | None], monkeypatch: pytest.MonkeyPatch
+    image: GuestImage, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure(image)
     (place,) = (path for path in cache.place("saved", "").iterdir() if path.is_dir())
@@ -136,10 +163,12 @@ def test_a_damaged_one_that_cannot_be_removed_is_one_sentence(
         ensure(image)
 
 
-def test_only_those_used_last_stay(image: GuestImage, boots: list[Path | None]) -> None:
+def test_only_those_used_last_stay(image: GuestImage, made: Made) -> None:
     for name in "abcde":
         ensure(image, Texts(frozenset({name})))
+    assert (len(made.boots), len(made.compiled)) == (1, 5)
     places = [path for path in cache.place("saved", "").iterdir() if path.is_dir()]
     assert len(places) == 3
-    ensure(image, Texts(frozenset({"e"})))
-    assert len(boots) == 5
+    for names in ({"e"}, {"head"}):  # that which all others begin from is used by each that is made
+        ensure(image, Texts(frozenset(names)))
+    assert (len(made.boots), len(made.compiled)) == (1, 5)

@@ -19,6 +19,8 @@ import recorded
 
 from yogurtbench.records import canonical
 
+pytestmark = pytest.mark.commands
+
 COMMAND = [sys.executable, "-P", "-m", "yogurtbench"]
 SWEEP = """
 name: streams

@@ -19,6 +19,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import pip_install  # noqa: E402
 
+pytestmark = pytest.mark.commands
+
 #: A stand-in for the package: it tells which folder's code ran.
 TELLTALE = "import os, sys; print(os.path.dirname(os.path.abspath(__file__)), sys.argv[2:], sys.flags.isolated)\n"
 #: A stand-in for pip: it notes that it ran, and does what the file "pip" beside it says.

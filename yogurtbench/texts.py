@@ -50,6 +50,12 @@ class Texts:
     def __or__(self, other: Texts) -> Texts:
         return Texts(self.ours | other.ours, self.own | other.own)
 
+    def __sub__(self, other: Texts) -> Texts:
+        return Texts(self.ours - other.ours, self.own - other.own)
+
+    def __bool__(self) -> bool:
+        return bool(self.ours or self.own)
+
     def bounded(self, size: int) -> Texts:
         """With as many wires of one's own as their sources fit into ``size`` characters together."""
         own = sorted(self.own)
@@ -66,6 +72,10 @@ class Texts:
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`."""
         return cls(frozenset(data["ours"]), frozenset((Own(**one), traced) for one, traced in data["own"]))
+
+
+#: The texts of bpf/ as they are now. Every saved guest has compiled them all: so one guest serves most matrices.
+COMMON = Texts(frozenset({NOW, NOW + TRACED, BLIND, DROPS}))
 
 
 def chosen(trial: Trial) -> str:

@@ -88,13 +88,18 @@ def _lacking() -> list[str]:
 
 
 def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
-    """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order."""
+    """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order.
+
+    Where that is to compile more, stop again: that machine is saved too.
+    """
     from yogurtbench.hosts.vm.guest import still
 
     control.cannot_ask()
     iperf3.is_threaded()  # asked now, no trial has to
-    prepare(programs, Texts.from_json(still.order()["compile"]))
-    order = still.wait_for_order()
+    order = still.order()
+    while order["op"] == "compile":
+        prepare(programs, Texts.from_json(order["texts"]))
+        order = still.wait_for_order()
     orders[order["op"]](order)
     still.hand_over()
 

@@ -68,7 +68,7 @@ class Clockwork(AgentHost):
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)
         if not turns.is_permitted():
             self._say(f"the instruction clock: {turns.REFUSED} (yogurtbench doctor says how to permit it)")
-        make = saved.boot_and_save if self._anew else saved.ensure
+        make = saved.make_anew if self._anew else saved.ensure
         self._saved = make(guest_image, overlay, self._compiled, self._say)
         chosen = Probe("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]

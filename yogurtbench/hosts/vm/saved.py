@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from yogurtbench.hosts.vm.guest.still import ORDER_SIZE
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
 from yogurtbench.records import HostError, canonical
-from yogurtbench.texts import Texts
+from yogurtbench.texts import COMMON, Texts
 
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
@@ -65,31 +66,45 @@ class Saved:
 
 
 def ensure(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved:
-    """Return a guest that has compiled these texts: the kept one, or one that is booted, saved and kept now.
+    """Return a guest that has compiled these texts and COMMON: the kept one, or one that is made and kept now.
 
-    A kept one that is damaged is made anew, and ``say`` is told. Raises HostError where it can be neither booted nor
-    saved.
+    A guest for COMMON boots; any other goes on from that one, compiles the rest and is saved again. A kept one that is
+    damaged is made anew, and ``say`` is told. Raises HostError where it can be neither made nor saved.
     """
-    order = _order(compiled)
     hardware = qemu.hardware_for(image, overlay, "tcg", exact=True)
-    name = qemu.fingerprint(image, overlay, hardware, order)
-    place = cache.place(_KIND, name)
+    rest = compiled - COMMON
+
+    def boot(path: Path | None) -> Saved:
+        return _boot(image, overlay, say, path)
+
+    def compile_rest(path: Path | None) -> Saved:
+        with ensure(image, overlay, COMMON, say) as common:
+            return _compile(common, rest, say, path)
+
+    name = qemu.fingerprint(image, overlay, hardware, _order(rest | COMMON))
+    return _ensure(cache.place(_KIND, name), image, hardware, compile_rest if rest else boot, say)
+
+
+def _ensure(
+    place: Path, image: GuestImage, hardware: Hardware, make: Callable[[Path | None], Saved], say: Say
+) -> Saved:
+    """The guest kept at a place; where there is none, what ``make`` saves in the file that it is given."""
     if not place.is_dir() and (short := _lacks_room(place, hardware)):
         say(f"the saved guest is not kept for the next run: {short}")
-        return boot_and_save(image, overlay, compiled, say)
+        return make(None)
 
     def build(into: Path) -> None:
-        with boot_and_save(image, overlay, compiled, say, into / _STATE) as saved:
+        with make(into / _STATE) as saved:
             facts = {"ready": saved.ready, "digest": _digest(saved.state)}
             (into / _FACTS).write_text(canonical(facts))
         cache.keep_newest(_KIND, _KEPT - 1)  # and this one
 
     try:
-        return _kept(cache.folder(_KIND, name, build, say), image, hardware)
+        return _kept(cache.folder(_KIND, place.name, build, say), image, hardware)
     except _Damaged as damage:
         say(f"{damage}: making it anew")
         shutil.rmtree(place, ignore_errors=True)
-        return _kept(cache.folder(_KIND, name, build, say), image, hardware)
+        return _kept(cache.folder(_KIND, place.name, build, say), image, hardware)
 
 
 def _kept(place: Path, image: GuestImage, hardware: Hardware) -> Saved:
@@ -121,28 +136,46 @@ def _digest(state: IO[bytes]) -> str:
 
 
 def _order(compiled: Texts) -> dict[str, Any]:
-    return {"compile": compiled.bounded(_SOURCES).to_json()}
+    return {"op": "compile", "texts": compiled.bounded(_SOURCES).to_json()}
 
 
-def boot_and_save(
-    image: GuestImage, overlay: Path, compiled: Texts, say: Say = lambda _: None, path: Path | None = None
-) -> Saved:
-    """Boot a guest on the instruction clock until it has compiled these texts and stands still, and save it.
+def make_anew(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved:
+    """As :func:`ensure`, but boot a guest whatever is kept, and keep nothing: its state is in unlinked files."""
+    common = _boot(image, overlay, say, None)
+    if not (rest := compiled - COMMON):
+        return common
+    with common:
+        return _compile(common, rest, say, None)
+
+
+def _boot(image: GuestImage, overlay: Path, say: Say, path: Path | None) -> Saved:
+    """Boot a guest on the instruction clock until it has compiled COMMON and stands still, and save it.
 
     Its state is in ``path``, or in an unlinked file. Raises HostError where that fails.
     """
     say("booting a guest on the instruction clock, and saving it")
+    with qemu.boot(image, "tcg", overlay=overlay, order=_order(COMMON), say=say) as guest:
+        return _save(guest, image, path)
+
+
+def _compile(common: Saved, rest: Texts, say: Say, path: Path | None) -> Saved:
+    """Let a saved guest compile more texts, and save it when it stands still again."""
+    say("compiling this matrix's own programs in the saved guest, once")
+    with wake(common, _order(rest)) as guest:
+        return _save(guest, common.image, path)
+
+
+def _save(guest: Guest, image: GuestImage, path: Path | None) -> Saved:
+    """Wait until a guest stands still, and save it."""
     with ExitStack() as undo:
         state = undo.enter_context(path.open("w+b") if path else tempfile.TemporaryFile())  # noqa: SIM115
-        with qemu.boot(image, "tcg", overlay=overlay, order=_order(compiled), say=say) as guest:
-            _until_still(guest)
-            guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
-            guest.monitor.give("state", state.fileno())
-            guest.monitor.execute("migrate", uri="fd:state")
-            _until(guest, "postmigrate", "be saved")
-            saved = Saved(image, guest.hardware, guest.ready, state)
+        _until_still(guest)
+        guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        guest.monitor.give("state", state.fileno())
+        guest.monitor.execute("migrate", uri="fd:state")
+        _until(guest, "postmigrate", "be saved")
         undo.pop_all()
-        return saved
+        return Saved(image, guest.hardware, guest.ready, state)
 
 
 def wake(saved: Saved, order: dict[str, Any]) -> Guest:
