@@ -191,6 +191,8 @@ def wake(saved: Saved, order: dict[str, Any]) -> Guest:
         with ExitStack() as on_failure:
             on_failure.callback(guest.close)
             _until(guest, "guest-panicked", "be restored")
+            if order["op"] == "compile":  # it will stop itself again
+                guest.monitor.execute("set-action", panic="pause")
             guest.monitor.execute("cont")
             guest.ready = saved.ready
             on_failure.pop_all()
