@@ -68,6 +68,7 @@ def root(session: nox.Session) -> None:
 @nox.session
 def vm(session: nox.Session) -> None:
     """Real netkit in the guest; two files side by side, since an emulated guest keeps about one core busy."""
+    _ensure(session, "cpio")
     _pytest(session, "vm", *_side_by_side("loadfile"), "--no-loadscope-reorder")
 
 

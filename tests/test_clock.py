@@ -70,7 +70,7 @@ def host(plan: Plan) -> Iterator[Clockwork]:
 def runs(plan: Plan, host: Clockwork, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same plan twice: side by side, from the kept state; then from a boot of its own, beside busy neighbours."""
     first = swept(plan, host, tmp_path_factory.mktemp("run"))
-    with neighbours(), Clockwork("host", print, plan.texts, anew=True) as other:
+    with Clockwork("host", print, plan.texts, anew=True) as other, neighbours():
         return [first, swept(plan, other, tmp_path_factory.mktemp("run"))]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import Swept
 
 pytestmark = pytest.mark.vm
 
@@ -40,13 +41,8 @@ def yogurtbench(*arguments: str, cwd: Path, timeout: float = 560) -> subprocess.
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where = tmp_path_factory.mktemp("netkit")
-    (where / "seed.yaml").write_text(MATRIX)
-    done = yogurtbench("run", "seed.yaml", cwd=where)
-    assert done.returncode == 0, done.stderr
-    (run,) = where.glob("results/seed/*-*")
-    return run
+def folder(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return swept(tmp_path_factory.mktemp("netkit"), MATRIX)
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,10 @@ from yogurtbench.hosts.vm import build, console, host, image, luggage, qemu
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Files, Hardware, Monitor
 from yogurtbench.records import Attempt, HostError, Trial
+from yogurtbench.texts import Texts
+
+NOTHING_TO_COMPILE = {"op": "compile", "texts": Texts().to_json()}
+
 
 DATA = Path(__file__).parent / "data"
 FILES = Files(initramfs=3, console=4, agent=5, monitor=6)
@@ -204,7 +208,7 @@ class TestBootWithStandIns:
             boot(f"echo $$ > {tmp_path}/pid; exec sleep 600")
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
-    @pytest.mark.parametrize("order", [None, {"compile": {}}])
+    @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
     @pytest.mark.parametrize("deaths", [1, 2])
     def test_one_that_dies_while_it_boots_is_booted_again_and_said(self, boot, tmp_path, deaths, order):
         said = []
@@ -218,7 +222,7 @@ class TestBootWithStandIns:
             for n in range(1, deaths + 1)
         ]
 
-    @pytest.mark.parametrize("order", [None, {"compile": {}}])
+    @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
     def test_the_third_death_is_the_last_and_tells_its_own_reason(self, boot, tmp_path, order):
         said = []
         with pytest.raises(HostError, match=r"died while it booted: Oops: int3: death 3"):
@@ -238,7 +242,7 @@ class TestBootWithStandIns:
         lacking = _ready(tmp_path, lacking=["driver x (CONFIG_X)"])
         told = r"kernel 6.12 has no driver x \(CONFIG_X\), which the instruction clock needs"
         with pytest.raises(HostError, match=told):
-            boot(f"echo x >> {tmp_path}/tries\n{lacking}", {"compile": {}}, said.append)
+            boot(f"echo x >> {tmp_path}/tries\n{lacking}", NOTHING_TO_COMPILE, said.append)
         assert said == [] and len((tmp_path / "tries").read_text().split()) == 1
 
     def test_nothing_stays_open(self, boot):
@@ -307,7 +311,7 @@ def own_kernel(tmp_path):
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("order", [None, {"compile": {"ours": [], "own": []}}])
+@pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
 def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
     with qemu.boot(own_kernel(True), "tcg", overlay=luggage.overlay(), order=order) as booted:
         assert booted.ready["features"]["veth"]
@@ -321,7 +325,7 @@ def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_k
         r"has no driver of QEMU's firmware configuration .*, which the instruction clock needs: build it into .*bzImage"
     )
     with pytest.raises(HostError, match=told):
-        qemu.boot(own_kernel(False), "tcg", overlay=luggage.overlay(), order={"compile": {}}, say=said.append)
+        qemu.boot(own_kernel(False), "tcg", overlay=luggage.overlay(), order=NOTHING_TO_COMPILE, say=said.append)
     assert said == []
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -138,23 +138,30 @@ class Programs:
             raise
 
 
-def base_folder() -> Path:
-    """Where the programs of the other side lie, where there are two sides: beside ours."""
-    return source_folder().with_name("bpf-base")
+def _written(files: Iterable[tuple[str, str]]) -> Path:
+    """A folder, beside ours, with the programs of the other side."""
+    folder = source_folder().with_name("bpf-base")
+    folder.mkdir()
+    for name, content in files:
+        (folder / name).write_text(content)
+    return folder
 
 
 def sets() -> dict[str, Programs]:
-    """The programs by the word that chooses them: what is now, seeing and blind; the other side, where there is one."""
-    ours = {NOW: Programs(), BLIND: Programs(flags=("-DYB_BLIND",))}
-    return ours | ({BASE: Programs(base_folder())} if base_folder().is_dir() else {})
+    """The programs by the word that chooses them: what is now, seeing and blind."""
+    return {NOW: Programs(), BLIND: Programs(flags=("-DYB_BLIND",))}
 
 
-def prepare(programs: Mapping[str, Programs], texts: Texts) -> None:
-    """Compile what :func:`texts.needed` names. Raises HostError where bcc or its headers are missing.
+def prepare(programs: MutableMapping[str, Programs], texts: Texts) -> None:
+    """Compile what :func:`texts.needed` names; with ``texts.base`` there is another side from then on.
+
+    Raises HostError where bcc or its headers are missing.
 
     A kernel that does not say how its packets are laid out is not traced. What is wrong with a text that others wrote
     (a wire of one's own, the programs of another time) its trials will say.
     """
+    if texts.base:
+        programs[BASE] = Programs(_written(texts.base))
     seeing = bool(witness.layout())
     for name in sorted(texts.ours):
         if name != DROPS:

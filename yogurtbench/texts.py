@@ -6,8 +6,11 @@ what they see for reachability. The count of drops is one by itself. A wire of o
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, Self
@@ -42,36 +45,54 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it records what it sees."""
+    """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it records what it sees.
+
+    ``base``: the files of bpf/ as they were, by name, for texts of BASE.
+    """
 
     ours: frozenset[str] = frozenset()
     own: frozenset[tuple[Own, bool]] = frozenset()
+    base: frozenset[tuple[str, str]] = frozenset()
 
     def __or__(self, other: Texts) -> Texts:
-        return Texts(self.ours | other.ours, self.own | other.own)
+        return Texts(self.ours | other.ours, self.own | other.own, self.base | other.base)
 
     def __sub__(self, other: Texts) -> Texts:
-        return Texts(self.ours - other.ours, self.own - other.own)
+        return Texts(self.ours - other.ours, self.own - other.own, self.base - other.base)
 
     def __bool__(self) -> bool:
-        return bool(self.ours or self.own)
+        return bool(self.ours or self.own or self.base)
 
     def bounded(self, size: int) -> Texts:
         """With as many wires of one's own as their sources fit into ``size`` characters together."""
         own = sorted(self.own)
         sizes = accumulate(len(one.source) for one, _ in own)
-        return Texts(
-            self.ours, frozenset(one for one, sum_so_far in zip(own, sizes, strict=True) if sum_so_far <= size)
-        )
+        fitting = frozenset(one for one, sum_so_far in zip(own, sizes, strict=True) if sum_so_far <= size)
+        return replace(self, own=fitting)
 
     def to_json(self) -> dict[str, Any]:
-        """Sorted, so that equal texts are compiled in equal order."""
-        return {"ours": sorted(self.ours), "own": [[asdict(one), traced] for one, traced in sorted(self.own)]}
+        """Sorted, so that equal texts are compiled in equal order; ``base`` packed, since an order is short."""
+        return {
+            "ours": sorted(self.ours),
+            "own": [[asdict(one), traced] for one, traced in sorted(self.own)],
+            "base": _packed(self.base),
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`."""
-        return cls(frozenset(data["ours"]), frozenset((Own(**one), traced) for one, traced in data["own"]))
+        own = frozenset((Own(**one), traced) for one, traced in data["own"])
+        return cls(frozenset(data["ours"]), own, _unpacked(data["base"]))
+
+
+def _packed(files: frozenset[tuple[str, str]]) -> str:
+    """Files as base64 of compressed JSON; the same files give the same text."""
+    return base64.b64encode(zlib.compress(json.dumps(sorted(files)).encode(), 9)).decode() if files else ""
+
+
+def _unpacked(text: str) -> frozenset[tuple[str, str]]:
+    files = json.loads(zlib.decompress(base64.b64decode(text))) if text else []
+    return frozenset((name, content) for name, content in files)
 
 
 #: The texts of bpf/ as they are now. Every saved guest has compiled them all: so one guest serves most matrices.

@@ -15,7 +15,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,7 +87,9 @@ def _lacking() -> list[str]:
     return still.lacking()
 
 
-def _stand_still(programs: Mapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]) -> None:
+def _stand_still(
+    programs: MutableMapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]
+) -> None:
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order.
 
     Where that is to compile more, stop again: that machine is saved too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,7 +43,7 @@ class Clockwork(AgentHost):
     Raises HostError where that fails, or the memory is too small for so many guests.
 
     ``compiled``: the texts that it compiles before it is saved, so that no trial has to; ``base``: a folder
-    with the wire programs of another time, which the guest carries beside ours (programs.sets); ``jobs``: None for as
+    with the wire programs of another time, which it compiles too; ``jobs``: None for as
     many as CPUs and memory allow; ``anew``: the guest is booted even where a saved one is kept.
     """
 
@@ -56,13 +57,13 @@ class Clockwork(AgentHost):
         jobs: int | None = 1,
         anew: bool = False,
     ) -> None:
-        self._kernel, self._say, self._compiled, self._asked, self._anew = kernel, say, compiled, jobs, anew
-        self._extra = luggage.base(base) if base else {}
+        self._kernel, self._say, self._asked, self._anew = kernel, say, jobs, anew
+        self._compiled = replace(compiled, base=luggage.base(base)) if base else compiled
         self._saved: saved.Saved
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
-        overlay = luggage.overlay(self._extra)
+        overlay = luggage.overlay()
         # Refuses more than there is, before anything boots.
         needed = qemu.memory_for(guest_image, overlay, self._asked or 1)
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)

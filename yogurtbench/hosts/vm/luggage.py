@@ -26,6 +26,8 @@ _DEPENDENCIES = ("pyroute2", "platformdirs")
 #: Imports everything that the package has; the agent names the modules that it uses.
 _LEFT_EMPTY = f"{GUEST_HOME}/pyroute2/__init__.py"
 _AGENT = _PACKAGE / "hosts/agent.py"
+#: Characters of the programs of another time: packed, an order has room for them (ours have a tenth).
+_MOST = 400_000
 #: Archives of earlier sources pile up; this many of the newest are kept.
 _KEPT = 4
 
@@ -87,15 +89,17 @@ def _dependency(name: str) -> list[Member]:
     return [archive.file(m.path, b"") if m.path == _LEFT_EMPTY else m for m in members]
 
 
-def base(folder: Path) -> dict[str, bytes]:
-    """The wire programs of another time, for :func:`overlay`: they lie beside ours (programs.base_folder).
-
-    Raises MatrixError where the folder has none.
-    """
-    found = {f"/{_PROGRAMS}-base/{name}": content for name, content in _sources(folder)}
-    if f"/{_PROGRAMS}-base/yogurt.h" not in found:
+def base(folder: Path) -> frozenset[tuple[str, str]]:
+    """The wire programs of another time, each file's name and text. Raises MatrixError where the folder has none."""
+    try:
+        found = {name: content.decode() for name, content in _sources(folder)}
+    except UnicodeDecodeError as error:
+        raise MatrixError(f"{folder}: a program is not text ({error.reason})") from error
+    if "yogurt.h" not in found:
         raise MatrixError(f"{folder}: there is no yogurt.h, so these are not the programs of bpf/")
-    return found
+    if sum(map(len, found.values())) > _MOST:
+        raise MatrixError(f"{folder}: its programs have more than {_MOST >> 10} KiB together")
+    return frozenset(found.items())
 
 
 def _programs() -> list[Member]:
