@@ -27,14 +27,9 @@ blocks: {min: 1, max: 1}
 HOME = Path(__file__).parent.parent
 #: QEMU 7.2 emulates AVX with faults that numpy's vectorized sorting falls into.
 SCALAR = "NPY_DISABLE_CPU_FEATURES='X86_V3 X86_V4 AVX2 FMA3' OPENBLAS_CORETYPE=Nehalem ARROW_USER_SIMD_LEVEL=NONE"
-#: The command, but for the report: that is made as anywhere else, and drawing it takes an emulated machine a minute.
-RUN = (
-    "from yogurtbench import __main__ as command, report; report.make = lambda *_: None; "
-    "exit(command.run(['run', '/project/inside.yaml', '--quiet']))"
-)
 COMMAND = (
     f"cd /tmp && export PYTHONPATH=/project:/packages PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 {SCALAR} && "
-    f'python3 -P -c "{RUN}" >&2 && '
+    "python3 -P -m yogurtbench run /project/inside.yaml --quiet >&2 && "
     "cat results/inside/*/environment.json && cat results/inside/*/trials.jsonl"
 )
 
