@@ -51,7 +51,7 @@ def _ensure(session: nox.Session, *things: str) -> None:
 
 def _install(session: nox.Session, *things: str) -> None:
     """Install things by their words in packages.txt where apt can; elsewhere say what would."""
-    from yogurtbench import install_hints
+    from yogurtbench.core import install_hints
 
     if os.geteuid() or install_hints.distribution().family not in ("debian", "ubuntu"):
         session.error(f"{' and '.join(things)} are missing: {install_hints.how_to_get(*things)}")

@@ -20,9 +20,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from yogurtbench.hosts.vm import accelerator, cache, image, luggage, qemu, recipe, saved
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.texts import COMMON
+from yogurtbench.core.builds import COMMON
+from yogurtbench.hosts.vm import accelerator, cache, image, qemu, snapshot
+from yogurtbench.hosts.vm import overlay as luggage
+from yogurtbench.hosts.vm.image import recipe
+from yogurtbench.matrix.planner import load, make_plan
 
 HELLO = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str = 'world'):\n    print(name)\napp()\n"
 SWEEP = """
@@ -98,17 +100,17 @@ def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
     with qemu.boot(guest, "tcg", overlay=overlay, order=order):
         found["boot"] = [time.monotonic() - began]
     (trial,) = plan.trials(plan.groups[0], 0)
-    with saved.ensure(guest, overlay, plan.texts, print) as state:
+    with snapshot.ensure(guest, overlay, plan.texts, print) as state:
         for _ in range(ROUNDS):
             found["restore"].append(answered(state, {"op": "control"}, "control"))
             found["cell"].append(answered(state, {"op": "trial", "trial": trial.to_json()}, "attempt"))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def answered(state: saved.Saved, order: dict[str, object], event: str) -> float:
+def answered(state: snapshot.Saved, order: dict[str, object], event: str) -> float:
     """Seconds from starting QEMU with a saved state until it is gone again, its order answered."""
     began = time.monotonic()
-    with saved.wake(state, order) as guest:
+    with snapshot.wake(state, order) as guest:
         while guest.channel.receive(120.0)["event"] != event:
             pass
     return time.monotonic() - began

@@ -19,9 +19,10 @@ from hypothesis import settings
 from said import Said, caller
 
 from yogurtbench import __main__ as command
-from yogurtbench import install_hints, store
+from yogurtbench.core import install_hints
 from yogurtbench.hosts.vm import host as vm
-from yogurtbench.lab import room
+from yogurtbench.lab import sandbox
+from yogurtbench.results import run_folder
 
 HERE = Path(__file__).parent
 
@@ -68,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of a test module returns when it is called, furnished, in a room of its own."""
     program = [sys.executable, "-P", "-c", _IN_A_ROOM, str(HERE), function.__module__, function.__name__]
-    argv = room.command([*program, json.dumps(arguments)])
+    argv = sandbox.command([*program, json.dumps(arguments)])
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -115,7 +116,7 @@ def swept(warm_guest: object) -> Swept:
             patch.chdir(folder)
             code = command.run(["run", "m.yaml", "--clock", "wall"])
         (run,) = folder.glob("results/*/*-*")
-        bad = [(a.trial.cell, a.error) for a in store.read_attempts(run) if a.status in ("failed", "crashed")]
+        bad = [(a.trial.cell, a.error) for a in run_folder.read_attempts(run) if a.status in ("failed", "crashed")]
         assert (code, bad) == (0, [])
         return run
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from yogurtbench.hosts.vm import sources
+from yogurtbench.hosts.vm.image import apt_sources
 
 HOME = Path(__file__).parent.parent
 SUITE = "trixie"
@@ -94,12 +94,12 @@ def main() -> None:
 def build(root: Path) -> None:
     """A minimal root of the release, its sources in the format that it ships (deb822)."""
     print(f"building a {SUITE} root in {root}", flush=True)
-    found = sources.machine_sources(suite=SUITE)
-    transport = [f"--aptopt={option}" for option in sources.transport_options()]
+    found = apt_sources.machine_sources(suite=SUITE)
+    transport = [f"--aptopt={option}" for option in apt_sources.transport_options()]
     options = ["--quiet", "--mode=root", "--variant=minbase", "--include=ca-certificates"]
     subprocess.run(["mmdebstrap", *options, *transport, "" if found else SUITE, str(root), *found], check=True)
     listed = root / "etc/apt/sources.list"
-    stanzas = [source.stanza for source in sources.parse_one_line(listed.read_text())]
+    stanzas = [source.stanza for source in apt_sources.parse_one_line(listed.read_text())]
     (root / "etc/apt/sources.list.d/debian.sources").write_text("\n".join(stanzas))
     listed.unlink()
 

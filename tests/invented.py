@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.records import METRICS_OF, Attempt, Cell, Environment, Observation, Trial
-from yogurtbench.store import Run
+from yogurtbench.core.records import METRICS_OF, Attempt, Cell, Environment, Observation, Trial
+from yogurtbench.results.run_folder import Run
 
 SHARED: dict[str, Any] = {
     "return_hook": "none", "return_helper": "none", "policy": None, "primary": None, "peer": None, "scrub": None,
@@ -241,6 +241,6 @@ def stored(run: Invented, out: Path) -> Path:
 
 
 def _line(attempt: Attempt) -> bytes:
-    from yogurtbench.records import canonical
+    from yogurtbench.core.records import canonical
 
     return canonical(attempt.to_json()).encode() + b"\n"

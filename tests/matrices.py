@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.axes import Filler
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.plan import Plan
-from yogurtbench.records import Cell
+from yogurtbench.core.records import Cell
+from yogurtbench.matrix.axes import Filler
+from yogurtbench.matrix.planner import load, make_plan
+from yogurtbench.plan.plan import Plan
 
 
 def written(folder: Path, text: str | bytes) -> Path:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from yogurtbench import analysis, store
+from yogurtbench.analysis import comparison
+from yogurtbench.results import run_folder
 
 #: Waits in each direction; the loop ends by itself for the verifier's sake.
 WIRE = """#include "yogurt.h"
@@ -46,7 +47,7 @@ def verdicts(folder: Path) -> pd.DataFrame:
     command = [sys.executable, "-P", "-m", "yogurtbench", "run", "power.yaml", "--quiet"]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     newest = max(folder.glob("results/power/*"))
-    return analysis.compare(store.load(newest)[1], store.read_plan(newest)).set_index(["role", "metric"])
+    return comparison.compare(run_folder.load(newest)[1], run_folder.read_plan(newest)).set_index(["role", "metric"])
 
 
 def found(folder: Path, number: int) -> tuple[bool, bool]:

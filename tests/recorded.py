@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.records import Attempt, Cell, canonical
+from yogurtbench.core.records import Attempt, Cell, canonical
 
 RUNS = Path(__file__).parent / "data" / "runs"
 NAMES = sorted(file.name.removesuffix(".json.xz") for file in RUNS.glob("*.json.xz"))

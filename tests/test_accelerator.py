@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench.hosts.vm import accelerator, image, qemu, recipe
-from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.records import HostError
-from yogurtbench.shell import run
+from yogurtbench.core.process import run
+from yogurtbench.core.records import HostError
+from yogurtbench.hosts.vm import accelerator, image, qemu
+from yogurtbench.hosts.vm.image import GuestImage, recipe
 
 ABORTS = "echo 'error: failed to set MSR 0x38f to 0x70ff' >&2; kill -ABRT $$"
 HANGS = "echo 'KVM internal error. Suberror: 1' >&2; echo $$ > $RUNNING; exec sleep 600"

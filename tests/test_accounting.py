@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from trials import DIRECT, WIRE, cell, trial
 
-from yogurtbench.loads import accounting, cpu
-from yogurtbench.records import METRICS_OF
-from yogurtbench.trial import run_trial
-from yogurtbench.wire import Programs
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.core.records import METRICS_OF
+from yogurtbench.ebpf.wire import Programs
+from yogurtbench.loads import cpu_time, host_counters
 
 Recorded = Callable[[str], str]
 _BURN = "import time, sys\nwhile time.process_time() < float(sys.argv[1]): pass"
 
 
 def test_softnet_columns_have_the_kernels_names(recorded: Recorded) -> None:
-    assert accounting.softnet_columns(recorded("softnet_stat.txt")) == {
+    assert host_counters.softnet_columns(recorded("softnet_stat.txt")) == {
         "processed": [0x1FA2B4, 0x10],
         "dropped": [3, 0],
         "time_squeeze": [0x11, 0],
@@ -31,13 +31,13 @@ def test_softnet_columns_have_the_kernels_names(recorded: Recorded) -> None:
 
 
 def test_old_kernels_have_fewer_softnet_columns() -> None:
-    assert accounting.softnet_columns("00000001 00000002 00000003\n")["flow_limit_count"] == []
+    assert host_counters.softnet_columns("00000001 00000002 00000003\n")["flow_limit_count"] == []
 
 
 def test_only_the_cpus_of_the_load_are_looked_at(recorded: Recorded) -> None:
     tick = 1 / os.sysconf("SC_CLK_TCK")
-    assert cpu.stat_seconds(recorded("proc_stat.txt"), [1]) == pytest.approx((24 * tick, 257 * tick))
-    assert cpu.stat_seconds(recorded("proc_stat.txt"), [0, 1]) == pytest.approx((37 * tick, 391 * tick))
+    assert cpu_time.stat_seconds(recorded("proc_stat.txt"), [1]) == pytest.approx((24 * tick, 257 * tick))
+    assert cpu_time.stat_seconds(recorded("proc_stat.txt"), [0, 1]) == pytest.approx((37 * tick, 391 * tick))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_only_the_cpus_of_the_load_are_looked_at(recorded: Recorded) -> None:
 def test_a_packet_that_is_not_what_its_payload_says_carries_a_warning(
     axes: dict[str, Any], seen: float, why: str | None
 ) -> None:
-    warnings = accounting.warnings(cell(**axes, **DIRECT), seen)
+    warnings = host_counters.warnings(cell(**axes, **DIRECT), seen)
     assert bool(warnings) == bool(why)
     assert why is None or why in warnings[0]
 
@@ -70,9 +70,9 @@ def burned(seconds: float) -> float:
     """CPU time that is accounted to a child that burns so much beside a stranger who burns more."""
     argv = [sys.executable, "-c", _BURN]
     stranger = subprocess.Popen([*argv, "60"])
-    before = cpu.spent(sorted(os.sched_getaffinity(0)))
+    before = cpu_time.spent(sorted(os.sched_getaffinity(0)))
     subprocess.run([*argv, str(seconds)], check=True)
-    spent = cpu.spent(sorted(os.sched_getaffinity(0))) - before
+    spent = cpu_time.spent(sorted(os.sched_getaffinity(0))) - before
     stranger.kill()
     return spent.processes + spent.beside
 
@@ -83,9 +83,9 @@ def test_cpu_time_is_the_loads_own_and_not_a_strangers(in_room: Callable[..., fl
 
 
 def test_where_a_nanosecond_is_an_instruction_the_transfers_time_is_its_cost() -> None:
-    costs = accounting.instruction_costs(0.8, 40_000_000, 20_000)
+    costs = host_counters.instruction_costs(0.8, 40_000_000, 20_000)
     assert costs == {"instructions_per_byte": 20.0, "instructions_per_packet": 40_000.0}
-    assert accounting.instruction_costs(0.8, 40_000_000, 0) == {"instructions_per_byte": 20.0}
+    assert host_counters.instruction_costs(0.8, 40_000_000, 0) == {"instructions_per_byte": 20.0}
 
 
 @pytest.mark.root

@@ -17,9 +17,9 @@ from invented import Invented, cell, yogurt_phone
 from numpy.typing import NDArray
 from scipy import stats
 
-from yogurtbench import analysis
-from yogurtbench.records import Attempt, Observation, Status
-from yogurtbench.store import to_frame
+from yogurtbench.analysis import comparison
+from yogurtbench.core.records import Attempt, Observation, Status
+from yogurtbench.results.run_folder import to_frame
 
 Floats = NDArray[np.float64]
 ONE = cell()
@@ -27,7 +27,7 @@ SIGNIFICANT = {"faster", "slower"}
 
 
 def compared(run: Invented) -> pd.DataFrame:
-    return analysis.compare(to_frame(run.attempts(), "run"), run.plan())
+    return comparison.compare(to_frame(run.attempts(), "run"), run.plan())
 
 
 Pairs = Sequence[tuple[float | None, float | None]]
@@ -37,7 +37,7 @@ def made(pairs: Pairs, metric: str = "rtt_p50", **changes: Any) -> pd.Series:
     """The comparison of invented (cell, baseline) values, one pair a block; None: the trial failed."""
     run = Invented((ONE,), blocks=len(pairs), **changes)
     attempts = [_given(one, pairs[one.trial.block], metric) for one in run.attempts() if one.trial.role != "canary"]
-    table = analysis.compare(to_frame(attempts, "run"), run.plan())
+    table = comparison.compare(to_frame(attempts, "run"), run.plan())
     return table[(table["role"] == "cell") & (table["metric"] == metric)].iloc[0]
 
 
@@ -58,45 +58,45 @@ def test_distribution_is_scipys(n: int) -> None:
     values = np.arange(1, n + 1) * np.where(np.arange(n) % 3, 1.0, -1.0)
     statistic = int(values[values > 0].sum())
     less = stats.wilcoxon(values, alternative="less", method="exact")
-    assert analysis.signed_rank_cdf(n)[statistic] == pytest.approx(less.pvalue)
+    assert comparison.signed_rank_cdf(n)[statistic] == pytest.approx(less.pvalue)
 
 
 def test_interval_is_that_of_hollander_and_wolfe() -> None:
     """Example 3.1 of the book (Hamilton depression scale): estimate -0.46, 96 % interval -0.786 to -0.010 (n = 9)."""
     x = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
     y = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
-    effect = analysis.hodges_lehmann(y - x, alpha=0.04)
+    effect = comparison.hodges_lehmann(y - x, alpha=0.04)
     assert effect.estimate == pytest.approx(-0.46)
     assert [effect.low, effect.high] == pytest.approx([-0.786, -0.010])
 
 
 @pytest.mark.parametrize("n", [6, 7, 10, 14, 20, 40])
 def test_the_width_to_expect_is_that_of_simulated_intervals(n: int) -> None:
-    walsh, out = np.sort(walsh_averages(np.random.default_rng(n).normal(0, 1, (1000, n)))), analysis.critical(n)
+    walsh, out = np.sort(walsh_averages(np.random.default_rng(n).normal(0, 1, (1000, n)))), comparison.critical(n)
     simulated = float((walsh[:, -1 - out] - walsh[:, out]).mean() / 2)
-    assert analysis.widths_in_deviations(n) == pytest.approx(simulated, rel=0.08)
+    assert comparison.widths_in_deviations(n) == pytest.approx(simulated, rel=0.08)
 
 
 @pytest.mark.parametrize("n", range(6))
 def test_no_interval_exists_below_six_values(n: int) -> None:
-    effect = analysis.hodges_lehmann(np.arange(n, dtype=float))
+    effect = comparison.hodges_lehmann(np.arange(n, dtype=float))
     assert math.isnan(effect.low) and math.isnan(effect.high) and effect.n == n
-    assert math.isnan(analysis.widths_in_deviations(n))
+    assert math.isnan(comparison.widths_in_deviations(n))
 
 
 @given(st.lists(st.floats(-1, 1), min_size=6, max_size=30), st.floats(0.001, 0.2))
 def test_tests_and_intervals_agree(values: list[float], margin: float) -> None:
     data = np.array(values)
-    effect, (below, above) = analysis.hodges_lehmann(data), analysis.p_beyond(data, margin)
-    assert (above <= analysis.ALPHA) == (effect.low > margin)
-    assert (below <= analysis.ALPHA) == (effect.high < -margin)
-    assert (analysis.p_within(data, margin) <= analysis.ALPHA) == (-margin < effect.low and effect.high < margin)
+    effect, (below, above) = comparison.hodges_lehmann(data), comparison.p_beyond(data, margin)
+    assert (above <= comparison.ALPHA) == (effect.low > margin)
+    assert (below <= comparison.ALPHA) == (effect.high < -margin)
+    assert (comparison.p_within(data, margin) <= comparison.ALPHA) == (-margin < effect.low and effect.high < margin)
 
 
 def test_adjustments_are_those_of_the_books() -> None:
-    assert analysis.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert analysis.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
-    assert analysis.holm([]) == analysis.benjamini_hochberg([]) == []
+    assert comparison.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert comparison.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
+    assert comparison.holm([]) == comparison.benjamini_hochberg([]) == []
 
 
 # --- verdicts ------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_gate_cells_share_holms_level_and_the_rest_is_exploratory() -> None:
 
 def test_ten_blocks_decide_twenty_five_gate_cells_and_no_more() -> None:
     p = 2 / 2**10
-    assert max(analysis.holm([p] * 25)) <= analysis.ALPHA < max(analysis.holm([p] * 26))
+    assert max(comparison.holm([p] * 25)) <= comparison.ALPHA < max(comparison.holm([p] * 26))
 
 
 def noisy(n: int, ratio: float = 2.0) -> list[tuple[float, float]]:
@@ -181,8 +181,8 @@ def left(pairs: Sequence[tuple[Left, Left]], clock: str = "wall", gate: str = "r
     attempts = [one for one in run.attempts() if one.trial.role != "canary"]
     found = [(one, pairs[one.trial.block][one.trial.role == "baseline"]) for one in attempts]
     frame = to_frame([_left(one, what) for one, what in found if what is not None], "run")
-    analysis.precision_reached(frame, 0.01, run.groups()[0])  # must not crash either
-    return analysis.compare(frame, run.plan()).query("role == 'cell' and metric == 'rtt_p50'").iloc[0]
+    comparison.precision_reached(frame, 0.01, run.groups()[0])  # must not crash either
+    return comparison.compare(frame, run.plan()).query("role == 'cell' and metric == 'rtt_p50'").iloc[0]
 
 
 def _left(attempt: Attempt, what: float | str) -> Attempt:
@@ -229,11 +229,11 @@ def test_whatever_a_run_leaves_behind_has_a_verdict_and_none_is_significant_by_a
 ) -> None:
     row = left(pairs, clock, gate)
     told = SIGNIFICANT | {"equivalent", "inconclusive"}
-    assert row["verdict"] in told | analysis.DEGENERATE.keys()
+    assert row["verdict"] in told | comparison.DEGENERATE.keys()
     whole = [(x, y) for x, y in pairs if _is_positive(x) and _is_positive(y)]
     if len(pairs[:-1]) > len([pair for pair in pairs[:-1] if pair in whole]) or not whole:
         assert row["verdict"] not in told  # zeros, words or gaps: nothing is judged
-    if clock == "wall" and len(whole) < analysis.FEWEST:
+    if clock == "wall" and len(whole) < comparison.FEWEST:
         assert row["verdict"] not in told
     if all(x == y for x, y in pairs):
         assert row["verdict"] not in told
@@ -253,20 +253,20 @@ def test_dead_wires_are_named_dead_and_nothing_else() -> None:
     dead = table[table["cell"].isin(run.dead) & table["baseline"].notna()]
     assert set(dead["verdict"]) == {"dead"}
     frame = to_frame(run.attempts(), "run")
-    assert list(analysis.dead_wires(frame)["dropped_at"]) == ["netkit_xmit:NOT_SPECIFIED"]
+    assert list(comparison.dead_wires(frame)["dropped_at"]) == ["netkit_xmit:NOT_SPECIFIED"]
 
 
 def test_a_cell_without_a_baseline_and_one_that_never_ran() -> None:
     run = yogurt_phone(blocks=6)
     hops = compared(run)[lambda table: table["metric"] == "hops_queue"]
     assert set(hops["verdict"]) == {"no_baseline"}
-    nothing = analysis.compare(to_frame([], "run"), run.plan())
-    assert set(nothing["verdict"]) == {"not_run"} and tuple(nothing.columns) == analysis.COLUMNS
+    nothing = comparison.compare(to_frame([], "run"), run.plan())
+    assert set(nothing["verdict"]) == {"not_run"} and tuple(nothing.columns) == comparison.COLUMNS
 
 
 def test_emulation_is_in_every_row() -> None:
     table = compared(yogurt_phone(accelerator="tcg", blocks=6))
-    assert table["note"].str.startswith(analysis.EMULATED).all()
+    assert table["note"].str.startswith(comparison.EMULATED).all()
 
 
 # --- the instruction clock -----------------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ def test_the_geometric_mean_of_first_and_last_divides() -> None:
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.1, "drift"), (1.0, "steady")])
 def test_drift_is_last_over_first(factor: float, verdict: str) -> None:
-    found = analysis.drift(to_frame(many(drift=factor, noise=0.005).attempts(), "run"))
+    found = comparison.drift(to_frame(many(drift=factor, noise=0.005).attempts(), "run"))
     assert list(found["verdict"]) == [verdict]
     assert found["ratio"].iloc[0] == pytest.approx(factor, rel=0.02)
 
@@ -321,7 +321,7 @@ def test_the_canary_tells_when_the_baseline_differs_from_itself(factor: float, v
 
 def test_words_are_shares_and_the_commonest_word() -> None:
     run = yogurt_phone(blocks=3)
-    found = analysis.words(to_frame(run.attempts(), "run"))
+    found = comparison.words(to_frame(run.attempts(), "run"))
     assert set(found["reachable"].dropna()) == {0.0, 1.0}
     assert set(found["dropped_at"].dropna()) == {"netkit_xmit:NOT_SPECIFIED"}
 
@@ -336,23 +336,23 @@ def test_precision_is_half_the_intervals_width() -> None:
     canary = compared(run).query("role == 'canary' and metric == 'rtt_p50'").iloc[0]
     reached = max(math.sqrt(row["ratio_high"] / row["ratio_low"]) - 1 for row in (width, canary))
     group = run.groups()[0]
-    assert analysis.precision_reached(frame, reached * 1.001, group)
-    assert not analysis.precision_reached(frame, reached * 0.999, group)
+    assert comparison.precision_reached(frame, reached * 1.001, group)
+    assert not comparison.precision_reached(frame, reached * 0.999, group)
 
 
 def test_without_an_interval_precision_is_not_reached() -> None:
-    assert not analysis.precision_reached(to_frame(Invented((ONE,), blocks=5).attempts(), "run"), 0.5)
+    assert not comparison.precision_reached(to_frame(Invented((ONE,), blocks=5).attempts(), "run"), 0.5)
 
 
 def test_dead_cells_and_cells_without_a_baseline_hold_nobody_up() -> None:
     dead = Invented((ONE,), dead=frozenset({ONE.id}), blocks=10, noise=1e-6)
-    assert analysis.precision_reached(to_frame(dead.attempts(), "run"), 0.01)
+    assert comparison.precision_reached(to_frame(dead.attempts(), "run"), 0.01)
     alone = Invented((cell(load="reachability"),), blocks=2)
-    assert analysis.precision_reached(to_frame(alone.attempts(), "run"), 0.01, None)
+    assert comparison.precision_reached(to_frame(alone.attempts(), "run"), 0.01, None)
 
 
 def test_on_the_instruction_clock_one_block_is_precise() -> None:
-    assert analysis.precision_reached(
+    assert comparison.precision_reached(
         to_frame(Invented((ONE,), blocks=1, clock="instructions").attempts(), "run"), 1e-9
     )
 
@@ -407,7 +407,7 @@ def stopped(data: Floats, precision: float, fewest: int = 10) -> tuple[Floats, F
     low, high, length = np.zeros((runs, cells)), np.zeros((runs, cells)), np.zeros(runs, dtype=int)
     for n in range(fewest, most + 1):
         open_ = np.flatnonzero(length == 0)
-        out = analysis.critical(n)
+        out = comparison.critical(n)
         walsh = np.partition(walsh_averages(data[open_, :, :n]), [out, n * (n + 1) // 2 - 1 - out])
         low[open_], high[open_] = walsh[..., out], walsh[..., -1 - out]
         done = (np.expm1((high[open_] - low[open_]) / 2) <= precision).all(axis=1) | (n == most)
@@ -424,9 +424,9 @@ def told(data: Floats, length: NDArray[np.int_], margin: float, adjust: Adjust) 
     p, likely = np.ones(data.shape[:2]), np.zeros(data.shape[:2], dtype=int)
     for n in set(length):
         mine = np.flatnonzero(length == n)
-        chances = _chances(walsh_averages(data[mine, :, :n]), math.log1p(margin), analysis.signed_rank_cdf(n))
+        chances = _chances(walsh_averages(data[mine, :, :n]), math.log1p(margin), comparison.signed_rank_cdf(n))
         p[mine], likely[mine] = chances.min(axis=0), chances.argmin(axis=0)
-    significant = np.array([adjust(list(family)) for family in p]) <= analysis.ALPHA
+    significant = np.array([adjust(list(family)) for family in p]) <= comparison.ALPHA
     return np.where(significant, np.array(["faster", "slower", "equivalent"])[likely], "inconclusive")
 
 
@@ -443,10 +443,10 @@ def share(found: Words, *words: str) -> float:
 
 def chance_allows(runs: int) -> float:
     """The nominal rate, and three standard errors of a simulation of so many runs."""
-    return analysis.ALPHA + 3 * math.sqrt(analysis.ALPHA * (1 - analysis.ALPHA) / runs)
+    return comparison.ALPHA + 3 * math.sqrt(comparison.ALPHA * (1 - comparison.ALPHA) / runs)
 
 
-@pytest.mark.parametrize(("gate", "adjust"), [("redirect", analysis.holm), ("none", analysis.benjamini_hochberg)])
+@pytest.mark.parametrize(("gate", "adjust"), [("redirect", comparison.holm), ("none", comparison.benjamini_hochberg)])
 def test_the_simulated_rule_is_the_sweeps(gate: str, adjust: Adjust) -> None:
     """Simulated runs told as attempts: the sweep stops where the simulation does, and compare says the same words."""
     data = simulated(normal, 4, 3, seed=5) + np.array([[[0.1], [0.0], [0.05]]])
@@ -457,10 +457,10 @@ def test_the_simulated_rule_is_the_sweeps(gate: str, adjust: Adjust) -> None:
         run = Invented(tuple(cell(headroom=room) for room in (32, 64, 96)), blocks=MOST, gate=gate)
         frame = to_frame(_attempts(run, log_ratios), "run")
         reached = [
-            analysis.precision_reached(frame[frame["block"] < m], 0.015, run.groups()[0]) for m in range(10, n + 1)
+            comparison.precision_reached(frame[frame["block"] < m], 0.015, run.groups()[0]) for m in range(10, n + 1)
         ]
         assert reached[:-1] == [False] * (n - 10) and (reached[-1] or n == MOST)
-        table = analysis.compare(frame[frame["block"] < n], run.plan())
+        table = comparison.compare(frame[frame["block"] < n], run.plan())
         assert list(table.query("role == 'cell'")["verdict"]) == list(verdicts)
 
 
@@ -489,12 +489,12 @@ def test_false_alarms_of_a_family_stay_below_the_nominal_rate(noise: Noise) -> N
     """Six cells like the baseline; and six exactly at the margin, where calling them anything is wrong."""
     same = simulated(noise, 600, 6, seed=8)
     _, _, length = stopped(same, 0.015)
-    for adjust in (analysis.holm, analysis.benjamini_hochberg):
+    for adjust in (comparison.holm, comparison.benjamini_hochberg):
         assert share(told(same, length, 0.03, adjust), *SIGNIFICANT) <= 0.001
         assert share(told(same, length, NAUGHT, adjust), *SIGNIFICANT) <= chance_allows(600)
         border = told(same + math.log1p(0.03), length, 0.03, adjust)
-        assert share(border, "slower") <= analysis.ALPHA
-        assert share(border, "equivalent") <= analysis.ALPHA
+        assert share(border, "slower") <= comparison.ALPHA
+        assert share(border, "equivalent") <= comparison.ALPHA
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -503,9 +503,9 @@ def test_of_the_differences_that_benjamini_and_hochberg_let_pass_few_are_false(n
     data = simulated(noise, 600, 6, seed=8)
     _, _, length = stopped(data, 0.015)
     effect = np.array([0.1, 0.1, 0.1, 0.0, 0.0, 0.0])[:, None]
-    found = np.isin(told(data + effect, length, NAUGHT, analysis.benjamini_hochberg), [*SIGNIFICANT])
+    found = np.isin(told(data + effect, length, NAUGHT, comparison.benjamini_hochberg), [*SIGNIFICANT])
     assert found[:, :3].mean() >= 0.9
-    assert float((found[:, 3:].sum(axis=1) / np.maximum(1, found.sum(axis=1))).mean()) <= analysis.ALPHA
+    assert float((found[:, 3:].sum(axis=1) / np.maximum(1, found.sum(axis=1))).mean()) <= comparison.ALPHA
 
 
 def three_percent(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -518,13 +518,13 @@ def test_a_slowdown_of_a_tenth_is_found_at_a_noise_of_3_percent(gates: int, prec
     data = simulated(three_percent, 500, gates, seed=10).copy()
     _, _, length = stopped(data, precision)
     data[:, 0] += math.log(1.1)
-    assert float((told(data, length, 0.03, analysis.holm)[:, 0] == "slower").mean()) >= 0.9
+    assert float((told(data, length, 0.03, comparison.holm)[:, 0] == "slower").mean()) >= 0.9
 
 
 def test_a_cell_that_never_ran_is_told_to_be_of_the_kernel_that_the_others_ran_on() -> None:
     run = yogurt_phone(blocks=6)
     frame = to_frame(run.attempts(), "r")
     gone = run.cells[-6].id
-    table = analysis.compare(frame[frame["cell"] != gone], run.plan())
+    table = comparison.compare(frame[frame["cell"] != gone], run.plan())
     assert (table["cell"] == gone).any()
     assert set(table["kernel"]) == {run.kernel}

@@ -14,20 +14,20 @@ from invented import Invented, baseline_of, cell, environment, yogurt_phone
 from matrices import planned
 
 from yogurtbench import __main__ as command
-from yogurtbench import store
-from yogurtbench.plan import span
-from yogurtbench.records import Attempt, Cell, Observation
-from yogurtbench.report import advice, tables
-from yogurtbench.report.answer import answer
-from yogurtbench.report.exposure import exposures, liveness
-from yogurtbench.report.standings import standings
-from yogurtbench.report.story import Story
-from yogurtbench.report.terminal import effects
+from yogurtbench.core.records import Attempt, Cell, Observation
+from yogurtbench.plan.plan import span
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections import advice, tables
+from yogurtbench.report.sections.isolation import exposures, liveness
+from yogurtbench.report.sections.ranking import standings
+from yogurtbench.report.sections.summary import answer
+from yogurtbench.report.terminal.run import effects
+from yogurtbench.results import run_folder
 
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, store.to_frame(told, "run"))
+    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 def said(run: Invented) -> str:
@@ -217,7 +217,7 @@ def test_a_payload_nobody_can_judge_is_no_equal_payload() -> None:
 
 
 def test_the_payload_below_an_undecided_one_is_no_turn() -> None:
-    from yogurtbench.report.answer import _turn
+    from yogurtbench.report.sections.summary import _turn
 
     story = story_of(sweep(dict.fromkeys(SIZES, 1.0)))
     rows = story.headlines.assign(verdict=story.headlines["payload"].map({64: "inconclusive"}).fillna("equivalent"))
@@ -455,7 +455,7 @@ def test_wires_that_are_held_to_nothing_are_told_by_what_they_measured() -> None
         "cells": [one | {"baselines": [], "group": ""} for one in run.plan()["cells"] if one["role"] == "cell"]
     }
     attempts = [one for one in run.attempts() if one.trial.role == "cell"]
-    story = Story.tell("run", "matrix", plan, environment(run), attempts, store.to_frame(attempts, "run"))
+    story = Story.tell("run", "matrix", plan, environment(run), attempts, run_folder.to_frame(attempts, "run"))
     assert "redirect is cheapest with 28\u202f113 guest instructions, then netkit l3" in answer(story)
 
 
@@ -478,7 +478,7 @@ def undecided(folder: Path, text: str = ASKED, **changes: Any) -> Story:
     run = Invented(cells, noise=0.03, baselines=(lambda one: next(iter(bases.values())),), blocks=plan.blocks.min,
                    **changes)  # fmt: skip
     attempts = list(run.attempts())
-    return Story.tell("run", text, plan.to_json(), environment(run), attempts, store.to_frame(attempts, "run"))
+    return Story.tell("run", text, plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "run"))
 
 
 @pytest.mark.parametrize(
@@ -519,7 +519,7 @@ def test_so_many_blocks_are_advised_as_the_noise_asks_for(tmp_path: Path) -> Non
         base = next(one.cell for one in plan.cells if one.role == "baseline")
         run = Invented(cells, noise=noise, baselines=(lambda one, base=base: base,), blocks=12, seed=4)
         attempts = list(run.attempts())
-        story = Story.tell("r", "", plan.to_json(), environment(run), attempts, store.to_frame(attempts, "r"))
+        story = Story.tell("r", "", plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "r"))
         advised = advice.give(story)
         assert advised, noise
         asked.append(int(advised.command.rpartition("--blocks ")[2].split()[0]))

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matrices import cell
 
-from yogurtbench import axes, records
-from yogurtbench.axes import WORDS, Completer, Filler
-from yogurtbench.records import AXES, Cell
+from yogurtbench.core import records
+from yogurtbench.core.records import AXES, Cell
+from yogurtbench.matrix import axes
+from yogurtbench.matrix.axes import WORDS, Completer, Filler
 
 DEFAULTS = [
     ({}, {"device": "netkit", "mode": "l3", "topology": "wire", "hook": "netkit_peer", "helper": "redirect"}),

@@ -14,13 +14,13 @@ import pytest
 from matrices import planned
 from trials import WIRE, trial
 
-from yogurtbench.plan import NO_BLOCK, Plan
-from yogurtbench.programs import sets
-from yogurtbench.report.counters import looking
-from yogurtbench.report.story import Story
-from yogurtbench.report.verdicts import verdicts
-from yogurtbench.texts import BLIND, NOW
-from yogurtbench.trial import run_trial
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.core.builds import BLIND, NOW
+from yogurtbench.ebpf.programs import sets
+from yogurtbench.plan.plan import NO_BLOCK, Plan
+from yogurtbench.report.export.verdicts import verdicts
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections.counters import looking
 
 MATRIX = """
 name: m

@@ -9,8 +9,8 @@ import pytest
 from invented import Invented, cell, stored
 from matrices import planned
 
-from yogurtbench.budget import ASSUMED, buy, expected, measured, sentences
-from yogurtbench.plan import Plan, block_seconds
+from yogurtbench.analysis.budget import ASSUMED, buy, expected, measured, sentences
+from yogurtbench.plan.plan import Plan, block_seconds
 
 MATRIX = """\
 name: t

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from yogurtbench.hosts.vm import bootstrap, build_progress, cache
+from yogurtbench.core.records import HostError
+from yogurtbench.core.sayer import Sayer
+from yogurtbench.hosts.vm import build_progress, cache
 from yogurtbench.hosts.vm.build_progress import USUAL, BuildProgress
-from yogurtbench.records import HostError
-from yogurtbench.sayer import Sayer
+from yogurtbench.hosts.vm.image import mmdebstrap
 
 #: What mmdebstrap 1.3.5 printed, with the seconds since it was started.
 RECORDED = (
@@ -93,12 +94,12 @@ def test_whatever_is_heard_time_left_is_a_number_and_phases_go_forward(
 def built(say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """A part of the guest, built by an mmdebstrap that is this script."""
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(bootstrap, "_mode", lambda: "root")
-    monkeypatch.setattr(bootstrap.sources, "machine_sources", lambda: ("deb http://mirror.invalid/debian x main",))
+    monkeypatch.setattr(mmdebstrap, "_mode", lambda: "root")
+    monkeypatch.setattr(mmdebstrap.sources, "machine_sources", lambda: ("deb http://mirror.invalid/debian x main",))
     (tmp_path / "mmdebstrap").write_text(f"#!/bin/sh\n{script}")
     (tmp_path / "mmdebstrap").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    cache.folder("userland", "x", lambda into: bootstrap.extract(into / "x.tar", ["bash"], "true"), say)
+    cache.folder("userland", "x", lambda into: mmdebstrap.extract(into / "x.tar", ["bash"], "true"), say)
 
 
 SCRIPT = """

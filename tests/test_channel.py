@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yogurtbench.hosts.channel import Channel
+from yogurtbench.agent.channel import Channel
 
 
 @pytest.fixture

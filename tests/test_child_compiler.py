@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from yogurtbench import child_compiler
-from yogurtbench.child_compiler import try_compiling
-from yogurtbench.programs import complaint
-from yogurtbench.records import HostError
+from yogurtbench.core.records import HostError
+from yogurtbench.ebpf import child_compiler
+from yogurtbench.ebpf.child_compiler import try_compiling
+from yogurtbench.ebpf.programs import complaint
 
 HEAD = "int wire(struct __sk_buff *skb)\n{\n"
 FILL = "\tfor (int i = 0; i < 4096; i++)\n\t\tbig[i] = i;\n"

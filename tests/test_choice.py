@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from matrices import cell
 
-from yogurtbench.hosts.choice import _must_be_of_use
-from yogurtbench.records import HostError
+from yogurtbench.core.records import HostError
+from yogurtbench.hosts.choose import _must_be_of_use
 
 WIRE = {"device": "netkit", "hook": "netkit_peer", "helper": "redirect"}
 VETH_WIRE = {"device": "veth", "hook": "tc_ingress", "helper": "redirect"}

@@ -17,7 +17,8 @@ import pytest
 from said import Said, is_one_sentence
 
 import yogurtbench
-from yogurtbench import headers, matrix
+from yogurtbench.ebpf import headers
+from yogurtbench.matrix import planner
 
 NOBODY = 65534
 DIRECT = textwrap.dedent("""\
@@ -232,7 +233,7 @@ def test_an_error_of_ours_exits_70_and_says_how_to_see_more(
         raise ZeroDivisionError("we cannot count")
 
     (here / "m.yaml").write_text(DIRECT)
-    monkeypatch.setattr(matrix, "load", breaks)
+    monkeypatch.setattr(planner, "load", breaks)
     said = call("plan", "m.yaml")
     assert said.code == 70
     assert "an error of ours, please report it: ZeroDivisionError: we cannot count" in said.err
@@ -249,7 +250,7 @@ def test_an_interrupt_exits_130_without_a_word(
         raise KeyboardInterrupt
 
     (here / "m.yaml").write_text(DIRECT)
-    monkeypatch.setattr(matrix, "load", interrupts)
+    monkeypatch.setattr(planner, "load", interrupts)
     assert call("plan", "m.yaml") == Said(130, "", "")
 
 

@@ -18,13 +18,15 @@ import pytest
 from trials import DIRECT, trial
 
 from yogurtbench import __main__ as command
-from yogurtbench import selftest, shell, store
+from yogurtbench.core import process
+from yogurtbench.core.records import metrics_of
 from yogurtbench.hosts.vm.host import Clockwork
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.plan import Plan
-from yogurtbench.progress import Quiet
-from yogurtbench.records import metrics_of
-from yogurtbench.sweep import Sweep
+from yogurtbench.matrix.planner import load, make_plan
+from yogurtbench.plan.plan import Plan
+from yogurtbench.results import run_folder
+from yogurtbench.runner import clock_check
+from yogurtbench.runner.progress import Quiet
+from yogurtbench.runner.sweep import Sweep
 
 pytestmark = pytest.mark.vm
 
@@ -85,12 +87,12 @@ def neighbours() -> Iterator[None]:
     argv = ["sh", "-c", "while :; do timeout 0.05 sh -c 'while :; do :; done'; sleep 0.05; done"]
     with ExitStack() as undo:
         for _ in range(1 + (os.cpu_count() or 1)):
-            undo.enter_context(shell.background(argv))
+            undo.enter_context(process.background(argv))
         yield
 
 
 def swept(plan: Plan, host: Clockwork, out: Path) -> Path:
-    with store.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment) as run:
+    with run_folder.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment) as run:
         assert Sweep(plan, host, run, Quiet()).run().bad == 0
     return run.path
 
@@ -101,7 +103,7 @@ def guests() -> list[psutil.Process]:
 
 
 def frame(run: Path) -> pd.DataFrame:
-    return store.load(run)[1]
+    return run_folder.load(run)[1]
 
 
 def value(rows: pd.DataFrame, program: str, load: str, metric: str) -> float:
@@ -111,7 +113,7 @@ def value(rows: pd.DataFrame, program: str, load: str, metric: str) -> float:
 
 
 def test_the_same_plan_has_the_same_digest_whatever_runs_beside_it(runs: list[Path]) -> None:
-    first, second = (store.digest(frame(run)) for run in runs)
+    first, second = (run_folder.digest(frame(run)) for run in runs)
     assert first == second
 
 
@@ -147,7 +149,7 @@ def test_doctor_tries_the_clock_in_two_boots_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "clock.yaml").write_text(SMALL)
-    monkeypatch.setattr(selftest, "MATRIX", tmp_path / "clock.yaml")
+    monkeypatch.setattr(clock_check, "MATRIX", tmp_path / "clock.yaml")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     code = command.run(["doctor", "--clock", "--jobs", "2", "--json"])

@@ -16,14 +16,17 @@ from invented import Invented, cell, environment, stored
 from matrices import written
 
 from yogurtbench import __main__ as command
-from yogurtbench import clocks, session, store
-from yogurtbench.clocks import Begun, Plans
-from yogurtbench.hosts import allowance, choice
+from yogurtbench.core import allowance
+from yogurtbench.core.records import HostError, MatrixError
+from yogurtbench.hosts import choose
 from yogurtbench.hosts.vm import accelerator, image
 from yogurtbench.hosts.vm import host as vm
 from yogurtbench.hosts.vm.accelerator import Probe
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.records import HostError, MatrixError
+from yogurtbench.matrix import clocks
+from yogurtbench.matrix.clocks import Begun, Plans
+from yogurtbench.matrix.planner import load, make_plan
+from yogurtbench.results import run_folder
+from yogurtbench.runner import session
 
 MATRIX = """\
 name: t
@@ -152,7 +155,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def settled(plans: Plans, jobs: int | None = None) -> tuple[str, Any]:
     with ExitStack() as undo:
-        plan, host = choice.settle(plans, undo, print, jobs)
+        plan, host = choose.settle(plans, undo, print, jobs)
         assert plan.clock == host.environment.clock
         return plan.clock, host
 
@@ -205,7 +208,7 @@ def test_natively_it_is_time_and_nothing_of_a_guest_is_looked_at(
     plans = plans_of(tmp_path, direct)
     clock, host = settled(plans)
     assert (clock, host.environment.lab, host.environment.reasons["clock"]) == ("wall", "native", clocks.NATIVE)
-    assert choice.foresee(plans).reason == clocks.NATIVE
+    assert choose.foresee(plans).reason == clocks.NATIVE
 
 
 # --- foreseen --------------------------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ def test_a_plan_goes_by_what_is_known_of_kvm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: Probe | None, clock: str, lab: str, otherwise: str | None
 ) -> None:
     monkeypatch.setattr(accelerator, "known", lambda find: known)
-    seen = choice.foresee(plans_of(tmp_path, lab="vm"))
+    seen = choose.foresee(plans_of(tmp_path, lab="vm"))
     assert (seen.plan.clock, seen.lab, seen.otherwise and seen.otherwise.clock) == (clock, lab, otherwise)
     assert not known or clock == "wall" or known.reason in seen.reason
 
@@ -265,7 +268,7 @@ def test_how_a_run_was_begun_is_read_from_it(tmp_path: Path) -> None:
     run = stored(Invented((cell(),), clock="instructions", accelerator="tcg", blocks=1), tmp_path)
     assert session.begun(run) == Begun("vm", "instructions")
     assert session.begun(None) is None
-    assert store.read_environment(run).clock == "instructions"
+    assert run_folder.read_environment(run).clock == "instructions"
 
 
 # --- jobs ----------------------------------------------------------------------------------------------------------
@@ -338,7 +341,7 @@ def test_a_matrix_without_a_clock_is_measured_on_the_one_that_fits_and_goes_on_w
     (run,) = tmp_path.glob("results/t/*")
     found = json.loads((run / "environment.json").read_text())
     assert (found["clock"], found["reasons"]["clock"]) == (expected, clocks.KVM if kvm else clocks.EMULATED)
-    assert set(store.load(run)[1]["clock"]) == {expected}
+    assert set(run_folder.load(run)[1]["clock"]) == {expected}
     assert kvm or "guest instructions a round trip more" in said.out
     assert command.run(["run", "m.yaml", "--resume", str(run), "--quiet"]) == 0
-    assert store.read_environment(run).clock == expected
+    assert run_folder.read_environment(run).clock == expected

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yogurtbench.combinations import combine, idle, size
+from yogurtbench.matrix.combinations import combine, idle, size
 
 
 def values(axes: Any, include: Any = (), exclude: Any = ()) -> list[dict[str, Any]]:

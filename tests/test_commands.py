@@ -11,7 +11,7 @@ import typer.main
 from invented import stored, yogurt_phone
 
 from yogurtbench import __main__ as command
-from yogurtbench.cli import app
+from yogurtbench.cli.app import app
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 #: Commands whose output is not ours to shape: a schema is JSON as it is, a lab's stdout is its command's.

@@ -16,9 +16,10 @@ from invented import Invented, cell, environment, stored, yogurt_phone
 from rich.console import Console
 from said import Said, caller
 
-from yogurtbench import baseline, gate
-from yogurtbench.records import MatrixError
-from yogurtbench.report import decision as reports
+from yogurtbench.analysis import gate
+from yogurtbench.core.records import MatrixError
+from yogurtbench.report.export import baseline
+from yogurtbench.report.sections import gate as reports
 
 KEY = ("netkit", "netkit_peer", "redirect")
 WIRE, OTHER, REACH = cell(), cell("veth", "tcx_ingress"), cell(load="reachability")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from invented import stored, yogurt_phone
 
-from yogurtbench import init
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.selector import find_cell
+from yogurtbench.cli import init
+from yogurtbench.matrix.planner import load, make_plan
+from yogurtbench.matrix.selector import find_cell
 
 pytestmark = pytest.mark.commands
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from refusing import SENDTO, SOCKET, refuse
 from trials import DIRECT, WIRE, trial
 
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.ebpf.programs import Programs
 from yogurtbench.lab import namespace, topology
 from yogurtbench.loads import control
 from yogurtbench.loads.asking import CannotAsk, asking
-from yogurtbench.programs import Programs
-from yogurtbench.trial import run_trial
 
 InRoom = Callable[..., Any]
 Axes = dict[str, Any]

@@ -9,13 +9,14 @@ from typing import Any
 
 from invented import Invented, cell, environment, stored, yogurt_phone
 
-from yogurtbench import report, store
-from yogurtbench.records import Attempt, Observation, Status, Trial
-from yogurtbench.report import markdown
-from yogurtbench.report.cautions import cautions
-from yogurtbench.report.counters import Sheet, cost_of_looking, looking, sheets, sized, warned
-from yogurtbench.report.page import render
-from yogurtbench.report.story import Story
+from yogurtbench import report
+from yogurtbench.core.records import Attempt, Observation, Status, Trial
+from yogurtbench.report.export import markdown
+from yogurtbench.report.pages.run import render
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections.counters import Sheet, cost_of_looking, looking, sheets, sized, warned
+from yogurtbench.report.sections.warnings import cautions
+from yogurtbench.results import run_folder
 
 _FIELDS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
 WARNING = (
@@ -40,7 +41,7 @@ def details(**changes: Any) -> dict[str, Any]:
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, store.to_frame(told, "run"))
+    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 def counting(**changes: Any) -> Invented:
@@ -174,7 +175,7 @@ def test_what_ran_blind_is_no_result() -> None:
     run = round_trips()
     attempts = list(run.attempts())
     with_it, without = (story_of(run, found) for found in ([*attempts, blind(run, 1.0)], attempts))
-    assert store.digest(with_it.frame) == store.digest(without.frame)
+    assert run_folder.digest(with_it.frame) == run_folder.digest(without.frame)
     assert with_it.comparison.equals(without.comparison) and with_it.blocks == without.blocks == 1
 
 
@@ -207,7 +208,7 @@ def test_packets_that_are_not_what_the_payload_says_are_told_everywhere(tmp_path
     assert WARNING.format(1355) in counters and caution.text in page
     grids = page[page.index('"comparisons":') : page.index('"trials":')]
     assert WARNING.format(1355) in grids and "⚠" in grids
-    with store.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as folder:
+    with run_folder.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)

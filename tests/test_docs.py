@@ -18,8 +18,9 @@ from documented import HOME, Command
 from invented import stored, yogurt_phone
 
 from yogurtbench import __main__ as command
-from yogurtbench import baseline as baselines
-from yogurtbench import cli, store
+from yogurtbench.cli import app
+from yogurtbench.report.export import baseline as baselines
+from yogurtbench.results import run_folder
 
 pytestmark = pytest.mark.commands
 
@@ -164,7 +165,7 @@ def test_every_experiment_is_on_the_first_page() -> None:
 
 def parsed(arguments: list[str]) -> Any:
     """What the command's own parser makes of a line; raises where it knows an option or a command not."""
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(app.app)
     name, *rest = arguments
     return group.commands[name].make_context(name, list(rest)).params
 
@@ -183,7 +184,7 @@ def test_a_line_with_an_option_that_is_not_there_would_be_noticed() -> None:
 
 @pytest.mark.parametrize("line", documented.inline(), ids=str)
 def test_lines_in_running_text_name_commands_and_options_that_exist(line: Command) -> None:
-    group: Any = typer.main.get_command(cli.app)
+    group: Any = typer.main.get_command(app.app)
     if line.words[1] == "test":
         return
     named = group.commands[line.words[1]] if not line.words[1].startswith("-") else group
@@ -214,9 +215,9 @@ def test_lines_that_need_a_guest_have_a_plan(
     assert code == 0, said
     assert re.search(r"\b[1-9]\d* cells", said), said
     if given.get("cell"):
-        from yogurtbench.matrix import load, make_plan
-        from yogurtbench.places import matrix
-        from yogurtbench.selector import find_cell
+        from yogurtbench.core.paths import matrix
+        from yogurtbench.matrix.planner import load, make_plan
+        from yogurtbench.matrix.selector import find_cell
 
         assert find_cell(make_plan(load(matrix(Path(own_matrix(line))))), given["cell"])
 
@@ -292,7 +293,7 @@ def test_runs_are_run_in_the_guest_cut_down_to_what_one_boot_takes(
     out = Path(parsed(line.arguments)["out"])
     newest = max(out.glob("*/*/trials.jsonl"), key=lambda path: path.stat().st_mtime)
     assert newest.parent.name in said, said
-    assert [one.status for one in store.read_attempts(newest.parent)]
+    assert [one.status for one in run_folder.read_attempts(newest.parent)]
 
 
 @pytest.mark.vm

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench import doctor
-from yogurtbench.doctor import NATIVE, VM, Finding
+from yogurtbench.hosts import doctor
+from yogurtbench.hosts.doctor import NATIVE, VM, Finding
 
 SHOWN = """Show the system configuration
 

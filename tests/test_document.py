@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matrices import written
 
-from yogurtbench import document as module
-from yogurtbench.document import read
-from yogurtbench.matrix import load
-from yogurtbench.records import MatrixError
-from yogurtbench.words import kind
+from yogurtbench.core.records import MatrixError
+from yogurtbench.core.wording import kind
+from yogurtbench.matrix import document as module
+from yogurtbench.matrix.document import read
+from yogurtbench.matrix.planner import load
 
 
 def test_values_are_yaml_1_2(tmp_path: Path) -> None:

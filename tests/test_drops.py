@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from trials import WIRE, cell, trial
 
-from yogurtbench import witness
-from yogurtbench.drops import counting, tally
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.ebpf import tracer
+from yogurtbench.ebpf.drops import counting, tally
+from yogurtbench.ebpf.programs import Programs
+from yogurtbench.ebpf.wire import attached
 from yogurtbench.lab import Lab, bring_up
 from yogurtbench.loads.reachability import answers
-from yogurtbench.programs import Programs
-from yogurtbench.trial import run_trial
-from yogurtbench.wire import attached
 
 InRoom = Callable[..., Any]
 
@@ -81,7 +81,7 @@ def by_reason(counted: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.root
-@pytest.mark.skipif(not witness.layout(), reason="this kernel has no BTF")
+@pytest.mark.skipif(not tracer.layout(), reason="this kernel has no BTF")
 def test_a_full_socket_drops_exactly_what_udp_says_it_refused(in_room: InRoom) -> None:
     found = in_room(overfilled, "server")
     reasons = by_reason(found["counted"])
@@ -90,7 +90,7 @@ def test_a_full_socket_drops_exactly_what_udp_says_it_refused(in_room: InRoom) -
 
 
 @pytest.mark.root
-@pytest.mark.skipif(not witness.layout(), reason="this kernel has no BTF")
+@pytest.mark.skipif(not tracer.layout(), reason="this kernel has no BTF")
 def test_what_is_dropped_in_other_namespaces_is_not_counted(in_room: InRoom) -> None:
     found = in_room(overfilled, "client")
     assert found["refused"] > 200
@@ -117,7 +117,7 @@ def dropped_by_the_wire() -> dict[str, Any]:
 
 
 @pytest.mark.root
-@pytest.mark.skipif(not witness.layout(), reason="this kernel has no BTF")
+@pytest.mark.skipif(not tracer.layout(), reason="this kernel has no BTF")
 def test_what_a_wire_drops_is_counted_one_by_one(in_room: InRoom) -> None:
     found = in_room(dropped_by_the_wire)
     assert found["status"] == "ok", found["error"]
@@ -128,15 +128,15 @@ def test_what_a_wire_drops_is_counted_one_by_one(in_room: InRoom) -> None:
 
 def diagnosed(role: str, seen: bool) -> dict[str, Any]:
     if not seen:
-        witness.layout.cache_clear()
-        witness.btf.VMLINUX = Path("/nonexistent")
+        tracer.layout.cache_clear()
+        tracer.btf.VMLINUX = Path("/nonexistent")
     one = trial("iperf3_udp", **WIRE, payload=1400)
     attempt = run_trial(replace(one, role=role), Programs())  # type: ignore[arg-type]
     return {"status": attempt.status, "error": attempt.error, **attempt.details}
 
 
 @pytest.mark.root
-@pytest.mark.skipif(not witness.layout(), reason="this kernel has no BTF")
+@pytest.mark.skipif(not tracer.layout(), reason="this kernel has no BTF")
 def test_a_diagnosis_under_a_lossy_load_says_what_was_dropped(in_room: InRoom) -> None:
     found = in_room(diagnosed, "diagnostic", True)
     assert found["status"] == "ok", found["error"]

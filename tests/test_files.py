@@ -16,8 +16,10 @@ import pytest
 from invented import Invented, cell, stored
 from said import Said
 
-from yogurtbench import capture, files, places, store
-from yogurtbench.records import HostError, MatrixError
+from yogurtbench.core import files, paths
+from yogurtbench.core.records import HostError, MatrixError
+from yogurtbench.results import run_folder
+from yogurtbench.runner import pcap
 
 DIRECT = textwrap.dedent("""\
     name: direct
@@ -107,13 +109,13 @@ def test_a_link_to_a_baseline_stays_a_link(run: Path, call: Callable[..., Said])
 def test_a_capture_overwrites_captures_of_ours_alone(here: Path) -> None:
     target = here / "x.pcapng"
     tap = {"namespace": "yogurt-1", "device": "yg1-cont", "frames": [(1, True, "AAAA")]}
-    capture.check(target)
-    capture.write(target, [{"taps": [tap]}])
-    capture.check(target)
+    pcap.check(target)
+    pcap.write(target, [{"taps": [tap]}])
+    pcap.check(target)
     for foreign in (b"precious yogurtbench", b"\x0a\x0d\x0d\x0a" + b"tcpdump" * 99):
         target.write_bytes(foreign)
         with pytest.raises(MatrixError, match=r"--pcap .*: is there already and is not a capture of ours"):
-            capture.check(target)
+            pcap.check(target)
         assert target.read_bytes() == foreign
 
 
@@ -136,8 +138,8 @@ def test_clean_removes_nothing_but_what_we_cached(here: Path, monkeypatch: pytes
     (here / ".download.part").write_text("somebody's")
     (here / "letters").mkdir()
     (here / "letters/.draft.part").write_text("somebody's")
-    assert list(places.clean(everything=False)) == []
-    assert list(places.clean(everything=True)) == [here / "guest"]
+    assert list(paths.clean(everything=False)) == []
+    assert list(paths.clean(everything=True)) == [here / "guest"]
     assert sorted(path.name for path in here.iterdir()) == [".download.part", "letters"]
     assert (here / "letters/.draft.part").exists()
 
@@ -164,7 +166,7 @@ def test_a_tilde_is_a_home_in_every_path(run: Path, call: Callable[..., Said], m
     assert call("history", run.parent.name, "--out=~/results").code == 0
     assert not Path("~").exists()
     monkeypatch.setenv("YOGURTBENCH_CACHE", "~/cache")
-    assert places.cache() == home / "cache"
+    assert paths.cache() == home / "cache"
 
 
 def test_a_matrixs_files_may_lie_in_the_home(
@@ -178,14 +180,14 @@ def test_a_matrixs_files_may_lie_in_the_home(
 
 
 def test_other_tildes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert places.expanded(Path("~root/x")) == Path("/root/x")
-    assert places.expanded(Path("~nobody-of-this-name/x")) == Path("~nobody-of-this-name/x")
+    assert paths.expanded(Path("~root/x")) == Path("/root/x")
+    assert paths.expanded(Path("~nobody-of-this-name/x")) == Path("~nobody-of-this-name/x")
     for left in ("a/~/b", "~$draft.yaml", "x~", "./~/x", ""):
-        assert places.expanded(Path(left)) == Path(left) or left == "./~/x"
+        assert paths.expanded(Path(left)) == Path(left) or left == "./~/x"
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "getuid", lambda: 3_999_999)
     with pytest.raises(MatrixError, match="no home folder is known for ~"):
-        places.expanded(Path("~/x"))
+        paths.expanded(Path("~/x"))
 
 
 # -- what the machine refuses -----------------------------------------------------------------------------------------
@@ -213,10 +215,10 @@ def test_a_disk_that_fills_up_keeps_what_was_measured_and_says_how_to_go_on(here
     assert f"what was measured until then is kept, go on with --resume {name}" in said.err
     assert f"yogurtbench report {name} makes the report" in said.err
     assert "veth direct was measured with" in said.out
-    assert 1 <= len(list(store.read_attempts(run))) < 8
+    assert 1 <= len(list(run_folder.read_attempts(run))) < 8
     assert (run / "trials.jsonl").read_bytes().endswith(b"}\n")
     resumed = subprocess.run([*YB, "run", "m.yaml", "--lab", "native", "--resume", run], cwd=here, check=False)
-    assert resumed.returncode == 0 and len(list(store.read_attempts(run))) == 8
+    assert resumed.returncode == 0 and len(list(run_folder.read_attempts(run))) == 8
 
 
 @pytest.mark.root
@@ -226,7 +228,7 @@ def test_a_limit_of_file_sizes_is_a_full_disk_too(here: Path) -> None:
     (run,) = Path("results").glob("*/*")
     assert said.code == 3 and "cannot be written (File too large)" in said.err
     assert f"--resume results/direct/{run.name}" in said.err
-    assert list(store.read_attempts(run))
+    assert list(run_folder.read_attempts(run))
 
 
 @pytest.mark.root
@@ -285,7 +287,7 @@ def test_an_attempt_that_cannot_be_kept_is_one_sentence_and_leaves_no_half_line(
 ) -> None:
     folder = stored(Invented((REACH, WIRE), blocks=2), here)
     before = (folder / "trials.jsonl").read_bytes()
-    attempt = next(iter(store.read_attempts(folder)))
+    attempt = next(iter(run_folder.read_attempts(folder)))
     real = os.write
 
     def half(descriptor: int, data: bytes) -> int:
@@ -293,7 +295,7 @@ def test_an_attempt_that_cannot_be_kept_is_one_sentence_and_leaves_no_half_line(
             return real(descriptor, data[:10])
         raise OSError(number, os.strerror(number))
 
-    with store.Run.resume(folder) as run:
+    with run_folder.Run.resume(folder) as run:
         monkeypatch.setattr(os, "write", half)
         with pytest.raises(HostError, match=rf"\({os.strerror(number)}\); .*go on with --resume {folder}"):
             run.append(attempt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yogurtbench.report import floorplan
+from yogurtbench.report.terminal import lab_map
 
 
 def device(name: str, ifindex: int, **fields: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def plan(**fields: Any) -> dict[str, Any]:
 
 
 def test_devices_stand_in_their_namespaces_with_their_programs_below_them() -> None:
-    lines = floorplan.as_text(plan(), "device=netkit").splitlines()
+    lines = lab_map.as_text(plan(), "device=netkit").splitlines()
     assert lines[0] == "lab of cell abc: device=netkit"
     assert lines[2:4] == ["yogurt-1", "  1002  yg1-cont  netkit l3  mtu 1500  up  10.42.0.1/24 fd42::1/64"]
     assert lines[5] == "host (the lab's host namespace: you are here)"
@@ -32,8 +32,8 @@ def test_devices_stand_in_their_namespaces_with_their_programs_below_them() -> N
 
 
 def test_only_commands_whose_tools_are_there_are_proposed() -> None:
-    everything = floorplan.as_text(plan(), "")
+    everything = lab_map.as_text(plan(), "")
     assert "  bpftool prog dump xlated id 23" in everything and "not installed" not in everything
-    less = floorplan.as_text(plan(tools=["ping", "ip"]), "")
+    less = lab_map.as_text(plan(tools=["ping", "ip"]), "")
     assert "prog dump" not in less
     assert less.endswith("not installed here: tcpdump, bpftool")

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from invented import Invented, cell, environment
 from scipy import stats
 
-from yogurtbench import store
-from yogurtbench.gate import Decision, Entry, Finding, Side, decide, mann_whitney_cdf, plan_digest, shift
-from yogurtbench.records import Attempt, Environment, Observation, canonical
+from yogurtbench.analysis.gate import Decision, Entry, Finding, Side, decide, mann_whitney_cdf, plan_digest, shift
+from yogurtbench.core.records import Attempt, Environment, Observation, canonical
+from yogurtbench.results import run_folder
 
 WIRE, OTHER = cell("netkit"), cell("veth", "tcx_ingress")
 KEY = ("netkit", "netkit_peer", "redirect")
@@ -27,7 +27,7 @@ THERE = replace(HERE, accelerator="tcg", clock="instructions")
 
 def side_of(run: Invented, attempts: list[Attempt] | None = None, name: str = "run") -> Side:
     told = list(run.attempts()) if attempts is None else attempts
-    return Side.of(name, run.plan(), environment(run), store.to_frame(told, name))
+    return Side.of(name, run.plan(), environment(run), run_folder.to_frame(told, name))
 
 
 def sweep(seed: int = 1, **changes: Any) -> Invented:

@@ -11,8 +11,8 @@ import pytest
 from invented import Invented, cell, stored, yogurt_phone
 from said import Said, caller
 
-from yogurtbench import github
-from yogurtbench.records import HostError
+from yogurtbench.cli import github
+from yogurtbench.core.records import HostError
 
 WIRE, REACH = cell(), cell(load="reachability")
 KEY = ("netkit", "netkit_peer", "redirect")

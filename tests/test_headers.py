@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench import headers
-from yogurtbench.records import HostError
+from yogurtbench.core.records import HostError
+from yogurtbench.ebpf import headers
 
 
 class Machine:

@@ -20,9 +20,10 @@ from rich.console import Console
 from said import Said, is_one_sentence
 from scipy import signal
 
-from yogurtbench import changes, history, store
-from yogurtbench.records import Environment, MatrixError
-from yogurtbench.report import timeline
+from yogurtbench.analysis import change_points, history
+from yogurtbench.core.records import Environment, MatrixError
+from yogurtbench.report.pages import history as timeline
+from yogurtbench.results import run_folder
 
 SERIES = 200
 STEP = 1.05
@@ -42,7 +43,7 @@ def test_a_step_of_5_percent_among_40_runs_is_found_to_within_one_run(place: int
     for _ in range(SERIES):
         logs = np.array(flat(noise, spread=spread))
         logs[place:] += np.log(STEP)
-        found.append(changes.change_points(logs))
+        found.append(change_points.change_points(logs))
     right = [places for places in found if len(places) == 1 and abs(places[0] - place) <= 1]
     assert len(right) >= 0.97 * SERIES, [places for places in found if places not in right]
 
@@ -64,7 +65,7 @@ NOISES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], float]] = {
 def test_flat_noisy_series_of_40_runs_hardly_ever_show_a_change(kind: str) -> None:
     make, most = NOISES[kind]
     noise = np.random.default_rng(1)
-    alarms = sum(bool(changes.change_points(make(noise) * 0.01)) for _ in range(SERIES)) / SERIES
+    alarms = sum(bool(change_points.change_points(make(noise) * 0.01)) for _ in range(SERIES)) / SERIES
     print(f"{kind}: {alarms:.1%} of {SERIES} flat series show a change")
     assert alarms <= most
 
@@ -72,7 +73,7 @@ def test_flat_noisy_series_of_40_runs_hardly_ever_show_a_change(kind: str) -> No
 def test_a_family_of_series_is_as_quiet_as_one() -> None:
     noise = random.Random(3)
     families = [[np.array(flat(noise)) for _ in range(20)] for _ in range(SERIES)]
-    alarms = sum(any(changes.change_points(logs, 20) for logs in family) for family in families) / SERIES
+    alarms = sum(any(change_points.change_points(logs, 20) for logs in family) for family in families) / SERIES
     assert alarms <= 0.05
 
 
@@ -80,36 +81,36 @@ def test_one_wild_run_is_no_change_wherever_it_lies() -> None:
     for place in (0, 1, 20, 38, 39):
         logs = np.array(flat(random.Random(4)))
         logs[place] += 1.0
-        assert changes.change_points(logs) == []
+        assert change_points.change_points(logs) == []
 
 
 def test_there_and_back_is_two_changes() -> None:
     logs = np.array(flat(random.Random(5)))
     logs[15:25] += 0.1
-    assert changes.change_points(logs) == [15, 25]
+    assert change_points.change_points(logs) == [15, 25]
 
 
 def test_the_noise_is_not_that_of_a_step_or_of_outliers() -> None:
     logs = np.array(flat(random.Random(6), 400))
     logs[200:] += 0.5
     logs[::40] += 1.0
-    assert changes.noise(logs) == pytest.approx(0.01, rel=0.2)
+    assert change_points.noise(logs) == pytest.approx(0.01, rel=0.2)
 
 
 def test_equal_values_have_no_changes_and_a_difference_in_them_is_one() -> None:
-    assert changes.change_points(np.zeros(40)) == []
-    assert changes.change_points(np.repeat([0.0, 1e-4], 20)) == [20]
+    assert change_points.change_points(np.zeros(40)) == []
+    assert change_points.change_points(np.repeat([0.0, 1e-4], 20)) == [20]
 
 
 def test_fewer_than_30_runs_are_not_judged() -> None:
-    assert changes.change_points(np.repeat([0.0, 1.0], [15, 14])) == []
-    assert changes.change_points(np.repeat([0.0, 1.0], [15, 15])) == [15]
+    assert change_points.change_points(np.repeat([0.0, 1.0], [15, 14])) == []
+    assert change_points.change_points(np.repeat([0.0, 1.0], [15, 15])) == [15]
 
 
 def test_exact_series_change_where_they_leave_their_level_by_more_than_the_margin() -> None:
     logs = np.log([1.0, 1.001, 0.999, 1.003, 1.003, 1.0])
-    assert changes.steps(logs, 0.002) == [3, 5]
-    assert changes.steps(logs, 0.0) == [1, 2, 3, 5]
+    assert change_points.steps(logs, 0.002) == [3, 5]
+    assert change_points.steps(logs, 0.0) == [1, 2, 3, 5]
 
 
 # --- stored runs ---------------------------------------------------------------------------------------------------
@@ -225,7 +226,7 @@ def test_a_change_says_what_else_changed_with_that_run(tmp_path: Path, monkeypat
         ratio = 1.0 if number < 2 else 1.2
         keep(run(ratio, 1, clock="instructions", accelerator="tcg"), tmp_path, number)
     for path in sorted((tmp_path / "phone").iterdir())[2:]:
-        there = store.read_environment(path)
+        there = run_folder.read_environment(path)
         changed = replace(there, identity={**there.identity, "sockperf": "3.11"})
         (path / "environment.json").write_text(json.dumps(changed.to_json()))
     (change,) = headline(history.read(tmp_path / "phone")).changes
@@ -259,7 +260,7 @@ def test_runs_of_another_place_are_another_series_and_said_to_be(few: Path, othe
 
 def test_another_machine_is_another_series(few: Path) -> None:
     path = keep(run(2.0, 9), few, 9)
-    there = store.read_environment(path)
+    there = run_folder.read_environment(path)
     moved = Environment(**{**there.to_json(), "identity": {**there.identity, "machine": "another, 4 CPUs"}})
     (path / "environment.json").write_text(json.dumps(moved.to_json()))
     assert len({one.where for one in history.read(few / "phone").series}) == 2
@@ -369,7 +370,7 @@ def test_autocorrelated_noise_is_known_to_be_harder() -> None:
     """Runs that lean on the one before (a machine that warms for days) show changes more often; docs say so."""
     noise = np.random.default_rng(2)
     series = (signal.lfilter([1], [1, -0.3], noise.normal(size=90))[50:] for _ in range(SERIES))
-    assert sum(bool(changes.change_points(logs)) for logs in series) / SERIES <= 0.15
+    assert sum(bool(change_points.change_points(logs)) for logs in series) / SERIES <= 0.15
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from trials import trial
 
-from yogurtbench.hosts import host as hosts
-from yogurtbench.hosts.channel import Channel
-from yogurtbench.hosts.host import AgentHost
-from yogurtbench.records import Attempt, Environment, HostError, Observation, Trial
+from yogurtbench.agent.channel import Channel
+from yogurtbench.core.records import Attempt, Environment, HostError, Observation, Trial
+from yogurtbench.hosts import base as hosts
+from yogurtbench.hosts.base import AgentHost
 
 Behaviour = Callable[[dict[str, Any], Channel], bool]
 WHERE = Environment("somewhere", "native", "none", "wall", "6.18")

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yogurtbench.hosts.vm import archive, bootstrap, build, cache, image, luggage, recipe, sources
-from yogurtbench.hosts.vm.archive import Member
-from yogurtbench.hosts.vm.sources import Source
-from yogurtbench.records import HostError
+from yogurtbench.core.records import HostError
+from yogurtbench.hosts.vm import cache, cpio, image, overlay
+from yogurtbench.hosts.vm.cpio import Member
+from yogurtbench.hosts.vm.image import apt_sources, build, mmdebstrap, recipe
+from yogurtbench.hosts.vm.image.apt_sources import Source
 
 ONE_LINE = """
 # deb http://mirror.example/debian bookworm main
@@ -80,13 +81,13 @@ def on_path(tmp_path, monkeypatch):
 
 class TestSources:
     def test_one_line_entries_of_debian_are_kept_and_others_are_not(self):
-        assert [s.line for s in sources.parse_one_line(ONE_LINE) if s.is_debian("bookworm")] == [
+        assert [s.line for s in apt_sources.parse_one_line(ONE_LINE) if s.is_debian("bookworm")] == [
             "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian bookworm main",
             "deb http://mirror.example/debian-security bookworm-security main",
         ]
 
     def test_deb822_entries_of_debian_are_kept_and_disabled_ones_are_not(self):
-        found = [s for s in sources.parse_deb822(DEB822) if s.is_debian("bookworm")]
+        found = [s for s in apt_sources.parse_deb822(DEB822) if s.is_debian("bookworm")]
         assert [(s.suite, bool(s.signed_by)) for s in found] == [
             ("bookworm", True),
             ("bookworm-updates", True),
@@ -95,7 +96,7 @@ class TestSources:
 
     def test_a_key_inside_a_stanza_is_left_to_apt(self):
         text = "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\nSigned-By:\n -----BEGIN\n x\n"
-        assert next(sources.parse_deb822(text)).signed_by == ""
+        assert next(apt_sources.parse_deb822(text)).signed_by == ""
 
     def test_the_machine_s_files_of_both_formats_are_read_without_repetition(self, tmp_path):
         (tmp_path / "sources.list.d").mkdir()
@@ -103,13 +104,13 @@ class TestSources:
         (tmp_path / "sources.list.d/a.list").write_text(ONE_LINE)
         (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
         (tmp_path / "os-release").write_text(OS_RELEASE)
-        assert len(sources.machine_sources(tmp_path, tmp_path / "os-release")) == 4
+        assert len(apt_sources.machine_sources(tmp_path, tmp_path / "os-release")) == 4
 
     def test_a_machine_that_is_no_debian_has_none(self, tmp_path):
         (tmp_path / "sources.list").write_text(ONE_LINE)
         (tmp_path / "os-release").write_text('ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME="bookworm"\n')
-        assert sources.machine_sources(tmp_path, tmp_path / "os-release") == ()
-        assert sources.machine_sources(tmp_path, tmp_path / "missing") == ()
+        assert apt_sources.machine_sources(tmp_path, tmp_path / "os-release") == ()
+        assert apt_sources.machine_sources(tmp_path, tmp_path / "missing") == ()
 
     def test_a_source_without_a_key_has_no_option(self):
         assert Source("http://m.example/debian", "sid", ("main",)).line == "deb http://m.example/debian sid main"
@@ -117,21 +118,21 @@ class TestSources:
     def test_those_of_another_release_are_in_the_same_places(self, tmp_path):
         (tmp_path / "sources.list").write_text(ONE_LINE)
         (tmp_path / "os-release").write_text(OS_RELEASE)
-        assert sources.machine_sources(tmp_path, tmp_path / "os-release", suite="trixie") == (
+        assert apt_sources.machine_sources(tmp_path, tmp_path / "os-release", suite="trixie") == (
             "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie main",
             "deb http://mirror.example/debian-security trixie-security main",
         )
 
     def test_a_stanza_is_read_as_what_it_was_written_from(self):
-        (first, *_) = sources.parse_one_line(ONE_LINE)
-        assert list(sources.parse_deb822(first.stanza)) == [first]
+        (first, *_) = apt_sources.parse_one_line(ONE_LINE)
+        assert list(apt_sources.parse_deb822(first.stanza)) == [first]
 
     def test_proxies_and_tls_are_taken_over_and_nothing_else(self):
         dump = (
             'Acquire "";\nAcquire::http "";\nAcquire::http::Proxy "http://proxy.example:3128";\n'
             'Acquire::https::CAInfo "/etc/ca.pem";\nAcquire::Languages "none";\nAcquire::Retries "3";\n'
         )
-        assert sources.parse_transport(dump) == (
+        assert apt_sources.parse_transport(dump) == (
             'Acquire::http::Proxy "http://proxy.example:3128";',
             'Acquire::https::CAInfo "/etc/ca.pem";',
             'Acquire::Retries "3";',
@@ -142,12 +143,12 @@ class TestArchive:
     def test_the_kernel_s_format_is_what_cpio_reads(self, tmp_path):
         made = tmp_path / "made.cpio"
         members = [
-            archive.file("a/b", b"content"),
-            archive.file("a/run", b"#!", executable=True),
-            archive.symlink("l", "a/b"),
+            cpio.file("a/b", b"content"),
+            cpio.file("a/run", b"#!", executable=True),
+            cpio.symlink("l", "a/b"),
         ]
         with made.open("wb") as out:
-            archive.write(out, archive.sorted_with_folders(members))
+            cpio.write(out, cpio.sorted_with_folders(members))
         listed = subprocess.run(
             ["cpio", "-t", "-v", "--quiet"], stdin=made.open("rb"), capture_output=True, text=True, check=True
         )
@@ -162,17 +163,15 @@ class TestArchive:
     @given(st.dictionaries(st.text("abc/", min_size=1).map(lambda s: s.strip("/") or "x"), st.binary(max_size=700)))
     def test_every_archive_is_padded_so_that_another_may_follow(self, files):
         out = io.BytesIO()
-        archive.write(out, [archive.file(path, content) for path, content in files.items()])
+        cpio.write(out, [cpio.file(path, content) for path, content in files.items()])
         assert len(out.getvalue()) % 512 == 0
 
     def test_the_same_members_in_any_order_give_the_same_bytes(self):
-        members = [archive.file(f"d{n % 3}/f{n}", bytes([n])) for n in range(9)]
-        assert _bytes(archive.sorted_with_folders(members)) == _bytes(archive.sorted_with_folders(members[::-1]))
+        members = [cpio.file(f"d{n % 3}/f{n}", bytes([n])) for n in range(9)]
+        assert _bytes(cpio.sorted_with_folders(members)) == _bytes(cpio.sorted_with_folders(members[::-1]))
 
     def test_folders_come_before_what_is_in_them_and_the_last_of_two_counts(self):
-        made = archive.sorted_with_folders(
-            [archive.file("a-b", b""), archive.file("a/b/c", b"1"), archive.file("a/b/c", b"2")]
-        )
+        made = cpio.sorted_with_folders([cpio.file("a-b", b""), cpio.file("a/b/c", b"1"), cpio.file("a/b/c", b"2")])
         assert [m.path for m in made] == ["a", "a-b", "a/b", "a/b/c"]
         assert made[-1].content == b"2"
 
@@ -186,9 +185,9 @@ class TestArchive:
             link = tarfile.TarInfo("./usr/perl5")
             link.type, link.linkname = tarfile.LNKTYPE, "./usr/perl"
             out.addfile(link)
-        found = {m.path: m for m in archive.from_tar(tar, lambda path: path)}
+        found = {m.path: m for m in cpio.from_tar(tar, lambda path: path)}
         assert list(found) == ["usr", "usr/perl", "usr/perl5"]
-        assert found["usr/perl5"] == archive.symlink("usr/perl5", "/usr/perl")
+        assert found["usr/perl5"] == cpio.symlink("usr/perl5", "/usr/perl")
 
 
 class TestRecipe:
@@ -301,39 +300,39 @@ class TestBootstrap:
         on_path("mmdebstrap", 'echo "I: running apt-get update..." >&2; echo "E: cannot reach the mirror" >&2; exit 25')
         on_path("newuidmap", "exit 0")
         on_path("unshare", "exit 0")
-        monkeypatch.setattr(bootstrap, "_want_subordinate_ids", lambda: None)
+        monkeypatch.setattr(mmdebstrap, "_want_subordinate_ids", lambda: None)
         with pytest.raises(HostError) as error:
-            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+            mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
         assert "exit code 25: E: cannot reach the mirror" in str(error.value)
         assert "I: running" not in str(error.value)
 
     def test_a_machine_without_it_is_told_how_to_get_it(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(HostError, match="apt-get install mmdebstrap"):
-            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+            mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
     def test_without_root_and_newuidmap_the_command_that_adds_it_is_named(self, monkeypatch, on_path, tmp_path):
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
         on_path("mmdebstrap", "exit 1")
-        monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None if name == "newuidmap" else "/bin/true")
+        monkeypatch.setattr(mmdebstrap.shutil, "which", lambda name: None if name == "newuidmap" else "/bin/true")
         with pytest.raises(HostError, match="apt-get install uidmap"):
-            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+            mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
     def test_without_subordinate_ids_the_command_that_adds_them_is_named(self, monkeypatch, on_path, tmp_path):
         on_path("mmdebstrap", "exit 1")
         on_path("newuidmap", "exit 0")
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
         with pytest.raises(HostError, match=r"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 12345"):
-            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+            mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
     def test_where_user_namespaces_are_forbidden_it_says_so(self, monkeypatch, on_path, tmp_path):
         on_path("mmdebstrap", "exit 1")
         on_path("newuidmap", "exit 0")
         on_path("unshare", "echo 'unshare failed: Operation not permitted' >&2; exit 1")
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-        monkeypatch.setattr(bootstrap, "_want_subordinate_ids", lambda: None)
+        monkeypatch.setattr(mmdebstrap, "_want_subordinate_ids", lambda: None)
         with pytest.raises(HostError, match="user namespaces, and this machine forbids them"):
-            bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+            mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
 
 class Archive:
@@ -570,8 +569,8 @@ class TestKernels:
 
 class TestLuggage:
     def test_it_is_the_agent_with_what_it_imports_and_nothing_of_the_report(self):
-        paths = [member.path for member in luggage._ours()]
-        assert {"init", "yogurt/yogurtbench/hosts/agent.py", "yogurt/yogurtbench/wire.py"} <= set(paths)
+        paths = [member.path for member in overlay._ours()]
+        assert {"init", "yogurt/yogurtbench/agent/__main__.py", "yogurt/yogurtbench/ebpf/wire.py"} <= set(paths)
         assert "yogurt/yogurtbench/bpf/redirect.c" in paths
         assert "yogurt/pyroute2/__init__.py" in paths
         assert not [path for path in paths if "/report/" in path or "matrix" in path]
@@ -580,26 +579,26 @@ class TestLuggage:
         assert vm == {"__init__.py", "guest/__init__.py", "guest/still.py"}
 
     def test_the_same_files_give_the_same_archive_and_others_another(self, kept):
-        assert luggage.overlay() == luggage.overlay()
-        mine = luggage.overlay({"/yogurt/wires/my_wire.c": b"int x;"})
-        assert mine != luggage.overlay()
+        assert overlay.overlay() == overlay.overlay()
+        mine = overlay.overlay({"/yogurt/wires/my_wire.c": b"int x;"})
+        assert mine != overlay.overlay()
         assert b"yogurt/wires/my_wire.c\0" in mine.read_bytes()
 
     def test_its_bytecode_is_believed_unchecked(self):
-        source = archive.file("yogurt/x/y.py", b"answer = 42\n")
-        (compiled,) = luggage._bytecode_of([source, archive.file("init", b"")])
+        source = cpio.file("yogurt/x/y.py", b"answer = 42\n")
+        (compiled,) = overlay._bytecode_of([source, cpio.file("init", b"")])
         assert compiled.path == f"yogurt/x/__pycache__/y.{sys.implementation.cache_tag}.pyc"
         assert compiled.content[4:8] == bytes([1, 0, 0, 0])  # hash-based, unchecked (PEP 552)
 
     def test_wire_programs_are_what_is_measured_not_what_measures(self, monkeypatch):
-        before = luggage.agent_digest()
-        monkeypatch.setattr(luggage, "_programs", lambda: [Member("yogurt/yogurtbench/bpf/new.c", stat.S_IFREG, b"")])
-        assert luggage.agent_digest() == before
+        before = overlay.agent_digest()
+        monkeypatch.setattr(overlay, "_programs", lambda: [Member("yogurt/yogurtbench/bpf/new.c", stat.S_IFREG, b"")])
+        assert overlay.agent_digest() == before
 
 
 def _bytes(members):
     out = io.BytesIO()
-    archive.write(out, members)
+    cpio.write(out, members)
     return out.getvalue()
 
 

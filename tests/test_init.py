@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from yogurtbench import __main__ as command
-from yogurtbench import init
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.records import MatrixError
+from yogurtbench.cli import init
+from yogurtbench.core.records import MatrixError
+from yogurtbench.matrix.planner import load, make_plan
 
 
 @pytest.fixture(autouse=True)

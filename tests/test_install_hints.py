@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench import doctor, headers, install_hints, programs
-from yogurtbench.hosts import choice
-from yogurtbench.hosts.vm import accelerator, bootstrap, qemu
-from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.records import HostError
+from yogurtbench.core import install_hints
+from yogurtbench.core.records import HostError
+from yogurtbench.ebpf import headers, programs
+from yogurtbench.hosts import choose, doctor
+from yogurtbench.hosts.vm import accelerator, qemu
+from yogurtbench.hosts.vm.image import GuestImage, mmdebstrap
 
 HOME = Path(__file__).parent.parent
 #: os-release(5) as the distributions ship it, cut down to what tells them apart.
@@ -93,9 +94,9 @@ def test_a_machine_without_qemu(family: str) -> None:
 
 @pytest.mark.usefixtures("nothing_on_path")
 def test_a_machine_without_mmdebstrap(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "DEBIANS_KEYS", tmp_path)
+    monkeypatch.setattr(mmdebstrap, "DEBIANS_KEYS", tmp_path)
     with pytest.raises(HostError, match="building the guest needs mmdebstrap") as error:
-        bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+        mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
     if family in ("debian", "ubuntu"):
         assert "apt-get install mmdebstrap debian-archive-keyring uidmap" in str(error.value)
     else:
@@ -104,10 +105,10 @@ def test_a_machine_without_mmdebstrap(family: str, tmp_path: Path, monkeypatch: 
 
 
 def test_a_machine_without_debians_keys(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap.sources, "machine_sources", lambda: ())
-    monkeypatch.setattr(bootstrap, "DEBIANS_KEYS", tmp_path / "none")
+    monkeypatch.setattr(mmdebstrap.sources, "machine_sources", lambda: ())
+    monkeypatch.setattr(mmdebstrap, "DEBIANS_KEYS", tmp_path / "none")
     with pytest.raises(HostError, match="the keys that Debian signs its packages with") as error:
-        bootstrap.extract(tmp_path / "x.tar", ["bash"], "true")
+        mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
     (found,) = doctor._debians_keys()
     assert found.state == "missing"
     if family == "opensuse":
@@ -135,7 +136,7 @@ def test_a_machine_without_bcc(family: str, monkeypatch: pytest.MonkeyPatch) -> 
         programs._compiled("", [], "a wire", in_child=False)
     name = BCC.get(family, "python3-bcc")
     assert only(family, str(error.value)) and name in str(error.value)
-    assert any(name in word for word in choice.missing_tools([])) or choice.missing_tools([]) == []
+    assert any(name in word for word in choose.missing_tools([])) or choose.missing_tools([]) == []
 
 
 @pytest.mark.parametrize("release", DERIVED)
@@ -200,7 +201,7 @@ class TestYb:
 
     @pytest.fixture
     def checkout(self, tmp_path: Path) -> Path:
-        for name in ("yb", "yogurtbench/packages.txt", "requirements.lock"):
+        for name in ("yb", "yogurtbench/core/packages.txt", "requirements.lock"):
             (tmp_path / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(HOME / name, tmp_path / "checkout" / name)
         return tmp_path / "checkout"

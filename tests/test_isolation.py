@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trials import DIRECT, WIRE, trial
 
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.core.records import METRICS_OF
+from yogurtbench.ebpf.wire import Programs
 from yogurtbench.lab import bring_up
-from yogurtbench.loads import isolation, nobody, raw
-from yogurtbench.loads.common import Bench
+from yogurtbench.loads import isolation, raw, unprivileged
+from yogurtbench.loads.base import Bench
 from yogurtbench.loads.isolation import EAVESDROPS, Verdicts
 from yogurtbench.loads.reachability import checksum
-from yogurtbench.records import METRICS_OF
-from yogurtbench.trial import run_trial
-from yogurtbench.wire import Programs
 
 InRoom = Callable[..., Any]
 
@@ -55,7 +55,7 @@ def test_a_host_that_forwards_hears_all_and_a_router_also_pings(in_room: InRoom)
     assert routed["answers"] == {**OPEN, "host_ping": 1}
     # A bridge port lends nobody an address: only the limited broadcast gets by without one.
     assert bridge["isolation"]["unprivileged"]["arrived"] == ["broadcast"]
-    assert routed["isolation"]["unprivileged"]["arrived"] == list(nobody.WAYS)
+    assert routed["isolation"]["unprivileged"]["arrived"] == list(unprivileged.WAYS)
 
 
 @pytest.mark.root
@@ -101,7 +101,7 @@ def mute() -> None:
 
 
 def privileged() -> None:
-    nobody._UID = 0
+    unprivileged._UID = 0
 
 
 def hung() -> None:
@@ -109,7 +109,7 @@ def hung() -> None:
         while True:
             pass
 
-    nobody._send_as_nobody = hangs
+    unprivileged._send_as_nobody = hangs
 
 
 def lost() -> None:
@@ -156,13 +156,13 @@ def test_a_yes_needs_no_control_and_a_failed_one_fails_live_wires_only() -> None
 
 
 def as_nobody() -> list[Any]:
-    sent = nobody.send("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0)
+    sent = unprivileged.send("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0)
     return [sent.ways, sent.errors, sent.capabilities]
 
 
 def as_somebody() -> int:
     privileged()
-    return nobody.send("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0).capabilities
+    return unprivileged.send("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0).capabilities
 
 
 @pytest.mark.root

@@ -12,8 +12,8 @@ from pyroute2.ethtool.ioctl import IoctlEthtool
 from trials import DIRECT, WIRE, cell
 
 from yogurtbench.lab import Lab, bring_up
+from yogurtbench.lab.endpoint import End
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.lab.pot import End
 from yogurtbench.loads.reachability import answers, exchanges_tcp
 
 pytestmark = pytest.mark.root

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trials import DIRECT, cell
 
-from yogurtbench import shell
+from yogurtbench.core import process
 from yogurtbench.lab import Unsupported, bring_up
 from yogurtbench.loads import LoadFailed, iperf3, ping, reachability, sockperf
-from yogurtbench.loads.common import bound_ports, packets_per_message
+from yogurtbench.loads.base import bound_ports, packets_per_message
 from yogurtbench.loads.quantiles import quantile
 
 Recorded = Callable[[str], str]
@@ -179,7 +179,7 @@ def datagrams_seen(mtu: int, payloads: list[int]) -> dict[str, list[int]]:
             for payload in payloads:
                 before = _sent(lab.client)
                 argv = ["ping", "-n", "-c1", "-s", str(payload), lab.server.address(ip)]
-                shell.run(lab.client.namespace.command(argv))
+                process.run(lab.client.namespace.command(argv))
                 seen[str(ip)].append(_sent(lab.client) - before)
     return seen
 

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import cells_of, planned, written
 
-from yogurtbench import matrix as module
-from yogurtbench.axes import HOOKS
-from yogurtbench.matrix import json_schema, load, make_plan
-from yogurtbench.records import MatrixError
+from yogurtbench.core.records import MatrixError
+from yogurtbench.matrix import planner as module
+from yogurtbench.matrix.axes import HOOKS
+from yogurtbench.matrix.planner import json_schema, load, make_plan
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from said import Said, caller
 
-from yogurtbench.cli import app
+from yogurtbench.cli.app import app
 
 YB = [sys.executable, "-P", "-m", "yogurtbench"]
 COMMANDS = sorted(str(one.callback.__name__) for one in app.registered_commands if one.callback)

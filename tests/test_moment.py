@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from yogurtbench.moment import in_step, sleep_until
+from yogurtbench.core.clock import in_step, sleep_until
 
 TENTH = 100_000_000
 

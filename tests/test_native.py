@@ -18,9 +18,9 @@ import psutil
 import pytest
 from trials import DIRECT, eventually, trial
 
+from yogurtbench.core.records import HostError
 from yogurtbench.hosts import native
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.records import HostError
+from yogurtbench.matrix.planner import load, make_plan
 
 pytestmark = pytest.mark.root
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from trials import trial
 
-from yogurtbench.hosts.vm import accelerator, image, luggage, qemu
-from yogurtbench.records import HostError
+from yogurtbench.core.records import HostError
+from yogurtbench.hosts.vm import accelerator, image, qemu
+from yogurtbench.hosts.vm import overlay as luggage
 
 pytestmark = pytest.mark.vm
 

@@ -15,9 +15,12 @@ from invented import stored, yogurt_phone
 from matplotlib.figure import Figure
 
 import yogurtbench as yb
-from yogurtbench import analysis, report, store
-from yogurtbench.records import MatrixError
-from yogurtbench.report import build, charts
+from yogurtbench import report
+from yogurtbench.analysis import comparison
+from yogurtbench.core.records import MatrixError
+from yogurtbench.report import build
+from yogurtbench.report.charts import base
+from yogurtbench.results import run_folder
 
 pytestmark = pytest.mark.commands
 
@@ -31,11 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_loaded_run_has_the_stored_frames(folder: Path) -> None:
     run = yb.load(str(folder))
-    pd.testing.assert_frame_equal(run.observations, store.load(folder)[1])
-    assert list(run.comparison.columns) == list(analysis.COLUMNS)
+    pd.testing.assert_frame_equal(run.observations, run_folder.load(folder)[1])
+    assert list(run.comparison.columns) == list(comparison.COLUMNS)
     assert len(run.comparison) == len(pd.read_csv(folder / "comparison.csv"))
     assert run.environment.accelerator == "tcg"
-    assert analysis.EMULATED in run._repr_html_()
+    assert comparison.EMULATED in run._repr_html_()
     assert folder.name in repr(run)
 
 
@@ -53,14 +56,14 @@ def test_charts_are_those_of_the_report(folder: Path, draw: object, file: str) -
     figure = draw(yb.load(folder))  # type: ignore[operator]
     assert isinstance(figure, Figure)
     (hover,) = [one.hover for one in drawn(folder) if one.name == file]
-    with charts.style():
-        again = charts.to_svg(figure, hover)
+    with base.style():
+        again = base.to_svg(figure, hover)
     stored = (folder / "charts" / f"{file}.svg").read_text()
     assert said(again) == said(stored)
     assert drawing(again) == drawing(stored)
 
 
-def drawn(folder: Path) -> list[charts.Chart]:
+def drawn(folder: Path) -> list[base.Chart]:
     story = yb.load(folder).story
     return [chart for draw in build.DRAWERS for chart in draw(story)]
 

@@ -9,9 +9,9 @@ import pytest
 from pyroute2.ethtool.ioctl import IoctlEthtool
 from trials import WIRE, cell, trial
 
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.ebpf.wire import Programs
 from yogurtbench.lab import bring_up
-from yogurtbench.trial import run_trial
-from yogurtbench.wire import Programs
 
 InRoom = Callable[..., Any]
 pytestmark = pytest.mark.root

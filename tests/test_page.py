@@ -17,9 +17,10 @@ from invented import EFFECTS, WIRES, environment, stored, yogurt_phone
 from test_report import EVIL, evil_run
 
 from yogurtbench import __main__ as command
-from yogurtbench import report, store
-from yogurtbench.report import way
-from yogurtbench.report.story import Story
+from yogurtbench import report
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections import packet_path
+from yogurtbench.results import run_folder
 
 pytestmark = pytest.mark.commands
 
@@ -82,7 +83,7 @@ def test_on_paper_everything_is_unfolded_and_folded_again(chromium: Any, runs: d
 
 def test_every_live_wire_has_its_way_drawn_step_by_step_as_recorded(chromium: Any, runs: dict[str, Path]) -> None:
     story = Story.read(runs["which_wire"])
-    ways = way.ways(story)
+    ways = packet_path.ways(story)
     assert sum(one.number for one in ways) == 126 and len({one.steps for one in ways}) == len(ways)
     page, trouble = opened(chromium, runs["which_wire"] / "report.html")
     assert page.locator("details.way").count() == 126
@@ -107,14 +108,16 @@ def test_a_drawing_is_seen_when_unfolded_in_the_colour_of_its_wire(chromium: Any
 
 def test_steps_are_read_and_the_answer_sets_out_at_the_far_end() -> None:
     steps = ["queue yg1-cont", "program tcx_ingress of yg1-host: redirect_peer_forward", "queue yg2-cont", "drop x"]
-    assert way.Step.read(steps[1]) == way.Step("program", "yg1-host", "tcx_ingress", "redirect_peer_forward")
-    assert way.Step.read("program 12") == way.Step("program", "12")
-    assert way.turn(steps) == 2 and way.turn(steps[:2]) == 2 and way.turn([]) == 0
+    assert packet_path.Step.read(steps[1]) == packet_path.Step(
+        "program", "yg1-host", "tcx_ingress", "redirect_peer_forward"
+    )
+    assert packet_path.Step.read("program 12") == packet_path.Step("program", "12")
+    assert packet_path.turn(steps) == 2 and packet_path.turn(steps[:2]) == 2 and packet_path.turn([]) == 0
 
 
 def test_a_dead_wire_has_no_way_and_hovering_its_tile_tells_where_it_dies(chromium: Any, runs: dict[str, Path]) -> None:
     story = Story.read(runs["which_wire"])
-    assert len(way.paths(story)) == 126
+    assert len(packet_path.paths(story)) == 126
     page, _ = opened(chromium, runs["which_wire"] / "report.html")
     tile = page.locator("#truth g[id$='netkit-l3-tcx-ingress-redirect-container']")
     assert "dies at skb_do_redirect" in tile.locator("title").text_content()
@@ -158,7 +161,7 @@ def _made(folder: Path) -> tuple[float, float]:
 
 def test_a_large_run_renders_in_ten_seconds_and_a_gibibyte(large: tuple[Path, float, float]) -> None:
     folder, seconds, memory = large
-    assert len(store.load(folder)[1]) > 100_000
+    assert len(run_folder.load(folder)[1]) > 100_000
     # Seconds of the processor: on a machine that does nothing else, those of the clock.
     assert seconds < LIMIT and memory < 1024
     assert (folder / "report.html").stat().st_size < 8e6
@@ -236,7 +239,7 @@ def test_what_others_wrote_stays_text_beside_another_run(chromium: Any, tmp_path
     where = replace(environment(run), identity={EVIL: EVIL}, reasons={"lab": EVIL})
     folders = []
     for side in ("old", "new"):
-        with store.Run.create(tmp_path / side, "evil", EVIL, plan, where) as folder:
+        with run_folder.Run.create(tmp_path / side, "evil", EVIL, plan, where) as folder:
             for attempt in attempts:
                 folder.append(attempt)
         folders.append(folder.path)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from matrices import planned
 
-from yogurtbench import axes as module
-from yogurtbench.matrix import load, make_plan
-from yogurtbench.plan import (
+from yogurtbench.core.records import Trial
+from yogurtbench.matrix import axes as module
+from yogurtbench.matrix.planner import load, make_plan
+from yogurtbench.plan.plan import (
     Blocks,
     Plan,
     blocks_needed,
@@ -24,7 +25,6 @@ from yogurtbench.plan import (
     load_seconds,
     warnings,
 )
-from yogurtbench.records import Trial
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 FEW = """\

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench.programs import complaint, own_text, refusal
-from yogurtbench.texts import Own
+from yogurtbench.core.builds import Own
+from yogurtbench.ebpf.programs import complaint, own_text, refusal
 
 WIRE = """#include "yogurt.h"
 static __always_inline int helper(struct __sk_buff *skb)

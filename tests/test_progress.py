@@ -10,9 +10,9 @@ import pytest
 from matrices import planned
 from rich.console import Console
 
-from yogurtbench.plan import Plan
-from yogurtbench.progress import Bar, Lines, Pace, Quiet, of_console
-from yogurtbench.records import Attempt, Observation, Trial
+from yogurtbench.core.records import Attempt, Observation, Trial
+from yogurtbench.plan.plan import Plan
+from yogurtbench.runner.progress import Bar, Lines, Pace, Quiet, of_console
 
 MATRIX = """\
 name: m

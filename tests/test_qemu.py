@@ -13,11 +13,11 @@ import psutil
 import pytest
 from matrices import cell
 
-from yogurtbench.hosts.vm import build, console, host, image, luggage, qemu
-from yogurtbench.hosts.vm.image import GuestImage
+from yogurtbench.core.builds import Texts
+from yogurtbench.core.records import Attempt, HostError, Trial
+from yogurtbench.hosts.vm import console_log, host, image, overlay, qemu
+from yogurtbench.hosts.vm.image import GuestImage, build
 from yogurtbench.hosts.vm.qemu import Files, Hardware, Monitor
-from yogurtbench.records import Attempt, HostError, Trial
-from yogurtbench.texts import Texts
 
 NOTHING_TO_COMPILE = {"op": "compile", "texts": Texts().to_json()}
 
@@ -103,11 +103,11 @@ class TestMemory:
 
 class TestConsole:
     def test_a_panic_is_told_without_its_call_trace(self):
-        told = console.obituary((DATA / "console-panic.txt").read_text())
+        told = console_log.obituary((DATA / "console-panic.txt").read_text())
         assert told == "sysrq: Trigger a crash | Kernel panic - not syncing: sysrq triggered crash"
 
     def test_the_victim_of_memory_shortage_is_named(self):
-        told = console.obituary((DATA / "console-oom.txt").read_text())
+        told = console_log.obituary((DATA / "console-oom.txt").read_text())
         assert "Out of memory: Killed process 158 (python3)" in told
 
     def test_an_oops_is_told_with_its_place(self):
@@ -118,23 +118,23 @@ class TestConsole:
             "[    9.4] RIP: 0010:netkit_xmit+0x1a/0x300 [netkit]\r\n"
             "[    9.5] Kernel panic - not syncing: Fatal exception in interrupt\r\n"
         )
-        assert console.obituary(text) == (
+        assert console_log.obituary(text) == (
             "BUG: kernel NULL pointer dereference, address: 0000000000000010 | Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI"
             " | RIP: 0010:netkit_xmit+0x1a/0x300 [netkit] | Kernel panic - not syncing: Fatal exception in interrupt"
         )
 
     def test_without_a_panic_the_last_lines_are_told(self):
-        assert console.obituary("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
+        assert console_log.obituary("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
 
     def test_of_a_traceback_only_what_happened_is_told(self):
         text = (
             'Traceback (most recent call last):\r\n  File "/usr/lib/python3.11/runpy.py", line 198, in _run\r\n'
             "    return _run_code(code)\r\n           ^^^^^^^^^^^^^^^\r\nOSError: [Errno 1] iopl\r\nlater\r\n"
         )
-        assert console.obituary(text) == "OSError: [Errno 1] iopl | later"
+        assert console_log.obituary(text) == "OSError: [Errno 1] iopl | later"
 
     def test_silence_is_empty(self):
-        assert console.obituary("") == ""
+        assert console_log.obituary("") == ""
 
 
 class TestMonitor:
@@ -255,7 +255,7 @@ class TestBootWithStandIns:
 @pytest.fixture(scope="module")
 def guest():
     """One guest for the tests that leave it alive."""
-    with qemu.boot(image.ensure(say=print), "tcg", overlay=luggage.overlay()) as booted:
+    with qemu.boot(image.ensure(say=print), "tcg", overlay=overlay.overlay()) as booted:
         yield booted
 
 
@@ -313,7 +313,7 @@ def own_kernel(tmp_path):
 @pytest.mark.vm
 @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
 def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
-    with qemu.boot(own_kernel(True), "tcg", overlay=luggage.overlay(), order=order) as booted:
+    with qemu.boot(own_kernel(True), "tcg", overlay=overlay.overlay(), order=order) as booted:
         assert booted.ready["features"]["veth"]
         assert booted.ready["lacking"] == []
 
@@ -325,13 +325,13 @@ def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_k
         r"has no driver of QEMU's firmware configuration .*, which the instruction clock needs: build it into .*bzImage"
     )
     with pytest.raises(HostError, match=told):
-        qemu.boot(own_kernel(False), "tcg", overlay=luggage.overlay(), order=NOTHING_TO_COMPILE, say=said.append)
+        qemu.boot(own_kernel(False), "tcg", overlay=overlay.overlay(), order=NOTHING_TO_COMPILE, say=said.append)
     assert said == []
 
 
 @pytest.mark.vm
 def test_a_panic_is_noticed_at_once_and_its_text_is_kept():
-    guest = qemu.boot(image.ensure(say=print), "tcg", overlay=luggage.overlay())
+    guest = qemu.boot(image.ensure(say=print), "tcg", overlay=overlay.overlay())
     began = time.monotonic()
     with pytest.raises(EOFError):
         in_lab(guest, "echo c > /proc/sysrq-trigger; sleep 60")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trials import DIRECT, WIRE, cell, trial
 
-from yogurtbench.records import (
+from yogurtbench.core.records import (
     AXES,
     BULK,
     HEADLINE,

@@ -17,20 +17,21 @@ import pytest
 from browser import opened
 from invented import EFFECTS, WIRES, Invented, cell, environment, stored, yogurt_phone
 
-from yogurtbench import report, store
-from yogurtbench.analysis import EMULATED
-from yogurtbench.records import Attempt, MatrixError
-from yogurtbench.report.answer import answer
-from yogurtbench.report.cautions import cautions
-from yogurtbench.report.names import change, number, traffic_names, wire_names
-from yogurtbench.report.story import Story
+from yogurtbench import report
+from yogurtbench.analysis.comparison import EMULATED
+from yogurtbench.core.labels import change, number, traffic_names, wire_names
+from yogurtbench.core.records import Attempt, MatrixError
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections.summary import answer
+from yogurtbench.report.sections.warnings import cautions
+from yogurtbench.results import run_folder
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{7*7}}|`$(id)`\n# h"
 
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, store.to_frame(told, "run"))
+    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_odd_runs_have_a_report(run: Invented, tmp_path: Path) -> None:
 
 def test_a_run_without_any_attempt_has_a_report(tmp_path: Path) -> None:
     run = yogurt_phone()
-    with store.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
+    with run_folder.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
         report.make(empty.path)
     assert "Nothing was measured" in (empty.path / "report.html").read_text()
     assert not (empty.path / "pyperf.json").exists()
@@ -120,7 +121,7 @@ def test_the_answer_is_no_surer_than_the_verdicts() -> None:
 def test_a_moving_canary_opens_the_report() -> None:
     run = yogurt_phone(canary=1.15)
     assert next(one for one in cautions(story_of(run)) if one.kind == "canary").grave
-    from yogurtbench.report.page import render
+    from yogurtbench.report.pages.run import render
 
     page = render(story_of(run), [])
     assert page.index("The baseline differs from itself") < page.index('class="answer"')
@@ -231,7 +232,7 @@ def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
     run, attempts = evil_run()
     plan = {**run.plan(), "name": "evil " + EVIL, "path": EVIL}
     where = replace(environment(run), identity={EVIL: EVIL}, reasons={"lab": EVIL})
-    with store.Run.create(tmp_path, "evil", EVIL, plan, where) as folder:
+    with run_folder.Run.create(tmp_path, "evil", EVIL, plan, where) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)
@@ -288,7 +289,7 @@ def test_comparisons_name_what_they_are_held_against_and_can_be_chosen_by_verdic
 
 def test_hostile_text_does_nothing_in_a_browser(chromium: Any, tmp_path: Path) -> None:
     run, attempts = evil_run()
-    with store.Run.create(tmp_path, "evil", EVIL, run.plan(), environment(run)) as folder:
+    with run_folder.Run.create(tmp_path, "evil", EVIL, run.plan(), environment(run)) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)
@@ -324,4 +325,4 @@ def test_pyperf_has_seconds_that_grow_with_slowness(folder: Path) -> None:
 def test_the_verdicts_of_the_page_are_those_of_the_csv(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])  # type: ignore[index]
-    assert len(data["grids"]["trials"]["rows"]) == len(store.load(folder)[0])
+    assert len(data["grids"]["trials"]["rows"]) == len(run_folder.load(folder)[0])

@@ -18,13 +18,17 @@ from hypothesis import strategies as st
 from invented import Invented, cell, environment, stored
 from matrices import planned
 
-from yogurtbench import analysis, changes, gate, report, resolution, store
+from yogurtbench import report
+from yogurtbench.analysis import change_points, comparison, gate
+from yogurtbench.core import resolution
+from yogurtbench.core.records import METRICS, METRICS_OF, Attempt, Observation
+from yogurtbench.core.resolution import Source, rounding
 from yogurtbench.loads import ping, sockperf
-from yogurtbench.plan import describe, too_coarse
-from yogurtbench.records import METRICS, METRICS_OF, Attempt, Observation
-from yogurtbench.report import advice, cautions, terminal
-from yogurtbench.report.story import Story
-from yogurtbench.resolution import Source, rounding
+from yogurtbench.plan.plan import describe, too_coarse
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections import advice, warnings
+from yogurtbench.report.terminal import run as terminal
+from yogurtbench.results import run_folder
 
 DATA = Path(__file__).parent / "data"
 OPTIONS: dict[str, dict[str, Any]] = {"ping": {"count": 100, "interval": 0.01}, "sockperf": {"duration": 1.0}}
@@ -60,7 +64,7 @@ def compared(pairs: Pairs, load: str, clock: str, metric: str = "rtt_p50", **res
     margins = rest.pop("margins", {})
     run = run_of(load, len(pairs), clock, margins=margins)
     attempts = attempts_of(run, metric, lambda one: pairs[one.trial.block][one.trial.role != "cell"], **rest)
-    table = analysis.compare(store.to_frame(attempts, "run"), run.plan())
+    table = comparison.compare(run_folder.to_frame(attempts, "run"), run.plan())
     return table[(table["role"] == "cell") & (table["metric"] == metric)].iloc[0]
 
 
@@ -75,7 +79,7 @@ def gated(
         told = attempts_of(
             run, metric, lambda one, v=values: v[one.trial.block] if one.trial.role == "cell" else base, **rest
         )  # type: ignore[misc]
-        sides.append(gate.Side.of("run", run.plan(), environment(run), store.to_frame(told, "run")))
+        sides.append(gate.Side.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
     found = gate.decide(*sides).findings
     (mine,) = [one for one in found if one.metric == metric and one.role == "cell"]
     return mine
@@ -372,12 +376,12 @@ def _check_true(verdict: str, cell_ns: int, base_ns: int, margin: float, means: 
 def test_a_frame_read_from_a_file_is_rounded_by_the_plan(tmp_path: Path) -> None:
     run = run_of("ping", 10, "wall")
     attempts = attempts_of(run, "rtt_p50", lambda one: 12_000.0 if one.trial.role == "cell" else 11_000.0)
-    frame = store.to_frame(attempts, "run")
-    store.write_tables(tmp_path, frame, analysis.compare(frame, run.plan()))
-    read = pd.read_parquet(tmp_path / store.OBSERVATIONS)
-    assert list(read.columns) == list(store.COLUMNS)
+    frame = run_folder.to_frame(attempts, "run")
+    run_folder.write_tables(tmp_path, frame, comparison.compare(frame, run.plan()))
+    read = pd.read_parquet(tmp_path / run_folder.OBSERVATIONS)
+    assert list(read.columns) == list(run_folder.COLUMNS)
     pd.testing.assert_frame_equal(
-        analysis.compare(read, run.plan()), analysis.compare(frame, run.plan()), check_dtype=False
+        comparison.compare(read, run.plan()), comparison.compare(frame, run.plan()), check_dtype=False
     )
 
 
@@ -405,7 +409,7 @@ def test_the_advice_is_sockperf_and_no_blocks_where_only_rounding_is_in_the_way(
 
 def test_reports_of_what_is_told_finely_say_nothing_of_it(tmp_path: Path) -> None:
     folder = stored(run_of("sockperf", 8, "wall"), tmp_path)
-    assert "resolution" not in {one.kind for one in cautions.cautions(Story.read(folder))}
+    assert "resolution" not in {one.kind for one in warnings.cautions(Story.read(folder))}
 
 
 def test_a_plan_says_beforehand_what_is_told_too_coarsely(tmp_path: Path) -> None:
@@ -424,7 +428,7 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
     sides = []
     for value in (11_000.0, 12_000.0):
         told = attempts_of(run, "rtt_p50", lambda one, v=value: v)  # type: ignore[misc]
-        sides.append(gate.Side.of("run", run.plan(), environment(run), store.to_frame(told, "run")))
+        sides.append(gate.Side.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
     again = [gate.Side.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False))) for side in sides]
     assert gate.decide(*again).findings == gate.decide(*sides).findings
     for entry in (data := again[0].to_json())["entries"]:
@@ -436,7 +440,7 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
 def test_what_tells_nothing_is_kept_in_a_side_as_json_has_it() -> None:
     run = run_of("ping", 1, "instructions")
     told = attempts_of(run, "rtt_p99", lambda _: 1e5, options={"count": 10, "interval": 0.01})
-    side = gate.Side.of("run", run.plan(), environment(run), store.to_frame(told, "run"))
+    side = gate.Side.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
     again = gate.Side.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
     assert math.isinf(next(iter(again.entries.values())).rounding("rtt_p99", 0))
 
@@ -446,7 +450,7 @@ def test_a_baseline_that_ran_twice_is_as_wide_as_both() -> None:
         {"cell": "c", "role": "baseline", "metric": "rtt_p50", "block": 0, "value": [3_000.0, 30_000.0],
          "rounding": [999.0, 999.0], "status": "ok", "text": None},
     )  # fmt: skip
-    values = analysis.Values(frame)
+    values = comparison.Values(frame)
     (value,), (moved,) = (one("c", "baseline", "rtt_p50").values() for one in (values.of, values.rounding))
     for first in (2_001.0, 3_999.0):
         for last in (29_001.0, 30_999.0):
@@ -460,15 +464,15 @@ def test_drift_within_the_rounding_is_none() -> None:
              "position": place, "value": value, "rounding": 999.0, "status": "ok"}
             for block in range(10) for place, value in ((0, 11_000.0), (9, last))
         ])  # fmt: skip
-        assert list(analysis.drift(rows)["verdict"]) == [verdict]
+        assert list(comparison.drift(rows)["verdict"]) == [verdict]
 
 
 def test_a_step_of_rounding_is_no_change_in_a_history() -> None:
     logs = np.log(np.repeat([11.0, 12.0, 30.0], 20))
     moved = np.full(60, math.log(12 / 11))
-    assert changes.steps(logs, 0.002) == [20, 40] and changes.steps(logs, 0.002, moved) == [40]
-    assert changes.beyond_rounding(logs, [20, 40], moved) == [40]
-    assert changes.beyond_rounding(logs, [20, 40], np.zeros(60)) == [20, 40]
+    assert change_points.steps(logs, 0.002) == [20, 40] and change_points.steps(logs, 0.002, moved) == [40]
+    assert change_points.beyond_rounding(logs, [20, 40], moved) == [40]
+    assert change_points.beyond_rounding(logs, [20, 40], np.zeros(60)) == [20, 40]
 
 
 def test_a_frame_of_many_values_is_rounded_in_little_time() -> None:

@@ -11,13 +11,13 @@ import pytest
 from matrices import planned
 from trials import WIRE, trial
 
-from yogurtbench import runtimes
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.core.records import Attempt
+from yogurtbench.ebpf import run_time
+from yogurtbench.ebpf.run_time import RunTime
+from yogurtbench.ebpf.wire import Programs
 from yogurtbench.lab import Unsupported
-from yogurtbench.plan import NO_BLOCK
-from yogurtbench.records import Attempt
-from yogurtbench.runtimes import RunTime
-from yogurtbench.trial import run_trial
-from yogurtbench.wire import Programs
+from yogurtbench.plan.plan import NO_BLOCK
 
 FDINFO = "pos:\t0\nflags:\t02000002\nprog_type:\t3\nrun_time_ns:\t4200\nrun_cnt:\t100\nrecursion_misses:\t0\n"
 MATRIX = """
@@ -29,14 +29,14 @@ loads: %s
 
 
 def test_a_programs_fdinfo_says_how_long_it_ran() -> None:
-    assert runtimes.parse(FDINFO) == RunTime(4200, 100)
+    assert run_time.parse(FDINFO) == RunTime(4200, 100)
     assert (RunTime(4200, 100) - RunTime(200, 20)).mean == 50
     assert RunTime(0, 0).mean is None
 
 
 def test_a_kernel_without_statistics_is_unsupported() -> None:
     with pytest.raises(Unsupported, match="run_time_ns"):
-        runtimes.parse("pos:\t0\nprog_type:\t3\n")
+        run_time.parse("pos:\t0\nprog_type:\t3\n")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_where_it_cannot_be_had_there_is_one_row_with_the_reason() -> None:
 
 def diagnosed(refused: bool) -> dict[str, Any]:
     if refused:
-        runtimes._BPF_ENABLE_STATS = 10_000  # a command that no kernel knows
+        run_time._BPF_ENABLE_STATS = 10_000  # a command that no kernel knows
     attempt = run_trial(replace(trial("ping", **WIRE), role="diagnostic"), Programs())
     switch = Path("/proc/sys/kernel/bpf_stats_enabled").read_text().strip()
     values = {o.metric: o.value for o in attempt.observations}

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from yogurtbench.hosts.vm import cache, qemu, saved
+from yogurtbench.core.builds import Own, Texts
+from yogurtbench.core.records import HostError
+from yogurtbench.hosts.vm import cache, qemu, snapshot
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Hardware
-from yogurtbench.records import HostError
-from yogurtbench.texts import Own, Texts
 
 STATE = bytes(range(256)) * 64
 NONE = Texts()
@@ -40,17 +40,17 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
     """A cache of our own, and what was made for it: each saves a small state."""
     made = Made()
 
-    def save(image: GuestImage, path: Path | None) -> saved.Saved:
+    def save(image: GuestImage, path: Path | None) -> snapshot.Saved:
         state = path.open("w+b") if path else (tmp_path / "unkept").open("w+b")
         state.write(STATE)
         state.flush()
-        return saved.Saved(image, HARDWARE, {"event": "ready", "boot": len(made.boots)}, state)
+        return snapshot.Saved(image, HARDWARE, {"event": "ready", "boot": len(made.boots)}, state)
 
-    def boot(image: GuestImage, _overlay: Path, _say: object, path: Path | None) -> saved.Saved:
+    def boot(image: GuestImage, _overlay: Path, _say: object, path: Path | None) -> snapshot.Saved:
         made.boots.append(path)
         return save(image, path)
 
-    def compile_more(common: saved.Saved, _rest: Texts, _say: object, path: Path | None) -> saved.Saved:
+    def compile_more(common: snapshot.Saved, _rest: Texts, _say: object, path: Path | None) -> snapshot.Saved:
         made.compiled.append(path)
         return save(common.image, path)
 
@@ -58,8 +58,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
         return HARDWARE
 
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(saved, "_boot", boot)
-    monkeypatch.setattr(saved, "_compile", compile_more)
+    monkeypatch.setattr(snapshot, "_boot", boot)
+    monkeypatch.setattr(snapshot, "_compile", compile_more)
     monkeypatch.setattr(qemu, "hardware_for", hardware_for)
     monkeypatch.setattr(qemu, "version", lambda: "7.2")
     return made
@@ -67,7 +67,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
 
 def ensure(image: GuestImage, texts: Texts = NONE, said: list[str] | None = None) -> Any:
     told = [] if said is None else said
-    with saved.ensure(image, Path("overlay-1.cpio"), texts, told.append) as kept:
+    with snapshot.ensure(image, Path("overlay-1.cpio"), texts, told.append) as kept:
         kept.state.seek(0)
         assert kept.state.read() == STATE
         return kept.ready
@@ -95,7 +95,7 @@ def test_another_guest_boots_and_other_texts_are_compiled_in_the_kept_one(image:
 
 def test_a_guest_made_anew_takes_nothing_from_the_cache_and_keeps_nothing(image: GuestImage, made: Made) -> None:
     ensure(image, MINE)
-    with saved.make_anew(image, Path("overlay-1.cpio"), MINE, lambda _: None):
+    with snapshot.make_anew(image, Path("overlay-1.cpio"), MINE, lambda _: None):
         assert made.boots[1:] == made.compiled[1:] == [None]
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_one_is_made_anew_and_said(image: GuestImage, made: Made, dama
 def test_a_full_disk_keeps_nothing_and_the_run_goes_on(
     image: GuestImage, made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved, "_SPARE", 1 << 60)
+    monkeypatch.setattr(snapshot, "_SPARE", 1 << 60)
     said: list[str] = []
     ensure(image, said=said)
     assert made.boots == [None]
@@ -158,7 +158,7 @@ def test_a_damaged_one_that_cannot_be_removed_is_one_sentence(
     ensure(image)
     (place,) = (path for path in cache.place("saved", "").iterdir() if path.is_dir())
     flip_a_bit(place)
-    monkeypatch.setattr(saved.shutil, "rmtree", lambda *_given, **_more: None)
+    monkeypatch.setattr(snapshot.shutil, "rmtree", lambda *_given, **_more: None)
     with pytest.raises(HostError, match="is damaged"):
         ensure(image)
 

@@ -11,12 +11,13 @@ import pytest
 from jsonschema import Draft7Validator
 
 from yogurtbench import __main__ as command
-from yogurtbench import axes, init
-from yogurtbench.document import read
-from yogurtbench.glossary import MEANINGS
-from yogurtbench.matrix import load
-from yogurtbench.records import METRICS, MatrixError
-from yogurtbench.schema import FILE, Matrix, json_schema
+from yogurtbench.cli import init
+from yogurtbench.core.glossary import MEANINGS
+from yogurtbench.core.records import METRICS, MatrixError
+from yogurtbench.matrix import axes
+from yogurtbench.matrix.document import read
+from yogurtbench.matrix.planner import load
+from yogurtbench.matrix.schema import FILE, Matrix, json_schema
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = json.loads(FILE.read_text(encoding="utf-8"))

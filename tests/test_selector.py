@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from matrices import cell, planned
 
-from yogurtbench.records import MatrixError
-from yogurtbench.selector import Selector, find_cell
+from yogurtbench.core.records import MatrixError
+from yogurtbench.matrix.selector import Selector, find_cell
 
 TEXT = """\
 name: t

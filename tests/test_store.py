@@ -9,9 +9,10 @@ import pytest
 from invented import MATRIX, Invented, cell, environment, yogurt_phone
 from pyarrow import parquet
 
-from yogurtbench import report, store
-from yogurtbench.records import MatrixError
-from yogurtbench.store import Run
+from yogurtbench import report
+from yogurtbench.core.records import MatrixError
+from yogurtbench.results import run_folder
+from yogurtbench.results.run_folder import Run
 
 
 @pytest.fixture
@@ -31,12 +32,12 @@ def test_folder_is_named_by_time_and_holds_what_was_given(small: Invented, tmp_p
     assert path.parent == tmp_path / "yogurt-phone"
     assert len(path.name) == len("20261123T190512Z-a1b2c3") and path.name[15:17] == "Z-"
     assert (path / "matrix.yaml").read_text() == MATRIX
-    assert store.read_plan(path) == json.loads(json.dumps(small.plan()))
-    assert store.read_environment(path) == environment(small)
+    assert run_folder.read_plan(path) == json.loads(json.dumps(small.plan()))
+    assert run_folder.read_environment(path) == environment(small)
 
 
 def test_attempts_come_back_as_they_were(small: Invented, tmp_path: Path) -> None:
-    attempts, frame = store.load(written(small, tmp_path))
+    attempts, frame = run_folder.load(written(small, tmp_path))
     assert attempts == list(small.attempts())
     assert len(frame) == sum(len(one.observations) for one in attempts)
 
@@ -51,13 +52,13 @@ def test_a_torn_last_line_is_left_out_and_cut_on_resume(small: Invented, tmp_pat
     path = written(small, tmp_path, 4)
     file = path / "trials.jsonl"
     file.write_bytes(file.read_bytes()[:-20])
-    assert len(store.load(path)[0]) == 3
+    assert len(run_folder.load(path)[0]) == 3
     rest = list(small.attempts())[3:]
     with Run.resume(path) as run:
         assert run.done == {one.trial.id for one in list(small.attempts())[:3]}
         for attempt in rest:
             run.append(attempt)
-    assert store.load(path)[0] == list(small.attempts())
+    assert run_folder.load(path)[0] == list(small.attempts())
 
 
 def test_two_writers_are_refused(small: Invented, tmp_path: Path) -> None:
@@ -70,10 +71,10 @@ def test_two_writers_are_refused(small: Invented, tmp_path: Path) -> None:
 
 def test_parquet_has_the_columns_and_types_of_the_contract(small: Invented, tmp_path: Path) -> None:
     path = written(small, tmp_path)
-    store.finish(path)
+    run_folder.finish(path)
     table = parquet.read_table(path / "observations.parquet")
-    assert tuple(table.column_names) == store.COLUMNS
-    assert table.schema.equals(store.schema())
+    assert tuple(table.column_names) == run_folder.COLUMNS
+    assert table.schema.equals(run_folder.schema())
     assert set(table["run"].to_pylist()) == {path.name}
     assert set(table["kernel"].to_pylist()) == {small.kernel}
     row = next(row for row in table.to_pylist() if row["load"] == "reachability")
@@ -87,27 +88,27 @@ def test_parquet_has_the_columns_and_types_of_the_contract(small: Invented, tmp_
 
 def test_an_empty_run_can_be_finished(small: Invented, tmp_path: Path) -> None:
     path = written(small, tmp_path, 0)
-    store.finish(path)
-    assert parquet.read_table(path / "observations.parquet").schema.equals(store.schema())
+    run_folder.finish(path)
+    assert parquet.read_table(path / "observations.parquet").schema.equals(run_folder.schema())
 
 
 def test_a_pinned_pair_of_cpus_is_a_word(tmp_path: Path) -> None:
     run = Invented((cell(cpus=(0, 1)),), blocks=1)
-    assert "0,1" in set(store.load(written(run, tmp_path))[1]["cpus"])
+    assert "0,1" in set(run_folder.load(written(run, tmp_path))[1]["cpus"])
 
 
 def test_digest_depends_on_what_was_measured_and_on_nothing_else(small: Invented) -> None:
     attempts = list(small.attempts())
-    frame = store.to_frame(attempts, "a")
-    assert store.digest(frame) == store.digest(store.to_frame(reversed(attempts), "b"))
+    frame = run_folder.to_frame(attempts, "a")
+    assert run_folder.digest(frame) == run_folder.digest(run_folder.to_frame(reversed(attempts), "b"))
     changed = frame.copy()
     changed["value"] += 1e-9
-    assert store.digest(changed) != store.digest(frame)
+    assert run_folder.digest(changed) != run_folder.digest(frame)
 
 
 def test_digest_is_the_same_on_every_machine() -> None:
     run = Invented((cell(),), blocks=1, clock="instructions")
-    assert store.digest(store.to_frame(run.attempts(), "x")) == DIGEST
+    assert run_folder.digest(run_folder.to_frame(run.attempts(), "x")) == DIGEST
 
 
 DIGEST = "5467d2b5b51c6f1a3a0cf087a9a225415b0a9945fafa2db98935da6807d1de58"
@@ -115,9 +116,9 @@ DIGEST = "5467d2b5b51c6f1a3a0cf087a9a225415b0a9945fafa2db98935da6807d1de58"
 
 def test_what_is_no_run_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MatrixError, match="no such run folder"):
-        store.load(tmp_path / "nothing")
+        run_folder.load(tmp_path / "nothing")
     with pytest.raises(MatrixError, match=r"plan\.json is missing"):
-        store.load(tmp_path)
+        run_folder.load(tmp_path)
 
 
 @pytest.mark.parametrize(

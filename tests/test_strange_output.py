@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trials import DIRECT, trial
 
-from yogurtbench import records, shell
-from yogurtbench.hosts.agent import version_in
+from yogurtbench.agent.__main__ import version_in
+from yogurtbench.agent.trial import _observations
+from yogurtbench.core import process, records
+from yogurtbench.core.printable import LONGEST, printable, quoted
+from yogurtbench.core.records import METRICS, METRICS_OF, Attempt, Observation
+from yogurtbench.ebpf.wire import Counters
 from yogurtbench.lab import Unsupported
-from yogurtbench.loads import LoadFailed, accounting, common, iperf3, ping, sockperf
-from yogurtbench.loads.accounting import Account
-from yogurtbench.loads.common import Measured
-from yogurtbench.loads.cpu import CpuTime
-from yogurtbench.printable import LONGEST, printable, quoted
-from yogurtbench.records import METRICS, METRICS_OF, Attempt, Observation
-from yogurtbench.trial import _observations
-from yogurtbench.wire import Counters
+from yogurtbench.loads import LoadFailed, base, host_counters, iperf3, ping, sockperf
+from yogurtbench.loads.base import Measured
+from yogurtbench.loads.cpu_time import CpuTime
+from yogurtbench.loads.host_counters import Account
 
 Recorded = Callable[[str], str]
 INFINITY = math.inf
@@ -91,22 +91,22 @@ def test_a_wires_counter_that_ran_backwards_fails_its_row() -> None:
 
 def test_a_devices_counter_that_ran_backwards_is_told() -> None:
     with pytest.raises(LoadFailed, match="rx_bytes of yg1-cont ran backwards, from 18446744073709551615 to 3"):
-        accounting.device_counts("yg1-cont", {"rx_bytes": 2**64 - 1}, {"rx_bytes": 3})
+        host_counters.device_counts("yg1-cont", {"rx_bytes": 2**64 - 1}, {"rx_bytes": 3})
 
 
 def test_softnet_counters_begin_again_at_nothing() -> None:
     before = {"processed": [0xFFFFFFFE, 1], "dropped": [0, 0]}
-    assert accounting.softnet_counts(before, {"processed": [3, 4], "dropped": [0, 2]}) == {
+    assert host_counters.softnet_counts(before, {"processed": [3, 4], "dropped": [0, 2]}) == {
         "processed": [5, 3],
         "dropped": [0, 2],
     }
-    assert accounting.softnet_counts(before, {"processed": [3], "dropped": [0]}) == {}  # a CPU left
+    assert host_counters.softnet_counts(before, {"processed": [3], "dropped": [0]}) == {}  # a CPU left
 
 
 def test_cpu_time_that_ran_backwards_gives_no_cost() -> None:
     account = Account("yg1-cont")
     account.keep_cpu(CpuTime(1.0, 0.0, -0.5, 1.0))
-    costs, missing = accounting.cpu_costs(account, 1.0, 1e6, 1e3)
+    costs, missing = host_counters.cpu_costs(account, 1.0, 1e6, 1e3)
     assert costs == {}
     assert {status for status, _ in missing.values()} == {"failed"}
     assert "ran backwards: interrupts" in missing["cpu_ns_per_byte"][1]
@@ -411,8 +411,8 @@ def test_errors_are_inert_wherever_they_come_from() -> None:
 
 
 def test_a_failed_server_is_told_beside_the_client() -> None:
-    with shell.background(["sh", "-c", "echo no memory >&2; kill -9 $$"]) as server:
+    with process.background(["sh", "-c", "echo no memory >&2; kill -9 $$"]) as server:
         server.process.wait()
-        with pytest.raises(LoadFailed) as failed, common.outlived_by(server):
+        with pytest.raises(LoadFailed) as failed, base.outlived_by(server):
             raise LoadFailed("the client: refused")
     assert str(failed.value) == "the client: refused; the server was ended by SIGKILL during the load: no memory"

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from trials import DIRECT, trial
 
-from yogurtbench import loads, shell
-from yogurtbench.hosts import agent
-from yogurtbench.lab import Lab, bring_up, inherited, room
-from yogurtbench.programs import Programs
-from yogurtbench.records import METRICS_OF
-from yogurtbench.trial import run_trial
+from yogurtbench import loads
+from yogurtbench.agent import __main__
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.core import process
+from yogurtbench.core.records import METRICS_OF
+from yogurtbench.ebpf.programs import Programs
+from yogurtbench.lab import Lab, bring_up, inherited, sandbox
 
 InRoom = Callable[..., Any]
 DATA = Path(__file__).parent / "data"
@@ -167,7 +168,7 @@ def answered(folder: Path) -> tuple[str, list[list[str]]]:
     order = {"op": "trial", "trial": trial("ping", **DIRECT).to_json()}
     broken = {"op": "trial", "trial": {**trial("ping", **DIRECT).to_json(), "options": {}}}
     done = subprocess.run(
-        room.command([sys.executable, "-P", "-m", "yogurtbench.hosts.agent"]),
+        sandbox.command([sys.executable, "-P", "-m", "yogurtbench.agent"]),
         input="".join(f"{json.dumps(one)}\n" for one in (broken, order, {"op": "stop"})),
         env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
         cwd=DATA.parent.parent,
@@ -284,11 +285,11 @@ def test_a_native_runs_identity_has_what_cannot_be_set() -> None:
 
 
 def test_versions_are_asked_for_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent, "_VERSION_SECONDS", 0.3)
+    monkeypatch.setattr(__main__, "_VERSION_SECONDS", 0.3)
     put(str(tmp_path), "ip", "exec sleep 60")
     put(str(tmp_path), "ping", "exec sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    versions = agent.ask_versions()()
+    versions = __main__.ask_versions()()
     assert versions["iproute2"].startswith("unknown: it did not end within")
     assert versions["ping"].startswith("unknown: it did not end within")
-    assert shell.run(["sh", "-c", "exit 0"]).code == 0
+    assert process.run(["sh", "-c", "exit 0"]).code == 0

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import recorded
 
-from yogurtbench.records import canonical
+from yogurtbench.core.records import canonical
 
 pytestmark = pytest.mark.commands
 
@@ -267,7 +267,7 @@ def test_whatever_ends_an_import_of_ours_is_an_error_of_ours(tmp_path: Path, end
     package = Path(__file__).parent.parent / "yogurtbench"
     copy = tmp_path / "yogurtbench"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for broken in ("cli.py", "matrix.py", "output.py"):
+    for broken in ("cli/app.py", "matrix/planner.py", "core/output.py"):
         text = (package / broken).read_text()
         (copy / broken).write_text(f"{text}\nraise {ending}\n")
         argv = [sys.executable, "-I", str(copy / "launch.py"), "yogurtbench", "plan", "m.yaml"]

@@ -13,10 +13,10 @@ from typing import Protocol
 import pytest
 from matrices import planned
 
-from yogurtbench.progress import Quiet
-from yogurtbench.records import METRICS_OF, YES_NO, Attempt, Environment, Observation, Trial
-from yogurtbench.store import Run, read_attempts
-from yogurtbench.sweep import Sweep
+from yogurtbench.core.records import METRICS_OF, YES_NO, Attempt, Environment, Observation, Trial
+from yogurtbench.results.run_folder import Run, read_attempts
+from yogurtbench.runner.progress import Quiet
+from yogurtbench.runner.sweep import Sweep
 
 MATRIX = """
 name: m

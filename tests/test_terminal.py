@@ -12,19 +12,20 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from yogurtbench import store
-from yogurtbench.analysis import EMULATED, compare
-from yogurtbench.records import Attempt, Trial
-from yogurtbench.report import markdown, terminal
+from yogurtbench.analysis.comparison import EMULATED, compare
+from yogurtbench.core.records import Attempt, Trial
+from yogurtbench.report.export import markdown
+from yogurtbench.report.export.wire_catalogue import Tried
 from yogurtbench.report.measured import levels
-from yogurtbench.report.story import Story
-from yogurtbench.report.which_wire import Tried
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.terminal import run as terminal
+from yogurtbench.results import run_folder
 
 WIDTHS = [32, 40, 60, 80, 100, 130, 200]
 
 
 def effects(run: Invented, width: int) -> list[Text]:
-    return terminal.effects(compare(store.to_frame(run.attempts(), "run"), run.plan()), width)
+    return terminal.effects(compare(run_folder.to_frame(run.attempts(), "run"), run.plan()), width)
 
 
 def text(lines: list[Text]) -> str:
@@ -96,7 +97,7 @@ def test_colour_goes_and_the_words_stay(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_runs_with_nothing_to_compare_have_no_effects() -> None:
     run = Invented((cell(load="reachability"),), blocks=1)
-    assert terminal.effects(compare(store.to_frame([], "run"), run.plan()), 80) == []
+    assert terminal.effects(compare(run_folder.to_frame([], "run"), run.plan()), 80) == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -154,7 +155,7 @@ def alone() -> Invented:
 def story_of(run: Invented, folder: Path) -> Story:
     """With what would have been compared left out of the plan, as in a matrix without a baseline."""
     path = stored(run, folder)
-    plan = store.read_plan(path)
+    plan = run_folder.read_plan(path)
     plan["cells"] = [{**one, "baselines": [], "group": ""} for one in plan["cells"] if one["role"] == "cell"]
     (path / "plan.json").write_text(json.dumps(plan))
     lines = (path / "trials.jsonl").read_text().splitlines(keepends=True)

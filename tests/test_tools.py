@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from matrices import cell
 
-from yogurtbench import doctor, tools
-from yogurtbench.hosts import choice
+from yogurtbench.core import tools
+from yogurtbench.hosts import choose, doctor
 
 BUSYBOX = "BusyBox v1.35.0 (Debian 1:1.35.0-4+deb12u1+b1) multi-call binary."
 
@@ -107,7 +107,7 @@ def test_doctor_and_the_choice_of_a_host_know_it_both(
     package = tools.TOOLS[name].package
     assert package in found[what].mend or not found[what].mend
     load = {"ping": "ping", "iperf3": "iperf3_udp", "mount": "sockperf"}[name]
-    (lacking,) = choice.missing_tools([cell(load=load, device="veth", topology="direct")])
+    (lacking,) = choose.missing_tools([cell(load=load, device="veth", topology="direct")])
     assert "is not it" in lacking and name in lacking
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yogurtbench.report import trace
+from yogurtbench.report.terminal import probe_trace
 
 
 def event(ns: int, what: str, packet: str = "echo request", note: str = "", **fields: Any) -> dict[str, Any]:
@@ -18,15 +18,15 @@ def probe(*events: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 def text(*probes: dict[str, Any], accelerator: str = "none") -> str:
-    return trace.as_text({"probes": list(probes), "accelerator": accelerator})
+    return probe_trace.as_text({"probes": list(probes), "accelerator": accelerator})
 
 
 def test_what_came_of_a_probe_is_one_sentence() -> None:
     asked = "IPv4: echo from 10.42.0.1 to 10.42.0.2: "
-    assert trace.headline(probe(answered=True)) == f"{asked}answered"
-    assert trace.headline(probe(dropped="f:REASON")) == f"{asked}no answer; dropped at f:REASON"
-    assert trace.headline(probe()) == f"{asked}no answer; no drop was seen"
-    looped = trace.headline(probe(looped=0.3, dropped="f:REASON"))
+    assert probe_trace.headline(probe(answered=True)) == f"{asked}answered"
+    assert probe_trace.headline(probe(dropped="f:REASON")) == f"{asked}no answer; dropped at f:REASON"
+    assert probe_trace.headline(probe()) == f"{asked}no answer; no drop was seen"
+    looped = probe_trace.headline(probe(looped=0.3, dropped="f:REASON"))
     assert looped == f"{asked}went round inside the kernel until it was silenced after 0.30 s"
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from trials import DIRECT, WIRE, trial
 
-from yogurtbench.hosts import features
+from yogurtbench.agent import features
+from yogurtbench.agent.trial import assert_path, run_trial
+from yogurtbench.core.records import METRICS_OF
+from yogurtbench.ebpf.programs import Programs
+from yogurtbench.ebpf.wire import Counters, Wire
 from yogurtbench.loads import Flow, LoadFailed, sockperf
-from yogurtbench.programs import Programs
-from yogurtbench.records import METRICS_OF
-from yogurtbench.trial import assert_path, run_trial
-from yogurtbench.wire import Counters, Wire
 
 InRoom = Callable[..., Any]
 

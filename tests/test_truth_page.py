@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from trials import cell
 
-from yogurtbench.records import METRICS_OF
-from yogurtbench.report.which_wire import exposed, spoken
+from yogurtbench.core.records import METRICS_OF
+from yogurtbench.report.export.wire_catalogue import exposed, spoken
 
 NOBODY = dict.fromkeys(METRICS_OF["isolation"], 0.0)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from trials import cell, trial
 
-from yogurtbench.trial import run_trial
-from yogurtbench.wire import Programs, attachments
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.ebpf.wire import Programs, attachments
 
 VETH = {"device": "veth", "topology": "uplink"}
 Answers = dict[str, dict[str, Any]]

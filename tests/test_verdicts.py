@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 from invented import Invented, baseline_of, cell, environment, key, stored, yogurt_phone
 
-from yogurtbench import report, store
-from yogurtbench.records import HEADLINE, Attempt
-from yogurtbench.report import overhead
-from yogurtbench.report.answer import answer
-from yogurtbench.report.page import render
-from yogurtbench.report.story import Story
-from yogurtbench.report.verdicts import verdicts
+from yogurtbench import report
+from yogurtbench.core.records import HEADLINE, Attempt
+from yogurtbench.report.export.verdicts import verdicts
+from yogurtbench.report.pages.run import render
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections import overhead
+from yogurtbench.report.sections.summary import answer
+from yogurtbench.results import run_folder
 
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, store.to_frame(told, "run"))
+    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 def entry(found: dict[str, Any], one: Any, metric: str, role: str = "cell") -> dict[str, Any]:
@@ -137,7 +138,7 @@ def test_guest_time_is_not_called_wall_time() -> None:
 
 def test_it_is_strict_json_of_an_empty_run_too(tmp_path: Path) -> None:
     run = yogurt_phone()
-    with store.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
+    with run_folder.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
         report.make(empty.path)
     data = json.loads((empty.path / "verdicts.json").read_text(), parse_constant=pytest.fail)
     assert {one["verdict"] for one in data["comparisons"]} == {"not_run"}

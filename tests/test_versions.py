@@ -12,7 +12,7 @@ from invented import Invented, cell, stored
 from said import Said, caller
 
 import yogurtbench
-from yogurtbench import versions
+from yogurtbench.core import versions
 
 WIRE, REACH = cell(), cell(load="reachability")
 NEWER = "99.1.0"

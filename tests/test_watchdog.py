@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from trials import WIRE, trial
 
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.ebpf.loop_guard import PERIOD, Looping, Watchdog
+from yogurtbench.ebpf.programs import Programs
+from yogurtbench.ebpf.wire import Counters, Wire
 from yogurtbench.lab import Lab
-from yogurtbench.programs import Programs
-from yogurtbench.trial import run_trial
-from yogurtbench.watchdog import PERIOD, Looping, Watchdog
-from yogurtbench.wire import Counters, Wire
 
 InRoom = Callable[..., Any]
 LOOP = {**WIRE, "helper": "redirect_ingress"}

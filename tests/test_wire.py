@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from trials import DIRECT, WIRE, cell
 
-from yogurtbench import programs as compiled
-from yogurtbench import shell
+from yogurtbench.core import process
+from yogurtbench.core.records import HostError
+from yogurtbench.ebpf import programs as compiled
+from yogurtbench.ebpf.programs import Programs
+from yogurtbench.ebpf.wire import ROLE_ROWS, WAYS, Attachment, Counters, attached, attachments
 from yogurtbench.lab import Lab, Unsupported, bring_up
 from yogurtbench.loads.reachability import answers
-from yogurtbench.programs import Programs
-from yogurtbench.records import HostError
-from yogurtbench.wire import ROLE_ROWS, WAYS, Attachment, Counters, attached, attachments
 
 InRoom = Callable[..., Any]
 
@@ -119,7 +119,7 @@ def programs() -> Programs:
 
 def ping(lab: Lab, count: int, ip: int = 4, size: int = 56) -> None:
     argv = ["ping", "-n", "-c", str(count), "-i", "0.002", "-s", str(size), lab.server.address(ip)]
-    shell.run(lab.client.namespace.command(argv), timeout=10)
+    process.run(lab.client.namespace.command(argv), timeout=10)
 
 
 def sent_by(lab: Lab) -> int:
@@ -205,7 +205,7 @@ def one_way_only() -> dict[str, Any]:
     with bring_up(cell(**WIRE, return_helper="redirect_container")) as lab, attached(programs(), lab) as wire:
         lab.settle()
         argv = ["ping", "-n", "-c1", "-W1", lab.server.ipv4]
-        code = shell.run(lab.client.namespace.command(argv), check=False).code
+        code = process.run(lab.client.namespace.command(argv), check=False).code
         return {"code": code, "packets": {n: c.packets > 0 for n, c in wire.counters().items()}}
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matrices import planned
 
-from yogurtbench import wire_source
-from yogurtbench.records import MatrixError
-from yogurtbench.wire_source import check, context, defined, read
+from yogurtbench.core import wire_source
+from yogurtbench.core.records import MatrixError
+from yogurtbench.core.wire_source import check, context, defined, read
 
 HOME = Path(__file__).parent.parent
 WIRE = "int wire(struct __sk_buff *skb)\n{\n\treturn bpf_redirect(YB_TARGET, 0);\n}\n"
@@ -93,7 +93,9 @@ def test_what_is_no_wire_is_refused_with_what_is_wanted(text: str, said: str) ->
     assert "(struct __sk_buff *skb) is wanted" in str(refused.value)
 
 
-@pytest.mark.parametrize("path", [*HOME.glob("experiments/*.c"), HOME / "yogurtbench/questions/own_wire.c"], ids=str)
+@pytest.mark.parametrize(
+    "path", [*HOME.glob("experiments/*.c"), HOME / "yogurtbench/cli/templates/own_wire.c"], ids=str
+)
 def test_the_wires_that_are_shipped_are_wires(path: Path) -> None:
     check(read(path))
     assert context(read(path)) == "__sk_buff"

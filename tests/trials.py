@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from yogurtbench.axes import Filler
-from yogurtbench.records import Cell, Trial
+from yogurtbench.core.records import Cell, Trial
+from yogurtbench.matrix.axes import Filler
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "ping": {"count": 5, "interval": 0.002, "timeout": 5.0},

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ClassVar
 
-from yogurtbench.hosts.host import AgentHost
+from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.vm import host
 
 

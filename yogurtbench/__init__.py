@@ -19,7 +19,7 @@ TYPE_CHECKING = False  # typing.py would be imported from wherever PYTHONPATH sa
 if TYPE_CHECKING:
     from typing import Any
 
-    from yogurtbench import plot as plot
+    from yogurtbench import plot
     from yogurtbench.notebook import Run
 
 __version__ = "0.1.0"
@@ -29,7 +29,7 @@ __all__ = ["__version__", "load", "plot"]
 def load(run: str | os.PathLike[str]) -> Run:
     """A stored run, from its folder ``results/<name>/<time>-<hex>``, read anew from what it stored.
 
-    Raises :class:`yogurtbench.records.MatrixError`, with one sentence, where the folder is no run or is damaged.
+    Raises :class:`yogurtbench.core.records.MatrixError`, with one sentence, where the folder is no run or is damaged.
     """
     from yogurtbench import notebook
 

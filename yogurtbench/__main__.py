@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # typing.py would be imported from wherever PYTHONPATH sa
 if TYPE_CHECKING:
     from types import FrameType
 
-    from yogurtbench.records import YogurtError
+    from yogurtbench.core.records import YogurtError
 
 OURS, INTERRUPTED = 70, 130
 
@@ -24,7 +24,7 @@ def main() -> None:
     """
     launch.isolate()
     try:
-        from yogurtbench import output
+        from yogurtbench.core import output
 
         output.secure()
         code = _command_line()
@@ -37,15 +37,15 @@ def main() -> None:
 
 
 def _command_line() -> int:
-    from yogurtbench import completion
+    from yogurtbench.cli import completion
 
     return _complete() if completion.VARIABLE in os.environ else run(sys.argv[1:])
 
 
 def _complete() -> int:
     """Answer a shell that asks what could come next: no command runs, and the exit code is Typer's."""
-    from yogurtbench import completion
-    from yogurtbench.cli import app
+    from yogurtbench.cli import completion
+    from yogurtbench.cli.app import app
 
     return completion.answer(lambda: app(prog_name="yogurtbench"))
 
@@ -65,8 +65,8 @@ def run(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
-    from yogurtbench.cli import app
-    from yogurtbench.records import YogurtError
+    from yogurtbench.cli.app import app
+    from yogurtbench.core.records import YogurtError
 
     launch.is_command = True
     _heed_signals()
@@ -80,8 +80,8 @@ def _run(arguments: list[str]) -> int:
 
 def _told(error: YogurtError | OSError) -> int:
     """A sentence for the person. What the machine refuses, wherever we met it, is no error of ours."""
-    from yogurtbench import files
-    from yogurtbench.records import HostError
+    from yogurtbench.core import files
+    from yogurtbench.core.records import HostError
 
     if isinstance(error, OSError) and error.errno not in files.REFUSED:
         return _ours(error)

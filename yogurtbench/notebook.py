@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from yogurtbench.records import Environment
-from yogurtbench.report.answer import answer
-from yogurtbench.report.story import Story
+from yogurtbench.core.records import Environment
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections.summary import answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Run:
 
     @property
     def observations(self) -> pd.DataFrame:
-        """One row a measured value: the columns of observations.parquet (:data:`yogurtbench.store.COLUMNS`).
+        """One row a measured value: observations.parquet (:data:`yogurtbench.results.run_folder.COLUMNS`).
 
         One more, ``rounding``, is how far its tool's rounding can have moved the value, in ``unit``.
 

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
 
+from yogurtbench.core.records import MatrixError
+from yogurtbench.core.wording import nearest
 from yogurtbench.notebook import Run
-from yogurtbench.records import MatrixError
-from yogurtbench.report import ecdf as _ecdf
-from yogurtbench.report import forest as _forest
-from yogurtbench.report import levels as _levels
-from yogurtbench.report import truth as _truth
-from yogurtbench.report.charts import Chart, slug
-from yogurtbench.report.story import Story
-from yogurtbench.words import nearest
+from yogurtbench.report.charts import ecdf as _ecdf
+from yogurtbench.report.charts import forest as _forest
+from yogurtbench.report.charts import hook_helper_grid as _truth
+from yogurtbench.report.charts import levels as _levels
+from yogurtbench.report.charts.base import Chart, slug
+from yogurtbench.report.run_data import Story
 
 __all__ = ["charts", "ecdf", "forest", "levels", "truth"]
 

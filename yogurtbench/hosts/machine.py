@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from yogurtbench.hosts.channel import Channel
+from yogurtbench.agent.channel import Channel
 
 
 class Machine(Protocol):

@@ -11,11 +11,12 @@ from typing import Any
 
 import psutil
 
-from yogurtbench import launch, shell
-from yogurtbench.hosts.channel import Channel
-from yogurtbench.hosts.host import AgentHost
-from yogurtbench.lab import inherited, room
-from yogurtbench.records import Environment, HostError
+from yogurtbench import launch
+from yogurtbench.agent.channel import Channel
+from yogurtbench.core import process
+from yogurtbench.core.records import Environment, HostError
+from yogurtbench.hosts.base import AgentHost
+from yogurtbench.lab import inherited, sandbox
 
 _READY_SECONDS = 30.0
 
@@ -24,7 +25,7 @@ class Room:
     """A machine (see hosts.machine) that is a process tree in private namespaces; the kernel clears it away."""
 
     def __init__(self) -> None:
-        argv = shell.dying_with_us(room.command(launch.command("yogurtbench.hosts.agent")))
+        argv = process.dying_with_us(sandbox.command(launch.command("yogurtbench.agent")))
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the room
         self._process = subprocess.Popen(
             argv,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from yogurtbench.core.records import Cell
+from yogurtbench.lab.endpoint import End, Pot
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.lab.pot import End, Pot
-from yogurtbench.records import Cell
 
 NUD_PERMANENT = 0x80
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
-from yogurtbench.lab.pot import End
-from yogurtbench.records import Cell
+from yogurtbench.core.records import Cell
+from yogurtbench.lab.endpoint import End
 
 #: The kernel's feature names behind each axis (net/ethtool/common.c: netdev_features_strings), and which word of the
 #: axis is not the kernel's own choice.

@@ -8,10 +8,10 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from yogurtbench.core.records import Cell
 from yogurtbench.lab import namespace, netkit
+from yogurtbench.lab.endpoint import End
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.lab.pot import End
-from yogurtbench.records import Cell
 
 #: All devices of a lab are in one group, so that one request takes them all down: one RCU grace period, not four.
 GROUP = 42

@@ -10,12 +10,12 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from yogurtbench.core.records import Cell
 from yogurtbench.lab import namespace, offload, pair
+from yogurtbench.lab.endpoint import End, Pot
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.lab.network import Acquaintance, Lab, mutual
 from yogurtbench.lab.pair import GROUP, Unsupported
-from yogurtbench.lab.pot import End, Pot
-from yogurtbench.records import Cell
 
 IFA_F_NODAD = 0x02
 RT_SCOPE_LINK = 253

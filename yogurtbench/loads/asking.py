@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from yogurtbench.loads.common import LoadFailed
+from yogurtbench.loads.base import LoadFailed
 
 #: What routers, hosts and devices on the way answer with: the host is unreachable (a neighbour that nobody could
 #: resolve too), it refuses or ends the connection, or the device was taken down.

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from yogurtbench.core.process import CommandFailed
+from yogurtbench.core.records import Cell
 from yogurtbench.lab import Lab, Unsupported, bring_up
 from yogurtbench.loads import probes, raw
 from yogurtbench.loads.asking import CannotAsk
 from yogurtbench.loads.mailbox import Mailbox, send
-from yogurtbench.records import Cell
-from yogurtbench.shell import CommandFailed
 
 #: What can be asked, by the word in its sentences.
 IPV4, IPV6, TCP, UDP, PACKETS = "IPv4", "IPv6", "TCP", "UDP", "packet sockets"

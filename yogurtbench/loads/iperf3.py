@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from yogurtbench import shell
+from yogurtbench.core import process
+from yogurtbench.core.printable import quoted
+from yogurtbench.core.process import Completed
+from yogurtbench.core.records import Status
 from yogurtbench.lab import Unsupported
-from yogurtbench.loads import accounting
-from yogurtbench.loads.accounting import Account, Missing, Values
-from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, outlived_by, wait_until_bound
+from yogurtbench.loads import host_counters
+from yogurtbench.loads.base import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, outlived_by, wait_until_bound
+from yogurtbench.loads.host_counters import Account, Missing, Values
 from yogurtbench.loads.reading import JsonField, check_exit_code, check_not_killed, check_values, json_report
-from yogurtbench.printable import quoted
-from yogurtbench.records import Status
-from yogurtbench.shell import Completed
 
 PORT = 5201
 #: A scheduling policy (sched(7)): whenever it has something to do, it has the CPU.
@@ -61,16 +61,16 @@ def run(bench: Bench) -> Measured:
         options = end_by(options, threaded=is_threaded())
     argv = client_arguments(options, bench.address, bench.payload, cell.streams or 1, udp)
     first = bench.trial.clock == "instructions"
-    with accounting.watched(bench, with_cpu=True) as account, serving(bench, first=first):
+    with host_counters.watched(bench, with_cpu=True) as account, serving(bench, first=first):
         lifetime = float(options.get("duration") or 0) + bench.option("timeout")
-        done = shell.run(bench.client_command(argv), timeout=lifetime, check=False)
+        done = process.run(bench.client_command(argv), timeout=lifetime, check=False)
     report = read(done, udp=udp)
     values = {**report.values, **_packets(account)}
     if not udp:
         values["packets_per_second"] = account.sent["tx_packets"] / report.seconds
     packets = values["packets_per_second"] * report.seconds
     costs, missing = _costs(bench, account, report, packets)
-    warnings = accounting.warnings(cell, account.packet_size)
+    warnings = host_counters.warnings(cell, account.packet_size)
     details = {"argv": argv, "delivered_bytes": report.delivered, "cpu_seconds": report.cpu_seconds}
     details |= {"warnings": warnings, **account.details()}
     if not udp and "retransmits" not in values:
@@ -92,7 +92,7 @@ def end_by(options: dict[str, Any], *, threaded: bool) -> dict[str, Any]:
 @cache
 def is_threaded() -> bool:
     """Return whether the streams of this machine's iperf3 are threads."""
-    return _is_threaded(shell.run(["iperf3", "--version"], check=False).stdout)
+    return _is_threaded(process.run(["iperf3", "--version"], check=False).stdout)
 
 
 def _is_threaded(version: str) -> bool:
@@ -110,7 +110,7 @@ def serving(bench: Bench, *, first: bool = False) -> Iterator[None]:
     """
     argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
     argv = [*(_FIRST if first else ()), *argv]
-    with shell.background(bench.server_command(argv)) as server:
+    with process.background(bench.server_command(argv)) as server:
         wait_until_bound(bench, server, "tcp", PORT, timeout=10)
         with outlived_by(server, once=True):
             yield
@@ -124,8 +124,8 @@ def flow(delivered: int) -> Flow:
 def _costs(bench: Bench, account: Account, report: IperfReport, packets: float) -> tuple[Values, Missing]:
     """What a byte and a packet cost: CPU time, or on the instruction clock, whose time is work done, instructions."""
     if bench.trial.clock == "instructions":
-        return accounting.instruction_costs(report.seconds, report.delivered, packets), {}
-    return accounting.cpu_costs(account, report.cpu_seconds, report.delivered, packets)
+        return host_counters.instruction_costs(report.seconds, report.delivered, packets), {}
+    return host_counters.cpu_costs(account, report.cpu_seconds, report.delivered, packets)
 
 
 def _packets(account: Account) -> dict[str, float]:

@@ -22,13 +22,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from yogurtbench.core.records import Status
 from yogurtbench.lab import End, Lab
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.loads import control, nobody, raw
+from yogurtbench.loads import control, raw
+from yogurtbench.loads import unprivileged as nobody
 from yogurtbench.loads.asking import CannotAsk, asking
-from yogurtbench.loads.common import Bench, Measured
+from yogurtbench.loads.base import Bench, Measured
 from yogurtbench.loads.mailbox import PATIENCE, TOKEN_BYTES, Mailbox, send
-from yogurtbench.records import Status
 
 #: How far a device's counters may lag behind (seconds): some drivers count when the far end polls.
 LAG = 0.05

@@ -7,12 +7,12 @@ import statistics
 from dataclasses import dataclass
 from typing import NoReturn
 
-from yogurtbench import shell
-from yogurtbench.loads import accounting
-from yogurtbench.loads.common import Bench, Flow, LoadFailed, Measured, packets_per_message
+from yogurtbench.core import process
+from yogurtbench.core.printable import quoted
+from yogurtbench.loads import host_counters
+from yogurtbench.loads.base import Bench, Flow, LoadFailed, Measured, packets_per_message
 from yogurtbench.loads.quantiles import quantile
 from yogurtbench.loads.reading import check_exit_code, check_not_killed, check_values, number
-from yogurtbench.printable import quoted
 
 _ANSWER = re.compile(r"icmp_seq=(\d+)\b.*\btime=(\S+) ms(.*)", re.ASCII)
 _SUMMARY = re.compile(r"^(\d+) packets transmitted, (\d+) received(.*)$", re.ASCII | re.MULTILINE)
@@ -46,8 +46,8 @@ def run(bench: Bench) -> Measured:
     options = bench.trial.options
     argv = ["ping", "-n", "-c", f"{options['count']:d}", "-i", seconds_argument(options["interval"])]
     argv += ["-s", str(bench.payload), "-w", f"{max(1, round(options['timeout']))}", bench.address]
-    with accounting.watched(bench) as account:
-        done = shell.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
+    with host_counters.watched(bench) as account:
+        done = process.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
     check_not_killed("ping", done)
     report = parse(done.stdout, done.stderr, options["count"])
     check_exit_code("ping", done, _FINE)
@@ -60,8 +60,8 @@ def run(bench: Bench) -> Measured:
     sent, received = report.sent * fragments, report.received * fragments
     # Requests under way when the last awaited answer came are answered too, and ping is gone by then.
     flow = Flow((sent, sent), (received, received + report.under_way * fragments))
-    values: accounting.Values = {**report.values, "packet_size": account.packet_size}
-    warnings = accounting.warnings(bench.trial.cell, account.packet_size)
+    values: host_counters.Values = {**report.values, "packet_size": account.packet_size}
+    warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
     details = {"quantiles": report.quantiles, "argv": list(done.argv), "warnings": warnings, **account.details()}
     return Measured(values, flow, details)
 

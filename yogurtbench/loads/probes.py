@@ -15,10 +15,10 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
-from yogurtbench import witness
+from yogurtbench.ebpf import tracer
+from yogurtbench.ebpf.tracer import Witness
 from yogurtbench.lab import Lab, Unsupported
 from yogurtbench.loads.asking import CannotAsk, asking, error_of, explain, is_answer
-from yogurtbench.witness import Witness
 
 #: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within milliseconds.
 PROBES = 3
@@ -59,9 +59,9 @@ def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
                 seen.reset()
             if echoed(sender, lab.server.address(ip), ip, sequence, seen):
                 return Echo(answered=True)
-            drop = witness.drop_of(seen.events(), ip, sequence) if seen else None
+            drop = tracer.drop_of(seen.events(), ip, sequence) if seen else None
             if drop:
-                sites.append(witness.site(drop))
+                sites.append(tracer.site(drop))
             if seen and seen.overflowed:
                 break
             if sequence < probes:
@@ -110,7 +110,7 @@ def echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Wi
         if select.select([sender], [], [], min(left, _LOOK) if seen else left)[0]:
             if _is_reply(_received(sender, ip), ip, identifier, sequence):
                 return True
-        elif seen and (seen.overflowed or witness.drop_of(seen.events(), ip, sequence)):
+        elif seen and (seen.overflowed or tracer.drop_of(seen.events(), ip, sequence)):
             # Seen dropped: no answer will come, unless what was dropped was a copy.
             deadline, seen = time.monotonic() + _AFTER_DROP, None
     return False

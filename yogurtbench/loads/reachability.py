@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from yogurtbench import witness
+from yogurtbench.core.records import Status
+from yogurtbench.ebpf import tracer
+from yogurtbench.ebpf.tracer import Witness
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import control
 from yogurtbench.loads.asking import CannotAsk
-from yogurtbench.loads.common import Bench, Measured
+from yogurtbench.loads.base import Bench, Measured
 from yogurtbench.loads.probes import PROBES, Echo, answers, ask, checksum, echo_request, echoed, exchanges_tcp, opened
-from yogurtbench.records import Status
-from yogurtbench.witness import Witness
 
 __all__ = ["Echo", "answers", "ask", "checksum", "echo_request", "echoed", "exchanges_tcp", "opened", "run"]
 
@@ -89,7 +89,7 @@ class _Answers:
         """Everything, with where the first dead request died."""
         dead = next((echo for echo in echoes.values() if echo and not echo.answered), None)
         if dead and dead.sites:
-            self.values["dropped_at"] = witness.majority(dead.sites)
+            self.values["dropped_at"] = tracer.majority(dead.sites)
         dropped = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo and echo.sites}
         details = {"dropped": dropped, "path": self.way, "witness": self.bench.witness is not None}
         return Measured(self.values, details=details, missing=self.missing)
@@ -119,7 +119,7 @@ def _way(bench: Bench, ip: int) -> tuple[dict[str, float], list[str]]:
     devices = {1: "lo", **{end.ifindex: end.name for end in bench.lab.ends}}
     if not answered:
         return {}, []
-    hops = witness.hops(events, ip, PROBES + 1)
+    hops = tracer.hops(events, ip, PROBES + 1)
     if not any(hops.values()):
         raise CannotAsk("could not count hops: the witness saw nothing of an echo that was answered")
-    return hops, witness.path(events, devices, bench.places)
+    return hops, tracer.path(events, devices, bench.places)

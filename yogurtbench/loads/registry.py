@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yogurtbench.loads import iperf3, isolation, ping, reachability, rtt_under_load, sockperf
-from yogurtbench.loads.common import Bench, Measured
+from yogurtbench.loads.base import Bench, Measured
 
 RUN: dict[str, Callable[[Bench], Measured]] = {
     "reachability": reachability.run,

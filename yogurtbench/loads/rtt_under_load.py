@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 
-from yogurtbench import shell
-from yogurtbench.loads import accounting, iperf3, sockperf
-from yogurtbench.loads.common import LARGEST_SKB, Bench, Flow, LoadFailed, Measured
-from yogurtbench.printable import quoted
-from yogurtbench.shell import Background
+from yogurtbench.core import process
+from yogurtbench.core.printable import quoted
+from yogurtbench.core.process import Background
+from yogurtbench.loads import host_counters, iperf3, sockperf
+from yogurtbench.loads.base import LARGEST_SKB, Bench, Flow, LoadFailed, Measured
 
 #: Bytes per write of the bulk transfer, iperf3's own default; the cell's payload is sockperf's.
 _WRITE = 131_072
@@ -29,10 +29,10 @@ def run(bench: Bench) -> Measured:
     streams = bench.trial.cell.streams or 1
     argv = iperf3.client_arguments({"duration": seconds}, bench.address, _WRITE, streams, udp=False)
     with (
-        accounting.watched(bench) as account,
+        host_counters.watched(bench) as account,
         iperf3.serving(bench),
         sockperf.serving(bench),
-        shell.background(bench.client_command(argv)) as bulk,
+        process.background(bench.client_command(argv)) as bulk,
     ):
         _wait_until_flowing(bench, bulk)
         asked = sockperf.ask(bench, alone=False)
@@ -48,8 +48,8 @@ def run(bench: Bench) -> Measured:
 def _wait_until_flowing(bench: Bench, bulk: Background) -> None:
     """Return when the transfer has filled more than one skb. Raises LoadFailed when it ends or takes too long."""
     deadline = time.monotonic() + bench.option("timeout")
-    before = accounting.sent_bytes(bench)
-    while accounting.sent_bytes(bench) - before < 10 * LARGEST_SKB:
+    before = host_counters.sent_bytes(bench)
+    while host_counters.sent_bytes(bench) - before < 10 * LARGEST_SKB:
         if not bulk.alive:
             raise LoadFailed(f"the bulk transfer ended before it began: {_words(bulk)}")
         if time.monotonic() > deadline:

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from yogurtbench import shell
-from yogurtbench.loads import accounting
-from yogurtbench.loads.common import Bench, LoadFailed, packets_per_message
-from yogurtbench.moment import sleep_until
-from yogurtbench.shell import Background, Completed
+from yogurtbench.core import process
+from yogurtbench.core.clock import sleep_until
+from yogurtbench.core.process import Background, Completed
+from yogurtbench.loads import host_counters
+from yogurtbench.loads.base import Bench, LoadFailed, packets_per_message
 
 _MS = 1_000_000
 #: Before its first message the client takes 100 ms to measure the clock's rate, and sleeps for 2 s.
@@ -64,9 +64,9 @@ def run_client(bench: Bench, argv: Sequence[str], lifetime: float) -> Completed:
 
     Raises LoadFailed where it sends nothing, CommandFailed where it does not end within ``lifetime`` seconds.
     """
-    before = accounting.sent_packets(bench)
+    before = host_counters.sent_packets(bench)
     started = time.monotonic_ns()
-    with shell.background(argv) as client:
+    with process.background(argv) as client:
         sleep_until(started + _STARTING)
         stops = _watch_start(bench, client, before, started + int(lifetime * 1e9))
         if stops:
@@ -80,7 +80,7 @@ def _watch_start(bench: Bench, client: Background, before: int, deadline: int) -
     seen, at_first = 0, 0
     moment = time.monotonic_ns()
     while client.alive:
-        messages = (accounting.sent_packets(bench) - before) // each
+        messages = (host_counters.sent_packets(bench) - before) // each
         if messages and not seen:
             seen, at_first = moment, messages
         elif messages >= at_first + _ENOUGH:

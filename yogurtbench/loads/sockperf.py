@@ -8,20 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yogurtbench import shell
+from yogurtbench.core import process
+from yogurtbench.core.printable import quoted
 from yogurtbench.lab import Unsupported
-from yogurtbench.loads import accounting, short_run
-from yogurtbench.loads.common import (
-    Bench,
-    Flow,
-    LoadFailed,
-    Measured,
-    outlived_by,
-    packets_per_message,
-    wait_until_bound,
-)
+from yogurtbench.loads import host_counters, short_run
+from yogurtbench.loads.base import Bench, Flow, LoadFailed, Measured, outlived_by, packets_per_message, wait_until_bound
 from yogurtbench.loads.reading import check_exit_code, check_not_killed, check_quantiles, check_values, number
-from yogurtbench.printable import quoted
 
 PORT = 11111
 #: sockperf 3.7 sleeps 2 s, and warms up and cools down 0.45 s, around what -t asks for.
@@ -61,9 +53,9 @@ class SockperfReport:
 
 def run(bench: Bench) -> Measured:
     """Ping-pong from yogurt-1 to a server in yogurt-2, over UDP or (``sockperf_tcp``) TCP. Raises LoadFailed."""
-    with accounting.watched(bench) as account, serving(bench):
+    with host_counters.watched(bench) as account, serving(bench):
         asked = ask(bench)
-    warnings = accounting.warnings(bench.trial.cell, account.packet_size)
+    warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
     values = {**asked.values, "packet_size": account.packet_size}
     return replace(asked, values=values, details={**asked.details, "warnings": warnings, **account.details()})
 
@@ -72,7 +64,7 @@ def run(bench: Bench) -> Measured:
 def serving(bench: Bench) -> Iterator[None]:
     """A server in yogurt-2, ready. Raises LoadFailed, Unsupported where sockperf has no IPv6."""
     argv = ["sockperf", "server", *_common(bench)]
-    with shell.background(bench.server_command(argv)) as server:
+    with process.background(bench.server_command(argv)) as server:
         try:
             wait_until_bound(bench, server, "tcp" if _is_tcp(bench) else "udp", PORT, timeout=10)
         except LoadFailed as error:
@@ -94,14 +86,14 @@ def ask(bench: Bench, *, alone: bool = True) -> Measured:
     lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
     # Interrupted, the client ends as it does by itself: it waits for the last answer and prints its figures.
     if bench.trial.clock != "instructions":
-        done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
+        done = process.run(bench.client_command(client), timeout=lifetime, check=False)
     elif alone:
         client = [*client, f"--mps={short_run.RATE}"]
         done = short_run.run_client(bench, bench.client_command(client), lifetime)
     else:
         client = ["timeout", "--signal=INT", f"{OWN_SECONDS + INSTRUCTION_SECONDS:g}", *client]
         fine = (0, _INTERRUPTED)
-        done = shell.run(bench.client_command(client), timeout=lifetime, check=False)
+        done = process.run(bench.client_command(client), timeout=lifetime, check=False)
     check_not_killed("sockperf", done)
     report = parse(done.stdout, done.stderr)
     check_exit_code("sockperf", done, fine)

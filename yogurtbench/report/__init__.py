@@ -15,8 +15,8 @@ def summary(run_folder: Path) -> str:
 
     Raises MatrixError where the folder is no run folder or is damaged.
     """
-    from yogurtbench.report import markdown
-    from yogurtbench.report.story import Story
+    from yogurtbench.report.export import markdown
+    from yogurtbench.report.run_data import Story
 
     return markdown.render(Story.read(run_folder))
 

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from yogurtbench import files, store
-from yogurtbench.report import ecdf, export, forest, levels, markdown, page, truth, verdicts
-from yogurtbench.report.charts import Chart
-from yogurtbench.report.story import Story
+from yogurtbench.core import files
+from yogurtbench.report.charts import ecdf, forest, hook_helper_grid, levels
+from yogurtbench.report.charts.base import Chart
+from yogurtbench.report.export import markdown, pyperf, verdicts
+from yogurtbench.report.pages import run
+from yogurtbench.report.run_data import Story
+from yogurtbench.results import run_folder
 
 #: Each draws the charts it has data for, in the order of the page.
-DRAWERS = (forest.draw, levels.draw, ecdf.draw, truth.draw)
+DRAWERS = (forest.draw, levels.draw, ecdf.draw, hook_helper_grid.draw)
 
 
 def everything(folder: Path) -> list[Path]:
     """Write every file of the report; returns their paths."""
     story = Story.read(folder)
     charts = [chart for draw in DRAWERS for chart in draw(story)]
-    written = [*store.write_tables(folder, story.frame, story.comparison), *_write_charts(folder / "charts", charts)]
+    written = [
+        *run_folder.write_tables(folder, story.frame, story.comparison),
+        *_write_charts(folder / "charts", charts),
+    ]
     written += [
-        _write(folder / "report.html", page.render(story, charts)),
+        _write(folder / "report.html", run.render(story, charts)),
         _write(folder / "report.md", markdown.render(story)),
         verdicts.write(story, folder / "verdicts.json"),
     ]
-    return written + export.write(story, folder / "pyperf.json")
+    return written + pyperf.write(story, folder / "pyperf.json")
 
 
 def _write_charts(folder: Path, charts: list[Chart]) -> list[Path]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from yogurtbench.records import HEADLINE, METRICS, YES_NO
-from yogurtbench.report.names import load_name, metric_name, number
-from yogurtbench.report.story import Story
+from yogurtbench.core.labels import load_name, metric_name, number
+from yogurtbench.core.records import HEADLINE, METRICS, YES_NO
+from yogurtbench.report.run_data import Story
 
 
 @dataclass(frozen=True, slots=True)

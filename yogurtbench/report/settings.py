@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from yogurtbench import launch, places
+from yogurtbench import launch
+from yogurtbench.core import paths
 
 _FOREIGN = ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")
 #: Holds a ``matplotlibrc``: the current folder's is the first that Matplotlib looks for.
@@ -33,7 +34,7 @@ def load() -> None:
 @contextmanager
 def _settings_hidden() -> Iterator[None]:
     kept = {name: os.environ.pop(name) for name in _FOREIGN if name in os.environ}
-    os.environ["MPLCONFIGDIR"] = str(places.cache() / "matplotlib")
+    os.environ["MPLCONFIGDIR"] = str(paths.cache() / "matplotlib")
     try:
         with _folder(_OURS):
             yield

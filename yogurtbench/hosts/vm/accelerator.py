@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from yogurtbench import shell
-from yogurtbench.hosts.vm import cache, console, qemu, recipe
+from yogurtbench.core import process
+from yogurtbench.core.process import CommandFailed
+from yogurtbench.core.records import HostError, canonical
+from yogurtbench.hosts.vm import cache, console_log, qemu
 from yogurtbench.hosts.vm.cache import Say
-from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.records import HostError, canonical
-from yogurtbench.shell import CommandFailed
+from yogurtbench.hosts.vm.image import GuestImage, recipe
 
 _DEVICE = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -79,10 +79,10 @@ def _ask(image: GuestImage, deadline: float, say: Say) -> bytes:
 def _boot(image: GuestImage, deadline: float) -> Probe:
     started = time.monotonic()
     try:
-        done = shell.run(shell.dying_with_us(command(image)), timeout=deadline, check=False)
+        done = process.run(process.dying_with_us(command(image)), timeout=deadline, check=False)
     except CommandFailed as failure:
         if recipe.MARKER not in failure.completed.stdout:
-            said = "".join(f" ({line})" for line in console.lines(failure.completed.stderr)[:1])
+            said = "".join(f" ({line})" for line in console_log.lines(failure.completed.stderr)[:1])
             return Probe("tcg", f"KVM is offered, but a guest under it hung: no user space within {deadline:g} s{said}")
         done = failure.completed
     if recipe.MARKER in done.stdout:
@@ -94,8 +94,8 @@ def _end(code: int) -> str:
     return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
-def _last(done: shell.Completed) -> str:
-    said = console.lines(done.stderr) or console.lines(done.stdout)
+def _last(done: process.Completed) -> str:
+    said = console_log.lines(done.stderr) or console_log.lines(done.stdout)
     return " | ".join(said[-2:]) or "it said nothing"
 
 

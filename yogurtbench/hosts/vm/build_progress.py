@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from rich.live import Live
 from rich.text import Text
 
-from yogurtbench.sayer import Sayer
+from yogurtbench.core.sayer import Sayer
 
 #: What mmdebstrap says as a phase begins, and what it does then. The last is ours, after mmdebstrap.
 PHASES = (

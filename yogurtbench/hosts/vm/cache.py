@@ -10,9 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from yogurtbench import places
+from yogurtbench.core import paths
+from yogurtbench.core.records import HostError
 from yogurtbench.hosts.vm import build_progress
-from yogurtbench.records import HostError
 
 Say = Callable[[str], None]
 #: What a kind is called in sentences, where its own word says too little.
@@ -21,7 +21,7 @@ _NAMES = {"saved": "state for the instruction clock"}
 
 def place(kind: str, name: str) -> Path:
     """Where the guest's folder or file of this kind and name is, or would be."""
-    return places.cache() / "guest" / kind / name
+    return paths.cache() / "guest" / kind / name
 
 
 def existing_parent(path: Path) -> Path:

@@ -9,15 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from yogurtbench.hosts import allowance, native
-from yogurtbench.hosts.host import AgentHost
+from yogurtbench.core import allowance
+from yogurtbench.core.builds import Texts
+from yogurtbench.core.records import Environment, Trial
+from yogurtbench.hosts import native
+from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.machine import Machine
-from yogurtbench.hosts.vm import accelerator, image, luggage, qemu, saved, turns
+from yogurtbench.hosts.vm import accelerator, image, qemu, scheduling, snapshot
+from yogurtbench.hosts.vm import overlay as luggage
 from yogurtbench.hosts.vm.accelerator import Probe
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import Guest, Hardware
-from yogurtbench.records import Environment, Trial
-from yogurtbench.texts import Texts
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
@@ -59,7 +61,7 @@ class Clockwork(AgentHost):
     ) -> None:
         self._kernel, self._say, self._asked, self._anew = kernel, say, jobs, anew
         self._compiled = replace(compiled, base=luggage.base(base)) if base else compiled
-        self._saved: saved.Saved
+        self._saved: snapshot.Saved
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
@@ -67,9 +69,9 @@ class Clockwork(AgentHost):
         # Refuses more than there is, before anything boots.
         needed = qemu.memory_for(guest_image, overlay, self._asked or 1)
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)
-        if not turns.is_permitted():
-            self._say(f"the instruction clock: {turns.REFUSED} (yogurtbench doctor says how to permit it)")
-        make = saved.make_anew if self._anew else saved.ensure
+        if not scheduling.is_permitted():
+            self._say(f"the instruction clock: {scheduling.REFUSED} (yogurtbench doctor says how to permit it)")
+        make = snapshot.make_anew if self._anew else snapshot.ensure
         self._saved = make(guest_image, overlay, self._compiled, self._say)
         chosen = Probe("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
@@ -82,7 +84,7 @@ class Clockwork(AgentHost):
         self._saved.close()
 
     def _ordered(self, trial: Trial) -> Guest:
-        return saved.wake(self._saved, {"op": "trial", "trial": trial.to_json()})
+        return snapshot.wake(self._saved, {"op": "trial", "trial": trial.to_json()})
 
     def _release(self, machine: Machine) -> None:
         machine.close()  # each trial has its own

@@ -27,12 +27,12 @@ from typing import IO, Any, Self
 
 import psutil
 
-from yogurtbench import install_hints, shell
-from yogurtbench.hosts.channel import Channel
-from yogurtbench.hosts.vm import archive, console, turns
-from yogurtbench.hosts.vm.guest import still
+from yogurtbench.agent import checkpoint
+from yogurtbench.agent.channel import Channel
+from yogurtbench.core import install_hints, process
+from yogurtbench.core.records import HostError, canonical
+from yogurtbench.hosts.vm import console_log, cpio, scheduling
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.records import HostError, canonical
 
 PROGRAM = "qemu-system-x86_64"
 #: The guest's hardware must not change when QEMU does; a QEMU that has outgrown this gives its own "pc".
@@ -136,7 +136,7 @@ def _still(files: Files) -> list[str]:
     return [
         "-S",  # until its monitor has been greeted: what is said to QEMU while a guest runs can move it
         *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1", "-device", "pvpanic"),
-        *("-fw_cfg", f"name={still.ORDER_NAME},file={_path_of(files.order or 0)}"),
+        *("-fw_cfg", f"name={checkpoint.ORDER_NAME},file={_path_of(files.order or 0)}"),
         *(asleep if files.state is None else awake),
     ]
 
@@ -155,14 +155,14 @@ def machine_type() -> str:
     """Our pinned machine model, or the generic one of a QEMU that does not know it. Raises HostError without QEMU."""
     if not shutil.which(PROGRAM):
         raise HostError(missing())
-    known = shell.run([PROGRAM, "-M", "help"]).stdout
+    known = process.run([PROGRAM, "-M", "help"]).stdout
     return _MACHINE if re.search(rf"^{re.escape(_MACHINE)}\s", known, re.MULTILINE) else "pc"
 
 
 @cache
 def version() -> str:
     """QEMU's version, with the distribution's revision."""
-    said = shell.run([PROGRAM, "--version"]).stdout
+    said = process.run([PROGRAM, "--version"]).stdout
     found = re.search(r"version (\S+( \(.*\))?)", said)
     return found[1] if found else said.splitlines()[0]
 
@@ -259,10 +259,10 @@ class Guest:
         optional = (file.fileno() if file else None for file in (order, state))
         files = Files(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional)
         exact = hardware.clock == "instructions"
-        with agents, monitors, turns.on_one_cpu() if exact else nullcontext():
+        with agents, monitors, scheduling.on_one_cpu() if exact else nullcontext():
             self._process = _start(command(image, hardware, files), files, self._stderr)
         if exact:
-            turns.main_thread_first(self._process.pid)
+            scheduling.main_thread_first(self._process.pid)
         self.channel = Channel(*(2 * [agent.detach()]))
         self.monitor = Monitor(monitor)
 
@@ -286,7 +286,7 @@ class Guest:
         """Why it died: the telling lines of its console, and what QEMU itself had to say."""
         with suppress(subprocess.TimeoutExpired):  # a guest that is just panicking is still writing
             self._process.wait(_LAST_WORDS_SECONDS)
-        told = (console.obituary(_text(self._console)), *console.lines(_text(self._stderr))[-3:])
+        told = (console_log.obituary(_text(self._console)), *console_log.lines(_text(self._stderr))[-3:])
         return " | ".join(filter(None, told)) or "nothing was said"
 
     def close(self) -> None:
@@ -357,7 +357,7 @@ def boot(
     exact = order is not None
     hardware = hardware_for(image, overlay, accelerator, exact=exact, memory=memory, cpus=cpus)
     with tempfile.TemporaryFile() as initramfs, order_file(order or {}) as written:
-        archive.join((*image.archives, overlay), initramfs)
+        cpio.join((*image.archives, overlay), initramfs)
         for again in range(1, _TRIES):
             try:
                 return _booted(image, hardware, initramfs, written if exact else None)
@@ -381,10 +381,10 @@ def _booted(image: GuestImage, hardware: Hardware, initramfs: IO[bytes], order: 
 def order_file(order: dict[str, Any]) -> IO[bytes]:
     """An unlinked file with the order that a guest finds when it wakes, of the one size that the guest knows."""
     content = json.dumps(order).encode()
-    if len(content) > still.ORDER_SIZE:
-        raise HostError(f"an order of {len(content)} bytes is more than a guest takes ({still.ORDER_SIZE})")
+    if len(content) > checkpoint.ORDER_SIZE:
+        raise HostError(f"an order of {len(content)} bytes is more than a guest takes ({checkpoint.ORDER_SIZE})")
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
-    file.write(content.ljust(still.ORDER_SIZE, b"\0"))
+    file.write(content.ljust(checkpoint.ORDER_SIZE, b"\0"))
     file.flush()
     return file
 
@@ -392,7 +392,7 @@ def order_file(order: dict[str, Any]) -> IO[bytes]:
 def _start(argv: list[str], files: Files, stderr: int) -> subprocess.Popen[bytes]:
     """QEMU in a group of its own (a Ctrl-C is ours to handle) that the kernel kills when we die."""
     return subprocess.Popen(
-        shell.dying_with_us(argv),
+        process.dying_with_us(argv),
         stdin=subprocess.DEVNULL,
         stdout=stderr,
         stderr=stderr,

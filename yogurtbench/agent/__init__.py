@@ -1,0 +1,1 @@
+"""What runs where the trials run, natively or in the guest: one process that serves requests."""

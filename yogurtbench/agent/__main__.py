@@ -1,0 +1,265 @@
+"""The agent: lives where the trials run, takes orders as JSON lines, and answers each as soon as it has something.
+
+``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
+the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``,
+``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}`` (see
+floorplan), ``{"op": "record", "trial": {…}}`` (see recording), ``{"op": "control"}`` (see loads.control),
+``{"op": "stop"}``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from yogurtbench.agent import features
+from yogurtbench.agent.channel import Channel
+from yogurtbench.agent.trial import our_error, run_trial, wired
+from yogurtbench.core import process as shell
+from yogurtbench.core.builds import NOW, Texts, chosen, own
+from yogurtbench.core.printable import quoted
+from yogurtbench.core.process import CommandFailed
+from yogurtbench.core.records import Attempt, HostError, Trial
+from yogurtbench.ebpf.programs import Programs, prepare, sets
+from yogurtbench.ebpf.wire import Wire
+from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox
+from yogurtbench.loads import LoadFailed, control, iperf3
+
+_VERSION_COMMANDS = {
+    "iperf3": ["iperf3", "--version"],
+    "sockperf": ["sockperf", "--version"],
+    "ping": ["ping", "-V"],
+    "iproute2": ["ip", "-V"],
+}
+#: How long all of them together may take to tell their versions.
+_VERSION_SECONDS = 10.0
+
+
+def main() -> None:
+    """Furnish the room, say that we are ready, and take orders until told to stop or left alone."""
+    channel = _take_over_stdio()
+    versions = ask_versions()
+    try:
+        sandbox.furnish()
+        found = features.probe()
+    except (CommandFailed, NetlinkError, OSError) as error:  # the host tells the last words of an agent that ends
+        sys.exit(f"no network can be made here: {_in_words(error)}")
+    programs = sets()
+    about = {"versions": versions(), "features": found, "settings": inherited.of_the_room()}
+    channel.send({"event": "ready", "kernel": platform.release(), **about, "lacking": _lacking()})
+    orders: dict[str, Callable[[dict[str, Any]], None]] = {
+        "trial": lambda order: _trial(order, programs, channel),
+        "lab": lambda order: _lab(order, programs, channel),
+        "shell": lambda order: _shell(order, programs, channel),
+        "plan": lambda order: _floor_plan(order, programs, channel),
+        "record": lambda order: _record(order, programs, channel),
+        "control": lambda _order: _control(channel),
+    }
+    if "--still" in sys.argv:
+        _stand_still(programs, orders)
+        return
+    while (order := _next(channel)) is not None and order["op"] != "stop":
+        orders[order["op"]](order)
+
+
+def _in_words(error: Exception) -> str:
+    number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)
+    if number in (errno.EPERM, errno.EACCES):
+        return f"{os.strerror(number)}: it needs the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN"
+    return str(error)
+
+
+def _lacking() -> list[str]:
+    """What the kernel lacks and this agent cannot do without."""
+    if "--still" not in sys.argv:
+        return []
+    from yogurtbench.agent import checkpoint
+
+    return checkpoint.lacking()
+
+
+def _stand_still(
+    programs: MutableMapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]
+) -> None:
+    """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order.
+
+    Where that is to compile more, stop again: that machine is saved too.
+    """
+    from yogurtbench.agent import checkpoint as still
+
+    control.cannot_ask()
+    iperf3.is_threaded()  # asked now, no trial has to
+    order = still.order()
+    while order["op"] == "compile":
+        prepare(programs, Texts.from_json(order["texts"]))
+        order = still.wait_for_order()
+    orders[order["op"]](order)
+    still.hand_over()
+
+
+def _take_over_stdio() -> Channel:
+    """Keep stdin and stdout for the conversation; whatever else prints goes to stderr."""
+    channel = Channel(os.dup(0), os.dup(1))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    return channel
+
+
+def _next(channel: Channel) -> dict[str, Any] | None:
+    try:
+        return channel.receive(None)
+    except EOFError:
+        return None
+
+
+def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    trial = Trial.from_json(order["trial"])
+
+    def tell(phase: str) -> None:
+        if trial.clock != "instructions":  # there a word on the line would be among what is counted
+            channel.send({"event": "phase", "phase": phase})
+
+    try:
+        attempt = run_trial(trial, programs[chosen(trial)], tell)
+    except Exception as error:  # such as programs of a side that nobody carried here
+        attempt = Attempt.without_values(trial, "failed", our_error(error))
+    channel.send({"event": "attempt", "attempt": attempt.to_json()})
+
+
+def _lab(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    """Run a command in the lab's host namespace, and pass its output on."""
+    with _ending(channel) as end:
+        with _visited(order, programs):
+            code = _pass_on(order["argv"], channel)
+        end(code)
+
+
+def _shell(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    """Tell the lab's floor plan, then be a shell in its host namespace."""
+    from yogurtbench.agent import lab_shell
+
+    with _ending(channel) as end:
+        with _visited(order, programs) as (network, hung):
+            _send_plan(network, hung, programs, channel)
+            names = [namespace.name for namespace in network.namespaces if namespace.name]
+            code = lab_shell.serve(network.cell.id, names, order["terminal"], channel)
+        end(code)
+
+
+def _floor_plan(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    with _ending(channel) as end:
+        with _visited(order, programs) as (network, hung):
+            _send_plan(network, hung, programs, channel)
+        end(0)
+
+
+def _send_plan(network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel) -> None:
+    from yogurtbench.agent import lab_map
+
+    channel.send({"event": "plan", "plan": lab_map.draw(network, hung, programs[NOW])})
+
+
+def _record(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    from yogurtbench.agent import probe_trace
+
+    with _ending(channel) as end:
+        made = probe_trace.record(Trial.from_json(order["trial"]), programs[NOW])
+        channel.send({"event": "record", "record": made})
+        end(0)
+
+
+def _control(channel: Channel) -> None:
+    """Tell what cannot be asked on this machine, each with the reason."""
+    with _ending(channel) as end:
+        channel.send({"event": "control", "control": dict(control.cannot_ask())})
+        end(0)
+
+
+@contextmanager
+def _visited(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
+    """A cell's network and wire for the length of the block; what goes round in it ends with the block."""
+    trial = Trial.from_json(order["trial"])
+    with bring_up(trial.cell) as network, wired(programs[NOW], network, own(trial), traced=False) as hung:
+        try:
+            yield network, hung
+        finally:
+            if hung:
+                hung.silence()
+
+
+@contextmanager
+def _ending(channel: Channel) -> Iterator[Callable[[int], None]]:
+    """Tell how an order ended: by the yielded call, or, where something went wrong in the lab, by that."""
+    try:
+        yield lambda code: channel.send({"event": "exit", "code": code, "error": ""})
+    except (Unsupported, LoadFailed, HostError, CommandFailed, NetlinkError, OSError) as error:
+        channel.send({"event": "exit", "code": None, "error": str(error)})
+
+
+def _pass_on(argv: list[str], channel: Channel) -> int:
+    process = shell.start(argv)
+    pipes = {process.process.stdout: "stdout", process.process.stderr: "stderr"}
+    for stream, text in shell.chunks(pipes):
+        channel.send({"event": "output", "stream": stream, "text": text})
+    return process.process.wait()
+
+
+def ask_versions() -> Callable[[], dict[str, str]]:
+    """Ask the tools for their versions, side by side; the returned call waits for the answers, by name.
+
+    A tool that is not there is ``missing``; of one that does not answer, or without a number, it is said why the
+    version is unknown.
+    """
+    asked = {name: _asked(argv) for name, argv in _VERSION_COMMANDS.items()}
+    deadline = time.monotonic() + _VERSION_SECONDS
+
+    def answers() -> dict[str, str]:
+        found = {name: _version(process, deadline) for name, process in asked.items()}
+        return {**found, "python": platform.python_version(), "bcc": _bcc_version()}
+
+    return answers
+
+
+def _asked(argv: list[str]) -> shell.Background | None:
+    try:
+        return shell.start(argv)
+    except CommandFailed:
+        return None
+
+
+def _version(process: shell.Background | None, deadline: float) -> str:
+    if process is None:
+        return "missing"
+    try:
+        done = process.wait(max(0.1, deadline - time.monotonic()))
+    except CommandFailed as failure:
+        return f"unknown: it {failure.why}"
+    return version_in(done.stdout + done.stderr)
+
+
+def version_in(printed: str) -> str:
+    """The first version number in what a tool printed, or that there is none."""
+    number = re.search(r"\d{1,9}(\.\d{1,9}|\d{4,})[\w.-]{0,40}", printed, re.ASCII)
+    return number[0] if number else f"unknown: {quoted(printed)[:80]}"
+
+
+def _bcc_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bcc")
+    except PackageNotFoundError:
+        return "missing"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""A lab's floor plan: what stands in it and what hangs where, as the kernel tells it. Made where the lab is."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from typing import Any
+
+from yogurtbench.ebpf import attached
+from yogurtbench.ebpf.programs import Programs
+from yogurtbench.ebpf.wire import Wire
+from yogurtbench.lab import Lab
+from yogurtbench.lab.inventory import survey
+
+#: What somebody in a lab's shell may want to look with.
+_TOOLS = ("tcpdump", "ping", "bpftool", "ip", "iperf3")
+
+
+def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
+    """The floor plan, as a dictionary that may travel.
+
+    ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces`` (see lab.survey;
+    every device has its ``programs`` too: ``hook, id, name, helpers``), ``tools`` (those that are there).
+    """
+    namespaces = survey(lab)
+    names = attached.full_names(hung.functions) if hung else {}
+    helper = attached.helper_names(programs.ours(traced=False)) if hung else _unnamed
+    for namespace, told in zip(lab.namespaces, namespaces, strict=True):
+        links = {link["index"]: link for link in namespace.ip.get_links()}
+        for device in told["devices"]:
+            found = attached.programs(namespace, links[device["ifindex"]], helper)
+            device["programs"] = [{**asdict(one), "name": names.get(one.id, one.name)} for one in found]
+    pots = {
+        role: {
+            "namespace": pot.namespace.name,
+            "device": pot.end.name,
+            "ipv4": pot.ipv4,
+            "ipv6": "" if lab.no_ipv6 else pot.ipv6,
+        }
+        for role, pot in (("client", lab.client), ("server", lab.server))
+    }
+    return {"cell": lab.cell.id, **pots, "namespaces": namespaces, "tools": [t for t in _TOOLS if shutil.which(t)]}
+
+
+def _unnamed(_offset: int) -> str:
+    return ""

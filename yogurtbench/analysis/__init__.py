@@ -1,0 +1,1 @@
+"""Statistics over stored results: comparisons, gates, history, budgets. Needs no kernel."""

@@ -1,0 +1,130 @@
+"""What a budget of time buys: how many blocks, how precise they will be, how many gate cells they can decide.
+
+The precision hangs on the noise, which a plan does not know: it is told for assumed standard deviations, or for those
+that a stored run of the same experiment had.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from yogurtbench.analysis import comparison
+from yogurtbench.core.records import HEADLINE, YogurtError
+from yogurtbench.core.wording import counted
+from yogurtbench.plan.plan import Plan, block_seconds, decidable, is_estimated, span
+from yogurtbench.results import run_folder
+
+#: Standard deviations of a block's log-ratio that are assumed where nothing was measured; two equal labs, pinned to one
+#: CPU of a shared machine, had 2.4 %.
+ASSUMED = (0.01, 0.03, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The standard deviation of a block's log-ratio: the median and the noisiest cell of the run in ``source``."""
+
+    median: float
+    most: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What ``seconds`` buy on ``lab``: whole blocks of ``block_seconds`` each, at most as many as the plan takes.
+
+    ``half_widths``: (standard deviation, half the width of the 95 % interval to expect as a share, None where no
+    interval exists), empty where nothing is estimated. ``noise``: where the deviations come from, None where they are
+    assumed. ``precision``: the half width that the plan stops at, None where it does not. ``decidable``: how many gate
+    cells so many blocks can decide by Holm's method, of ``gate_cells``.
+    """
+
+    lab: str
+    seconds: float
+    block_seconds: float
+    blocks: int
+    most_blocks: int
+    half_widths: tuple[tuple[float, float | None], ...]
+    noise: Noise | None
+    precision: float | None
+    decidable: int
+    gate_cells: int
+
+
+def buy(plan: Plan, lab: str, seconds: float, noise: Noise | None = None) -> Bought:
+    """What so many seconds buy of a plan; counted as ``run --budget`` counts them, from the first trial on."""
+    block = block_seconds(plan, lab)
+    blocks = min(plan.blocks.max, int(seconds / block))
+    deviations = (noise.median, noise.most) if noise else ASSUMED
+    return Bought(
+        lab=lab,
+        seconds=seconds,
+        block_seconds=round(block, 1),
+        blocks=blocks,
+        most_blocks=plan.blocks.max,
+        half_widths=tuple((sd, expected(blocks, sd)) for sd in deviations) if is_estimated(plan) else (),
+        noise=noise,
+        precision=plan.blocks.precision if plan.blocks.min < plan.blocks.max else None,
+        decidable=decidable(blocks),
+        gate_cells=sum(planned.gate for planned in plan.cells),
+    )
+
+
+def expected(blocks: int, sd: float) -> float | None:
+    """Half the width to expect of the interval of so many blocks, as a share; None where there is no interval."""
+    width = math.expm1(sd * comparison.widths_in_deviations(blocks))
+    return None if math.isnan(width) else round(width, 6)
+
+
+def measured(plan: Plan, out: Path, lab: str) -> Noise | None:
+    """What the newest run of the same experiment below ``out`` measured on that lab; None where there is none.
+
+    A run counts where it compared cells of this plan, over enough blocks for an interval, on the wall clock.
+    """
+    for folder in sorted((out / plan.name).glob("*-*"), reverse=True):
+        if deviations := _deviations(plan, folder, lab):
+            return Noise(median(deviations), max(deviations), str(folder))
+    return None
+
+
+def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
+    """Each deciding comparison's standard deviation, as its interval shows it: a wild block moves it little."""
+    try:
+        if (where := run_folder.read_environment(folder)).lab != lab or where.clock != "wall":
+            return []
+        # As told: what rounding adds to an interval is no noise, and more blocks do not take it away.
+        table = comparison.compare(
+            run_folder.load(folder)[1].assign(**{run_folder.ROUNDING: 0.0}), run_folder.read_plan(folder)
+        )
+    except YogurtError:  # not a run, or a damaged one: it says nothing about noise
+        return []
+    known = {planned.cell.id for planned in plan.cells}
+    rows = table[table["cell"].isin(known) & (table["metric"] == table["load"].map(HEADLINE))]
+    rows = rows[rows["ratio_low"].notna() & (rows["n"] >= comparison.FEWEST)]
+    widths = zip(rows["ratio_low"], rows["ratio_high"], rows["n"], strict=True)
+    return [math.log(high / low) / 2 / comparison.widths_in_deviations(int(n)) for low, high, n in widths]
+
+
+def sentences(bought: Bought) -> Iterator[str]:
+    """A budget in lines of text, as ``yogurtbench plan`` prints it."""
+    whole = f"{'' if bought.blocks < bought.most_blocks else 'all '}{counted(bought.blocks, 'block')}"
+    yield f"a budget of {span(bought.seconds)} on {bought.lab}: {whole} of about {span(bought.block_seconds)} each"
+    if not bought.half_widths:
+        yield f"  {'one block is enough' if bought.blocks else 'one would be enough'}: nothing is estimated here"
+    elif bought.blocks < comparison.FEWEST:
+        yield f"  no interval and no verdict: they need {comparison.FEWEST} blocks"
+    else:
+        yield f"  {_given(bought.noise)}"
+        asked = f" (the plan stops at ±{bought.precision:.1%})" if bought.precision else ""
+        yield f"  half the width of the 95 % interval to expect{asked}:"
+        yield "  " + " · ".join(f"SD {sd:.1%}: ±{width:.1%}" for sd, width in bought.half_widths if width is not None)
+        yield f"  gate cells that these blocks can decide (Holm): {bought.decidable}; in the gate: {bought.gate_cells}"
+
+
+def _given(noise: Noise | None) -> str:
+    if noise is None:
+        return "noise: assumed, not measured (SD: the standard deviation of a block's ratio)"
+    return f"noise: as measured in {noise.source} (SD: of a block's ratio, for the median and the noisiest cell)"

@@ -1,0 +1,767 @@
+"""The gate: two sides that measured the same cells, and whether the new one became worse. Pure.
+
+On the wall clock both sides' log-ratios to their own block's baseline are compared: the two-sample Hodges-Lehmann
+estimate with the Mann-Whitney interval [1], exact, Holm over what decides, Benjamini-Hochberg over the rest. On the
+instruction clock a difference is a difference, held against the margin. On either clock a value stands for all that
+its tool's rounding can have made it from, as in analysis. What cannot be decided has a name, and
+sides that were not measured in the same way are not compared at all.
+
+[1] Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3rd ed., sections 4.1-4.3.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import pandas as pd
+
+from yogurtbench.analysis.comparison import (
+    ALPHA,
+    DEGENERATE,
+    EMULATED,
+    MARGIN,
+    Effect,
+    Floats,
+    Logs,
+    Series,
+    Values,
+    are_identical,
+    benjamini_hochberg,
+    comparable,
+    holm,
+    is_constant,
+    is_more_rounding_than_noise,
+    ratio_of,
+    resolved,
+    rounded_note,
+    widened,
+)
+from yogurtbench.core import resolution
+from yogurtbench.core.records import (
+    ASIDE,
+    BULK,
+    HEADLINE,
+    METRICS,
+    METRICS_OF,
+    YES_NO,
+    Cell,
+    Environment,
+    Role,
+    canonical,
+    unit_on,
+)
+from yogurtbench.results import run_folder
+
+Key = tuple[str, str]  # cell id and role
+State = Literal["measured", "incomplete", "missing", "failed", "looping", "unsupported", "dead"]
+Family = Literal["gate", "canary", "exploratory"]
+
+#: What counts as unchanged where the matrix names no margin, by clock.
+MARGINS = {"wall": MARGIN["wall"], "instructions": 0.002}
+#: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
+_NO_SPREAD = 1e-12
+#: A round trip of these loads is two packets, one each way.
+_TWO_PACKETS = frozenset({"ping", "sockperf"})
+_PER_PACKET, _PER_BYTE = "instructions_per_packet", "instructions_per_byte"
+
+#: Verdicts that let a change pass. ``regression`` stops it, every other word is "we don't know".
+FINE = frozenset({"identical", "equivalent", "improvement", "unchanged"})
+#: Why there is no verdict, by name.
+UNDECIDED: dict[str, str] = {
+    **{name: DEGENERATE[name] for name in ("zeros", "one_block", "incomplete", "no_baseline", "constant")},
+    "too_few_blocks": "too few blocks: no 95 % interval exists",
+    "failed": "no trial gave a value",
+    "unsupported": "one side could not do it",
+    "unsteady": "it answered in some blocks and not in others",
+    "inconclusive": "",
+}
+
+
+# --- the sides -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A cell as one side measured it.
+
+    ``values`` maps metrics to one value a block, ``missing`` metrics to the status of blocks without one, ``words``
+    metrics to the commonest word. ``baselines``: ids, the main one first; ``options``: its load's. ``roundings``: how
+    far rounding can have moved a value, by metric and block, where it can; None where the value tells nothing. A
+    baseline that an older version stored has none: see :meth:`rounding`.
+    """
+
+    cell: Cell
+    role: Role
+    baselines: tuple[str, ...]
+    gate: bool
+    options: dict[str, Any]
+    values: dict[str, Series]
+    missing: dict[str, dict[int, str]]
+    words: dict[str, str]
+    roundings: dict[str, dict[int, float | None]] | None = None
+
+    def rounding(self, metric: str, block: int) -> float:
+        """How far rounding can have moved the value of a block, up or down; made from what is known where need be."""
+        if self.roundings is not None:
+            moved = self.roundings.get(metric, {}).get(block, 0.0)
+            return math.inf if moved is None else moved
+        cell, told = self.cell, {name: series[block] for name, series in self.values.items() if block in series}
+        clock = "instructions" if {_PER_PACKET, _PER_BYTE} & told.keys() else "wall"
+        source = resolution.Source(cell.load, clock, cell.payload, self.options, told)
+        return resolution.rounding(metric, told[metric], source)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Everything it has a value or the status of a value for, that can be compared."""
+        return [name for name in dict.fromkeys((*self.values, *self.missing)) if comparable(name) or _yes_no(name)]
+
+    def gaps(self, metric: str) -> dict[int, str]:
+        """Block to status; a metric that was never heard of shares the fate of its load."""
+        if metric in self.values or metric in self.missing:
+            return self.missing.get(metric, {})
+        return self.missing.get(HEADLINE[self.cell.load], {})
+
+    def state(self, metric: str) -> State:
+        """Whether there are values, and if not, why not."""
+        gaps = self.gaps(metric)
+        if self.values.get(metric):
+            return "incomplete" if gaps else "measured"
+        return next((state for status, state in _STATES.items() if status in gaps.values()), "missing")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Entry:
+        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
+        return cls(
+            **{
+                **data,
+                "cell": Cell.from_json(data["cell"]),
+                "baselines": tuple(data["baselines"]),
+                "values": {metric: _by_block(series) for metric, series in data["values"].items()},
+                "missing": {metric: _by_block(series) for metric, series in data["missing"].items()},
+                "roundings": _by_metric(data.get("roundings")),
+            }
+        )
+
+
+_STATES: dict[str, State] = {
+    "crashed": "failed", "failed": "failed", "looping": "looping", "unsupported": "unsupported", "skipped": "dead",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A measured run as the gate sees it: from a run folder, or from a stored baseline.
+
+    ``failed`` has a sentence for each trial that failed or crashed, ``plan`` is the digest of what was asked.
+    """
+
+    name: str
+    environment: Environment
+    plan: str
+    margins: dict[str, float]
+    failed: tuple[str, ...]
+    entries: dict[Key, Entry]
+
+    @classmethod
+    def of(cls, name: str, plan: Mapping[str, Any], environment: Environment, frame: pd.DataFrame) -> Side:
+        """From plan.json, environment.json and the tidy frame (store.to_frame)."""
+        rows = resolved(frame, plan)[~frame["role"].isin(ASIDE)]
+        values, words = Values(rows), _words(rows)
+        entries = [_entry(entry, values, words) for entry in plan["cells"]]
+        return cls(
+            name,
+            environment,
+            plan_digest(plan),
+            dict(plan.get("margins", {})),
+            tuple(_failed(frame)),
+            {(entry.cell.id, entry.role): entry for entry in entries},
+        )
+
+    @property
+    def exact(self) -> bool:
+        """Whether the clock counted guest instructions."""
+        return self.environment.clock == "instructions"
+
+    @property
+    def gate(self) -> frozenset[str]:
+        """The ids of the cells that decide: those the matrix names, or all.
+
+        A baseline decides only where values stand for themselves: on the instruction clock.
+        """
+        roles = ("cell", "baseline") if self.exact else ("cell",)
+        named = {entry.cell.id for entry in self.entries.values() if entry.gate}
+        return frozenset(named or {cell for cell, role in self.entries if role in roles})
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; ``entries`` become a list."""
+        data = asdict(replace(self, entries={}))
+        return data | {"entries": [asdict(entry) for entry in self.entries.values()]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Side:
+        """The inverse of :meth:`to_json`, also after a round trip through JSON text."""
+        entries = [Entry.from_json(entry) for entry in data["entries"]]
+        environment, failed = Environment.from_json(data["environment"]), tuple(data["failed"])
+        keyed = {(entry.cell.id, entry.role): entry for entry in entries}
+        return cls(**{**data, "environment": environment, "failed": failed, "entries": keyed})
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """SHA-256 of what was asked: the clock, and each cell with its role, its baselines and its load's options."""
+    cells = [[Cell.from_json(e["cell"]).id, e["role"], list(e["baselines"]), e["options"]] for e in plan["cells"]]
+    return hashlib.sha256(canonical([plan.get("clock", "wall"), sorted(cells, key=canonical)]).encode()).hexdigest()
+
+
+def _entry(entry: Mapping[str, Any], values: Values, words: Mapping[Key, dict[str, str]]) -> Entry:
+    cell, role = Cell.from_json(entry["cell"]), entry["role"]
+    metrics = values.metrics.get((cell.id, role), [])
+    series = {metric: values.of(cell.id, role, metric) for metric in metrics}
+    missing = {metric: values.missing(cell.id, role, metric) for metric in metrics}
+    return Entry(
+        cell, role, tuple(entry["baselines"]), bool(entry["gate"]), dict(entry["options"]),
+        {metric: found for metric, found in series.items() if found},
+        {metric: found for metric, found in missing.items() if found},
+        words.get((cell.id, role), {}),
+        {metric: found for metric in metrics if (found := _moved(values.rounding(cell.id, role, metric)))},
+    )  # fmt: skip
+
+
+def _words(rows: pd.DataFrame) -> dict[Key, dict[str, str]]:
+    said = rows[(rows["status"] == "ok") & rows["text"].notna()]
+    found: dict[Key, dict[str, str]] = {}
+    for key, texts in said.groupby(["cell", "role", "metric"])["text"]:
+        cell, role, metric = cast("tuple[str, str, str]", key)
+        found.setdefault((cell, role), {})[metric] = str(texts.mode().iloc[0])
+    return found
+
+
+def _failed(frame: pd.DataFrame) -> Iterator[str]:
+    """A sentence a trial that failed as a whole; a single metric without a value is not a failed trial."""
+    whole = ~frame["trial"].isin(frame["trial"][frame["status"] == "ok"])
+    rows = frame[whole & frame["status"].isin(["failed", "crashed"])].drop_duplicates("trial")
+    for row in rows.to_dict("records"):
+        yield f"{row['load']} {row['cell']} in block {row['block']} {row['status']}: {row['error']}"
+
+
+def _moved(series: Series) -> dict[int, float | None]:
+    """As JSON has numbers: None for what is not finite."""
+    return {block: moved if math.isfinite(moved) else None for block, moved in series.items() if moved}
+
+
+def _by_metric(roundings: Mapping[str, Mapping[Any, Any]] | None) -> dict[str, dict[int, float | None]] | None:
+    return None if roundings is None else {metric: _by_block(series) for metric, series in roundings.items()}
+
+
+def _by_block(series: Mapping[Any, Any]) -> dict[int, Any]:
+    return {int(block): value for block, value in series.items()}
+
+
+# --- what came of it -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """Something in which the sides differ, so that their numbers must not be compared."""
+
+    what: str
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.old or 'none'} → {self.new or 'none'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One metric of a cell on both sides.
+
+    ``old`` and ``new`` are medians in ``unit``, ``difference`` new minus old, ``per_packet`` the same for one packet
+    (nan where unknown). ``ratio`` with its interval ``low``, ``high`` is new over old; on the wall clock the ratio of
+    the ratios to the baseline. ``margin`` is a share.
+    """
+
+    cell: Cell
+    role: Role
+    metric: str
+    unit: str
+    family: Family
+    margin: float
+    verdict: str = "inconclusive"
+    note: str = ""
+    old: float = math.nan
+    new: float = math.nan
+    difference: float = math.nan
+    per_packet: float = math.nan
+    ratio: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    p_adjusted: float = math.nan
+
+    @property
+    def deciding(self) -> bool:
+        """Whether the gate hangs on it."""
+        return self.family == "gate"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate says. Nothing was compared where ``unlike`` is not empty."""
+
+    old: Side
+    new: Side
+    unlike: tuple[Unlike, ...]
+    findings: tuple[Finding, ...]
+    cautions: tuple[str, ...]
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The trials of either side that failed or crashed."""
+        return (*self.old.failed, *self.new.failed)
+
+    @property
+    def deciding(self) -> tuple[Finding, ...]:
+        """The findings that the verdict rests on."""
+        return tuple(one for one in self.findings if one.deciding)
+
+    @property
+    def regressions(self) -> tuple[Finding, ...]:
+        """What became worse by more than its margin."""
+        return tuple(one for one in self.deciding if one.verdict == "regression")
+
+    @property
+    def improvements(self) -> tuple[Finding, ...]:
+        """What became better by more than its margin."""
+        return tuple(one for one in self.deciding if one.verdict == "improvement")
+
+    @property
+    def undecided(self) -> tuple[Finding, ...]:
+        """What nobody knows."""
+        return tuple(one for one in self.deciding if one.verdict not in FINE | {"regression"})
+
+    @property
+    def verdict(self) -> str:
+        """``failed`` before ``regression`` before ``not comparable``, ``inconclusive``, ``fine``."""
+        if self.failed:
+            return "failed"
+        if self.regressions:
+            return "regression"
+        if self.unlike:
+            return "not comparable"
+        return "inconclusive" if self.undecided or not self.deciding else "fine"
+
+    @property
+    def exit_code(self) -> int:
+        """The contract's: 3 before 1 before 4."""
+        return {"failed": 3, "regression": 1, "fine": 0}.get(self.verdict, 4)
+
+
+# --- deciding ------------------------------------------------------------------------------------------------------
+
+
+def decide(
+    old: Side, new: Side, margins: Mapping[str, float] | None = None, gate: Collection[str] | None = None
+) -> Decision:
+    """Hold ``new`` against ``old``.
+
+    ``margins``: shares by metric (default: the old side's, as promised then); ``gate``: ids of the cells that decide
+    (default: those of either side).
+    """
+    differing = tuple(unlike(old, new))
+    if differing:
+        return Decision(old, new, differing, (), ())
+    margins, gate = old.margins if margins is None else margins, old.gate | new.gate if gate is None else gate
+    asked = [_Asked(old, new, key, margins, gate) for key in dict.fromkeys((*old.entries, *new.entries))]
+    findings = tuple(_judged([one for question in asked for one in question.findings()]))
+    return Decision(old, new, (), findings, tuple(_cautions(old, new, findings)))
+
+
+def unlike(old: Side, new: Side) -> Iterator[Unlike]:
+    """In what the sides differ that must be equal: the environment's identity, the loads' options, the baselines."""
+    ours, theirs = _identity(old.environment), _identity(new.environment)
+    for name in dict.fromkeys((*ours, *theirs)):
+        if ours.get(name) != theirs.get(name):
+            yield Unlike(name, ours.get(name, ""), theirs.get(name, ""))
+    shared = [(old.entries[key], new.entries[key]) for key in old.entries if key in new.entries]
+    yield from dict.fromkeys(one for pair in shared for one in _asked_differently(*pair))
+
+
+def _identity(environment: Environment) -> dict[str, str]:
+    fields = ("lab", "kernel", "accelerator", "clock")
+    return {**{name: getattr(environment, name) for name in fields}, **environment.identity}
+
+
+def _asked_differently(old: Entry, new: Entry) -> Iterator[Unlike]:
+    load = old.cell.load
+    for name in dict.fromkeys((*old.options, *new.options)):
+        before, now = (one.options.get(name, "") for one in (old, new))
+        if before != now:
+            yield Unlike(f"{load} {name}", str(before), str(now))
+    if old.baselines[:1] != new.baselines[:1]:
+        yield Unlike(f"baseline of {load} {old.cell.id}", *("".join(one.baselines[:1]) for one in (old, new)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A cell (or baseline, or canary) of either side, and what is asked about it."""
+
+    before: Side
+    after: Side
+    key: Key
+    margins: Mapping[str, float]
+    gate: Collection[str]
+
+    def findings(self) -> Iterator[tuple[Finding, dict[str, float]]]:
+        """One a metric, with the chances that a verdict is still to be made from (empty where it is made)."""
+        old, new = self.before.entries.get(self.key), self.after.entries.get(self.key)
+        one = old or new
+        assert one is not None
+        known = [set(side.metrics) if side else set() for side in (old, new)]
+        deciding = _deciding(one.cell.load, known[0] | known[1], exact=self.before.exact)
+        for metric in dict.fromkeys((*deciding, *sorted(known[0] & known[1]))):
+            if self._is_asked(one, metric):
+                yield self._finding(old, new, self._blank(one, metric, metric in deciding))
+
+    def _is_asked(self, one: Entry, metric: str) -> bool:
+        """Main baselines divide on the wall clock; canary and tails say nothing where nothing is noisy."""
+        if self.before.exact and metric in _TAILS:
+            return False
+        if one.role == "canary":
+            return not self.before.exact and metric == HEADLINE[one.cell.load]
+        return one.role == "cell" or self.before.exact or bool(one.baselines) or _yes_no(metric)
+
+    def _blank(self, one: Entry, metric: str, deciding: bool) -> Finding:
+        decides = deciding and one.role != "canary" and one.cell.id in self.gate
+        family: Family = "canary" if one.role == "canary" else "gate" if decides else "exploratory"
+        clock = self.before.environment.clock
+        margin = self.margins.get(metric, MARGINS[clock])
+        return Finding(one.cell, one.role, metric, unit_on(clock, METRICS[metric].unit), family, margin)
+
+    def _finding(self, old: Entry | None, new: Entry | None, blank: Finding) -> tuple[Finding, dict[str, float]]:
+        if old is None or new is None:
+            absent = self.before.name if old is None else self.after.name
+            return replace(blank, verdict="missing", note=f"{absent} does not have this cell"), {}
+        metric = blank.metric
+        x, y = old.values.get(metric, {}), new.values.get(metric, {})
+        blank = _with_medians(blank, x, y)
+        named, note = self._by_state(old, new, metric)
+        if named:
+            return replace(blank, verdict=named, note=note), {}
+        if _yes_no(metric):
+            return _yes_or_no(blank, old, new), {}
+        return _exact(blank, old, new) if self.before.exact else self._noisy(blank, old, new)
+
+    def _by_state(self, old: Entry, new: Entry, metric: str) -> tuple[str, str]:
+        """A verdict for sides that do not both have a value in every block; none where they have."""
+        before, now = old.state(metric), new.state(metric)
+        if "missing" in (before, now):
+            return (
+                "missing",
+                f"no trial of it was run in {self.before.name if before == 'missing' else self.after.name}",
+            )
+        for state in ("failed", "incomplete"):
+            if state in (before, now):
+                return state, UNDECIDED[state]
+        if before == now == "measured":
+            return "", ""
+        if before == now or {before, now} <= _GONE:
+            return "unchanged", f"{before} on both sides" if before == now else f"{before}, now {now}"
+        return _turned(before, now)
+
+    def _noisy(self, blank: Finding, old: Entry, new: Entry) -> tuple[Finding, dict[str, float]]:
+        sides = ((self.before, old), (self.after, new))
+        cells = [entry.values[blank.metric] for _, entry in sides]
+        if not old.baselines:
+            same = _are_identical(blank, [old, new])
+            return _named(blank, "identical" if same else "no_baseline"), {}
+        bases = [_base(side, entry) for side, entry in sides]
+        named = _unpaired(cells, [base.values.get(blank.metric, {}) if base else {} for base in bases])
+        if named == "identical" and not _are_identical(blank, [old, new]):
+            named = "zeros"
+        if named:
+            return _named(blank, named), {}
+        x, y = (_logs(entry, base, blank.metric) for (_, entry), base in zip(sides, bases, strict=True))
+        found, named = _with_effect(blank, _wide_shift(x, y)), _degenerate(x, y)
+        if named:
+            return _named(found, named), {}
+        return replace(found, note=_rounded(blank, x, y, old, new)), _chances(x, y, blank)
+
+
+_GONE = {"dead", "looping"}
+
+
+def _turned(before: State, now: State) -> tuple[str, str]:
+    if now in _GONE and before == "measured":
+        return "regression", f"the wire was alive and is now {now}"
+    if before in _GONE and now == "measured":
+        return "improvement", f"the wire was {before} and is now alive"
+    return "unsupported", f"{before}, now {now}"
+
+
+#: On the instruction clock the timer's interrupts fall into these (into the fastest just not), and a byte more in an
+#: order moves them: programs that were equal had 99th percentiles 568 instructions apart.
+_TAILS = frozenset({"rtt_p90", "rtt_p99", "rtt_mean", "rtt_min"})
+
+
+def _yes_no(metric: str) -> bool:
+    return metric in METRICS and METRICS[metric].unit == "bool"
+
+
+def _deciding(load: str, metrics: Collection[str], *, exact: bool) -> list[str]:
+    """The metrics that decide for a load: its headline; every yes and no; what a packet costs where that is exact."""
+    if load in YES_NO:
+        return list(METRICS_OF[load])
+    counted = [metric for metric in (_PER_PACKET, _PER_BYTE) if metric in metrics]
+    return counted if exact and load in BULK and counted else [HEADLINE[load]]
+
+
+def _named(blank: Finding, verdict: str) -> Finding:
+    return replace(blank, verdict=verdict, note=UNDECIDED.get(verdict, ""))
+
+
+def _with_medians(blank: Finding, x: Series, y: Series) -> Finding:
+    old, new = (float(np.median(list(series.values()))) if series else math.nan for series in (x, y))
+    difference = new - old
+    packets = 2 if blank.metric == "rtt_p50" and blank.cell.load in _TWO_PACKETS else 1
+    known = (blank.unit == "instructions" and packets == 2) or blank.metric == _PER_PACKET
+    per_packet = difference / packets if known else math.nan
+    return replace(blank, old=old, new=new, difference=difference, per_packet=per_packet)
+
+
+def _with_effect(blank: Finding, effect: Effect) -> Finding:
+    return replace(blank, ratio=_ratio(effect.estimate), low=_ratio(effect.low), high=_ratio(effect.high))
+
+
+# --- yes and no ----------------------------------------------------------------------------------------------------
+
+
+def _yes_or_no(blank: Finding, old: Entry, new: Entry) -> Finding:
+    before, now = (set(entry.values[blank.metric].values()) for entry in (old, new))
+    if len(before) > 1 or len(now) > 1:
+        return _named(blank, "unsteady")
+    if before == now:
+        return replace(blank, verdict="identical", note=_elsewhere(old, new))
+    was, now_is = max(before), max(now)
+    note = f"was {_ANSWER[was]}, is {_ANSWER[now_is]}{_died_at(new)}"
+    return replace(blank, verdict=_direction(blank, more=now_is > was), note=note)
+
+
+_ANSWER: dict[float, str] = {0.0: "no", 1.0: "yes"}
+
+
+def _died_at(new: Entry) -> str:
+    site = new.words.get("dropped_at")
+    return f" (dies at {site})" if site else ""
+
+
+def _elsewhere(old: Entry, new: Entry) -> str:
+    before, now = (entry.words.get("dropped_at", "") for entry in (old, new))
+    return f"dies at {now}, before at {before}" if before != now and before and now else ""
+
+
+# --- the instruction clock -----------------------------------------------------------------------------------------
+
+
+def _exact(blank: Finding, old: Entry, new: Entry) -> tuple[Finding, dict[str, float]]:
+    """Every block of one side against every block of the other; there should be no spread in either."""
+    if _are_identical(blank, [old, new]):
+        return replace(blank, verdict="identical", ratio=1.0, low=1.0, high=1.0), {}
+    x, y = (_told(entry, blank.metric) for entry in (old, new))
+    if min(*x[0], *y[0]) <= 0:
+        return _named(blank, "zeros"), {}
+    logs = _every(x, y)
+    low, high = _ratio(float(logs.low.min())), _ratio(float(logs.high.max()))
+    found = replace(blank, ratio=blank.new / blank.old, low=low, high=high, verdict=_exact_verdict(blank, logs))
+    told = _exact_verdict(blank, logs.unrounded)
+    rounded = found.verdict == "inconclusive" and logs.are_rounded and (told != "inconclusive" or not logs.told.any())
+    return replace(found, note=_why(blank, logs, old, new) if rounded else ""), {}
+
+
+def _exact_verdict(blank: Finding, logs: Logs) -> str:
+    margin, low, high = math.log1p(blank.margin), float(logs.low.min()), float(logs.high.max())
+    if low > margin or high < -margin:
+        return _direction(blank, more=low > margin)
+    return "equivalent" if low >= -margin and high <= margin else "inconclusive"
+
+
+def _every(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
+    """The log-ratios of every value of ``y`` over every value of ``x``, each with how far it can have been moved."""
+    pairs = [np.repeat(one, len(x[0])) for one in y], [np.tile(one, len(y[0])) for one in x]
+    return widened(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1])
+
+
+def _told(entry: Entry, metric: str) -> tuple[Floats, Floats]:
+    """A side's values, and how far rounding can have moved each."""
+    series = entry.values[metric]
+    return np.array(list(series.values())), np.array([entry.rounding(metric, block) for block in series])
+
+
+def _are_identical(blank: Finding, entries: Sequence[Entry]) -> bool:
+    told = [_told(entry, blank.metric) for entry in entries]
+    values, moved = (np.concatenate(one) for one in zip(*told, strict=True))
+    return are_identical(blank.metric, values, np.full_like(values, values[0]), moved)
+
+
+def _why(blank: Finding, logs: Logs, *entries: Entry) -> str:
+    """Why rounding leaves it undecided, by the value that it moved the most."""
+    told = [pair for entry in entries for pair in zip(*_told(entry, blank.metric), strict=True)]
+    value, moved = max(told, key=lambda pair: pair[1])
+    clock = "instructions" if "instructions" in blank.unit else "wall"
+    return rounded_note(blank.metric, (blank.cell.load, clock), logs, value, moved)
+
+
+def _ratio(log: float) -> float:
+    return ratio_of(log) if math.isfinite(log) else math.nan
+
+
+def _direction(blank: Finding, *, more: bool) -> str:
+    return "regression" if more == (METRICS[blank.metric].better == "lower") else "improvement"
+
+
+# --- the wall clock ------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def mann_whitney_cdf(m: int, n: int) -> Floats:
+    """P(U <= u), u = 0 … mn, of the Mann-Whitney statistic under its null hypothesis; exact.
+
+    The counts are the coefficients of the Gaussian binomial: the product of (1 - q^(n+i)) / (1 - q^i), i = 1 … m.
+    """
+    counts = [1] + [0] * (m * n)
+    for i in range(1, m + 1):
+        for u in range(m * n, n + i - 1, -1):
+            counts[u] -= counts[u - n - i]
+        for u in range(i, m * n + 1):
+            counts[u] += counts[u - i]
+    total = math.comb(m + n, m)
+    return np.cumsum([count / total for count in counts])
+
+
+def shift(x: Floats, y: Floats, alpha: float = ALPHA) -> Effect:
+    """How far ``y`` lies above ``x``: the median of all differences, and the Mann-Whitney interval at 1 - ``alpha``.
+
+    The interval is nan where there are too few values for one; ``n`` is the number of the fewer.
+    """
+    differences = _differences(x, y)
+    out = int(np.searchsorted(mann_whitney_cdf(len(x), len(y)), alpha / 2, side="right")) - 1
+    low, high = (differences[out], differences[-1 - out]) if out >= 0 else (math.nan, math.nan)
+    return Effect(float(np.median(differences)), float(low), float(high), min(len(x), len(y)))
+
+
+def _differences(x: Floats, y: Floats) -> Floats:
+    return np.asarray(np.sort(np.subtract.outer(y, x).ravel()))
+
+
+def _wide_shift(x: Logs, y: Logs) -> Effect:
+    """How far ``y`` lies above ``x`` as told, and the interval with what rounding leaves beside it."""
+    told = shift(x.told, y.told)
+    return replace(told, low=shift(x.high, y.low).low, high=shift(x.low, y.high).high)
+
+
+def _rounded(blank: Finding, x: Logs, y: Logs, *entries: Entry) -> str:
+    """What is to be said of rounding where nothing is decided; empty where it is not what leaves it undecided."""
+    every = Logs(*(np.subtract.outer(b, a).ravel() for a, b in ((x.told, y.told), (x.high, y.low), (x.low, y.high))))
+    if not every.are_rounded:
+        return ""
+    told = min(_chances(x.unrounded, y.unrounded, blank).values())
+    if told > ALPHA and not is_more_rounding_than_noise(every, shift(x.told, y.told)):
+        return ""
+    return _why(blank, every, *entries)
+
+
+def _chances(x: Logs, y: Logs, blank: Finding) -> dict[str, float]:
+    """Two-sided p by the verdict it speaks for: the interval at 1 - p just touches the margin."""
+    least, most = _differences(x.high, y.low), _differences(x.low, y.high)
+    cdf, margin = mann_whitney_cdf(len(x.told), len(y.told)), math.log1p(blank.margin)
+
+    def p(against: Any) -> float:
+        return min(1.0, 2 * float(cdf[against.sum()]))
+
+    within = max(p(least <= -margin), p(most >= margin))
+    less, more = p(most >= -margin), p(least <= margin)
+    return {"equivalent": within, _direction(blank, more=False): less, _direction(blank, more=True): more}
+
+
+def _base(side: Side, entry: Entry) -> Entry | None:
+    return side.entries.get((entry.baselines[0], "baseline"))
+
+
+def _unpaired(cells: Sequence[Series], bases: Sequence[Series]) -> str:
+    """Why there is no ratio in every block; empty where there is."""
+    pairs = list(zip(cells, bases, strict=True))
+    if any(not cell.keys() & base.keys() for cell, base in pairs):
+        return "no_baseline"
+    if any(cell.keys() - base.keys() for cell, base in pairs):
+        return "incomplete"
+    numbers = [value for cell, base in pairs for block in cell for value in (cell[block], base[block])]
+    if all(value == 0 for cell in cells for value in cell.values()):
+        return "identical"
+    return "" if min(numbers) > 0 else "zeros"
+
+
+def _logs(cell: Entry, base: Entry | None, metric: str) -> Logs:
+    """A side's log-ratios to its own blocks' baseline."""
+    assert base
+    blocks = sorted(cell.values[metric])
+    values = [np.array([one.values[metric][block] for block in blocks]) for one in (cell, base)]
+    moved = [np.array([one.rounding(metric, block) for block in blocks]) for one in (cell, base)]
+    return widened(values[0], values[1], moved[0], moved[1])
+
+
+def _degenerate(x: Logs, y: Logs) -> str:
+    """The verdict that can be told without statistics; empty where they must decide."""
+    few = len(x.told), len(y.told)
+    same = float(np.ptp(np.concatenate([x.told, y.told]))) < _NO_SPREAD
+    names = {
+        "one_block": min(few) == 1,
+        "too_few_blocks": 2 * float(mann_whitney_cdf(*few)[0]) > ALPHA,
+        "identical": same and not (x.are_rounded or y.are_rounded),
+        "constant": is_constant(x, y),
+    }
+    return next((name for name, holds in names.items() if holds), "")
+
+
+def _judged(asked: list[tuple[Finding, dict[str, float]]]) -> Iterator[Finding]:
+    """Make the verdicts that depend on how many were asked; what decides comes first."""
+    for family, adjust in (("gate", holm), ("canary", holm), ("exploratory", benjamini_hochberg)):
+        mine = [(one, chances) for one, chances in asked if one.family == family]
+        adjusted = iter(adjust([min(chances.values()) for _, chances in mine if chances]))
+        for one, chances in mine:
+            yield _with_verdict(one, chances, next(adjusted)) if chances else one
+
+
+def _with_verdict(one: Finding, chances: Mapping[str, float], adjusted: float) -> Finding:
+    likely = min(chances, key=lambda word: chances[word])
+    found = replace(one, p=chances[likely], p_adjusted=adjusted)
+    if adjusted <= ALPHA:
+        return replace(found, verdict=likely, note="")
+    return replace(found, verdict="inconclusive", note=f"{likely} before adjustment" if found.p <= ALPHA else one.note)
+
+
+# --- what to be wary of --------------------------------------------------------------------------------------------
+
+
+def _cautions(old: Side, new: Side, findings: Iterable[Finding]) -> Iterator[str]:
+    if new.environment.accelerator == "tcg" and not new.exact:
+        yield EMULATED
+    moved = [one for one in findings if one.role == "canary" and one.verdict in ("regression", "improvement")]
+    if moved:
+        yield "the baseline differs from itself (A/A canary): something other than the wires moves these numbers"
+    if old.margins != new.margins:
+        yield f"the margins differ between the sides; those of {old.name} count"
+
+
+def side_of(folder: Path) -> Side:
+    """The side that a run folder is. Raises MatrixError where it is none."""
+    _, frame = run_folder.load(folder)
+    plan = run_folder.read_plan(folder)
+    environment = run_folder.read_environment(folder)
+    with run_folder.understood_plan(folder):
+        return Side.of(folder.resolve().name, plan, environment, frame)

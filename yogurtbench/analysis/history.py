@@ -1,0 +1,327 @@
+"""The stored runs of an experiment over time: each cell's ratio to its baseline, run after run, and where it changed.
+
+Only ratios travel between runs: each is a run's own, a cell over the baseline of the same blocks, so that a slower
+machine or a busier day falls out of it. Runs of another lab, accelerator, clock, kernel or machine are another series.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yogurtbench.analysis import change_points, comparison, gate
+from yogurtbench.analysis.change_points import Floats
+from yogurtbench.core.labels import traffic_names, wire_names
+from yogurtbench.core.records import HEADLINE, METRICS, Attempt, Cell, Environment, MatrixError, canonical
+from yogurtbench.core.wording import nearest
+from yogurtbench.results import run_folder
+
+PAGE = "history.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where runs must have been made alike to stand in one series; ``machine`` is empty where it does not matter."""
+
+    lab: str
+    accelerator: str
+    clock: str
+    kernel: str
+    machine: str
+
+    @classmethod
+    def of(cls, environment: Environment) -> Place:
+        """Of a run's environment."""
+        where = environment
+        machine = where.identity.get("machine", "")
+        return cls(where.lab, where.accelerator, where.clock, where.kernel, machine)
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        accelerator = "" if self.accelerator == "none" else f" ({self.accelerator})"
+        words = [f"{self.lab} lab{accelerator}", f"Linux {self.kernel}", f"{self.clock} clock", self.machine]
+        return ", ".join(filter(None, words))
+
+    @property
+    def emulated(self) -> str:
+        """The label that everything made of emulated numbers carries; else empty."""
+        return comparison.EMULATED if self.accelerator == "tcg" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new level: the first run that has it, the ratios before and from then on, what else changed with that run."""
+
+    run: str
+    place: int
+    before: float
+    after: float
+    beside: tuple[str, ...]
+
+    @property
+    def ratio(self) -> float:
+        """The new level over the old."""
+        return self.after / self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A cell's metric over the runs of one place: ``ratio`` to the baseline a run, oldest first, its 95 % interval.
+
+    ``resolution``: how far rounding can have moved each ratio, as a share.
+
+    ``runs`` are the names of the runs that have a ratio, ``missing`` of those of this place that asked and have none.
+    """
+
+    where: Place
+    cell: Cell
+    options: str
+    wire: str
+    colour: str
+    mark: str
+    traffic: str
+    baseline: str
+    metric: str
+    runs: tuple[str, ...]
+    missing: tuple[str, ...]
+    ratio: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    resolution: tuple[float, ...]
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def deciding(self) -> bool:
+        """Whether this is its load's deciding metric."""
+        return self.metric == HEADLINE[self.cell.load]
+
+    @property
+    def logs(self) -> Floats:
+        """The logarithms of the ratios."""
+        return np.asarray(np.log(self.ratio), dtype=np.float64)
+
+    @property
+    def levels(self) -> list[float]:
+        """The ratio of each stretch between changes."""
+        return [float(np.exp(level)) for level in change_points.levels(self.logs, [one.place for one in self.changes])]
+
+    @property
+    def more_needed(self) -> int:
+        """How many more runs it takes until changes are looked for; none on the instruction clock."""
+        return 0 if self.where.clock == "instructions" else max(0, change_points.FEWEST - len(self.runs))
+
+    def is_worse(self, change: Change) -> bool:
+        """Whether a change is one for the worse."""
+        return (change.ratio > 1) == (METRICS[self.metric].better == "lower")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """An experiment over time. ``left_out`` maps names of runs to why they are not in it; ``note``: what is amiss."""
+
+    name: str
+    folder: Path
+    runs: tuple[str, ...]
+    left_out: dict[str, str]
+    series: tuple[Series, ...]
+    note: str = ""
+
+    @property
+    def places(self) -> list[Place]:
+        """Where the runs were made, oldest first."""
+        return list(dict.fromkeys(one.where for one in self.series))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object; ratios without an interval have null for its ends."""
+        told = {"name": self.name, "runs": self.runs, "left_out": self.left_out, "note": self.note}
+        return {**told, "needed": change_points.FEWEST, "series": [_series_json(one) for one in self.series]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A stored run: its comparisons by (cell, baseline, metric, options), and what else was as it was."""
+
+    name: str
+    where: Place
+    cells: dict[str, Cell]
+    reference: frozenset[str]
+    rows: dict[tuple[str, str, str, str], dict[str, Any]]
+    margins: dict[str, float]
+    beside: dict[str, str]
+
+
+_Key = tuple[Place, tuple[str, str, str, str]]
+
+
+def find(asked: Path, out: Path) -> Path:
+    """The folder of an experiment: its path, or its name below ``out``. Raises MatrixError where there is none."""
+    found = next((path for path in (out / asked, asked) if path.is_dir()), None)
+    if found is None:
+        known = sorted(path.name for path in out.iterdir() if path.is_dir()) if out.is_dir() else []
+        guess = nearest(str(asked), known) if known else f"; there is no folder {out} yet"
+        raise MatrixError(f"{asked}: no experiment of that name in {out}{guess}")
+    if (found / run_folder.TRIALS).exists():
+        raise MatrixError(f"{asked}: a single run; its experiment is {found.resolve().parent}")
+    if not _has_runs(found):
+        inside = sorted(path.name for path in found.iterdir() if path.is_dir() and _has_runs(path))
+        hint = f", but experiments: {', '.join(inside)}" if inside else "; an experiment's folder is results/<name>"
+        raise MatrixError(f"{asked}: no runs in it{hint}")
+    return found
+
+
+def _has_runs(folder: Path) -> bool:
+    return any((path / name).exists() for path in folder.iterdir() for name in (run_folder.TRIALS, run_folder.PLAN))
+
+
+def read(folder: Path) -> History:
+    """The history of an experiment's folder (see :func:`find`)."""
+    runs: list[_Run] = []
+    left_out: dict[str, str] = {}
+    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        try:
+            runs.append(_run(path))
+        except MatrixError as error:
+            left_out[path.name] = str(error).removeprefix(f"{path}: ").replace(f"{path}/", "")
+    series = _judged(list(_series(runs)), {run.name: run for run in runs})
+    names = tuple(run.name for run in runs)
+    return History(folder.resolve().name, folder, names, left_out, tuple(series), change_points.lacking())
+
+
+# --- a run ---------------------------------------------------------------------------------------------------------
+
+
+def _run(path: Path) -> _Run:
+    """A finished run; MatrixError says why a folder is none."""
+    attempts, frame = run_folder.load(path)
+    plan, environment = run_folder.read_plan(path), run_folder.read_environment(path)
+    with run_folder.understood_plan(path):
+        _check_finished(attempts, plan)
+        entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
+        options = {(cell.id, entry["role"]): canonical(entry["options"]) for cell, entry in entries}
+        return _Run(
+            path.name,
+            Place.of(environment),
+            {cell.id: cell for cell, _ in entries},
+            frozenset(cell.wire_id for cell, entry in entries if entry["role"] == "baseline"),
+            dict(_rows(comparison.rows_of(comparison.compare(frame, plan)), options)),
+            dict(plan.get("margins", {})),
+            _beside(environment, plan),
+        )
+
+
+def _check_finished(attempts: Iterable[Attempt], plan: Mapping[str, Any]) -> None:
+    """Every cell was tried in every block that the matrix demands at least."""
+    tried = {(one.trial.cell.id, one.trial.role, one.trial.block) for one in attempts}
+    due = {
+        (Cell.from_json(entry["cell"]).id, entry["role"], block)
+        for entry in plan["cells"]
+        for block in range(int(plan["blocks"]["min"]))
+    }
+    if due - tried:
+        raise MatrixError(f"unfinished: {len(due & tried)} of at least {len(due)} trials")
+
+
+def _rows(
+    compared: Iterable[dict[str, Any]], options: Mapping[tuple[str, str], str]
+) -> Iterator[tuple[tuple[str, str, str, str], dict[str, Any]]]:
+    for row in compared:
+        if row["role"] == "cell" and isinstance(row["baseline"], str):
+            yield (row["cell"], row["baseline"], row["metric"], options[row["cell"], "cell"]), row
+
+
+def _beside(environment: Environment, plan: Mapping[str, Any]) -> dict[str, str]:
+    """What is told beside a change where it changed too: versions, and programs of one's own by their digest."""
+    programs = plan.get("programs") or {}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in programs.items()}
+    versions = {name: value for name, value in environment.identity.items() if name not in _OF_THE_PLACE}
+    return {**versions, **digests}
+
+
+_OF_THE_PLACE = frozenset({"lab", "accelerator", "clock", "kernel", "machine"})
+
+
+# --- series --------------------------------------------------------------------------------------------------------
+
+
+def _series(runs: list[_Run]) -> Iterator[Series]:
+    cells = {key: cell for run in runs for key, cell in run.cells.items()}
+    wires = wire_names(cells.values(), {wire for run in runs for wire in run.reference})
+    traffic, keyed = traffic_names(cells), _by_key(runs)
+    for (where, key), mine in keyed.items():
+        good = [(run, run.rows[key]) for run in mine if run.rows[key]["ratio"] > 0]
+        if good:
+            cell, wire = cells[key[0]], wires[cells[key[0]].wire_id]
+            ratio, low, high, resolution = (tuple(float(row[name]) for _, row in good) for name in _RATIOS)
+            have = tuple(run.name for run, _ in good)
+            yield Series(
+                where=where, cell=cell, options=key[3], wire=wire.name, colour=wire.colour, mark=wire.mark,
+                traffic=traffic[cell.id] + _asked(key, keyed), baseline=wires[cells[key[1]].wire_id].name,
+                metric=key[2],
+                runs=have, missing=tuple(run.name for run in mine if run.name not in have),
+                ratio=ratio, low=low, high=high, resolution=resolution,
+            )  # fmt: skip
+
+
+_RATIOS = ("ratio", "ratio_low", "ratio_high", "resolution")
+
+
+def _by_key(runs: list[_Run]) -> dict[_Key, list[_Run]]:
+    found: dict[_Key, list[_Run]] = {}
+    for run in runs:
+        for key in run.rows:
+            found.setdefault((run.where, key), []).append(run)
+    return found
+
+
+def _asked(key: tuple[str, str, str, str], keyed: Iterable[_Key]) -> str:
+    """The options of a load that was not asked in the same way in all runs."""
+    alike = [json.loads(other[3]) for _, other in keyed if other[:3] == key[:3]]
+    mine = json.loads(key[3])
+    return "".join(f", {name} {mine[name]}" for name in mine if any(one.get(name) != mine[name] for one in alike))
+
+
+def _judged(series: list[Series], runs: Mapping[str, _Run]) -> list[Series]:
+    """With their changes: deciding metrics are one family, the others another, as in a report."""
+    long_enough = [one.deciding for one in series if not one.more_needed and one.where.clock == "wall"]
+    families = {deciding: long_enough.count(deciding) for deciding in (True, False)}
+    return [replace(one, changes=tuple(_changes(one, runs, families[one.deciding]))) for one in series]
+
+
+def _changes(one: Series, runs: Mapping[str, _Run], family: int) -> Iterator[Change]:
+    exact = one.where.clock == "instructions"
+    margin = runs[one.runs[-1]].margins.get(one.metric, gate.MARGINS["instructions"])
+    moved = np.log1p(np.nan_to_num(np.array(one.resolution), nan=np.inf))
+    places = change_points.steps(one.logs, margin, moved) if exact else change_points.change_points(one.logs, family)
+    places = change_points.beyond_rounding(one.logs, places, moved)
+    levels = np.exp(change_points.levels(one.logs, places))
+    for place, before, after in zip(places, levels, levels[1:], strict=False):
+        beside = tuple(_differing(one, runs[one.runs[place - 1]].beside, runs[one.runs[place]].beside))
+        yield Change(one.runs[place], place, float(before), float(after), beside)
+
+
+def _differing(one: Series, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    for name in dict.fromkeys((*before, *after)):
+        if before.get(name) != after.get(name) and (not name.endswith(".c") or name == one.cell.program):
+            yield f"{name} {before.get(name, '–')} → {after.get(name, '–')}"
+
+
+def _series_json(one: Series) -> dict[str, Any]:
+    return {
+        **asdict(one.where),
+        "cell": one.cell.id, "wire": one.wire, "load": one.cell.load, "traffic": one.traffic, "options": one.options,
+        "baseline": one.baseline, "metric": one.metric, "better": METRICS[one.metric].better, "deciding": one.deciding,
+        "more_needed": one.more_needed, "runs": one.runs, "missing": one.missing, "ratio": one.ratio,
+        "ratio_low": _nulls(one.low), "ratio_high": _nulls(one.high),
+        "changes": [{**asdict(change), "ratio": change.ratio, "worse": one.is_worse(change)} for change in one.changes],
+    }  # fmt: skip
+
+
+def _nulls(values: Iterable[float]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values]

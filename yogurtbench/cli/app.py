@@ -1,0 +1,640 @@
+"""The command line: parse, call, print, exit code. What is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from yogurtbench.cli import completion
+from yogurtbench.core import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from yogurtbench.analysis.budget import Bought
+    from yogurtbench.analysis.gate import Decision
+    from yogurtbench.analysis.history import History
+    from yogurtbench.matrix.clocks import Begun, Plans
+    from yogurtbench.plan.plan import Plan
+
+app = typer.Typer(
+    name="yogurtbench",
+    help="Sweeps eBPF wires between two network namespaces and says which works, how fast it is and what it costs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Start with: yogurtbench run experiments/quickstart.yaml",
+)
+
+Matrix = Annotated[
+    Path,
+    typer.Argument(
+        help="A matrix: YAML (1.2) or JSON.",
+        show_default=False,
+        readable=False,
+        autocompletion=completion.matrices,
+    ),
+]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(
+        help="A run's folder: results/<name>/<time>-<hex>.",
+        show_default=False,
+        readable=False,
+        autocompletion=completion.runs,
+    ),
+]
+Lab = Annotated[
+    Optional[str],
+    typer.Option(help="auto, native or vm, instead of what the matrix says.", autocompletion=completion.words("lab")),
+]
+Clock = Annotated[
+    Optional[str],
+    typer.Option(
+        help="auto, wall or instructions, instead of what the matrix says.", autocompletion=completion.words("clock")
+    ),
+]
+Only = Annotated[
+    Optional[str],
+    typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.", autocompletion=completion.selectors),
+]
+Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
+Jobs = Annotated[
+    str,
+    typer.Option(
+        help="Trials side by side, on the instruction clock; auto: as many as CPUs and memory allow.", metavar="N|auto"
+    ),
+]
+Github = Annotated[
+    bool, typer.Option("--github", help="Also add the report, as Markdown, to the job's summary on GitHub.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.command()
+def run(
+    matrix: Matrix,
+    lab: Lab = None,
+    clock: Clock = None,
+    out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
+    resume: Annotated[
+        Optional[Path],
+        typer.Option(help="Go on with a run that was broken off.", autocompletion=completion.runs),
+    ] = None,
+    only: Only = None,
+    blocks: Blocks = None,
+    budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
+    jobs: Jobs = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    github: Github = False,
+    as_json: Json = False,
+) -> int:
+    """Run a matrix and report it.
+
+    Examples: yogurtbench run experiments/quickstart.yaml · yogurtbench run my.yaml --lab vm --blocks 3
+    """
+    from yogurtbench.runner import session
+
+    _check_github(github)
+    wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet, jobs=_jobs(jobs))
+    ended = session.run(_plans(matrix, lab, clock, only, blocks, session.begun(resume)), wishes)
+    _print_result(ended.folder, as_json, github=github)
+    return ended.exit_code
+
+
+@app.command()
+def plan(
+    matrix: Matrix,
+    lab: Lab = None,
+    clock: Clock = None,
+    only: Only = None,
+    blocks: Blocks = None,
+    budget: Annotated[Optional[str], typer.Option(help="Also say what precision so much time buys: 10m, 90s.")] = None,
+    jobs: Jobs = "auto",
+    out: Annotated[Path, typer.Option(help="Where stored runs tell how noisy it was, for --budget.")] = Path("results"),
+    as_json: Json = False,
+) -> int:
+    """Show what would run, how long it would take and what could not be decided. Runs nothing.
+
+    Examples: yogurtbench plan experiments/which_wire.yaml --only hook=xdp_native
+    · yogurtbench plan my.yaml --budget 10m --json
+    """
+    from yogurtbench.runner import outlook
+
+    ahead = outlook.of(_plans(matrix, lab, clock, only, blocks), _jobs(jobs))
+    bought = _bought(ahead.plan, ahead.labs, budget, out) if budget else []
+    if as_json:
+        from dataclasses import asdict
+
+        _print_json({**ahead.as_json(), "budget": [asdict(one) for one in bought]})
+    else:
+        typer.echo(ahead.as_text(_lines(bought)))
+    return 0
+
+
+def _bought(made: Plan, labs: Sequence[str], budget: str, out: Path) -> list[Bought]:
+    from yogurtbench.analysis import budget as budgets
+    from yogurtbench.matrix.units import seconds
+
+    time = seconds("--budget", budget)
+    return [budgets.buy(made, lab, time, budgets.measured(made, out, lab)) for lab in labs]
+
+
+def _lines(bought: Sequence[Bought]) -> list[str]:
+    if not bought:
+        return []
+    from yogurtbench.analysis import budget as budgets
+
+    return [line for one in bought for line in budgets.sentences(one)]
+
+
+@app.command()
+def report(
+    run_folder: RunFolder,
+    which_wire: Annotated[
+        Optional[Path], typer.Option("--which-wire", help="Also write the truth table as a page of Markdown.")
+    ] = None,
+    github: Github = False,
+    as_json: Json = False,
+) -> int:
+    """Make a run's report again from its stored files: no root, no bcc, no network.
+
+    Example: yogurtbench report results/which_wire/20261123T201602Z-99e031 --which-wire docs/which-wire.md
+    """
+    from yogurtbench import report as reports
+    from yogurtbench.core.records import HostError
+    from yogurtbench.report.run_data import Story
+
+    _check_github(github)
+    if which_wire:
+        from yogurtbench.report.export import wire_catalogue as pages
+
+        pages.check(which_wire)
+    Story.read(run_folder)  # what cannot be read is told before anything is written
+    code = 0
+    try:
+        reports.make(run_folder)
+        if which_wire:
+            pages.write(run_folder, which_wire)
+    except HostError as error:  # a full disk, another user's folder: what the run says can be told all the same
+        typer.echo(f"yogurtbench: {error}", err=True)
+        code = error.exit_code
+    _print_result(run_folder, as_json, github=github)
+    return code
+
+
+@app.command()
+def baseline(
+    run_folder: RunFolder,
+    out: Annotated[Path, typer.Option(help="The file: results/baselines/NAME.json.", show_default=False)],
+    as_json: Json = False,
+) -> int:
+    """Keep a run as a baseline, in pyperf's file format, for check.
+
+    Example: yogurtbench baseline results/regression/20261123T201602Z-99e031 --out results/baselines/regression.json
+    """
+    from yogurtbench.report.export import baseline as baselines
+
+    side = baselines.write(run_folder, out)
+    if as_json:
+        _print_json({"file": str(out), "run": side.name, "cells": len(side.entries)})
+    else:
+        typer.echo(f"{out}: {len(side.entries)} cells of {side.name}")
+    return 0
+
+
+@app.command()
+def check(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="A run's folder, or a matrix to measure now.",
+            show_default=False,
+            readable=False,
+            autocompletion=completion.runs_and_matrices,
+        ),
+    ],
+    baseline: Annotated[
+        Optional[Path],
+        typer.Option(help="What baseline has written.", show_default=False, autocompletion=completion.baselines),
+    ] = None,
+    base_program: Annotated[
+        Optional[Path], typer.Option(help="An older text of the matrix's own program.", show_default=False)
+    ] = None,
+    base_programs: Annotated[
+        Optional[Path], typer.Option(help="A folder with older programs of bpf/.", show_default=False)
+    ] = None,
+    only: Only = None,
+    out: Annotated[Path, typer.Option(help="Where run folders of what is measured now go.")] = Path("results"),
+    jobs: Jobs = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    github: Github = False,
+    as_json: Json = False,
+) -> int:
+    """Hold a run against a stored baseline: exit 0 fine, 1 a regression, 3 a trial failed, 4 nobody can tell.
+
+    With --base-program or --base-programs measure before and now in one guest, on the instruction clock, exactly.
+
+    Examples: yogurtbench check results/quickstart/20261124T090000Z-0c1d2e --baseline results/baselines/quickstart.json
+    · yogurtbench check my.yaml --base-program old_wire.c
+    """
+    from yogurtbench.analysis import gate
+    from yogurtbench.core.records import MatrixError
+    from yogurtbench.report.export import baseline as baselines
+
+    _check_github(github)
+    if base_program or base_programs:
+        plan = _target(target, only)
+        how = {"quiet": quiet, "as_json": as_json, "github": github}
+        return _check_sides(plan, base_program, base_programs, baseline, out, _jobs(jobs), **how)
+    if baseline is None:
+        raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
+    decision = gate.decide(baselines.read(baseline), gate.side_of(target))
+    return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
+
+
+@app.command()
+def compare(
+    old: RunFolder,
+    new: RunFolder,
+    out: Annotated[Optional[Path], typer.Option(help="Also write both side by side as a page: compare.html.")] = None,
+    github: Github = False,
+    as_json: Json = False,
+) -> int:
+    """Show two runs side by side and decide as check does: exit 0, 1, 3 or 4.
+
+    Example: yogurtbench compare results/quickstart/20261123T201602Z-99e031 results/quickstart/20261124T090000Z-0c1d2e
+    --out compare.html
+    """
+    from yogurtbench.analysis import gate
+
+    _check_github(github)
+    if out is None:
+        return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json, github=github)
+    from yogurtbench.core.records import HostError
+    from yogurtbench.report.pages import compare as pages
+    from yogurtbench.report.run_pair import Pair
+
+    pages.check(out)
+    pair = Pair.read(old, new)
+    code = _print_decision(pair.decision, as_json, github=github)
+    try:
+        pages.put(pair, out)
+    except HostError as error:  # the decision stands, and has been told
+        typer.echo(f"yogurtbench: {error}", err=True)
+        return code or error.exit_code
+    typer.echo(f"report: {out}", err=as_json)
+    return code
+
+
+@app.command()
+def history(
+    experiment: Annotated[
+        Path,
+        typer.Argument(
+            help="An experiment's name, or its folder.",
+            show_default=False,
+            readable=False,
+            autocompletion=completion.experiments,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where run folders are.")] = Path("results"),
+    as_json: Json = False,
+) -> int:
+    """Show an experiment's stored runs over time: each cell against its baseline, and where that changed.
+
+    Writes history.html beside the runs. Changes are looked for from 30 runs on; on the instruction clock at once.
+
+    Examples: yogurtbench history quickstart · yogurtbench history nightly/quickstart --json
+    """
+    from yogurtbench.analysis import history as histories
+
+    return _print_history(histories.read(histories.find(experiment, out)), as_json)
+
+
+@app.command()
+def lab(
+    matrix: Matrix,
+    command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
+    cell: Annotated[
+        str,
+        typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.", autocompletion=completion.cells),
+    ] = "",
+    pcap: Annotated[
+        Optional[Path], typer.Option(help="Record one probe's frames on every device: pcapng.", show_default=False)
+    ] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Record one probe's every hook, queue and drop.")] = False,
+    lab: Lab = None,
+    as_json: Json = False,
+) -> int:
+    """Bring one cell's network up, open a shell in it (or run a command, or record one probe), take it down.
+
+    Without a command it shows what stands in the lab, and opens a shell in its host namespace; --json shows alone.
+    --trace and --pcap send one echo over IPv4 and one over IPv6 and tell what became of them.
+
+    Examples: yogurtbench lab --cell hook=netkit_peer my.yaml
+    · yogurtbench lab --cell 3fa9 my.yaml --trace --pcap dead.pcapng
+    · yogurtbench lab --cell hook=netkit_peer,load=ping my.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
+    """
+    from yogurtbench.runner import lab_session, session
+
+    wishes = lab_session.Wishes(argv=command or [], pcap=pcap, trace=trace, as_json=as_json)
+    return session.lab(_plans(matrix, lab, None, None, None).likely, cell, wishes)
+
+
+@app.command()
+def doctor(
+    clock: Annotated[
+        bool, typer.Option("--clock", help="Boot twice: does the instruction clock repeat to the last digit?")
+    ] = False,
+    jobs: Jobs = "auto",
+    as_json: Json = False,
+) -> int:
+    """Say what this machine can do, what is missing, and the exact command that mends it.
+
+    With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3 not.
+
+    Examples: yogurtbench doctor · yogurtbench doctor --clock --jobs 2
+    """
+    if clock:
+        from yogurtbench.runner import session
+
+        answer = session.clock(_jobs(jobs))
+        output.echo_json(answer.as_json()) if as_json else typer.echo(answer.as_text())
+        return 0 if answer.passed else 3
+    from yogurtbench.hosts import doctor as doctors
+
+    findings = doctors.examine()
+    output.echo_json(doctors.as_json(findings)) if as_json else typer.echo(doctors.as_text(findings))
+    return 0 if doctors.can_run(findings) else 3
+
+
+@app.command()
+def clean(
+    cache: Annotated[bool, typer.Option("--cache", help="Also the guest images and headers.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Remove what broken runs left half made; with --cache, the cached guest images too.
+
+    Examples: yogurtbench clean · yogurtbench clean --cache
+    """
+    from yogurtbench.core import paths
+
+    removed = []
+    for path in paths.clean(everything=cache):
+        removed.append(str(path))
+        typer.echo(f"removed {path}", err=as_json)
+    if as_json:
+        _print_json({"removed": removed})
+    return 0
+
+
+@app.command()
+def init(
+    file: Annotated[
+        Optional[Path], typer.Argument(help="The matrix to write.", show_default="the question's name .yaml")
+    ] = None,
+    question: Annotated[
+        str,
+        typer.Option(help="which-wire, payload, regression or own-wire.", autocompletion=completion.questions),
+    ] = "which-wire",
+    as_json: Json = False,
+) -> int:
+    """Write a commented matrix for a question, to run as it is or to change. Asks nothing, overwrites nothing.
+
+    Examples: yogurtbench init · yogurtbench init --question own-wire my_wire.yaml
+    """
+    from yogurtbench.cli import init as starts
+
+    files = starts.write(question, file)
+    then = f"yogurtbench plan {files[0]}"
+    if as_json:
+        _print_json({"question": question, "files": [str(path) for path in files], "next": then})
+    else:
+        typer.echo("\n".join(f"wrote {path}" for path in files) + f"\nnext: {then}")
+    return 0
+
+
+@app.command()
+def schema(
+    path: Annotated[bool, typer.Option("--path", help="Print where the file lies instead.")] = False,
+) -> int:
+    """Print the JSON Schema (draft 7) of a matrix: editors with the YAML language server complete and check by it.
+
+    They read it where the matrix begins with the line: # yaml-language-server: $schema=FILE
+
+    Examples: yogurtbench schema --path · yogurtbench schema > schema.json
+    """
+    from yogurtbench.matrix.schema import FILE, json_schema
+
+    if path:
+        typer.echo(FILE)
+    else:
+        _print_json(json_schema(), indent=2)
+    return 0
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Options that stand before every command."""
+    if version:
+        from yogurtbench import __version__
+
+        typer.echo(f"yogurtbench {__version__}")
+        raise typer.Exit
+
+
+def _print_json(document: object, indent: int = 1) -> None:
+    import json
+
+    output.echo_json(json.dumps(document, indent=indent, ensure_ascii=False))
+
+
+def _plans(
+    matrix: Path,
+    lab: str | None,
+    clock: str | None,
+    only: str | None,
+    blocks: int | None,
+    begun: Begun | None = None,
+) -> Plans:
+    """The plans of a matrix by clock; ``begun``: how a run that is resumed was begun."""
+    from yogurtbench.core import paths as places
+    from yogurtbench.core.glossary import MEANINGS
+    from yogurtbench.core.records import MatrixError
+    from yogurtbench.core.wording import close_to
+    from yogurtbench.matrix import clocks
+    from yogurtbench.matrix.planner import load
+
+    for option, value in (("lab", lab), ("clock", clock)):
+        words = MEANINGS[option]
+        if value is not None and value not in words:
+            raise MatrixError(f"--{option} {value or repr('')}: not one of {', '.join(words)}{close_to(value, words)}")
+    return clocks.plans(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks, begun=begun)
+
+
+def _jobs(given: str) -> int | None:
+    """How many trials side by side; None for as many as may be."""
+    from yogurtbench.core.records import MatrixError
+
+    if given == "auto":
+        return None
+    if given.isascii() and given.isdigit() and int(given) >= 1:
+        return int(given)
+    raise MatrixError(f"--jobs {given or repr('')}: a number of trials side by side, 1 or more, or auto")
+
+
+def _target(target: Path, only: str | None) -> Plan:
+    """The plan of a run's folder, or of a matrix."""
+    from yogurtbench.core.records import MatrixError
+    from yogurtbench.plan.plan import Plan
+    from yogurtbench.results import run_folder as store
+
+    if not target.is_dir():
+        return _plans(target, None, "instructions", only, None).likely
+    if only:
+        raise MatrixError("check: --only chooses cells of a matrix; a run's folder is held against whole")
+    store.check_folder(target)
+    stored = store.read_plan(target)
+    with store.understood_plan(target):
+        return Plan.from_json(stored)
+
+
+def _check_sides(
+    plan: Plan,
+    base_program: Path | None,
+    base_programs: Path | None,
+    baseline: Path | None,
+    out: Path,
+    jobs: int | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+    github: bool,
+) -> int:
+    """Measure both sides and print what the newer costs; a stored baseline is asked too, where it still can answer."""
+    from yogurtbench.core.records import MatrixError
+    from yogurtbench.report.export import baseline as baselines
+    from yogurtbench.runner import ab, session
+
+    if base_program and base_programs:
+        raise MatrixError("check: either --base-program or --base-programs, not both")
+    stored = baselines.read(baseline) if baseline else None
+    change = ab.of_own(plan, base_program) if base_program else ab.of_programs(plan, Path(base_programs or ""))
+    found = session.sides(change, out, quiet=quiet, jobs=jobs)
+    code = _print_decision(ab.decide(change, found), as_json, github=github)
+    if stored and baseline:
+        typer.echo(ab.against(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)
+    return code
+
+
+def _check_github(github: bool) -> None:
+    """Complain before anything runs where there is no summary to add to."""
+    if github:
+        from yogurtbench.cli import github as hub
+
+        hub.summary()
+
+
+def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
+    from yogurtbench.report import summary
+    from yogurtbench.report.export import wire_catalogue
+    from yogurtbench.report.measured import levels
+    from yogurtbench.report.run_data import Story
+    from yogurtbench.report.sections.summary import answer
+    from yogurtbench.report.terminal import run as terminal
+
+    story = Story.read(folder)
+    if github:
+        from yogurtbench.cli import github as hub
+
+        hub.append(summary(folder))
+    if as_json:
+        output.echo_json(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
+        return
+    console = output.console()
+    lines = terminal.effects(story.comparison, console.width)
+    if not lines:
+        lines = terminal.measured(levels(story), console.width, story.emulated)
+        lines += terminal.truths(wire_catalogue.tried(story.attempts), console.width)
+    for line in lines:
+        console.print(line, overflow="fold")
+    for line in terminal.troubles(story.attempts, console.width):
+        console.print(line)
+    typer.echo(answer(story))
+    if (folder / "report.html").exists():
+        typer.echo(f"report: {folder / 'report.html'}")
+
+
+def _annotate(decision: Decision, renew: str) -> None:
+    """On GitHub: the decision in the job's summary, each regression as an annotation; stdout stays the result's."""
+    from yogurtbench.cli import github as hub
+    from yogurtbench.report.sections import gate as reports
+
+    hub.append(reports.markdown(decision, renew))
+    for sentence in reports.regressions(decision):
+        typer.echo(hub.error("Regression", sentence), err=True)
+
+
+def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, github: bool) -> int:
+    from yogurtbench.report.sections import gate as reports
+
+    if github:
+        _annotate(decision, renew)
+    if as_json:
+        output.echo_json(reports.as_json(decision, renew))
+        return decision.exit_code
+    console = output.console()
+    if decision.findings:
+        console.print(reports.table(decision, console.width))
+    for sentence in reports.sentences(decision, renew):
+        typer.echo(sentence)
+    return decision.exit_code
+
+
+def _print_history(history: History, as_json: bool) -> int:
+    from yogurtbench.core.records import YogurtError
+    from yogurtbench.report.pages import history as timeline
+
+    if as_json:
+        _print_json(history.to_json())
+    else:
+        _print_tables(history)
+    try:
+        page = timeline.write(history)
+    except YogurtError as error:  # the result has been told; the page is no part of it
+        typer.echo(f"yogurtbench: {error}", err=True)
+        return 0
+    if not as_json:
+        typer.echo(f"chart: {page}")
+    return 0
+
+
+def _print_tables(history: History) -> None:
+    from yogurtbench.report.pages import history as timeline
+
+    console = output.console()
+    for table in timeline.tables(history, console.width):
+        console.print(table)
+    for sentence in filter(None, (timeline.answer(history), *timeline.sentences(history))):
+        typer.echo(sentence)
+
+
+def _with_homes(command: Callable[..., int]) -> Callable[..., int]:
+    """A command whose every path may begin with ``~``, which shells leave alone in ``--out=~/x``."""
+
+    @functools.wraps(command)
+    def called(**given: Any) -> int:
+        from yogurtbench.core import paths as places
+
+        at_home = {name: places.expanded(value) for name, value in given.items() if isinstance(value, Path)}
+        return command(**{**given, **at_home})
+
+    return called
+
+
+for _command in app.registered_commands:
+    _command.callback = _with_homes(_command.callback) if _command.callback else None

@@ -1,0 +1,243 @@
+"""What a shell offers for a word that somebody begins: matrices, cells, axis values, runs. Quick, never a complaint.
+
+Each offer is a function of Typer's context (the words before) and of the beginning, to pairs of a word and its meaning;
+none means that the shell offers files.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer import _completion_classes
+
+from yogurtbench.core.glossary import MEANINGS, meaning
+from yogurtbench.core.paths import MATRICES
+from yogurtbench.core.records import AXES, Cell, YogurtError
+from yogurtbench.core.wording import counted
+
+Offer = tuple[str, str]
+
+#: Set by the shell: whom the completion is for. The name is Typer's, made from the command's.
+VARIABLE = "_YOGURTBENCH_COMPLETE"
+#: Characters at which bash begins a new word.
+_BREAKS = re.compile(r"[=:]+")
+
+
+def words(axis: str) -> Callable[[], list[Offer]]:
+    """The words of an option, with their meanings."""
+    return lambda: list(MEANINGS[axis].items())
+
+
+def questions() -> list[Offer]:
+    """What init can ask."""
+    from yogurtbench.cli.init import QUESTIONS
+
+    return list(QUESTIONS.items())
+
+
+def matrices(incomplete: str) -> list[Offer]:
+    """Matrices of the folder that is begun, and of those below it; ours where it has no experiments/ of its own."""
+    folder = Path(incomplete if incomplete.endswith("/") else os.path.dirname(incomplete))
+    near = [path for path in _children(folder) if not path.name.startswith(".")]
+    found = [path for one in near for path in ([one] if one.is_file() else _children(one)) if path.suffix in MATRICES]
+    ours = [] if Path("experiments").exists() else _shipped()
+    return [(str(path), _question(read)) for path, read in [*((one, one) for one in found), *ours]]
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _shipped() -> list[tuple[Path, Path]]:
+    """Our experiments: as the command line names them, and where they lie."""
+    from yogurtbench.core import paths
+
+    return [(Path("experiments", path.name), path) for path in _children(paths.experiments()) if path.suffix == ".yaml"]
+
+
+def _question(path: Path) -> str:
+    """What a matrix asks; empty where it does not say so in a line."""
+    try:
+        found = re.search(r"^question: *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found[1] if found else ""
+
+
+def runs() -> list[Offer]:
+    """The runs below results/, the newest last."""
+    found = Path("results").glob("*/*/plan.json")
+    return [(str(plan.parent), "") for plan in sorted(found, key=lambda plan: plan.parent.name)]
+
+
+def experiments() -> list[Offer]:
+    """The experiments that have runs below results/, with how many."""
+    counts = Counter(plan.parent.parent.name for plan in Path("results").glob("*/*/plan.json"))
+    return [(name, counted(found, "run")) for name, found in sorted(counts.items())]
+
+
+def runs_and_matrices(incomplete: str) -> list[Offer]:
+    """Both: for commands that take either."""
+    return [*runs(), *matrices(incomplete)]
+
+
+def baselines() -> list[Offer]:
+    """The stored baselines."""
+    return [(str(path), "") for path in sorted(Path("results/baselines").glob("*.json"))]
+
+
+def cells(ctx: typer.Context, incomplete: str) -> list[Offer]:
+    """The cells of the matrix that was named: by what tells them apart; by id where one is begun."""
+    try:
+        found = _cells(_matrix(ctx))
+    except (YogurtError, OSError):
+        return []
+    return (
+        [(cell.id, name) for cell, name in found] if _is_id(incomplete) else [(name, cell.id) for cell, name in found]
+    )
+
+
+def _is_id(incomplete: str) -> bool:
+    return re.fullmatch("[0-9a-f]+", incomplete) is not None and any(one.isdigit() for one in incomplete)
+
+
+def _matrix(ctx: typer.Context) -> Path | None:
+    """The matrix among the words before; Typer leaves it unparsed where the option before the cursor has no value."""
+    named = ctx.params.get("matrix") or ctx.params.get("target") or next(iter(ctx.args), None)
+    return Path(named) if named else None
+
+
+def _cells(matrix: Path | None) -> list[tuple[Cell, str]]:
+    from yogurtbench.core import paths as places
+    from yogurtbench.matrix import axes
+    from yogurtbench.matrix.planner import load, make_plan
+
+    if matrix is None:
+        return []
+    plan = make_plan(load(places.matrix(matrix)))
+    found = list({planned.cell.id: planned.cell for planned in plan.cells}.values())
+    telling = _telling(found)
+    told = ({axis: value for axis in telling if (value := getattr(cell, axis)) is not None} for cell in found)
+    return [(cell, axes.text(one)) for cell, one in zip(found, told, strict=True)]
+
+
+def _telling(cells: Sequence[Cell]) -> list[str]:
+    """Few axes that tell the cells apart: in the order of the contract, each that parts what was together."""
+    found: list[str] = ["load"]
+    kinds: list[tuple[Any, ...]] = [(cell.load,) for cell in cells]
+    for axis in AXES:
+        finer = [(*kind, getattr(cell, axis)) for kind, cell in zip(kinds, cells, strict=True)]
+        if len(set(finer)) > len(set(kinds)):
+            found, kinds = [*found, axis], finer
+    return sorted(found, key=AXES.index)
+
+
+def selectors(ctx: typer.Context, incomplete: str) -> list[Offer]:
+    """``axis=word`` for the last part of a selector: what the matrix names, or everything where none is known."""
+    before, comma, part = incomplete.rpartition(",")
+    named = {one.partition("=")[0] for one in before.split(",")}
+    axis, equals, given = part.partition("=")
+    others = given.rpartition("|")[0] + "|" if "|" in given else ""
+    known = _values(_matrix(ctx))
+    fitting = [axis] if equals else [name for name in known if name not in named]
+    return [
+        (f"{before}{comma}{name}={others}{word}", meaning(name, word))
+        for name in fitting
+        for word in known.get(name) or list(MEANINGS.get(name, ()))
+    ]
+
+
+def _values(matrix: Path | None) -> dict[str, list[str]]:
+    """By axis the words a matrix names, as they stand there; without a readable one all that have a meaning."""
+    from yogurtbench.core import paths as places
+    from yogurtbench.matrix import axes
+
+    everything = {axis: list(MEANINGS.get(axis, ())) for axis in axes.WORDS}
+    if matrix is None:
+        return everything
+    try:
+        value = _read(places.matrix(matrix))
+    except (YogurtError, OSError):
+        return everything
+    found: dict[str, dict[str, None]] = {}
+    for axis, word in _named(value):
+        if axis in axes.WORDS:
+            found.setdefault(axis, {})[word] = None
+    return {axis: list(given) for axis, given in found.items()}
+
+
+def _read(matrix: Path) -> dict[str, Any]:
+    from yogurtbench.matrix.document import read
+
+    value: dict[str, Any] = read(matrix).value
+    return value
+
+
+def _named(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every axis and word of a matrix that nobody has checked yet."""
+    from yogurtbench.matrix import axes
+
+    points = [value.get("axes"), *_listed(value.get("include")), *_listed(value.get("baseline"))]
+    for point in points:
+        for axis, given in (point if isinstance(point, dict) else {}).items():
+            several = [given] if axis == "cpus" and axes.is_pair(given) else _listed(given)
+            yield from ((axis, axes.word(one)) for one in several)
+    for load in _listed(value.get("loads")):
+        yield "load", str(load.get("kind") if isinstance(load, dict) else load)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def answer(app: Callable[[], object]) -> int:
+    """Let Typer answer the shell that asks; the exit code it asks for (fish: 1 where files are to be offered).
+
+    bash takes ``hook=tcx`` for three words, of which it asks for the last: they are put together for Typer, and what
+    it offers is cut to what bash will put in that place.
+    """
+    # Typer renders what an offer means as Rich's markup. Ours is none, and Rich takes a third of the time there is.
+    _completion_classes._sanitize_help_text = lambda text: text
+    head = _put_together() if os.environ[VARIABLE].endswith("_bash") else ""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            app()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0
+    lines = said.getvalue().strip("\n").splitlines()
+    print("\n".join(_cut(lines, head)), end="\n" if lines else "")
+    return code
+
+
+def _put_together() -> str:
+    """Make one word of what bash took apart, in the environment; returns its part that bash has passed already."""
+    apart, at = os.environ.get("COMP_WORDS", ""), int(os.environ.get("COMP_CWORD", "0"))
+    given = apart.split("\n") if "\n" in apart else apart.split(" ")
+    whole: list[str] = []
+    current = ""
+    for place, word in enumerate(given[: at + 1]):
+        glued = place > 1 and whole and (_BREAKS.fullmatch(word) or _BREAKS.fullmatch(given[place - 1]))
+        whole = [*whole[:-1], whole[-1] + word] if glued else [*whole, word]
+        current = whole[-1]
+    os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "\n".join(whole), str(len(whole) - 1)
+    return current[: max((found.end() for found in _BREAKS.finditer(current)), default=0)]
+
+
+def _cut(lines: Iterable[str], head: str) -> Iterator[str]:
+    """Lines without the longest end of ``head`` that they begin with."""
+    ends = [head[start:] for start in range(len(head))]
+    for line in lines:
+        yield line.removeprefix(next((end for end in ends if line.startswith(end)), ""))

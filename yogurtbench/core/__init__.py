@@ -1,0 +1,1 @@
+"""What every stage uses: records, metrics, errors, processes, paths, words. Imports no other package of ours."""

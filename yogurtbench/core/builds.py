@@ -1,0 +1,133 @@
+"""Which texts a trial runs: so that a guest can compile them before it is saved, and no others.
+
+A text of bpf/ is all the wires in one: as they are now, as they were, or without their counters; plain, or recording
+what they see for reachability. The count of drops is one by itself. A wire of one's own is a text of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
+from pathlib import PurePath
+from typing import Any, Self
+
+from yogurtbench.core.records import Trial
+from yogurtbench.core.wire_source import defined
+
+#: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was; and, by its role,
+#: what is now without its counters. The first two are of one length: so are orders that differ in nothing else, and on
+#: the instruction clock a longer one moves what comes after.
+NOW, BASE, BLIND = "head", "base", "blind"
+#: Ends the name of a text that records, and the name of what counts drops.
+TRACED, DROPS = "+trace", "drops"
+#: What a wire of one's own may define beside ``wire``.
+_ROLES = ("wire", "primary", "peer")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Own:
+    """A wire of one's own: the file's name and text. ``xdp``: whether it is written for XDP hooks."""
+
+    name: str
+    source: str
+    xdp: bool = False
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Which of wire, which every file has to define, primary and peer the file defines."""
+        found = defined(self.source)
+        return tuple(role for role in _ROLES if role == "wire" or role in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it records what it sees.
+
+    ``base``: the files of bpf/ as they were, by name, for texts of BASE.
+    """
+
+    ours: frozenset[str] = frozenset()
+    own: frozenset[tuple[Own, bool]] = frozenset()
+    base: frozenset[tuple[str, str]] = frozenset()
+
+    def __or__(self, other: Texts) -> Texts:
+        return Texts(self.ours | other.ours, self.own | other.own, self.base | other.base)
+
+    def __sub__(self, other: Texts) -> Texts:
+        return Texts(self.ours - other.ours, self.own - other.own, self.base - other.base)
+
+    def __bool__(self) -> bool:
+        return bool(self.ours or self.own or self.base)
+
+    def bounded(self, size: int) -> Texts:
+        """With as many wires of one's own as their sources fit into ``size`` characters together."""
+        own = sorted(self.own)
+        sizes = accumulate(len(one.source) for one, _ in own)
+        fitting = frozenset(one for one, sum_so_far in zip(own, sizes, strict=True) if sum_so_far <= size)
+        return replace(self, own=fitting)
+
+    def to_json(self) -> dict[str, Any]:
+        """Sorted, so that equal texts are compiled in equal order; ``base`` packed, since an order is short."""
+        return {
+            "ours": sorted(self.ours),
+            "own": [[asdict(one), traced] for one, traced in sorted(self.own)],
+            "base": _packed(self.base),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`."""
+        own = frozenset((Own(**one), traced) for one, traced in data["own"])
+        return cls(frozenset(data["ours"]), own, _unpacked(data["base"]))
+
+
+def _packed(files: frozenset[tuple[str, str]]) -> str:
+    """Files as base64 of compressed JSON; the same files give the same text."""
+    return base64.b64encode(zlib.compress(json.dumps(sorted(files)).encode(), 9)).decode() if files else ""
+
+
+def _unpacked(text: str) -> frozenset[tuple[str, str]]:
+    files = json.loads(zlib.decompress(base64.b64decode(text))) if text else []
+    return frozenset((name, content) for name, content in files)
+
+
+#: The texts of bpf/ as they are now. Every saved guest has compiled them all: so one guest serves most matrices.
+COMMON = Texts(frozenset({NOW, NOW + TRACED, BLIND, DROPS}))
+
+
+def chosen(trial: Trial) -> str:
+    """The word of the programs that a trial is run with."""
+    return BLIND if trial.role == "blind" else str(trial.options.get("programs", NOW))
+
+
+def own(trial: Trial) -> Own | None:
+    """The wire of one's own that a trial's cell names; its text rides along in the trial's options."""
+    cell = trial.cell
+    if cell.program == "builtin":
+        return None
+    return Own(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
+
+
+def needed(trials: Iterable[Trial]) -> Texts:
+    """The texts that these trials run."""
+    found = Texts()
+    for trial in trials:
+        found |= _needed(trial)
+    return found
+
+
+def _needed(trial: Trial) -> Texts:
+    asks = trial.cell.load == "reachability"  # the witness is needed where there is no wire too
+    theirs = own(trial)
+    ours: set[str] = set()
+    if asks:
+        ours.add(chosen(trial) + TRACED)
+    elif trial.cell.has_programs:
+        ours.add(chosen(trial))
+    if trial.role == "diagnostic" and trial.cell.has_programs:
+        ours.add(DROPS)
+    return Texts(frozenset(ours), frozenset({(theirs, asks)} if theirs else ()))

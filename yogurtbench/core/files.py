@@ -1,0 +1,90 @@
+"""Files that we write where people name them: what may be overwritten, and what is said where one cannot be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from yogurtbench.core.records import HostError, MatrixError, YogurtError
+
+#: What is wrong with a name that somebody gave; all else is the machine's: full, read-only, another user's, broken.
+NAMING = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+)
+#: What a machine refuses, whatever our code does.
+REFUSED = NAMING | {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENODEV,
+    errno.ENXIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY, errno.EBUSY, errno.EXDEV,
+    errno.ENOLCK, errno.EMLINK, errno.ENOTEMPTY, errno.EOVERFLOW,
+}  # fmt: skip
+
+
+def refused(path: Path | str, error: OSError, what: str = "written", then: str = "") -> YogurtError:
+    """What to say where the machine does not let us read or write a file: ``then`` ends the sentence.
+
+    A MatrixError where the name is wrong, a HostError where the machine is full, read-only or another user's.
+    """
+    kind = MatrixError if error.errno in NAMING else HostError
+    return kind(f"{path}: cannot be {what} ({reason(error)}){then}")
+
+
+def reason(error: OSError) -> str:
+    """The system's words for an error; those of libraries that carry its number, too."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+@contextmanager
+def telling(path: Path, what: str = "written", then: str = "") -> Iterator[None]:
+    """Within it an OSError becomes a sentence about ``path``, or about the file that the error names."""
+    try:
+        yield
+    except OSError as error:
+        named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+        raise refused(named, error, what, then) from error
+
+
+def check_target(path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
+    """Raise MatrixError unless a file may be written there: nothing is overwritten but ``what`` we write ourselves."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        ours = stat.S_ISREG(mode) and is_ours(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise refused(path, error) from error
+    if not stat.S_ISREG(mode):
+        raise MatrixError(f"{path}: cannot be written (a device or a pipe, not a file)")
+    if not ours:
+        raise MatrixError(f"{path}: is there already and is not {what}, so it is not overwritten; name another file")
+
+
+def begins(path: Path, mark: bytes, within: int = 4096) -> bool:
+    """Whether ``mark`` stands near a file's beginning."""
+    with path.open("rb") as file:
+        return mark in file.read(within)
+
+
+def replace(path: Path, write: Callable[[Path], object], then: str = "") -> Path:
+    """Let ``write`` make the file, whole or not at all; a symbolic link stays one. Raises as :func:`refused` says."""
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(target)
+    except OSError as error:
+        raise refused(path, error, then=then) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path, text: str, then: str = "") -> Path:
+    """Write a text, whole or not at all."""
+    return replace(path, lambda part: part.write_text(text, encoding="utf-8"), then)

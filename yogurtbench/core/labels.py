@@ -1,0 +1,195 @@
+"""Names, colours and numbers as people read them; the same wire has the same name and colour everywhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from yogurtbench.core.records import Cell
+
+INK = "#1b1b1f"
+#: Seaborn's colour-blind palette (Wong, Nature Methods 8, 2011) without its pale yellow and grey.
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9", "#a06cd5")
+#: Where there are more wires than colours the mark tells them apart.
+MARKS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
+
+_SPOKEN = frozenset({"device", "mode", "topology", "hook", "helper", "return_hook", "return_helper", "program"})
+
+METRIC_NAMES: dict[str, str] = {
+    "rtt_p50": "median round trip",
+    "rtt_p90": "90th percentile round trip",
+    "rtt_p99": "99th percentile round trip",
+    "rtt_mean": "mean round trip",
+    "rtt_min": "fastest round trip",
+    "packets_per_second": "packet rate",
+    "cpu_ns_per_byte": "CPU time per byte",
+    "cpu_ns_per_packet": "CPU time per packet",
+    "instructions_per_byte": "instructions per byte",
+    "instructions_per_packet": "instructions per packet",
+}
+LOAD_NAMES: dict[str, str] = {
+    "ping": "ping",
+    "sockperf": "sockperf UDP",
+    "sockperf_tcp": "sockperf TCP",
+    "iperf3_tcp": "iperf3 TCP",
+    "iperf3_udp": "iperf3 UDP",
+    "rtt_under_load": "round trip under load",
+}
+VERDICT_MARKS: dict[str, str] = {
+    "faster": "▲", "slower": "▼", "equivalent": "=", "identical": "=", "inconclusive": "?", "dead": "✕", "failed": "!",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A network as people call it: its name, its colour (hex), its mark (matplotlib), whether cells are held to it."""
+
+    id: str
+    name: str
+    colour: str
+    mark: str
+    reference: bool
+
+
+def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, Wire]:
+    """Names and colours by wire id, in the order of the plan; baselines in ink, told apart by their marks."""
+    wires = {cell.wire_id: cell for cell in cells}
+    names = _told_apart({wire: (wire_name(cell), cell.wire) for wire, cell in wires.items()})
+    others = [wire for wire in wires if wire not in reference]
+    inked = [wire for wire in wires if wire in reference]
+    places = {wire: place for place, wire in enumerate(others)} | {wire: -1 - n for n, wire in enumerate(inked)}
+    return {wire: _wire(wire, names[wire], places[wire]) for wire in wires}
+
+
+def _wire(wire: str, name: str, place: int) -> Wire:
+    if place < 0:
+        return Wire(wire, name, INK, MARKS[(-1 - place) % len(MARKS)], reference=True)
+    mark = MARKS[(place // len(PALETTE)) % len(MARKS)]
+    return Wire(wire, name, PALETTE[place % len(PALETTE)], mark, reference=False)
+
+
+def wire_name(cell: Cell) -> str:
+    """The network of a cell as people call it, e.g. ``netkit l3 · tcx_ingress → redirect``."""
+    device = f"{cell.device} {cell.mode}" if cell.device == "netkit" else cell.device
+    there = "" if cell.hook == "none" else f" · {cell.hook} → {cell.helper}"
+    back = (cell.return_hook, cell.return_helper)
+    way_back = "" if back in ((cell.hook, cell.helper), ("none", "none")) else f" ⇠ {back[0]} → {back[1]}"
+    place = "" if cell.topology == "wire" else f" {cell.topology}"
+    own = "" if cell.program == "builtin" else f" · {cell.program}"
+    return f"{device}{place}{there}{way_back}{own}"
+
+
+def _told_apart(named: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """Names with the axes added in which wires of the same name differ."""
+    alike: dict[str, list[str]] = {}
+    for wire, (name, _) in named.items():
+        alike.setdefault(name, []).append(wire)
+    found: dict[str, str] = {}
+    for name, wires in alike.items():
+        differing = _differing([named[wire][1] for wire in wires])
+        found |= {wire: name + _suffix(named[wire][1], differing) for wire in wires}
+    return found
+
+
+def _differing(axes: list[Mapping[str, Any]]) -> list[str]:
+    return [name for name in axes[0] if name not in _SPOKEN and len({str(one[name]) for one in axes}) > 1]
+
+
+def _suffix(axes: Mapping[str, Any], differing: list[str]) -> str:
+    said = [f"{name} {'–' if axes[name] is None else axes[name]}" for name in differing]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def traffic_names(cells: Mapping[str, Cell]) -> dict[str, str]:
+    """What each cell sends, by cell id: the payload, and what else differs between cells of its load."""
+    loads: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells.values():
+        loads.setdefault(cell.load, []).append({"ip": cell.ip, "streams": cell.streams, "cpus": cell.cpus})
+    differing = {load: _differing(axes) for load, axes in loads.items()}
+    return {key: _traffic(cell, differing[cell.load]) for key, cell in cells.items()}
+
+
+def _traffic(cell: Cell, differing: list[str]) -> str:
+    said = [] if cell.payload is None else [f"{cell.payload:,} B".replace(",", "\u202f")]
+    return ", ".join([*said, *(f"{name} {getattr(cell, name)}" for name in differing)])
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def load_name(load: str) -> str:
+    """A load in words."""
+    return LOAD_NAMES.get(load, load.replace("_", " "))
+
+
+#: Unit -> steps (factor, what it is then called), largest first.
+_STEPS: dict[str, tuple[tuple[float, str], ...]] = {
+    "ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")),
+    "bit/s": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1, "bit/s")),
+    "packets/s": ((1e6, "M packets/s"), (1e3, "k packets/s"), (1, "packets/s")),
+    "bit/Ginstructions": ((1e9, "bit per guest instruction"), (1, "bit per 10⁹ guest instructions")),
+    "packets/Ginstructions": ((1, "packets per 10⁹ guest instructions"),),
+}
+
+
+def scale(unit: str, value: float) -> tuple[float, str]:
+    """The factor to divide by and the unit to print for numbers about as large as ``value``."""
+    for factor, name in _STEPS.get(unit, ()):
+        if abs(value) >= factor:
+            return factor, name
+    return 1.0, unit_name(unit)
+
+
+def unit_name(unit: str) -> str:
+    """A unit in words: instructions are the guest's."""
+    return unit.replace("instructions", "guest instructions")
+
+
+def number(value: float, unit: str) -> str:
+    """A value with three or four figures and its unit."""
+    if value is None or math.isnan(value):
+        return "–"
+    factor, name = scale(unit, value)
+    return f"{_figures(value / factor, whole=factor == 1 and value == int(value))} {name}".strip()
+
+
+def grouped(value: float) -> str:
+    """A tick's number: digits in threes."""
+    return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:g}"
+
+
+def _figures(value: float, *, whole: bool) -> str:
+    if whole or abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def change(ratio: float, digits: int = 1) -> str:
+    """A ratio as a signed percentage: 0.88 is −12.0 %."""
+    if ratio is None or math.isnan(ratio):
+        return "–"
+    percent = round((ratio - 1) * 100, digits)
+    sign = "−" if percent < 0 else "+" if percent > 0 else "±"
+    return f"{sign}{abs(percent):.{digits}f} %"
+
+
+def interval(low: float, high: float, digits: int = 1) -> str:
+    """Two ratios as a range of percentages; empty where there is none."""
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    return f"{change(low, digits)[:-2]} … {change(high, digits)}"
+
+
+#: What is of less and of more, by how the metric's name begins; else less and more.
+_WORDS = {"rtt_": ("shorter", "longer"), "instructions_": ("fewer", "more"), "retransmits": ("fewer", "more")}
+
+
+def better_word(metric: str, ratio: float) -> str:
+    """An effect as a clause: ``12 % shorter median round trip``, ``1.0 % more instructions per packet``."""
+    size = abs(ratio - 1) * 100
+    words = next((words for start, words in _WORDS.items() if metric.startswith(start)), ("less", "more"))
+    return f"{size:.{0 if size >= 10 else 1}f} % {words[ratio > 1]} {metric_name(metric)}"

@@ -1,0 +1,80 @@
+"""Where we keep what is worth keeping between runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import platformdirs
+
+from yogurtbench.core.records import MatrixError
+
+#: What a matrix's name ends with.
+MATRICES = (".yaml", ".yml", ".json")
+
+#: What lies in the cache folder.
+_CACHED = ("guest", "headers")
+
+
+def cache() -> Path:
+    """The user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
+    named = os.environ.get("YOGURTBENCH_CACHE")
+    return expanded(Path(named)) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
+
+
+def expanded(path: Path) -> Path:
+    """A path with ``~`` or ``~user`` in front as that home: a shell does so for ``~/x``, not for ``--out=~/x``.
+
+    A name whose user does not exist is left as it is. Raises MatrixError where nobody knows the home.
+    """
+    first = path.parts[0] if path.parts else ""
+    if not first.startswith("~"):
+        return path
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        if first != "~":
+            return path
+    raise MatrixError(f"{path}: no home folder is known for ~ (HOME is not set): write the path in full")
+
+
+def beside(matrix: Path, word: str) -> Path:
+    """The file that a matrix names: beside it, or where the path says."""
+    return matrix.parent / expanded(Path(word))
+
+
+def experiments() -> Path:
+    """The folder of our own matrices: inside an installed package, beside it in a clone."""
+    package = Path(__file__).parents[1]
+    inside = package / "experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
+
+
+def matrix(path: Path) -> Path:
+    """The matrix a path names: a file, or one of ours (``experiments/<name>.yaml``) where there is no such file."""
+    ours = experiments() / path.name
+    return ours if not os.path.exists(path) and path.parent == Path("experiments") and ours.is_file() else path
+
+
+def matrices(folder: Path) -> list[str]:
+    """Files of a folder that could be a matrix, and our own, as a command line names them."""
+    there = sorted(path for path in folder.glob("*") if path.suffix in MATRICES and path.is_file())
+    ours = [Path("experiments", path.name) for path in sorted(experiments().glob("*.yaml"))]
+    return list(dict.fromkeys(map(str, [*there, *ours])))
+
+
+def clean(*, everything: bool) -> Iterator[Path]:
+    """Remove what broken builds left half made, or all that we cached; yields what was removed.
+
+    Nothing else goes, whatever folder YOGURTBENCH_CACHE names.
+    """
+    folder = cache()
+    ours = [folder / name for name in _CACHED if (folder / name).is_dir()]
+    half_made = [part for one in ours for pattern in ("**/.making-*", "**/.*.part") for part in one.glob(pattern)]
+    for path in [*folder.glob(".making-*"), *(ours if everything else half_made)]:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        yield path
+    if everything and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()

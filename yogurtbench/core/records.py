@@ -1,0 +1,430 @@
+"""The nouns of the house, frozen: what is measured (Cell), once (Trial), with which result (Attempt of Observations).
+
+Everything here crosses process and machine borders as JSON, so each record knows its way there and back.
+This module imports nothing of ours but ``printable``; everyone may import it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+from yogurtbench.core.printable import printable
+
+Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
+Better = Literal["higher", "lower", "none"]
+Role = Literal["cell", "baseline", "canary", "control", "diagnostic", "blind"]
+#: Roles whose values are no results: a control shows that the instrument works, a diagnostic is slowed by looking,
+#: and what runs blind, its programs without their counters, shows how much looking costs.
+ASIDE = frozenset({"control", "diagnostic", "blind"})
+
+ID_LENGTH = 12
+
+
+#: Whole numbers beyond this are not exact as float64, which values are stored as.
+MOST = 2.0**53
+
+
+class ImpossibleValue(ValueError):
+    """No measurement can give this value; the text says what can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A measured quantity: its contract name, its unit, which direction is an improvement, and what it can be.
+
+    Numbers are finite, from 0 to ``high``, and ``whole`` where they count or answer yes or no. ``rounding`` is how far
+    its tools' rounding can move a value, in its unit, where that depends on nothing else (see resolution.rounding).
+    """
+
+    name: str
+    unit: str
+    better: Better
+    high: float = MOST
+    whole: bool = False
+    rounding: float = 0.0
+
+    def check(self, value: object) -> None:
+        """Raise ImpossibleValue where this cannot have been measured."""
+        if self.unit == "text":
+            if not isinstance(value, str) or not value:
+                raise ImpossibleValue(f"{self.name} is a word, not {printable(repr(value), 60)}")
+        elif isinstance(value, str) or not isinstance(value, int | float) or not self._is_possible(value):
+            kind = "whole numbers" if self.whole else "numbers"
+            most = f"from 0 to {self.high:g}" if self.high < MOST else "from 0"
+            raise ImpossibleValue(f"{self.name} cannot be {printable(repr(value), 60)}: it takes {kind} {most}")
+
+    def _is_possible(self, value: float) -> bool:
+        return 0 <= value <= self.high and (not self.whole or value == int(value))
+
+
+#: The highest value of a unit, where there is one that no measurement passes.
+_HIGHEST = {"bool": 1.0, "ratio": 1.0}
+#: Units whose values are counts or answers.
+_WHOLE = frozenset({"bool", "hops", "segments", "packets"})
+
+
+def _metrics(unit: str, better: Better, *names: str, rounding: float = 0.0) -> dict[str, Metric]:
+    high, whole = _HIGHEST.get(unit, MOST), unit in _WHOLE
+    return {name: Metric(name, unit, better, high, whole, rounding) for name in names}
+
+
+#: Every metric of the contract by name. Latency is in ns of the trial's clock; on the instruction clock the
+#: unit is replaced by ``instructions`` (see :func:`unit_on`).
+METRICS: dict[str, Metric] = {
+    **_metrics("bool", "higher", "reachable", "reachable_v6", "tcp_ok"),
+    **_metrics("text", "none", "dropped_at"),
+    **_metrics("hops", "lower", "hops_netif_rx", "hops_receive", "hops_queue"),
+    **_metrics("ns", "lower", "rtt_p50", "rtt_p90", "rtt_p99"),
+    **_metrics("ns", "lower", "rtt_mean", rounding=0.5),
+    **_metrics("ns", "lower", "rtt_min"),
+    **_metrics("ratio", "lower", "loss"),
+    **_metrics("bit/s", "higher", "throughput"),
+    **_metrics("packets/s", "higher", "packets_per_second"),
+    **_metrics("segments", "lower", "retransmits", rounding=0.5),
+    **_metrics("B/skb", "none", "bytes_per_skb"),
+    **_metrics("B", "none", "packet_size"),
+    **_metrics("ns/B", "lower", "cpu_ns_per_byte"),
+    **_metrics("ns/packet", "lower", "cpu_ns_per_packet"),
+    **_metrics("instructions/B", "lower", "instructions_per_byte"),
+    **_metrics("instructions/packet", "lower", "instructions_per_packet"),
+    **_metrics("packets", "none", "bpf_packets"),
+    **_metrics("B", "none", "bpf_bytes"),
+    **_metrics("ns/run", "lower", "bpf_run_ns"),
+    **_metrics(
+        "bool",
+        "lower",
+        "eavesdrop_host_a",
+        "eavesdrop_host_b",
+        "eavesdrop_any",
+        "inject_raw",
+        "inject_raw_a",
+        "inject_bypass",
+        "inject_unprivileged",
+        "host_ping",
+    ),
+}
+
+_LATENCY = ("rtt_p50", "rtt_p90", "rtt_p99", "rtt_mean", "rtt_min", "loss")
+_CPU = ("cpu_ns_per_byte", "cpu_ns_per_packet")
+_BULK = ("throughput", "packets_per_second", "retransmits", "bytes_per_skb", *_CPU)
+
+#: What each load measures, the deciding metric first. A failed or skipped trial has one row for each.
+METRICS_OF: dict[str, tuple[str, ...]] = {
+    "reachability": ("reachable", "reachable_v6", "tcp_ok"),
+    "ping": _LATENCY,
+    "sockperf": _LATENCY,
+    "sockperf_tcp": _LATENCY,
+    "iperf3_tcp": _BULK,
+    "iperf3_udp": ("throughput", "packets_per_second", "loss", "bytes_per_skb", *_CPU),
+    "rtt_under_load": (*_LATENCY, "throughput"),
+    "isolation": (
+        "eavesdrop_host_a",
+        "eavesdrop_host_b",
+        "eavesdrop_any",
+        "inject_raw",
+        "inject_raw_a",
+        "inject_bypass",
+        "inject_unprivileged",
+        "host_ping",
+    ),
+}
+
+#: Where the clock counts instructions, time is no CPU time in ns: the cost of a transfer is told in instructions.
+_COUNTED = {"cpu_ns_per_byte": "instructions_per_byte", "cpu_ns_per_packet": "instructions_per_packet"}
+
+
+def metrics_of(load: str, clock: str) -> tuple[str, ...]:
+    """METRICS_OF a load, on a clock."""
+    return tuple(_COUNTED.get(name, name) if clock == "instructions" else name for name in METRICS_OF[load])
+
+
+#: Loads whose messages go back and forth one at a time; the others are bulk or yes/no.
+REQUEST_RESPONSE = frozenset({"ping", "sockperf", "sockperf_tcp", "rtt_under_load"})
+BULK = frozenset({"iperf3_tcp", "iperf3_udp"})
+#: Loads that answer yes or no: neither payload, ip, streams nor cpus applies to them.
+YES_NO = frozenset({"reachability", "isolation"})
+
+#: How many main (first-named) metrics decide per load: what tables and charts show when room is short.
+HEADLINE: dict[str, str] = {load: metrics[0] for load, metrics in METRICS_OF.items()}
+#: Where the first is too noisy to decide, the second may still: what disturbs a round trip lengthens it, so that the
+#: fastest is the least disturbed (Chen, Revels: Robust benchmarking in noisy environments, arXiv:1608.04295).
+FLOORED, FLOOR = "rtt_p50", "rtt_min"
+
+
+#: What a trial of role ``diagnostic`` measures, whatever its load.
+DIAGNOSTIC_METRIC = "bpf_run_ns"
+
+
+def unit_on(clock: str, unit: str) -> str:
+    """The unit a metric has on a clock: guest instructions are never called nanoseconds, nor 10^9 of them a second."""
+    if clock != "instructions":
+        return unit
+    if unit.endswith("/s"):
+        return f"{unit.removesuffix('/s')}/Ginstructions"
+    return unit.replace("ns", "instructions", 1) if unit.startswith("ns") else unit
+
+
+def canonical(value: object) -> str:
+    """Canonical JSON: sorted keys, no spaces, UTF-8 as it is. Hash this, never ``repr``."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@dataclass(frozen=True)  # without slots: the ids are asked for again and again, and keep what they hashed
+class Cell:
+    """One point of the matrix, its load included. ``None``: the axis does not apply to this cell.
+
+    ``defaults`` names the value each axis would have had if the matrix had left it out, given the others;
+    it takes no part in equality.
+    """
+
+    device: str
+    mode: str
+    topology: str
+    hook: str
+    helper: str
+    return_hook: str
+    return_helper: str
+    policy: str | None
+    primary: str | None
+    peer: str | None
+    scrub: str | None
+    headroom: int | None
+    program: str
+    neighbours: str | None
+    ip: int | None
+    payload: int | None
+    mtu: int
+    streams: int | None
+    gso: str
+    gro: str
+    checksum: str
+    cpus: str | tuple[int, int] | None
+    kernel: str
+    load: str
+    defaults: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """Every axis by its contract name."""
+        return {name: getattr(self, name) for name in AXES}
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The axes that differ from their default, the load always among them: what the id is made of."""
+        return {k: v for k, v in self.axes.items() if k == "load" or v != self.defaults.get(k, v)}
+
+    @cached_property
+    def id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the canonical JSON of the non-default axes (contract)."""
+        return hashlib.sha256(canonical(self.named).encode()).hexdigest()[:ID_LENGTH]
+
+    @property
+    def wire(self) -> dict[str, Any]:
+        """The axes that make the network, apart from what is sent over it."""
+        return {name: value for name, value in self.axes.items() if name not in TRAFFIC_AXES}
+
+    @cached_property
+    def wire_id(self) -> str:
+        """Identifies the network of the cell: cells with one wire_id differ only in what is sent."""
+        return hashlib.sha256(canonical(self.wire).encode()).hexdigest()[:ID_LENGTH]
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether anything is attached at all."""
+        return any(word not in (None, "none") for word in (self.hook, self.return_hook, self.primary, self.peer))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object with the axes and ``defaults``."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Cell:
+        """The inverse of :meth:`to_json`, also after a round trip through JSON text; one object a cell."""
+        return _cell(json.dumps(data))
+
+
+@lru_cache(maxsize=4096)
+def _cell(text: str) -> Cell:
+    """A run has thousands of attempts and hundreds of cells."""
+    data = json.loads(text)
+    cpus = data["cpus"]
+    return Cell(**{**data, "cpus": tuple(cpus) if isinstance(cpus, list) else cpus})
+
+
+#: The axes in the order of the contract's table.
+AXES: tuple[str, ...] = tuple(f.name for f in fields(Cell) if f.name != "defaults")
+
+#: Axes that shape the traffic and not the network it crosses.
+TRAFFIC_AXES = frozenset({"ip", "payload", "streams", "cpus", "load"})
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One execution of a cell in a fresh lab: what a host is ordered to do.
+
+    ``options`` are the load's (durations in seconds: ``count``, ``interval``, ``duration``, ``timeout``, ``bytes``);
+    ``deadline`` is the whole trial's, in seconds of the host's clock.
+    """
+
+    id: str
+    cell: Cell
+    block: int
+    position: int
+    role: Role = "cell"
+    clock: str = "wall"
+    options: dict[str, Any] = field(default_factory=dict)
+    deadline: float = 60.0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object, the cell nested."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Trial:
+        """The inverse of :meth:`to_json`."""
+        return cls(**{**data, "cell": Cell.from_json(data["cell"])})
+
+
+def _keep_printable(record: Observation | Attempt) -> None:
+    """Errors quote tools and kernels: whatever reads the record may show them as they stand."""
+    if record.error:
+        object.__setattr__(record, "error", printable(record.error))
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measured value: a number in ``value`` or a word in ``text``; neither where ``status`` is not ok."""
+
+    metric: str
+    unit: str
+    better: Better
+    value: float | None = None
+    text: str | None = None
+    status: Status = "ok"
+    error: str = ""
+
+    def __post_init__(self) -> None:
+        _keep_printable(self)
+
+    @classmethod
+    def of(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
+        """An ok observation of a contract metric, its unit and direction looked up; what it says is believed."""
+        known = METRICS[metric]
+        unit = unit_on(clock, known.unit)
+        if isinstance(value, str):
+            return cls(metric, unit, known.better, text=value)
+        return cls(metric, unit, known.better, value=None if value is None else float(value))
+
+    @classmethod
+    def measured(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
+        """What a trial measured: an ok observation, or a failed one where nothing can have measured that.
+
+        The one border that every value of every load passes.
+        """
+        if value is not None:
+            try:
+                METRICS[metric].check(value)
+            except ImpossibleValue as error:
+                return cls.missing(metric, "failed", str(error), clock)
+        return cls.of(metric, value, clock)
+
+    @classmethod
+    def missing(cls, metric: str, status: Status, error: str, clock: str = "wall") -> Observation:
+        """The row that stands where a value should have been."""
+        known = METRICS[metric]
+        return cls(metric, unit_on(clock, known.unit), known.better, status=status, error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of a trial: one line of trials.jsonl.
+
+    ``seconds`` holds the phases' durations (``lab``, ``wire``, ``load``, ``undo`` …) in seconds of wall time as the
+    host saw it, ``details`` what is worth keeping beside the metrics (tool output, counters per hook, warnings).
+    """
+
+    trial: Trial
+    status: Status
+    observations: tuple[Observation, ...]
+    error: str = ""
+    host: str = ""
+    lab: str = ""
+    accelerator: str = "none"
+    kernel: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _keep_printable(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object, trial and observations nested."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Attempt:
+        """The inverse of :meth:`to_json`."""
+        return cls(
+            **{
+                **data,
+                "trial": Trial.from_json(data["trial"]),
+                "observations": tuple(Observation(**o) for o in data["observations"]),
+            }
+        )
+
+    @classmethod
+    def without_values(cls, trial: Trial, status: Status, error: str, **rest: Any) -> Attempt:
+        """An attempt that measured nothing: a row for each metric the trial would have given."""
+        metrics = (DIAGNOSTIC_METRIC,) if trial.role == "diagnostic" else metrics_of(trial.cell.load, trial.clock)
+        rows = tuple(Observation.missing(m, status, error, trial.clock) for m in metrics)
+        return cls(trial, status, rows, error, **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where the trials ran: stored as environment.json and compared before any comparison of numbers.
+
+    ``identity`` holds what must be equal for two runs to be comparable (kernel, accelerator, clock, tool versions,
+    guest fingerprint …); ``system`` what is only worth knowing; ``reasons`` why this lab and accelerator were chosen.
+    """
+
+    host: str
+    lab: str
+    accelerator: str
+    clock: str
+    kernel: str
+    identity: dict[str, str] = field(default_factory=dict)
+    system: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Environment:
+        """The inverse of :meth:`to_json`."""
+        return cls(**data)
+
+
+class YogurtError(Exception):
+    """An error with one clear sentence for the person, and the exit code it leads to (contract: 2 or 3)."""
+
+    exit_code = 3
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+class MatrixError(YogurtError):
+    """The matrix or the command line is wrong."""
+
+    exit_code = 2
+
+
+class HostError(YogurtError):
+    """The machine cannot do it: something is missing, forbidden or broken."""

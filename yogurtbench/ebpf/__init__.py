@@ -1,0 +1,1 @@
+"""The wire programs: compiled, attached, counted, traced and detached. Needs root."""

@@ -1,0 +1,64 @@
+"""How long BPF programs run, by the kernel's own statistics. They cost every run some 20 ns: for diagnosis alone."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from yogurtbench.ebpf.syscall import bpf
+from yogurtbench.lab import Unsupported
+
+#: enum bpf_cmd and enum bpf_stats_type, uapi/linux/bpf.h; since Linux 5.8.
+_BPF_ENABLE_STATS = 32
+_BPF_STATS_RUN_TIME = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunTime:
+    """Time in nanoseconds that a program ran, and how often."""
+
+    ns: int
+    runs: int
+
+    def __sub__(self, earlier: RunTime) -> RunTime:
+        return RunTime(self.ns - earlier.ns, self.runs - earlier.runs)
+
+    @property
+    def mean(self) -> float | None:
+        """Nanoseconds a run; None where it never ran."""
+        return self.ns / self.runs if self.runs else None
+
+
+@contextmanager
+def enabled() -> Iterator[None]:
+    """Statistics for the length of the block, by a file descriptor: whatever becomes of us, they end with it.
+
+    The machine's sysctl (kernel.bpf_stats_enabled) is left as it is. Raises Unsupported where the kernel refuses.
+    """
+    try:
+        descriptor = bpf(_BPF_ENABLE_STATS, struct.pack("=I", _BPF_STATS_RUN_TIME))
+    except OSError as error:
+        why = f"BPF_ENABLE_STATS: {error.strerror}"
+        raise Unsupported(f"this kernel keeps no run time of BPF programs ({why})") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def of(descriptor: int) -> RunTime:
+    """What a program's file descriptor says until now (bpf_prog_show_fdinfo in kernel/bpf/syscall.c)."""
+    return parse(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
+
+
+def parse(fdinfo: str) -> RunTime:
+    """The text of a program's fdinfo. Raises Unsupported where it has no statistics (before Linux 5.1)."""
+    fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
+    try:
+        return RunTime(int(fields["run_time_ns"]), int(fields["run_cnt"]))
+    except KeyError as missing:
+        raise Unsupported(f"this kernel keeps no {missing.args[0]} of BPF programs") from None

@@ -1,0 +1,264 @@
+"""Wires: attaches a cell's programs to a lab, counts what they saw, detaches them.
+
+Attachment uses BPF_PROG_ATTACH through bcc's ``attach_func``, which takes an ifindex
+where it says fd; both netkit hooks attach through the ifindex of the primary device, the host end.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from yogurtbench.core.builds import Own
+from yogurtbench.core.records import Cell
+from yogurtbench.ebpf import run_time
+from yogurtbench.ebpf.programs import NoSuchProgram, Programs
+from yogurtbench.ebpf.run_time import RunTime
+from yogurtbench.lab import End, Lab, Pot, Unsupported
+from yogurtbench.lab.link_down import Switch, switch
+
+#: enum bpf_attach_type, uapi/linux/bpf.h
+ATTACH_TYPES = {"tcx_ingress": 46, "tcx_egress": 47, "netkit_primary": 54, "netkit_peer": 55}
+_XDP_FLAGS = {"xdp_generic": 1 << 1, "xdp_native": 1 << 2}  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
+CLSACT_PARENTS = {"tc_ingress": 0xFFFFFFF2, "tc_egress": 0xFFFFFFF3}
+
+#: Rows of the maps, as in yogurt.h: role row + way.
+ROLE_ROWS = {"wire": 0, "primary": 2, "peer": 4}
+WAYS = ("forward", "return")
+#: YB_TALLIES of yogurt.h.
+TALLIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What one row's programs saw since they were attached: packets and bytes, summed over CPUs."""
+
+    packets: int
+    bytes: int
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        return Counters(self.packets - earlier.packets, self.bytes - earlier.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """One program on one hook of one end. ``end``: ``a`` or ``b``; ``role``: ``wire``, ``primary`` or ``peer``."""
+
+    end: str
+    hook: str
+    role: str
+    way: str
+    program: str
+
+    @property
+    def row(self) -> int:
+        """The row of `targets` and `traffic` that the program uses."""
+        return ROLE_ROWS[self.role] + WAYS.index(self.way)
+
+
+def attachments(cell: Cell, own: Own | None = None) -> tuple[Attachment, ...]:
+    """Which programs go where, for a cell: pure, in the order in which they are attached.
+
+    ``own`` is the wire of one's own that the cell names; what it does not define is built in.
+
+    What hangs on netkit's primary hook of an end serves the packets on their way *into* that end's container, so on
+    end b it serves the forward way.
+    """
+    found: list[Attachment] = []
+    for end, way, hook, helper in (
+        ("a", "forward", cell.hook, cell.helper),
+        ("b", "return", cell.return_hook, cell.return_helper),
+    ):
+        into = "return" if way == "forward" else "forward"
+        roles = own.roles if own else ()
+        on_netkit = cell.topology != "uplink" or end == "b"  # an uplink is a veth
+        if on_netkit and cell.primary not in (None, "none") and hook != "netkit_primary":
+            found.append(
+                Attachment(end, "netkit_primary", "primary", into, _beside("primary", cell.primary, roles, into))
+            )
+        if on_netkit and cell.peer not in (None, "none") and hook != "netkit_peer":
+            found.append(Attachment(end, "netkit_peer", "peer", way, _beside("peer", cell.peer, roles, way)))
+        if hook != "none":
+            found.append(Attachment(end, hook, "wire", way, "yb_wire" if own else _program(cell, hook, helper, way)))
+    return tuple(found)
+
+
+def _beside(role: str, word: str, own: Collection[str], way: str) -> str:
+    """The program of a role beside the wire: the user's where the file defines it."""
+    return f"yb_{role}" if role in own else f"{role}_{word}_{way}"
+
+
+def _program(cell: Cell, hook: str, helper: str, way: str) -> str:
+    name = "redirect" if helper == "redirect_container" else helper
+    if hook.startswith("xdp"):
+        return f"xdp_{name}_{way}"
+    stamp = f"_{cell.primary}" if cell.primary in ("guard_cb", "guard_mark") else ""
+    return f"{name}{stamp}_{way}"
+
+
+@dataclass(slots=True)
+class Wire:
+    """A cell's programs, attached. ``counters`` may be read at any time."""
+
+    programs: Programs
+    attached: tuple[Attachment, ...]
+    own: Own | None
+    traced: bool
+    functions: dict[Attachment, Any] = field(repr=False)
+    switch: Switch = field(repr=False)
+    undo: ExitStack = field(repr=False)
+
+    def counters(self) -> dict[str, Counters]:
+        """Packets and bytes per role and way, e.g. ``wire.forward``, of what is attached."""
+        return {f"{a.role}.{a.way}": self._row("traffic", a, a.row) for a in self.attached}
+
+    def run_times(self) -> dict[str, RunTime]:
+        """How long each program has run since it was loaded, by role and way; it grows while statistics are on."""
+        return {f"{a.role}.{a.way}": run_time.of(function.fd) for a, function in self.functions.items()}
+
+    def tallies(self) -> dict[str, list[Counters]]:
+        """What a wire of one's own counted by itself (YB_COUNT), per way: a list by slot. Empty for built-in wires."""
+        wires = [a for a in self.attached if self.own and a.role == "wire"]
+        return {a.way: [self._row("yb_tallies", a, slot) for slot in range(TALLIES)] for a in wires}
+
+    def places(self, lab: Lab) -> dict[int, str]:
+        """Where each program hangs, by its row: ``tcx_ingress of yg1-host: redirect_forward``."""
+        return {a.row: f"{a.hook} of {place(a, lab)[0].name}: {a.program}" for a in self.attached}
+
+    def _row(self, name: str, attachment: Attachment, row: int) -> Counters:
+        table = self.programs.handle(attachment, self.own, traced=self.traced)[name]
+        return _sum(table[table.Key(row)])
+
+    def records(self) -> list[Any]:
+        """The handles of a traced wire of one's own: its hits stand in records beside the witness's."""
+        if not (self.own and self.traced):
+            return []
+        theirs = [a for a in self.attached if a.program.startswith("yb_")]
+        return list({id(h): h for h in (self.programs.handle(a, self.own, traced=True) for a in theirs)}.values())
+
+    def silence(self) -> None:
+        """End all traffic at once, also from within a signal handler."""
+        self.switch.off()
+
+    def detach(self) -> None:
+        """Take every program off now; calling it twice is fine.
+
+        The host ends go down first: detaching under fire would patch the kernel's code (static keys) where packets are
+        running through it.
+        """
+        self.silence()
+        self.undo.close()
+
+
+def _sum(per_cpu: Any) -> Counters:
+    return Counters(sum(cpu.packets for cpu in per_cpu), sum(cpu.bytes for cpu in per_cpu))
+
+
+@contextmanager
+def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bool = False) -> Iterator[Wire]:
+    """The wire of the lab's cell for the length of the block, its counters at zero; ``traced``: for a witness.
+
+    The programs leave with their devices when the lab goes down, all at once; detaching each would wait for an RCU
+    grace period apiece. ``Wire.detach`` is for those who cannot wait.
+
+    Raises Unsupported where the kernel knows no such hook, HostError where a program is refused.
+    """
+    wanted = attachments(lab.cell, own)
+    detaching = ExitStack()
+    for attachment in wanted:
+        _aim(programs.handle(attachment, own, traced=traced), attachment, lab)
+    functions: dict[Attachment, Any] = {}
+    for attachment in wanted:
+        handle = programs.handle(attachment, own, traced=traced)
+        try:
+            functions[attachment] = programs.load(handle, attachment.program, _kind(attachment), own)
+        except NoSuchProgram as absent:
+            raise Unsupported(str(absent)) from absent
+        _attach(handle, functions[attachment], attachment, lab, detaching)
+    with switch(lab) as off_switch:
+        yield Wire(programs, wanted, own, traced, functions, off_switch, detaching)
+
+
+def _far(attachment: Attachment, lab: Lab) -> tuple[End, Pot]:
+    """The host end and the pot that the packets of an attachment's way are bound for."""
+    assert lab.a and lab.b  # only topologies with two host ends have wires
+    return (lab.b, lab.server) if attachment.way == "forward" else (lab.a, lab.client)
+
+
+def _aim(bpf: Any, attachment: Attachment, lab: Lab) -> None:
+    """Write the row's target and zero its counters."""
+    host_end, pot = _far(attachment, lab)
+    helper = lab.cell.helper if attachment.way == "forward" else lab.cell.return_helper
+    into_container = attachment.role == "primary" or helper == "redirect_container"
+    ifindex = pot.end.ifindex if into_container else host_end.ifindex
+    targets, traffic = bpf["targets"], bpf["traffic"]
+    row = targets.Key(attachment.row)
+    nexthop6 = struct.unpack("=4I", ipaddress.ip_address(pot.ipv6).packed)
+    (nexthop4,) = struct.unpack("=I", ipaddress.ip_address(pot.ipv4).packed)
+    targets[row] = targets.Leaf(ifindex, pot.end.ifindex, nexthop4, nexthop6)
+    traffic[row] = traffic.Leaf()
+    if helper == "redirect_map" and attachment.role == "wire":
+        devices = bpf["devices"]
+        devices[devices.Key(attachment.row)] = devices.Leaf(ifindex)
+
+
+def _kind(attachment: Attachment) -> str:
+    return "XDP" if attachment.hook.startswith("xdp") else "SCHED_CLS"
+
+
+def place(attachment: Attachment, lab: Lab) -> tuple[End, str]:
+    """The end a program is attached to, and its hook there."""
+    host_end = lab.a if attachment.end == "a" else lab.b
+    assert host_end
+    if not attachment.hook.endswith("_container"):
+        return host_end, attachment.hook
+    pot = lab.client if attachment.end == "a" else lab.server
+    return pot.end, attachment.hook.removesuffix("_container")
+
+
+def _attach(handle: Any, function: Any, attachment: Attachment, lab: Lab, undo: ExitStack) -> None:
+    """Attach one program and register its undoing."""
+    end, hook = place(attachment, lab)
+    try:
+        with end.namespace.entered():
+            detach = _ATTACH[hook](handle, function, end, hook)
+    except Exception as error:  # bcc raises bare Exception, pyroute2 NetlinkError: both mean "this kernel says no"
+        raise Unsupported(f"this kernel does not attach to {attachment.hook} on {end.name}: {error}") from error
+    undo.callback(_leaving, end, detach)
+
+
+def _leaving(end: End, detach: Callable[[], Any]) -> None:
+    with end.namespace.entered():
+        detach()
+
+
+def _attach_by_type(bpf: Any, function: Any, end: End, hook: str) -> Callable[[], Any]:
+    kind = ATTACH_TYPES[hook]
+    bpf.attach_func(function, end.ifindex, kind)
+    return lambda: bpf.detach_func(function, end.ifindex, kind)
+
+
+def _attach_clsact(_bpf: Any, function: Any, end: End, hook: str) -> Callable[[], Any]:
+    """A direct-action filter on clsact (tc-bpf(8))."""
+    ip = end.namespace.ip
+    ip.tc("add", "clsact", end.ifindex)
+    arguments = {"fd": function.fd, "name": "yogurt", "classid": 1, "direct_action": True}
+    ip.tc("add-filter", "bpf", end.ifindex, ":1", parent=CLSACT_PARENTS[hook], **arguments)
+    return lambda: ip.tc("del", "clsact", end.ifindex)
+
+
+def _attach_xdp(bpf: Any, function: Any, end: End, hook: str) -> Callable[[], Any]:
+    flags = _XDP_FLAGS[hook]
+    bpf.attach_xdp(end.name, function, flags)
+    return lambda: bpf.remove_xdp(end.name, flags)
+
+
+_ATTACH: dict[str, Callable[[Any, Any, End, str], Callable[[], Any]]] = {
+    **dict.fromkeys(ATTACH_TYPES, _attach_by_type),
+    **dict.fromkeys(CLSACT_PARENTS, _attach_clsact),
+    **dict.fromkeys(_XDP_FLAGS, _attach_xdp),
+}

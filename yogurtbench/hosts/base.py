@@ -1,0 +1,229 @@
+"""A host drives its agents: a machine for every trial under way, a deadline for each, a new one when one dies."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Protocol
+
+from yogurtbench.agent.channel import Channel
+from yogurtbench.core.records import Attempt, Environment, HostError, Trial
+from yogurtbench.hosts.machine import Machine
+
+#: Seconds beyond a trial's own deadline before its machine is given up.
+_GRACE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A trial that was ordered: the machine that does it, and until when (monotonic seconds) it is waited for."""
+
+    trial: Trial
+    machine: Machine
+    ends: float
+
+
+class Person(Protocol):
+    """Somebody who talks to an agent while an order is carried out."""
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """Those that become readable when the person has something to say."""
+        ...
+
+    def said(self, descriptor: int) -> dict[str, Any]:
+        """What was said there, as a message for the agent."""
+        ...
+
+
+def _nothing(_trial: Trial, _phase: str) -> None:
+    return None
+
+
+class AgentHost:
+    """A host whose agent is reached over a channel. Use as a context manager; the machine starts on entry.
+
+    ``start`` makes a machine whose agent has said that it is ready, the environment it lives in and its features.
+    """
+
+    #: How many trials it runs side by side.
+    jobs = 1
+
+    def __init__(self, start: Callable[[], tuple[Machine, Environment, dict[str, bool]]]) -> None:
+        self._start = start
+        self._machine: Machine | None = None
+        self.environment: Environment
+        #: What the agent found its kernel to have, by name (see hosts.features).
+        self.features: dict[str, bool] = {}
+
+    def __enter__(self) -> AgentHost:
+        self._machine, self.environment, self.features = self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._machine:
+            self._give_up(self._machine)
+
+    def run(self, trials: Iterable[Trial]) -> Iterator[Attempt]:
+        """Attempts as they end. A machine that dies costs the trial it died in; the next gets a new machine."""
+        left = iter(trials)
+        return self.attempts(lambda: next(left, None))
+
+    def attempts(
+        self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None] = _nothing
+    ) -> Generator[Attempt, None, None]:
+        """Attempts as they end, of up to ``jobs`` trials side by side.
+
+        ``due`` gives the next trial whenever one could start, None where none may start now; the end is when none is
+        under way either. ``phase`` hears what a trial does now, where its agent says so. Close the generator
+        (contextlib.closing) to give up what is under way.
+        """
+        under_way: list[UnderWay] = []
+        try:
+            while True:
+                while len(under_way) < self.jobs and (trial := due()):
+                    under_way.append(self._begin(trial))
+                if not under_way:
+                    return
+                ended = _first_to_end(under_way)
+                under_way.remove(ended)
+                yield self.stamped(self._end(ended, phase))
+        finally:
+            for each in under_way:
+                self._give_up(each.machine)
+
+    def cannot_ask(self) -> dict[str, str]:
+        """What the probes cannot ask there, each with the reason: their positive control (loads.control)."""
+        told: dict[str, str] = {}
+        self.ordered({"op": "control"}, lambda event: told.update(event["control"]))
+        return told
+
+    def lab(self, trial: Trial, argv: Sequence[str], output: Callable[[str, str], None]) -> int:
+        """Run ``argv`` in a cell's lab; ``output(stream, text)`` is called as it prints. Returns its exit code.
+
+        Raises HostError where the lab could not be built or the machine died.
+        """
+
+        def heard(event: dict[str, Any]) -> None:
+            output(event["stream"], event["text"])
+
+        return self.ordered({"op": "lab", "trial": trial.to_json(), "argv": list(argv)}, heard)
+
+    def ordered(
+        self,
+        order: dict[str, Any],
+        heard: Callable[[dict[str, Any]], None],
+        person: Callable[[], Person | None] = lambda: None,
+    ) -> int:
+        """Give an order; ``heard`` is told each event until its end. Returns the exit code it ended with.
+
+        Whoever ``person`` gives, asked anew after every event, speaks to the agent meanwhile. Raises HostError where
+        the lab could not be built or the machine died.
+        """
+        machine = self._alive()
+        channel = machine.channel
+        try:
+            channel.send(order)
+            while True:
+                _listen(channel, person())
+                for event in channel.waiting():
+                    if event["event"] == "exit":
+                        return _code(event)
+                    heard(event)
+        except EOFError:
+            raise HostError(f"the lab died: {self._bury(machine)}") from None
+
+    def _begin(self, trial: Trial) -> UnderWay:
+        machine = self._ordered(trial)
+        crowd = max(1.0, self.jobs / len(os.sched_getaffinity(0)))  # more guests than CPUs: each takes longer
+        return UnderWay(trial, machine, time.monotonic() + crowd * trial.deadline + _GRACE)
+
+    def _ordered(self, trial: Trial) -> Machine:
+        """A machine that has its order."""
+        machine = self._alive()
+        with suppress(EOFError):  # that it is dead is noticed, and told, where its answer is waited for
+            machine.channel.send({"op": "trial", "trial": trial.to_json()})
+        return machine
+
+    def _end(self, one: UnderWay, phase: Callable[[Trial, str], None]) -> Attempt:
+        """What came of a trial. A machine without an answer is given up."""
+        try:
+            attempt = Attempt.from_json(_answer(one, phase))
+        except TimeoutError:
+            error = f"no result within {one.trial.deadline:g} s: the machine was given up; {self._bury(one.machine)}"
+        except EOFError:
+            error = f"the machine died in this trial: {self._bury(one.machine)}"
+        except BaseException:  # an interrupt, most of all
+            self._give_up(one.machine)
+            raise
+        else:
+            self._release(one.machine)
+            return attempt
+        return Attempt.without_values(one.trial, "crashed", error)
+
+    def _alive(self) -> Machine:
+        if self._machine is None:
+            self._machine, _, _ = self._start()
+        return self._machine
+
+    def _release(self, machine: Machine) -> None:
+        """A trial ended well: its machine stays for the next."""
+
+    def _give_up(self, machine: Machine) -> None:
+        self._machine = None
+        machine.close()
+
+    def _bury(self, machine: Machine) -> str:
+        """End a machine; returns why it died."""
+        why = machine.obituary()
+        self._give_up(machine)
+        return why
+
+    def stamped(self, attempt: Attempt) -> Attempt:
+        """The attempt with where it was made written on it."""
+        where = self.environment
+        return replace(attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel)
+
+
+def _answer(one: UnderWay, phase: Callable[[Trial, str], None]) -> dict[str, Any]:
+    while (event := one.machine.channel.receive(one.ends - time.monotonic()))["event"] != "attempt":
+        if event["event"] == "phase":
+            phase(one.trial, event["phase"])
+    attempt: dict[str, Any] = event["attempt"]
+    return attempt
+
+
+def _code(event: dict[str, Any]) -> int:
+    if event["code"] is None:
+        raise HostError(event["error"])
+    return int(event["code"])
+
+
+def _listen(channel: Channel, person: Person | None) -> None:
+    """Wait until the agent has spoken, and pass on what the person says meanwhile. Raises EOFError."""
+    while True:
+        descriptors = person.descriptors if person else ()
+        ready, _, _ = select.select([channel.fileno(), *descriptors], [], [])
+        for descriptor in set(ready) & set(descriptors):
+            assert person
+            channel.send(person.said(descriptor))
+        if channel.fileno() in ready:
+            channel.look()
+            return
+
+
+def _first_to_end(under_way: Sequence[UnderWay]) -> UnderWay:
+    """The first whose machine speaks or dies; nobody within the time: the one that should have ended first."""
+    if len(under_way) == 1:
+        return under_way[0]
+    by_line = {one.machine.channel.fileno(): one for one in under_way}
+    overdue = min(under_way, key=lambda one: one.ends)
+    speaking, _, _ = select.select(list(by_line), [], [], max(0.0, overdue.ends - time.monotonic()))
+    return by_line[speaking[0]] if speaking else overdue

@@ -1,0 +1,524 @@
+"""What this machine can do, what it lacks, and the exact command that mends it. Looks, and changes nothing."""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import platform
+import pwd
+import re
+import shlex
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from yogurtbench.core import install_hints, paths, process, tools
+from yogurtbench.core.install_hints import as_root, install
+from yogurtbench.core.process import CommandFailed
+from yogurtbench.core.records import HostError
+from yogurtbench.ebpf import headers
+from yogurtbench.hosts.base import AgentHost
+from yogurtbench.hosts.vm import scheduling
+from yogurtbench.hosts.vm.image import apt_sources, mmdebstrap
+
+State = Literal["ok", "missing", "limited"]
+
+NATIVE, VM, ANSWER = "native lab", "VM lab", "answer"
+#: What the native lab needs and the VM lab brings with it.
+_VM_BRINGS = ("veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "iproute2", "bcc", "kernel headers")
+#: What the VM lab needs, by our words for what is installed.
+_VM_THINGS = {
+    "qemu": ("qemu",),
+    "util-linux": ("util-linux", "mount"),
+    "mmdebstrap": ("mmdebstrap",),
+    "uidmap": ("uidmap",),
+    "Debian's keys": ("debian-keyring",),
+}
+
+#: Programs, and what a machine without them cannot do.
+_TOOLS = (
+    ("ping", "load ping"),
+    ("sockperf", "loads sockperf, sockperf_tcp and rtt_under_load"),
+    ("iperf3", "loads iperf3_tcp, iperf3_udp and rtt_under_load"),
+)
+_ROOM_TOOLS = ("unshare", "nsenter", "setpriv", "taskset", "mount")
+_QEMU = "qemu-system-x86_64"
+_GUEST_MIB = 1200
+_KVM = Path("/dev/kvm")
+#: What marks the bcc of the BPF Compiler Collection; PyPI's package of that name has no such module.
+_BCC_MARK = "libbcc.py"
+_SYSTEM_PYTHONS = ("/usr/lib/python3*/dist-packages/bcc", "/usr/lib*/python3*/site-packages/bcc")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. ``mend`` is a command to paste into a shell, empty where none is needed or none helps."""
+
+    what: str
+    state: State
+    detail: str
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything; never raises. The first finding is the answer, the last two say whether each lab can run."""
+    return judged([finding for look in _LOOKS for finding in _safely(look)])
+
+
+def judged(found: Sequence[Finding]) -> list[Finding]:
+    """Findings with what follows from them: what can be run and how, and whether each lab can run.
+
+    Nothing is called missing that the VM lab makes up for.
+    """
+    native, vm = native_lab(found), vm_lab(found)
+    answer = answer_of(found, native, vm)
+    if vm.state == "missing":
+        return [answer, *found, native, vm]
+    if native.state == "missing":
+        native = Finding(NATIVE, "limited", f"{native.detail}; the VM lab runs every cell")
+    return [answer, *(_made_up_for(finding) for finding in found), native, vm]
+
+
+def _made_up_for(finding: Finding) -> Finding:
+    """The finding on a machine where the VM lab runs."""
+    if finding.state != "missing" or finding.what not in _VM_BRINGS:
+        return finding
+    detail = finding.detail if "the VM lab" in finding.detail else f"{finding.detail}; the VM lab brings its own"
+    return replace(finding, state="limited", detail=detail)
+
+
+def can_run(findings: Iterable[Finding]) -> bool:
+    """Whether either lab can run anything at all."""
+    return any(f.what in (NATIVE, VM) and f.state != "missing" for f in findings)
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """For people: what can be run, in one sentence; then a line a finding, its mend below it."""
+    lines = [finding.detail for finding in findings if finding.what == ANSWER]
+    rest = [finding for finding in findings if finding.what != ANSWER]
+    lines += [""] if lines else []
+    width = max((len(f.what) for f in rest), default=0)
+    for finding in rest:
+        lines.append(f"{finding.state:<8} {finding.what:<{width}}  {finding.detail}")
+        lines += [f"{'':<8} {'':<{width}}  mend: {finding.mend}"] if finding.mend else []
+    return "\n".join(lines)
+
+
+def as_json(findings: Sequence[Finding]) -> str:
+    """For scripts: an array of objects with the fields of Finding, the answer first (its ``mend``: the command)."""
+    return json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
+
+
+def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """What a look found; a look that goes wrong is itself a finding: a doctor who faints helps nobody."""
+    try:
+        return list(look())
+    except Exception as error:
+        what = look.__name__.strip("_").replace("_", " ")
+        return [Finding(what, "limited", f"could not be examined: {type(error).__name__}: {error}")]
+
+
+def native_lab(found: Sequence[Finding]) -> Finding:
+    """Whether the native lab can run, judged from the other findings."""
+    states = {f.what: f.state for f in found}
+    if blocking := [what for what in ("root", "util-linux", "veth") if states.get(what) != "ok"]:
+        return Finding(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
+    wanted = ("bcc", "kernel headers", "netkit", "tcx", *(tool for tool, _ in _TOOLS))
+    unanswered = [what for what in map(asking, _QUESTIONS) if states.get(what, "ok") != "ok"]
+    if lacking := [what for what in wanted if states.get(what) != "ok"] + unanswered:
+        return Finding(NATIVE, "limited", f"runs, but not cells that need {', '.join(lacking)}")
+    return Finding(NATIVE, "ok", "runs every cell")
+
+
+def vm_lab(found: Sequence[Finding]) -> Finding:
+    """Whether the VM lab can run, judged from the other findings."""
+    states = {f.what: f.state for f in found}
+    if platform.machine() != "x86_64":
+        return Finding(
+            VM, "missing", f"cannot run: the guest is made for x86_64 and this machine is {platform.machine()}"
+        )
+    if blocking := _blocking_vm(states):
+        return Finding(VM, "missing", f"cannot run: see {', '.join(blocking)}")
+    if states.get("kvm") != "ok":
+        return Finding(VM, "limited", "runs under emulation (TCG): figures are labelled so and say nothing of hardware")
+    return Finding(VM, "ok", "runs every cell")
+
+
+def _blocking_vm(states: Mapping[str, State]) -> list[str]:
+    """What the VM lab needs and does not have."""
+    needed = ["qemu", "memory", "cache folder", "util-linux"]
+    if states.get("guest image") != "ok":
+        needed += ["mmdebstrap", *(what for what in _TO_BUILD if what in states)]
+    return [what for what in needed if states.get(what) != "ok"]
+
+
+def answer_of(found: Sequence[Finding], native: Finding, vm: Finding) -> Finding:
+    """What can be run here and by which command, in one sentence; ``mend`` is the command."""
+    states = {f.what: f.state for f in found}
+    run = f"{_our_name()} run experiments/quickstart.yaml"
+    if native.state == "ok":
+        return _answer("ok", "Everything runs here natively, netkit too", run)
+    partly = _runs_natively(states)
+    also = f"{partly} also natively" if partly else ""
+    beside = f" ({also})" if also else ""
+    if vm.state == "ok":
+        return _answer("ok", f"Everything runs here in a guest under KVM{beside}", run)
+    if vm.state == "limited" and any(f.what == "kvm" and _UNTRIED in f.detail for f in found):
+        return _answer("ok", f"Everything runs here in a guest, under KVM if that boots it, else emulated{beside}", run)
+    if vm.state == "limited":
+        told = "; ".join(part for part in ("exact counts, no times", also) if part)
+        what = f"Everything runs here in an emulated guest, on the instruction clock ({told})"
+        return _answer("limited", what, f"{run} --clock instructions")
+    cure, command = _cure(found, states)
+    if partly:
+        only = f"{_our_name()} run experiments/which_wire.yaml --lab native --only {_NATIVE_CELLS[partly]}"
+        return _answer("limited", f"Only {partly} run here, natively", only, f"; for the rest: {cure or vm.detail}")
+    alone = "" if states.get("root") == "ok" else " without root"
+    return Finding(ANSWER, "missing", f"Nothing runs here yet{alone}: {cure or vm.detail}", command)
+
+
+def _answer(state: State, what: str, command: str, more: str = "") -> Finding:
+    return Finding(ANSWER, state, f"{what}: {command}{more}", command)
+
+
+#: What runs natively on a kernel without netkit, and how to choose it.
+_NATIVE_CELLS = {
+    "cells with veth": "device=veth",
+    "cells with veth and without tcx": "'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'",
+}
+
+
+def _runs_natively(states: Mapping[str, State]) -> str:
+    """Which cells a machine without everything runs natively; empty for none."""
+    needed = ("root", "util-linux", "veth", "bcc", "kernel headers", "ping", "sockperf", "iperf3")
+    if any(states.get(what) != "ok" for what in needed):
+        return ""
+    return list(_NATIVE_CELLS)[0 if states.get("tcx") == "ok" else 1]
+
+
+def _cure(found: Sequence[Finding], states: Mapping[str, State]) -> tuple[str, str]:
+    """What lets the VM lab run, as a clause and as a command; empty where nothing is known."""
+    blocking = _blocking_vm(states)
+    things = [thing for what, brought in _VM_THINGS.items() if what in blocking for thing in brought]
+    others = [f.mend for f in found if f.what in blocking and f.what not in _VM_THINGS]
+    command = " && ".join(one for one in [install(*things), *others] if one)
+    unknown = [install_hints.no_package(thing) for thing in things]
+    if things and not install_hints.distribution().family:
+        unknown = [install_hints.how_to_get(*things)]
+    return "; ".join(part for part in [command, *unknown] if part), command
+
+
+def _our_name() -> str:
+    """How this tool is called: by the script of a checkout, or by its name where it is installed."""
+    script = Path(__file__).parents[2] / "yb"
+    if not script.is_file():
+        return "yogurtbench"
+    return "./yb" if Path.cwd() == script.parent else shlex.quote(str(script))
+
+
+def _system() -> Iterator[Finding]:
+    there = install_hints.distribution()
+    yield Finding("distribution", "limited" if there.guess else "ok", there.guess or there.name)
+
+
+def _identity() -> Iterator[Finding]:
+    if os.geteuid() == 0:
+        yield Finding("root", "ok", "yes")
+    else:
+        again = as_root([sys.executable, "-m", "yogurtbench", "doctor"])
+        yield Finding("root", "limited", "not root: the VM lab alone, and some things here need root to try", again)
+
+
+def _kernel() -> Iterator[Finding]:
+    yield Finding("kernel", "ok", f"Linux {platform.release()} on {platform.machine()}")
+    if os.geteuid() != 0:
+        yield from (Finding(name, "limited", "needs root to try") for name in _FEATURES)
+        return
+    from yogurtbench.hosts import native
+
+    try:
+        with native.host() as host:
+            has_it = host.features
+            asked = list(_probes(host))
+    except HostError as error:
+        yield from (Finding(name, "missing", str(error)) for name in _FEATURES)
+        return
+    yield from asked
+    for name, needs in _FEATURES.items():
+        yield Finding(name, "ok", "tried: works") if has_it[name] else Finding(name, "missing", needs)
+
+
+#: What the probes ask with (loads.control), and what has no answer without it.
+_QUESTIONS = {
+    "IPv4": "every load over IPv4",
+    "IPv6": "reachability over IPv6 and cells with ip 6",
+    "TCP": "reachability over TCP",
+    "UDP": "load isolation",
+    "packet sockets": "load isolation",
+}
+
+
+def asking(question: str) -> str:
+    """What a finding about a question of the probes is called."""
+    return f"asking over {question}"
+
+
+def _probes(host: AgentHost) -> Iterator[Finding]:
+    """What the positive control of the probes found in a sandbox of its own."""
+    refused = host.cannot_ask()
+    for question, needed_by in _QUESTIONS.items():
+        if reason := refused.get(question):
+            cure = _outside_help(reason)
+            yield Finding(asking(question), "limited", f"{reason}; missing for {needed_by}{cure}", _mend_asking(reason))
+        else:
+            yield Finding(asking(question), "ok", "tried: answered over a plain pair")
+
+
+def _outside_help(reason: str) -> str:
+    """Whoever starts a container gives it its rights: no command in it can."""
+    return "; start the container with --cap-add NET_RAW" if "CAP_NET_RAW" in reason else ""
+
+
+def _mend_asking(reason: str) -> str:
+    if "switched off" not in reason:
+        return ""
+    return as_root(["sysctl", "-w", *(f"net.ipv6.conf.{which}.disable_ipv6=0" for which in ("all", "default"))])
+
+
+_ELSEWHERE = "the VM lab brings its own kernel"
+_FEATURES = {
+    "veth": f"tried: this kernel cannot make it (CONFIG_VETH); {_ELSEWHERE}",
+    "netkit": f"tried: this kernel cannot make it (Linux 6.7 or newer with CONFIG_NETKIT=y); {_ELSEWHERE}",
+    "tcx": f"tried: this kernel does not know it (Linux 6.6 or newer); {_ELSEWHERE}",
+}
+
+
+def _tools() -> Iterator[Finding]:
+    for tool, use in _TOOLS:
+        yield _program(tool, tool, use)
+    lacking = [looked for tool in _ROOM_TOOLS if (looked := tools.look(tool)).fault]
+    if lacking:
+        mend = install(*dict.fromkeys(one.tool.thing for one in lacking))
+        faults = "; ".join(one.fault for one in lacking)
+        yield Finding("util-linux", "missing", f"{faults}: no lab at all", mend)
+    else:
+        yield Finding("util-linux", "ok", ", ".join(_ROOM_TOOLS))
+    yield _program("iproute2", "ip", "commands in yogurtbench lab")
+    yield _program("qemu", _QEMU, "the VM lab")
+    yield _program("mmdebstrap", "mmdebstrap", "building the guest")
+
+
+def _program(what: str, program: str, use: str) -> Finding:
+    looked = tools.look(program)
+    if not looked.fault:
+        return Finding(what, "ok", looked.said or f"{program} is on PATH")
+    mend = install(looked.tool.thing)
+    unknown = "" if mend else f"; {install_hints.how_to_get(looked.tool.thing)}"
+    return Finding(what, "missing", f"{looked.fault}: {looked.tool.package} is needed for {use}{unknown}", mend)
+
+
+#: What building the guest takes beside mmdebstrap: the last of them only without root.
+_TO_BUILD = ("Debian's keys", "uidmap", "subordinate ids", "user namespaces")
+
+
+def _debians_keys() -> Iterator[Finding]:
+    """Debian has them; other distributions bring them in a package of their own."""
+    if apt_sources.machine_sources():
+        return
+    if mmdebstrap.DEBIANS_KEYS.exists():
+        yield Finding("Debian's keys", "ok", str(mmdebstrap.DEBIANS_KEYS))
+        return
+    mend = install("debian-keyring")
+    unknown = "" if mend else f"; {install_hints.how_to_get('debian-keyring')}"
+    yield Finding("Debian's keys", "missing", f"{mmdebstrap.NEED_KEYS}{unknown}", mend)
+
+
+def _rootless_builds() -> Iterator[Finding]:
+    """What building the guest without root needs; root needs none of it."""
+    if os.geteuid() == 0:
+        return
+    yield _program("uidmap", "newuidmap", "building the guest without root")
+    yield _subordinate_ids(*_user())
+    yield _user_namespaces()
+
+
+def _user() -> tuple[str, int]:
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name, number
+    except KeyError:
+        return str(number), number
+
+
+def _subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> Finding:
+    lacking = [str(path) for path in (etc / "subuid", etc / "subgid") if not owners(path) & {name, str(number)}]
+    if not lacking:
+        return Finding("subordinate ids", "ok", f"{name} has a range in /etc/subuid and /etc/subgid")
+    mend = as_root(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name])
+    return Finding("subordinate ids", "missing", f"{name} has no range in {' and '.join(lacking)}", mend)
+
+
+def owners(path: Path) -> set[str]:
+    """Who has a range in a subuid(5) file."""
+    return {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
+
+
+def _user_namespaces() -> Finding:
+    try:
+        process.run(["unshare", "--user", "--map-root-user", "true"], timeout=10)
+    except CommandFailed as error:
+        return Finding("user namespaces", "missing", f"forbidden here: build the guest once as root ({error})")
+    return Finding("user namespaces", "ok", "tried: allowed")
+
+
+def _bcc() -> Iterator[Finding]:
+    spec = find_spec("bcc")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or ()]
+    if any((folder / _BCC_MARK).is_file() for folder in folders):
+        yield Finding("bcc", "ok", str(folders[0]))
+    elif spec:
+        mend = f"{sys.executable} -m pip uninstall bcc"
+        yield Finding("bcc", "missing", f"{spec.origin} is another thing: PyPI's bcc is not the BPF compiler", mend)
+    elif _outside():
+        why = "installed for the system's Python, which this environment does not see"
+        mend = f"{Path(sys.base_prefix, 'bin', 'python3')} -m venv --system-site-packages --upgrade {sys.prefix}"
+        yield Finding("bcc", "limited", why, mend)
+    else:
+        why = "needed for every eBPF wire natively (the distribution's package; PyPI's bcc is another thing)"
+        yield Finding("bcc", "missing", why, install("bcc"))
+
+
+def _outside() -> bool:
+    """Whether the distribution's binding lies on this machine, out of this environment's sight."""
+    return sys.prefix != sys.base_prefix and any(
+        (path / _BCC_MARK).is_file() for pattern in _SYSTEM_PYTHONS for path in Path("/").glob(pattern[1:])
+    )
+
+
+def _kernel_headers() -> Iterator[Finding]:
+    where = headers.found()
+    if where is None:
+        yield Finding("kernel headers", "missing", "none, for any kernel: bcc needs some", install("kernel-headers"))
+    elif not where.exists():
+        why = f"BCC_KERNEL_SOURCE names {where}, which does not exist"
+        yield Finding("kernel headers", "missing", why, "unset BCC_KERNEL_SOURCE")
+    else:
+        yield Finding("kernel headers", "ok", str(where))
+
+
+def _guest_image() -> Iterator[Finding]:
+    guest = paths.cache() / "guest"
+    parts = [meta.parent for kind in ("userland", "kernel") for meta in sorted((guest / kind).glob("*/meta.json"))]
+    if {part.parent.name for part in parts} != {"userland", "kernel"}:
+        yield Finding("guest image", "limited", "not built yet: the first run in the VM builds it, in a minute or two")
+        return
+    size = sum(file.stat().st_size for part in parts for file in part.iterdir())
+    yield Finding("guest image", "ok", f"{len(parts)} parts, {size >> 20} MiB in {guest}")
+
+
+def _kvm() -> Iterator[Finding]:
+    if not _KVM.exists():
+        yield Finding("kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates")
+    elif not os.access(_KVM, os.R_OK | os.W_OK):
+        yield _closed_kvm(_KVM.stat())
+    else:
+        yield _stored_probe(paths.cache() / "guest" / "accelerator")
+
+
+def _closed_kvm(device: os.stat_result) -> Finding:
+    """KVM that this user may not open: its group is the distribution's, and in a container there may be none."""
+    closed = f"{_KVM} may not be opened by this user"
+    try:
+        group = grp.getgrgid(device.st_gid).gr_name if device.st_gid and device.st_mode & stat.S_IRWXG else ""
+    except KeyError:
+        group = ""
+    if not group:
+        return Finding("kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}")
+    join = as_root(["usermod", "--append", "--groups", group, _user()[0]])
+    return Finding("kvm", "limited", f"{closed} (log in again after mending)", join)
+
+
+_UNTRIED = "not tried yet"
+
+
+def _stored_probe(answers: Path) -> Finding:
+    """What the last boot under KVM showed: the device's existence alone proves nothing."""
+    newest = max(answers.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
+    if newest is None:
+        return Finding("kvm", "limited", f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it")
+    answer = json.loads(newest.read_text())
+    return Finding("kvm", "ok" if answer["accelerator"] == "kvm" else "limited", f"last tried: {answer['reason']}")
+
+
+def _resources() -> Iterator[Finding]:
+    import psutil
+
+    available = psutil.virtual_memory().available >> 20
+    enough = available >= _GUEST_MIB
+    needs = "" if enough else f"; a guest needs about {_GUEST_MIB} MiB"
+    yield Finding("memory", "ok" if enough else "limited", f"{available} MiB available{needs}")
+    cpus = len(os.sched_getaffinity(0))
+    alone = "" if cpus > 1 else ": cells with cpus split are unsupported"
+    yield Finding("cpus", "ok" if cpus > 1 else "limited", f"{cpus} usable{alone}")
+
+
+def _realtime_priority() -> Iterator[Finding]:
+    """What keeps the instruction clock exact beside busy cores."""
+    what = "realtime priority"
+    if scheduling.is_permitted():
+        yield Finding(what, "ok", "tried: permitted, so the instruction clock is exact beside busy cores too")
+    elif os.geteuid() == 0:
+        yield Finding(what, "limited", f"{scheduling.REFUSED} (a container needs CAP_SYS_NICE)")
+    else:
+        limit = f"{_user()[0]} - rtprio 1"
+        mend = as_root(["sh", "-c", f"echo '{limit}' > /etc/security/limits.d/yogurtbench.conf"])
+        yield Finding(what, "limited", f"{scheduling.REFUSED} (log in again after mending)", mend)
+
+
+def _cache_folder() -> Iterator[Finding]:
+    folder = paths.cache()
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("cache folder", "ok", str(folder))
+    else:
+        why = f"{folder} cannot be written: guest images and merged headers are kept there"
+        yield Finding("cache folder", "missing", why, f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{_user()[0]}")
+
+
+def _tuning() -> Iterator[Finding]:
+    said = process.run([sys.executable, "-I", "-m", "pyperf", "system", "show"], timeout=20, check=False).stdout
+    advice = advices(said)
+    if advice:
+        mend = as_root([sys.executable, "-I", "-m", "pyperf", "system", "tune"])
+        yield Finding("tuning", "limited", f"quieter for wall-clock figures: {'; '.join(advice)}", mend)
+    else:
+        yield Finding("tuning", "ok", "pyperf would tune nothing")
+
+
+def advices(said: str) -> list[str]:
+    """What ``pyperf system show`` would tune: the lines of its section Advices."""
+    section = re.search(r"^Advices\n=+\n\n(.+?)(?:\n\n|\Z)", said, re.MULTILINE | re.DOTALL)
+    return section[1].splitlines() if section else []
+
+
+_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+    _system,
+    _identity,
+    _kernel,
+    _tools,
+    _debians_keys,
+    _rootless_builds,
+    _bcc,
+    _kernel_headers,
+    _guest_image,
+    _kvm,
+    _resources,
+    _realtime_priority,
+    _cache_folder,
+    _tuning,
+)

@@ -1,1 +1,0 @@
-"""What runs in the guest alone: init, and how the guest is put to sleep for the instruction clock."""

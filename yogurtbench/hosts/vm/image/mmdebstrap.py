@@ -1,0 +1,154 @@
+"""Debian packages by mmdebstrap: as root where we are it, else in user namespaces."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from yogurtbench.core import install_hints
+from yogurtbench.core import process as shell
+from yogurtbench.core.process import CommandFailed
+from yogurtbench.core.records import HostError
+from yogurtbench.hosts.vm import build_progress
+from yogurtbench.hosts.vm.image import apt_sources, recipe
+
+#: What building without root takes; Debian's keys are there with Debian, and have to be brought elsewhere.
+_BUILDERS = ("mmdebstrap", "debian-keyring", "uidmap")
+DEBIANS_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+NEED_KEYS = f"building the guest needs the keys that Debian signs its packages with ({DEBIANS_KEYS})"
+_SECONDS = 1800.0
+_PATIENCE = 30.0
+#: What apt says where there is no way to an archive.
+_NO_NETWORK = re.compile(
+    r"Temporary failure resolving|Could not resolve|Could not connect|Cannot initiate the connection"
+    r"|Unable to connect|Network is unreachable|No route to host|[Tt]imed out"
+)
+_UNREACHED = "there is no network, or none that reaches Debian's packages (once there is, the next run begins anew)"
+_PROGRESS = (
+    "I: ",
+    "W: skipping",
+    "W: Download is",
+    "E: setup failed: E: command failed",
+    "E: mmdebstrap failed to run",
+    "Unsuccessful stat on filename",
+    "' exec ",
+)
+
+
+def extract(tar: Path, packages: Sequence[str], finish: str, **environment: str) -> None:
+    """Extract packages, unconfigured, into a tar; ``finish`` is a shell script run with the root as $1."""
+    found = apt_sources.machine_sources()
+    if not found:
+        _want_debians_keys()
+    argv = [
+        "mmdebstrap",
+        f"--mode={_mode()}",
+        "--variant=extract",
+        "--format=tar",
+        f"--include={','.join(packages)}",
+        f"--setup-hook={recipe.MERGE_USR}",
+        f"--extract-hook={finish}",
+        *(f"--aptopt={option}" for option in apt_sources.transport_options()),
+        "" if found else apt_sources.DEFAULT_SUITE,
+        str(tar),
+        *found,
+    ]
+    try:
+        _run_to_the_end(argv, {"SOURCE_DATE_EPOCH": "1", **environment})
+    except CommandFailed as failure:
+        unreached = f"{_UNREACHED}; " if _NO_NETWORK.search(failure.completed.stderr) else ""
+        why = f"{unreached}mmdebstrap {failure.why}: {_last_words(failure)}"
+        raise HostError(f"the guest could not be built: {why}") from None
+
+
+def _run_to_the_end(argv: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Like shell.run, but an interrupted mmdebstrap gets the time to clear its own files away."""
+    asked_to_end = ["setpriv", "--pdeathsig", "TERM", *argv]  # where we are killed, it clears its files away likewise
+    process = shell.start(asked_to_end, environment=environment, heard=build_progress.heard)
+    try:
+        done = process.wait(_SECONDS)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.process.pid, signal.SIGINT)
+            process.process.wait(_PATIENCE)
+        process.end()
+        raise
+    if done.code:
+        raise CommandFailed(done, f"ended with exit code {done.code}")
+
+
+def _last_words(failure: CommandFailed) -> str:
+    """What went wrong, without mmdebstrap's own progress and its echo of our scripts."""
+    scripts = {line for argument in failure.completed.argv for line in argument.splitlines()}
+    lines = [line for line in failure.completed.stderr.strip().splitlines() if line not in scripts]
+    return " | ".join([line for line in lines if not line.startswith(_PROGRESS)][-4:] or lines[-2:])
+
+
+def _mode() -> str:
+    """Root where we are it; else mmdebstrap's unshare mode. Raises HostError saying what that lacks."""
+    if not shutil.which("mmdebstrap"):
+        raise HostError(f"building the guest needs mmdebstrap: {install_hints.how_to_get(*_BUILDERS)}")
+    if os.geteuid() == 0:
+        return "root"
+    if not shutil.which("newuidmap"):
+        raise HostError(f"building the guest without root needs newuidmap: {install_hints.how_to_get('uidmap')}")
+    _want_subordinate_ids()
+    _want_user_namespaces()
+    return "unshare"
+
+
+def _want_debians_keys() -> None:
+    """Where mmdebstrap looks for the keys of Debian's archive on a machine that is no Debian."""
+    if not DEBIANS_KEYS.exists():
+        raise HostError(f"{NEED_KEYS}: {install_hints.how_to_get('debian-keyring')}")
+
+
+def _want_subordinate_ids() -> None:
+    user, number = _user(), str(os.geteuid())
+    for path in (Path("/etc/subuid"), Path("/etc/subgid")):
+        owners = {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
+        if not owners & {user, number}:
+            raise HostError(
+                f"building the guest without root needs subordinate ids for {user} in {path}: "
+                f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+            )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+_SWITCHES = {
+    "kernel.unprivileged_userns_clone": "1",
+    "kernel.apparmor_restrict_unprivileged_userns": "0",
+    "user.max_user_namespaces": "10000",
+}
+
+
+def _want_user_namespaces() -> None:
+    try:
+        shell.run(["unshare", "--user", "--map-root-user", "true"], timeout=10)
+    except CommandFailed:
+        raise HostError(
+            "building the guest without root needs user namespaces, and this machine forbids them: "
+            f"{_mend_user_namespaces()}, or build it once as root with the same YOGURTBENCH_CACHE"
+        ) from None
+
+
+def _mend_user_namespaces() -> str:
+    for name, wanted in _SWITCHES.items():
+        path = Path("/proc/sys", *name.split("."))
+        now = path.read_text().strip() if path.exists() else wanted
+        if now != wanted and (now == "0" or wanted == "0"):
+            return f"sudo sysctl {name}={wanted}"
+    return "in a container, its seccomp profile must allow unshare(2)"

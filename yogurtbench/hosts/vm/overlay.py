@@ -1,0 +1,142 @@
+"""What rides along into the guest beside its image: init, our own source, what the agent imports, files of the user."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import py_compile
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import find_spec
+from modulefinder import ModuleFinder
+from pathlib import Path
+
+from yogurtbench.core.records import HostError, MatrixError
+from yogurtbench.hosts.vm import cache, cpio
+from yogurtbench.hosts.vm.cpio import Member
+
+_HERE = Path(__file__).parent
+_PACKAGE = _HERE.parent.parent
+#: Where this package lies in the guest.
+GUEST_HOME = "yogurt"
+_PROGRAMS = f"{GUEST_HOME}/{_PACKAGE.name}/bpf"
+#: Pure Python packages of the running interpreter that the agent imports.
+_DEPENDENCIES = ("pyroute2", "platformdirs")
+#: Imports everything that the package has; the agent names the modules that it uses.
+_LEFT_EMPTY = f"{GUEST_HOME}/pyroute2/__init__.py"
+_AGENT = _PACKAGE / "agent/__main__.py"
+#: Characters of the programs of another time: packed, an order has room for them (ours have a tenth).
+_MOST = 400_000
+#: Archives of earlier sources pile up; this many of the newest are kept.
+_KEPT = 4
+
+
+def overlay(extra: Mapping[str, bytes] | None = None) -> Path:
+    """The archive with init, this package's own source and what its agent imports, and ``extra`` files.
+
+    ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same path.
+    """
+    ours = _ours()
+    guest_files = [cpio.file(path.lstrip("/"), content) for path, content in (extra or {}).items()]
+    members = cpio.sorted_with_folders([*ours, *_bytecode_of(ours), *guest_files])
+    content = io.BytesIO()
+    cpio.write(content, members)
+    name = hashlib.sha256(content.getbuffer()).hexdigest()[:16]
+    return cache.file("luggage", f"{name}.cpio", content.getvalue, keep=_KEPT)
+
+
+def agent_digest() -> str:
+    """Changes when what measures in the guest does; the wire programs, which are what is measured, do not count."""
+    code = (member for member in _ours() if not member.path.startswith(_PROGRAMS))
+    return hashlib.sha256(b"".join(member.path.encode() + member.content for member in code)).hexdigest()[:16]
+
+
+def _ours() -> list[Member]:
+    """init, this package, its programs, and the pure Python packages its agent imports."""
+    init = cpio.file("init", (_HERE / "init").read_bytes(), executable=True)
+    return [
+        init,
+        *_agent_modules(),
+        *_programs(),
+        *(m for name in _DEPENDENCIES for m in _dependency(name)),
+    ]
+
+
+#: What the package itself imports late, for whoever asks it for a run or a chart.
+_FOR_NOTEBOOKS = ["yogurtbench.notebook", "yogurtbench.plot"]
+
+
+def _agent_modules() -> list[Member]:
+    """The agent and those modules of this package that it imports, however late: another module's change is no news."""
+    finder = ModuleFinder(path=[str(_PACKAGE.parent)], excludes=_FOR_NOTEBOOKS)
+    finder.run_script(str(_AGENT))
+    files = {getattr(found, "__file__", None) for found in finder.modules.values()}
+    paths = sorted(Path(name) for name in files if name)
+    return [_source(path, _PACKAGE) for path in paths if path.is_relative_to(_PACKAGE)]
+
+
+def _source(path: Path, package: Path) -> Member:
+    return cpio.file(f"{GUEST_HOME}/{path.relative_to(package.parent).as_posix()}", path.read_bytes())
+
+
+def _dependency(name: str) -> list[Member]:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise HostError(f"the guest needs the Python package {name}: reinstall yogurtbench with its dependencies")
+    package = Path(spec.origin).parent
+    members = [_source(path, package) for path in sorted(package.rglob("*.py"))]
+    return [cpio.file(m.path, b"") if m.path == _LEFT_EMPTY else m for m in members]
+
+
+def base(folder: Path) -> frozenset[tuple[str, str]]:
+    """The wire programs of another time, each file's name and text. Raises MatrixError where the folder has none."""
+    try:
+        found = {name: content.decode() for name, content in _sources(folder)}
+    except UnicodeDecodeError as error:
+        raise MatrixError(f"{folder}: a program is not text ({error.reason})") from error
+    if "yogurt.h" not in found:
+        raise MatrixError(f"{folder}: there is no yogurt.h, so these are not the programs of bpf/")
+    if sum(map(len, found.values())) > _MOST:
+        raise MatrixError(f"{folder}: its programs have more than {_MOST >> 10} KiB together")
+    return frozenset(found.items())
+
+
+def _programs() -> list[Member]:
+    """The wire programs, beside the package as in a checkout or inside it as in a wheel."""
+    inside = _PACKAGE / "bpf"
+    folder = inside if inside.is_dir() else _PACKAGE.parent / "bpf"
+    return [cpio.file(f"{_PROGRAMS}/{name}", content) for name, content in _sources(folder)]
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise MatrixError(f"{folder}: cannot be read ({error.strerror})") from error
+    yield from ((path.name, path.read_bytes()) for path in paths if path.suffix in (".c", ".h"))
+
+
+def _bytecode_of(members: Iterable[Member]) -> Iterator[Member]:
+    """Unchecked bytecode, which saves the guest the compiling, for the Python that runs here.
+
+    A guest with another Python ignores it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        source, target = Path(scratch, "source.py"), str(Path(scratch, "target.pyc"))
+        for member in members:
+            if member.path.endswith(".py"):
+                source.write_bytes(member.content)
+                py_compile.compile(
+                    str(source),
+                    target,
+                    dfile=f"/{member.path}",
+                    doraise=True,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
+                yield cpio.file(_bytecode_path(member.path), Path(target).read_bytes())
+
+
+def _bytecode_path(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"

@@ -1,0 +1,230 @@
+"""A booted guest, saved the moment it stood still, and woken as often as wanted: each time equal to the last bit.
+
+It is kept in the cache, by all that decides its state: a later run that needs the same one does not boot at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from yogurtbench.agent.checkpoint import ORDER_SIZE
+from yogurtbench.core.builds import COMMON, Texts
+from yogurtbench.core.records import HostError, canonical
+from yogurtbench.hosts.vm import cache, qemu
+from yogurtbench.hosts.vm.cache import Say
+from yogurtbench.hosts.vm.image import GuestImage
+from yogurtbench.hosts.vm.qemu import Guest, Hardware
+
+#: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
+_SECONDS = 600.0
+_POLL = 0.02
+#: Characters of the wires of one's own that the first order has room for, escaped; what is left out is compiled by its
+#: trials.
+_SOURCES = ORDER_SIZE // 2
+_KIND, _STATE, _FACTS = "saved", "state", "meta.json"
+#: Saved guests that stay in the cache, each some 600 MB: those used last.
+_KEPT = 3
+#: Bytes of disk that must stay free beside a saved guest.
+_SPARE = 1 << 29
+
+
+class _Damaged(HostError):
+    """A kept guest is not what was saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The state of a guest in an open file; ``ready`` is what its agent had said. A context manager."""
+
+    image: GuestImage
+    hardware: Hardware
+    ready: dict[str, Any]
+    state: IO[bytes]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the state."""
+        self.state.close()
+
+
+def ensure(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved:
+    """Return a guest that has compiled these texts and COMMON: the kept one, or one that is made and kept now.
+
+    A guest for COMMON boots; any other goes on from that one, compiles the rest and is saved again. A kept one that is
+    damaged is made anew, and ``say`` is told. Raises HostError where it can be neither made nor saved.
+    """
+    hardware = qemu.hardware_for(image, overlay, "tcg", exact=True)
+    rest = compiled - COMMON
+
+    def boot(path: Path | None) -> Saved:
+        return _boot(image, overlay, say, path)
+
+    def compile_rest(path: Path | None) -> Saved:
+        with ensure(image, overlay, COMMON, say) as common:
+            return _compile(common, rest, say, path)
+
+    name = qemu.fingerprint(image, overlay, hardware, _order(rest | COMMON))
+    return _ensure(cache.place(_KIND, name), image, hardware, compile_rest if rest else boot, say)
+
+
+def _ensure(
+    place: Path, image: GuestImage, hardware: Hardware, make: Callable[[Path | None], Saved], say: Say
+) -> Saved:
+    """The guest kept at a place; where there is none, what ``make`` saves in the file that it is given."""
+    if not place.is_dir() and (short := _lacks_room(place, hardware)):
+        say(f"the saved guest is not kept for the next run: {short}")
+        return make(None)
+
+    def build(into: Path) -> None:
+        with make(into / _STATE) as saved:
+            facts = {"ready": saved.ready, "digest": _digest(saved.state)}
+            (into / _FACTS).write_text(canonical(facts))
+        cache.keep_newest(_KIND, _KEPT - 1)  # and this one
+
+    try:
+        return _kept(cache.folder(_KIND, place.name, build, say), image, hardware)
+    except _Damaged as damage:
+        say(f"{damage}: making it anew")
+        shutil.rmtree(place, ignore_errors=True)
+        return _kept(cache.folder(_KIND, place.name, build, say), image, hardware)
+
+
+def _kept(place: Path, image: GuestImage, hardware: Hardware) -> Saved:
+    """The guest that is kept there. Raises _Damaged where a byte of it is another."""
+    with ExitStack() as undo:
+        try:
+            facts = json.loads((place / _FACTS).read_bytes())
+            state = undo.enter_context((place / _STATE).open("rb"))
+            if _digest(state) != facts["digest"]:
+                raise _Damaged(f"the saved guest in {place} is damaged")
+            with suppress(PermissionError):  # another user's cache
+                os.utime(place)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _Damaged(f"the saved guest in {place} cannot be read ({error})") from None
+        undo.pop_all()
+        return Saved(image, hardware, facts["ready"], state)
+
+
+def _lacks_room(place: Path, hardware: Hardware) -> str:
+    """Why a state of at most this size cannot be kept there; empty where it can."""
+    free = shutil.disk_usage(cache.existing_parent(place)).free
+    needed = hardware.memory + _SPARE
+    return f"{place.parent} has {free >> 20} MiB free of the {needed >> 20} it may take" if free < needed else ""
+
+
+def _digest(state: IO[bytes]) -> str:
+    state.seek(0)
+    return hashlib.file_digest(state, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _order(compiled: Texts) -> dict[str, Any]:
+    return {"op": "compile", "texts": compiled.bounded(_SOURCES).to_json()}
+
+
+def make_anew(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved:
+    """As :func:`ensure`, but boot a guest whatever is kept, and keep nothing: its state is in unlinked files."""
+    common = _boot(image, overlay, say, None)
+    if not (rest := compiled - COMMON):
+        return common
+    with common:
+        return _compile(common, rest, say, None)
+
+
+def _boot(image: GuestImage, overlay: Path, say: Say, path: Path | None) -> Saved:
+    """Boot a guest on the instruction clock until it has compiled COMMON and stands still, and save it.
+
+    Its state is in ``path``, or in an unlinked file. Raises HostError where that fails.
+    """
+    say("booting a guest on the instruction clock, and saving it")
+    with qemu.boot(image, "tcg", overlay=overlay, order=_order(COMMON), say=say) as guest:
+        return _save(guest, image, path)
+
+
+def _compile(common: Saved, rest: Texts, say: Say, path: Path | None) -> Saved:
+    """Let a saved guest compile more texts, and save it when it stands still again."""
+    say("compiling this matrix's own programs in the saved guest, once")
+    with wake(common, _order(rest)) as guest:
+        return _save(guest, common.image, path)
+
+
+def _save(guest: Guest, image: GuestImage, path: Path | None) -> Saved:
+    """Wait until a guest stands still, and save it."""
+    with ExitStack() as undo:
+        state = undo.enter_context(path.open("w+b") if path else tempfile.TemporaryFile())  # noqa: SIM115
+        _until_still(guest)
+        guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        guest.monitor.give("state", state.fileno())
+        guest.monitor.execute("migrate", uri="fd:state")
+        _until(guest, "postmigrate", "be saved")
+        undo.pop_all()
+        return Saved(image, guest.hardware, guest.ready, state)
+
+
+def wake(saved: Saved, order: dict[str, Any]) -> Guest:
+    """A guest that goes on from the saved state and carries out one order; its answer comes over ``channel``.
+
+    Any number may be awake at once. Raises HostError where QEMU does not take the state.
+    """
+    with ExitStack() as undo:
+        state = undo.enter_context(_opened_anew(saved.state))
+        nothing = undo.enter_context(tempfile.TemporaryFile())  # the initramfs is in the state, long unpacked
+        written = undo.enter_context(qemu.order_file(order))
+        guest = Guest(saved.image, saved.hardware, nothing, written, state)
+        with ExitStack() as on_failure:
+            on_failure.callback(guest.close)
+            _until(guest, "guest-panicked", "be restored")
+            if order["op"] == "compile":  # it will stop itself again
+                guest.monitor.execute("set-action", panic="pause")
+            guest.monitor.execute("cont")
+            guest.ready = saved.ready
+            on_failure.pop_all()
+        return guest
+
+
+def _opened_anew(file: IO[bytes]) -> IO[bytes]:
+    """The same file with a position of its own, at its start."""
+    return open(f"/proc/self/fd/{file.fileno()}", "rb")
+
+
+def _until_still(guest: Guest) -> None:
+    """Wait for a guest that runs, without asking it anything: each question wakes QEMU's main loop beside it."""
+    try:
+        guest.monitor.wait_until_stopped(_SECONDS)
+    except TimeoutError:
+        raise HostError(f"the guest did not stand still within {_SECONDS:g} s") from None
+    except EOFError:
+        raise HostError(f"the guest could not stand still: {guest.obituary()}") from None
+
+
+def _until(guest: Guest, status: str, what: str) -> None:
+    """Ask a guest that stands still until its status is this."""
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        try:
+            now = guest.monitor.execute("query-status")["status"]
+        except EOFError:
+            raise HostError(f"the guest could not {what}: {guest.obituary()}") from None
+        except TimeoutError:
+            raise HostError(f"the guest could not {what}: QEMU answers no more: {guest.obituary()}") from None
+        if now == status:
+            return
+        time.sleep(_POLL)
+    raise HostError(f"the guest could not {what} within {_SECONDS:g} s: it is {now}")

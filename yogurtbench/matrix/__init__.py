@@ -1,0 +1,1 @@
+"""A matrix: read from YAML, validated with positions, and expanded into a plan."""

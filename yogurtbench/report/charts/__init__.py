@@ -1,0 +1,1 @@
+"""Charts, as figures and as SVG."""

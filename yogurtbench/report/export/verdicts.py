@@ -1,0 +1,111 @@
+"""verdicts.json: what a run came to, for scripts: every comparison with its verdict, and which wires carry packets.
+
+Numbers that do not exist are null. ``difference`` stands only where it is exact, on the instruction clock.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from yogurtbench.analysis.comparison import rows_of
+from yogurtbench.core import files
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections import advice, overhead
+from yogurtbench.report.sections.isolation import liveness
+from yogurtbench.report.sections.summary import answer
+from yogurtbench.report.sections.warnings import cautions
+
+#: Name here -> column of comparison.csv.
+_NUMBERS = {
+    "baseline_median": "baseline_median", "cell_median": "cell_median", "ratio": "ratio", "low": "ratio_low",
+    "high": "ratio_high", "margin": "delta", "p_adjusted": "p_adjusted", "resolution": "resolution",
+}  # fmt: skip
+_WORDS = ("cell", "role", "load", "metric", "unit", "verdict", "family", "note")
+
+
+def write(story: Story, path: Path) -> Path:
+    """Write what :func:`verdicts` gives; returns the path."""
+    text = json.dumps(verdicts(story), indent=1, ensure_ascii=False, allow_nan=False)
+    return files.write_text(path, f"{text}\n")
+
+
+def verdicts(story: Story) -> dict[str, Any]:
+    """The run as one JSON object.
+
+    ``advice``: what would decide what is open, by which ``command`` and in how many ``seconds``; null where none is.
+    ``canary``: ``verdict`` is ``ok``, ``moved`` or (no canary was measured) ``none``, ``moved`` the comparisons that
+    show a difference. ``comparisons``: one a cell, metric and baseline, names as in comparison.csv, ``low`` and
+    ``high`` its 95 % interval, ``resolution`` how far rounding can have moved the ratio, as a share. ``cells``: of each
+    cell whether its wire carries packets (``reachability``: ``alive``, ``dead``, ``looping``, or the status of a trial
+    that could not tell), and ``words``, its share of yes (0 to 1) or commonest word by metric. ``overhead_ratio``: the
+    share of the trials' time that was no load's.
+    """
+    return {
+        "run": story.run,
+        "name": story.plan["name"],
+        "question": story.plan.get("question", ""),
+        "answer": answer(story),
+        "advice": asdict(told) if (told := advice.give(story)) else None,
+        "clock": story.plan.get("clock", "wall"),
+        "lab": story.environment.lab,
+        "accelerator": story.environment.accelerator,
+        "emulated": bool(story.emulated),
+        "cautions": [{"kind": one.kind, "grave": one.grave, "text": one.text} for one in cautions(story)],
+        "canary": _canary(story),
+        "overhead_ratio": overhead.ratio(story),
+        "comparisons": [_comparison(story, row) for row in rows_of(story.comparison)],
+        "cells": list(_cells(story)),
+    }
+
+
+def _canary(story: Story) -> dict[str, Any]:
+    measured = story.canaries[story.canaries["n"] > 0]
+    moved = measured[measured["verdict"].isin(["faster", "slower"])]
+    word = "moved" if len(moved) else "ok" if len(measured) else "none"
+    return {"verdict": word, "moved": [_comparison(story, row) for row in rows_of(moved)]}
+
+
+def _comparison(story: Story, row: Mapping[str, Any]) -> dict[str, Any]:
+    cell = story.cells[row["cell"]]
+    numbers = {name: _number(row[column]) for name, column in _NUMBERS.items()}
+    return {
+        **{word: row[word] for word in _WORDS},
+        "baseline": row["baseline"] if isinstance(row["baseline"], str) else None,
+        "wire": story.wire(cell.id).name,
+        "axes": cell.axes,
+        "n": int(row["n"]),
+        **numbers,
+        "difference": _number(row["difference"]) if story.exact else None,
+    }
+
+
+def _cells(story: Story) -> Iterator[dict[str, Any]]:
+    states = _states(story)
+    for key, cell in story.cells.items():
+        said = story.words.loc[key].dropna().to_dict() if key in story.words.index else {}
+        yield {
+            "cell": key,
+            "load": cell.load,
+            "wire": story.wire(key).name,
+            "axes": cell.axes,
+            "reachability": states.get(cell.wire_id, "not_run"),
+            "words": said,
+        }
+
+
+def _states(story: Story) -> dict[str, str]:
+    """Wire id -> whether it carries packets, in a word, of the wires that were tried."""
+    looping = {one.trial.cell.wire_id for one in story.attempts if one.status == "looping"}
+    tried = {one.trial.cell.wire_id: str(one.status) for one in story.attempts}
+    alive = liveness(story)
+    told = {wire: "alive" if lives else "looping" if wire in looping else "dead" for wire, lives in alive.items()}
+    return {**tried, **told}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,162 @@
+"""Two runs side by side on one page: what changed from the old to the new, both environments, every value of either.
+
+Runs that were not measured in the same way (two kernels, say) are shown beside each other and not judged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from yogurtbench.analysis import gate
+from yogurtbench.analysis.gate import Finding, Side
+from yogurtbench.core import files
+from yogurtbench.core.labels import change, interval, load_name, metric_name
+from yogurtbench.core.records import METRICS, unit_on
+from yogurtbench.report.charts import run_pair
+from yogurtbench.report.pages import run
+from yogurtbench.report.run_pair import Pair
+from yogurtbench.report.sections import gate as decisions
+from yogurtbench.report.sections import warnings
+from yogurtbench.report.sections.environment import surroundings
+from yogurtbench.report.sections.tables import Column, Grid, or_none
+
+#: Stands in the head of every such page.
+_MARK = "two runs · yogurtbench</title>".encode()
+#: Changes shown before the table of all.
+_FIRST = 8
+_NOT_COMPARED = "not compared"
+_SIGNS = {"regression": "▼", "improvement": "▲", "identical": "=", "equivalent": "=", "unchanged": "="}
+
+
+def check(file: Path) -> None:
+    """Raise MatrixError unless the page may be written there: nothing but such a page is overwritten."""
+    files.check_target(file, lambda there: files.begins(there, _MARK), "a page that compare has written")
+
+
+def put(pair: Pair, file: Path) -> None:
+    """Write the page. Raises MatrixError or HostError where it cannot be written."""
+    with files.telling(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(file, render(pair))
+
+
+def render(pair: Pair) -> str:
+    """The page as text."""
+    findings = sorted(pair.decision.findings, key=_interest) or list(_beside(pair.decision.old, pair.decision.new))
+    return run.fill(
+        "compare.html",
+        pair=pair,
+        answer=decisions.answer(pair.decision),
+        unlike=pair.decision.unlike,
+        warnings=list(_warnings(pair)),
+        changes=_changes(pair),
+        environments=list(_environments(pair)),
+        charts=list(run_pair.draw(pair)),
+        palette=[[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in pair.wires.values()],
+        grids={"findings": _grid(pair, findings)},
+    )
+
+
+def _beside(old: Side, new: Side) -> Iterator[Finding]:
+    """The values that both sides have where they must not be compared."""
+    for key, before in old.entries.items():
+        now = new.entries.get(key)
+        for metric in before.values if now and before.role == "cell" else ():
+            values = [list(entry.values.get(metric, {}).values()) for entry in (before, now) if entry]
+            if metric in METRICS and all(values):
+                unit = METRICS[metric].unit
+                units = {unit_on(side.environment.clock, unit) for side in (old, new)}
+                if len(units) == 1:
+                    a, b = map(median, values)
+                    yield Finding(before.cell, before.role, metric, units.pop(), "exploratory", math.nan,
+                                  _NOT_COMPARED, "", old=a, new=b)  # fmt: skip
+
+
+def _interest(one: Finding) -> tuple[bool, bool, bool]:
+    """What decides first, and of that what moved."""
+    return not one.deciding, one.verdict not in ("regression", "improvement"), one.verdict in gate.FINE
+
+
+def _warnings(pair: Pair) -> Iterator[tuple[str, bool]]:
+    """(text, whether it is grave): of the two together, then of each by itself."""
+    told = [*pair.decision.cautions, *(f"failed: {one}" for one in pair.decision.failed[:3])]
+    left = len(pair.decision.failed) - 3
+    yield from ((text, True) for text in [*told, *([f"{left} more trials failed"] if left > 0 else [])])
+    before, now = warnings.cautions(pair.old), warnings.cautions(pair.new)
+    for name, found in (
+        ("both", [one for one in now if one in before]),
+        ("old", [one for one in before if one not in now]),
+        ("new", [one for one in now if one not in before]),
+    ):
+        yield from ((f"{name}: {one.text}", one.grave) for one in found)
+
+
+def _changes(pair: Pair) -> list[dict[str, str]]:
+    """What became worse, then better, then what nobody knows, of what decides: the first of each in full."""
+    decision = pair.decision
+    found = [*decision.regressions, *decision.improvements, *decision.undecided]
+    return [_line(pair, one) for one in found[:_FIRST]]
+
+
+def _line(pair: Pair, one: Finding) -> dict[str, Any]:
+    return {
+        "wire": pair.wires[one.cell.wire_id],
+        "what": ", ".join(filter(None, (load_name(one.cell.load), pair.traffic[one.cell.id], metric_name(one.metric)))),
+        "old": decisions.shown(one.old, one, exact=pair.exact),
+        "new": decisions.shown(one.new, one, exact=pair.exact),
+        "change": _change(one, exact=pair.exact),
+        "kind": one.verdict,
+        "verdict": f"{_SIGNS.get(one.verdict, '?')} {one.verdict.replace('_', ' ')}",
+        "note": one.note,
+    }
+
+
+def _change(one: Finding, *, exact: bool) -> str:
+    if not math.isfinite(one.ratio):
+        return ""
+    return f"{change(one.ratio, 2)} ({decisions.signed(one.difference)})" if exact else change(one.ratio)
+
+
+def _environments(pair: Pair) -> Iterator[tuple[str, str, str, bool]]:
+    """(what, old, new, whether they differ): the run first, then everything that is known of the machines."""
+    yield "run", pair.old.run, pair.new.run, False
+    sides = [{fact.name: fact.value for fact in surroundings(story)} for story in (pair.old, pair.new)]
+    for name in dict.fromkeys((*sides[0], *sides[1])):
+        before, now = (side.get(name, "–") for side in sides)
+        yield name, before, now, before != now
+
+
+def _grid(pair: Pair, findings: list[Finding]) -> Grid:
+    columns = [
+        Column("wire", "wire"), Column("load", pick=True), Column("traffic"), Column("metric", pick=True),
+        Column("old", "number"), Column("new", "number"), Column("change", "number"),
+        *[Column("difference", "number"), Column("per packet", "number")][: 2 * pair.exact],
+        *[Column("95 % interval")][: not pair.exact], Column("verdict", "verdict", pick=True),
+        Column("family", pick=True),
+    ]  # fmt: skip
+    places = {wire: place for place, wire in enumerate(pair.wires)}
+    return Grid(columns, [_row(pair, one, places) for one in findings])
+
+
+def _row(pair: Pair, one: Finding, places: Mapping[str, int]) -> list[Any]:
+    exact = pair.exact
+    line = _line(pair, one)
+    how = (
+        [
+            [or_none(one.difference), decisions.signed(one.difference)],
+            [or_none(one.per_packet), decisions.signed(one.per_packet)],
+        ]
+        if exact
+        else [interval(one.low, one.high)]
+    )
+    return [
+        places[one.cell.wire_id], load_name(one.cell.load), pair.traffic[one.cell.id],
+        metric_name(one.metric) + (f" ({one.role})" if one.role != "cell" else ""),
+        [or_none(one.old), line["old"]], [or_none(one.new), line["new"]],
+        [or_none(one.ratio), change(one.ratio, 2 if exact else 1)], *how,
+        [one.verdict, line["verdict"], one.note], one.family,
+    ]  # fmt: skip

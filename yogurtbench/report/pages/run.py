@@ -1,0 +1,77 @@
+"""The HTML report: one file, nothing fetched, all text escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import fields
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from yogurtbench.report.charts.base import Chart
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections import counters, overhead, packet_path, summary, tables, warnings
+from yogurtbench.report.sections.environment import reproduce, surroundings, versions
+
+#: Wires on the first screen.
+_BEST = 6
+
+
+def render(story: Story, charts: list[Chart]) -> str:
+    """The page as text."""
+    return fill("page.html", story=story, charts=charts, **_content(story))
+
+
+def fill(template: str, **content: Any) -> str:
+    """A page from one of the templates, with style, script, and the policy that lets nothing else in."""
+    jinja = Environment(loader=PackageLoader("yogurtbench.report.pages"), autoescape=True, undefined=StrictUndefined,
+                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    jinja.filters["drawn"] = lambda one: Markup(packet_path.symbol(one))  # noqa: S704 - drawn here, texts escaped there
+    jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
+    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": _plain}
+    script, css = _asset(jinja, "page.js"), _asset(jinja, "page.css")
+    return jinja.get_template(template).render(script=script, css=css, policy=_policy(script), **content)
+
+
+def _content(story: Story) -> dict[str, Any]:
+    glance, isolation, dead = tables.glance(story, _BEST), tables.isolation(story), tables.dead(story)
+    return {
+        "answer": summary.answer(story),
+        "cautions": warnings.cautions(story),
+        "surroundings": surroundings(story),
+        "glance": glance,
+        "live": tables.live(story) if not glance.rows else None,
+        "isolation": isolation,
+        "patterns": tables.alike(isolation),
+        "left_out": tables.left_out(story),
+        "ways": packet_path.ways(story),
+        "counters": counters.sheets(story),
+        "dead": dead,
+        "deaths": tables.deaths(dead),
+        "failures": tables.failures(story),
+        "phases": overhead.phases(story),
+        "overhead_ratio": overhead.ratio(story),
+        "grids": {"comparisons": tables.comparisons(story), "trials": tables.trials(story)},
+        "palette": tables.palette(story),
+        "reproduce": reproduce(story),
+        "versions": versions(story),
+    }
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A dataclass as JSON writes it, without a copy of everything in it."""
+    return {one.name: getattr(record, one.name) for one in fields(record)}
+
+
+def _asset(jinja: Environment, name: str) -> Markup:
+    return Markup(jinja.loader.get_source(jinja, name)[0]) if jinja.loader else Markup()  # noqa: S704 - our own file
+
+
+def _policy(script: str) -> str:
+    """Nothing may be fetched and no script may run but ours, whatever slips into the page."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; base-uri 'none'"
+    )

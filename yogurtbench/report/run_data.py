@@ -1,0 +1,117 @@
+"""What a report tells, gathered once: plan, environment, attempts, frames, and a name and colour for each wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from yogurtbench.analysis import comparison as analysis
+from yogurtbench.core.labels import Wire, traffic_names, wire_names
+from yogurtbench.core.records import ASIDE, HEADLINE, Attempt, Cell, Environment
+from yogurtbench.results import run_folder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Story:
+    """Everything a section may use.
+
+    ``cells`` maps cell ids to cells, ``wires`` wire ids to names and colours, ``traffic`` cell ids to what is sent,
+    ``main`` cell ids to the id of their main baseline. ``emulated`` is the label that every chart, table and export
+    of emulated numbers carries, empty where they are not; ``exact``: the clock counted guest instructions.
+    """
+
+    run: str
+    matrix: str
+    plan: Mapping[str, Any]
+    environment: Environment
+    attempts: list[Attempt]
+    frame: pd.DataFrame
+    comparison: pd.DataFrame
+    words: pd.DataFrame
+    drift: pd.DataFrame
+    cells: dict[str, Cell]
+    wires: dict[str, Wire]
+    traffic: dict[str, str]
+    main: dict[str, str]
+    emulated: str
+    exact: bool
+
+    @classmethod
+    def read(cls, folder: Path) -> Story:
+        """From a run folder. Raises MatrixError where it is none."""
+        run_folder.check_folder(folder)
+        files = (
+            folder / name for name in (run_folder.PLAN, run_folder.ENVIRONMENT, run_folder.TRIALS, run_folder.MATRIX)
+        )
+        states = tuple((one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists())
+        return _read(folder, folder.resolve().name, states)
+
+    @classmethod
+    def tell(
+        cls,
+        run: str,
+        matrix: str,
+        plan: Mapping[str, Any],
+        environment: Environment,
+        attempts: list[Attempt],
+        frame: pd.DataFrame,
+    ) -> Story:
+        """From what was read."""
+        entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
+        cells = {cell.id: cell for cell, _ in entries}
+        reference = {cell.wire_id for cell, entry in entries if entry["role"] == "baseline"}
+        return cls(
+            run=run,
+            matrix=matrix,
+            plan=plan,
+            environment=environment,
+            attempts=attempts,
+            frame=frame,
+            comparison=analysis.compare(frame, plan),
+            words=analysis.words(frame),
+            drift=analysis.drift(frame, plan.get("margins", {})),
+            cells=cells,
+            wires=wire_names(cells.values(), reference),
+            traffic=traffic_names(cells),
+            main={cell.id: entry["baselines"][0] for cell, entry in entries if entry["baselines"]},
+            emulated=analysis.EMULATED if "tcg" in {environment.accelerator, *frame["accelerator"].unique()} else "",
+            exact=plan.get("clock") == "instructions",
+        )
+
+    def wire(self, cell: str) -> Wire:
+        """Name and colour of a cell's wire."""
+        return self.wires[self.cells[cell].wire_id]
+
+    @property
+    def headlines(self) -> pd.DataFrame:
+        """The deciding comparisons: each cell's main metric against its main baseline."""
+        rows = self.comparison[self.comparison["role"] == "cell"]
+        return rows[(rows["metric"] == rows["load"].map(HEADLINE)) & (rows["baseline"] == rows["cell"].map(self.main))]
+
+    @property
+    def canaries(self) -> pd.DataFrame:
+        """The baseline under another name, compared with itself.
+
+        On the instruction clock in its loads' deciding metrics alone: the timer's interrupts fall into means and tails,
+        and another name in the order moves them.
+        """
+        seen = self.comparison[self.comparison["role"] == "canary"]
+        return seen[seen["metric"] == seen["load"].map(HEADLINE)] if self.exact else seen
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks were begun; diagnostic trials belong to none."""
+        return int(self.frame["block"][~self.frame["role"].isin(ASIDE)].nunique())
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...]) -> Story:
+    """A run is told on the page and right after on the terminal: unchanged, it is read once."""
+    attempts, frame = run_folder.load(folder)
+    plan, environment = run_folder.read_plan(folder), run_folder.read_environment(folder)
+    return Story.tell(run, run_folder.read_matrix(folder), plan, environment, attempts, frame)

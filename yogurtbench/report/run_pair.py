@@ -1,0 +1,51 @@
+"""Two runs, the old and the new, as one story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from yogurtbench.analysis import gate
+from yogurtbench.analysis.gate import Decision
+from yogurtbench.core.labels import Wire, traffic_names, wire_names
+from yogurtbench.core.records import Cell
+from yogurtbench.report.run_data import Story
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Two runs and what the gate says of them; names and colours are those of both together."""
+
+    old: Story
+    new: Story
+    decision: Decision
+    cells: dict[str, Cell]
+    wires: dict[str, Wire]
+    traffic: dict[str, str]
+
+    @classmethod
+    def read(cls, old: Path, new: Path) -> Pair:
+        """From two run folders. Raises MatrixError where one is none."""
+        decision = gate.decide(gate.side_of(old), gate.side_of(new))
+        return cls.of(Story.read(old), Story.read(new), decision)
+
+    @classmethod
+    def of(cls, old: Story, new: Story, decision: Decision) -> Pair:
+        """From what was read."""
+        cells = {**old.cells, **new.cells}
+        reference = {wire.id for story in (old, new) for wire in story.wires.values() if wire.reference}
+        return cls(old, new, decision, cells, wire_names(cells.values(), reference), traffic_names(cells))
+
+    @property
+    def exact(self) -> bool:
+        """Whether both counted guest instructions."""
+        return self.old.exact and self.new.exact
+
+    @property
+    def emulated(self) -> str:
+        """The label of emulated numbers, where either side has some."""
+        return self.old.emulated or self.new.emulated
+
+    def wire(self, cell: str) -> Wire:
+        """Name and colour of a cell's wire."""
+        return self.wires[self.cells[cell].wire_id]

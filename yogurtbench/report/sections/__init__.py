@@ -1,0 +1,1 @@
+"""Each part of a report as plain data: no markup, no drawing."""

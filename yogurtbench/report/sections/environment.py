@@ -1,0 +1,54 @@
+"""Where a run was made and how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from yogurtbench import __version__
+from yogurtbench.report.run_data import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A line of the environment, with the reason where there was a choice."""
+
+    name: str
+    value: str
+    why: str = ""
+
+
+def surroundings(story: Story) -> list[Fact]:
+    """Kernel, lab, accelerator and clock, with why; then tool versions."""
+    where, why = story.environment, story.environment.reasons
+    first = [
+        Fact("kernel", where.kernel),
+        Fact("lab", where.lab, why.get("lab", "")),
+        Fact("accelerator", where.accelerator, why.get("accelerator", "")),
+        Fact("clock", "guest instructions" if story.exact else "wall", why.get("clock", "")),
+        Fact("blocks", f"{story.blocks}, {len(story.attempts)} trials"),
+        Fact("host", where.host),
+    ]
+    told = {fact.name for fact in first}
+    rest = {**where.identity, **where.system}
+    return first + [Fact(name, str(value)) for name, value in rest.items() if name not in told]
+
+
+def reproduce(story: Story) -> str:
+    """The command that runs the same plan again."""
+    plan = story.plan
+    matrix = str(plan.get("path") or "matrix.yaml")
+    blocks = plan.get("blocks", {})
+    fixed = ["--blocks", str(blocks["min"])] if blocks.get("min") and blocks.get("min") == blocks.get("max") else []
+    where = ["--lab", story.environment.lab, "--clock", str(plan.get("clock", "wall"))]
+    only = ["--only", plan["only"]] if plan.get("only") else []
+    return shlex.join(["yogurtbench", "run", matrix, *where, *only, *fixed])
+
+
+def versions(story: Story) -> str:
+    """With what it was run, in one line; the guest's fingerprint stands for every package in it."""
+    told = {"Linux": story.environment.kernel, **story.environment.identity}
+    said = ", ".join(
+        f"{name} {value}" for name, value in told.items() if name not in ("kernel", "lab", "accelerator", "clock")
+    )
+    return f"yogurtbench {__version__} (this report); {said}"

@@ -1,0 +1,104 @@
+"""Which wires live, who on the host can listen in on them, and who can talk into them: as the trials found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from yogurtbench.core.labels import Wire
+from yogurtbench.report.run_data import Story
+
+#: Isolation metric -> where somebody listens.
+EARS = {"eavesdrop_host_a": "host end a", "eavesdrop_host_b": "host end b", "eavesdrop_any": "an unbound socket"}
+#: Isolation metric -> who talks.
+MOUTHS = {
+    "inject_raw": "raw packets",
+    "inject_bypass": "raw packets past the qdisc",
+    "inject_unprivileged": "unprivileged users",
+    "inject_raw_a": "raw packets at host end a",
+    "host_ping": "the host's ping",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A live wire's open ends by metric, and the metrics that were asked and not answered."""
+
+    wire: Wire
+    has_program: bool
+    ears: tuple[str, ...]
+    mouths: tuple[str, ...]
+    unknown: frozenset[str]
+
+    @property
+    def opens(self) -> int:
+        """How many ears and mouths are open."""
+        return len(self.ears) + len(self.mouths)
+
+    @property
+    def deaf(self) -> bool:
+        """Whether nobody can listen in, every ear asked."""
+        return not self.ears and not self.unknown & EARS.keys()
+
+    @property
+    def mute(self) -> bool:
+        """Whether nobody can talk in, every mouth asked."""
+        return not self.mouths and not self.unknown & MOUTHS.keys()
+
+
+def liveness(story: Story) -> dict[str, bool]:
+    """Wire id -> whether it carries IPv4, of the wires that were asked.
+
+    Reachability decides; where it was not asked any other load does, and packets that go round are no life.
+    """
+    by_load: dict[str, bool] = {}
+    for attempt in story.attempts:
+        cell = attempt.trial.cell
+        if attempt.status == "looping":
+            by_load.setdefault(cell.wire_id, False)
+        elif cell.load == "isolation" and attempt.status != "skipped":
+            carried = attempt.details.get("isolation", {}).get("carried")
+            if carried is not None:
+                by_load[cell.wire_id] = bool(carried)
+        elif cell.load != "reachability" and attempt.status in ("ok", "skipped"):
+            by_load[cell.wire_id] = attempt.status == "ok" or by_load.get(cell.wire_id, False)
+    return by_load | _reached(story)
+
+
+def _reached(story: Story) -> dict[str, bool]:
+    shares = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
+    cells = {str(key): story.cells[str(key)] for key in shares.index if str(key) in story.cells}
+    return {cell.wire_id: bool(shares[key] > 0.5) for key, cell in cells.items() if cell.load == "reachability"}
+
+
+def exposures(story: Story) -> list[Exposure]:
+    """One entry a live wire whose isolation was measured, in the order of the plan."""
+    alive, found, unanswered = liveness(story), _open(story), _unanswered(story)
+    told = [(key, cell) for key, cell in story.cells.items() if cell.load == "isolation" and alive.get(cell.wire_id)]
+    return [
+        Exposure(
+            story.wire(key), cell.hook != "none", tuple(metric for metric in EARS if metric in found[key]),
+            tuple(metric for metric in MOUTHS if metric in found[key]), frozenset(unanswered.get(key, ())),
+        )
+        for key, cell in told if key in found
+    ]  # fmt: skip
+
+
+def _open(story: Story) -> dict[str, set[str]]:
+    """Cell -> the metrics that were yes in any trial: what is open sometimes is open."""
+    metrics = [metric for metric in (*EARS, *MOUTHS) if metric in story.words]
+    shares = story.words[metrics].dropna(how="all")
+    return {str(key): {metric for metric in metrics if row[metric] > 0} for key, row in shares.iterrows()}
+
+
+def _unanswered(story: Story) -> dict[str, set[str]]:
+    """Cell -> the isolation metrics of which some trial gave a row and none an answer."""
+    rows = story.frame[story.frame["load"] == "isolation"]
+    asked = {(str(c), str(m)) for c, m in zip(rows["cell"], rows["metric"], strict=True)}
+    ok = rows[rows["status"] == "ok"]
+    answered = {(str(c), str(m)) for c, m in zip(ok["cell"], ok["metric"], strict=True)}
+    found: dict[str, set[str]] = {}
+    for cell, metric in asked - answered:
+        found.setdefault(cell, set()).add(metric)
+    return found

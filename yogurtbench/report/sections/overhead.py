@@ -1,0 +1,44 @@
+"""Where the trials' time went, by phase, and how much of it was the harness's own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from yogurtbench.report.run_data import Story
+
+#: The phases of a trial, in their order. What is measured is measured in the load's.
+PHASES = ("lab", "wire", "probe", "load", "undo")
+_WHAT = {
+    "lab": "namespaces and devices are made",
+    "wire": "its programs are loaded and attached",
+    "probe": "neighbours are resolved, an echo is answered",
+    "load": "the load's processes live, their own pauses included",
+    "undo": "everything is taken down",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A phase's seconds in all trials together, its share of them all, and what happens in it."""
+
+    name: str
+    seconds: float
+    share: float
+    what: str
+
+
+def phases(story: Story) -> list[Phase]:
+    """The phases of all trials, asides included, in the order of a trial; empty where nothing ran."""
+    total: Counter[str] = Counter()
+    for attempt in story.attempts:
+        total.update(attempt.seconds)
+    whole = sum(total.values())
+    names = [*(name for name in PHASES if name in total), *(name for name in total if name not in PHASES)]
+    return [Phase(name, total[name], total[name] / whole, _WHAT.get(name, "")) for name in names] if whole else []
+
+
+def ratio(story: Story) -> float | None:
+    """The share of the trials' time that was no load's (``overhead_ratio``); None where nothing ran."""
+    found = phases(story)
+    return 1 - sum(phase.share for phase in found if phase.name == "load") if found else None

@@ -1,0 +1,67 @@
+"""How wires stand against what they are held to: their rows of the comparison, the best wire first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from yogurtbench.core.labels import Wire, change, interval
+from yogurtbench.core.records import METRICS
+from yogurtbench.report.run_data import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A wire's effects: load -> its rows of the comparison; ``gain`` > 0 is better than the baseline (log ratio)."""
+
+    wire: Wire
+    loads: dict[str, pd.DataFrame]
+    gain: float
+
+    @property
+    def verdicts(self) -> set[str]:
+        """Every verdict among its effects."""
+        return {str(word) for rows in self.loads.values() for word in rows["verdict"]}
+
+
+def standings(story: Story, rows: pd.DataFrame | None = None) -> list[Standing]:
+    """The wires with effects, best first: mean gain over the loads, each load the mean over its traffic.
+
+    ``rows``: those of the comparison to stand by, the deciding ones where not given. What has no ratio (dead, failed,
+    not run) counts neither for nor against a wire.
+    """
+    return _ranked(story, rows) if rows is not None else _headlined(story)
+
+
+@lru_cache(maxsize=1)
+def _headlined(story: Story) -> list[Standing]:
+    """Asked for by the answer, the tables and the Markdown, one after another."""
+    return _ranked(story, story.headlines)
+
+
+def _ranked(story: Story, rows: pd.DataFrame) -> list[Standing]:
+    rows = rows[rows["ratio"].notna()]
+    found: dict[str, dict[str, pd.DataFrame]] = {}
+    wires = rows["cell"].map(lambda cell: story.wire(cell).id)
+    for (wire, load), mine in rows.groupby([wires, rows["load"]], sort=False):
+        found.setdefault(str(wire), {})[str(load)] = mine
+    told = [
+        Standing(story.wires[wire], loads, float(np.mean([_gain(r) for r in loads.values()])))
+        for wire, loads in found.items()
+    ]
+    return sorted(told, key=lambda one: -one.gain)
+
+
+def _gain(rows: pd.DataFrame) -> float:
+    sign = -1 if METRICS[str(rows["metric"].iloc[0])].better == "lower" else 1
+    return sign * float(np.log(rows["ratio"]).mean())
+
+
+def effect(row: Mapping[str, Any]) -> tuple[str, str]:
+    """A row of the comparison as (change, interval) in percent."""
+    return change(float(row["ratio"])), interval(float(row["ratio_low"]), float(row["ratio_high"]))

@@ -1,0 +1,317 @@
+"""The page's tables as plain data: rows of words and numbers, no markup."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from yogurtbench.analysis.comparison import dead_wires, rows_of
+from yogurtbench.core.labels import VERDICT_MARKS, Wire, load_name, metric_name, number
+from yogurtbench.core.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
+from yogurtbench.report.run_data import Story
+from yogurtbench.report.sections import counters
+from yogurtbench.report.sections.isolation import EARS, MOUTHS, Exposure, exposures, liveness
+from yogurtbench.report.sections.ranking import Standing, effect, standings
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A cell of a table that carries a verdict: what it says, its class for colour, the longer form on hover."""
+
+    text: str
+    kind: str
+    hover: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A wire's row of a table."""
+
+    wire: Wire
+    marks: list[Mark]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Heads and rows; the first column is the wire. ``of``: how many rows there are where not all are given."""
+
+    heads: list[str]
+    rows: list[Row]
+    of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a grid: its head, what its cells are, whether its few words are offered to choose from."""
+
+    name: str
+    kind: Literal["words", "number", "wire", "verdict"] = "words"
+    pick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A long table that the page sorts, filters and shows bit by bit.
+
+    Cells by kind of column: a text; a number (or None) and its text; a wire's place in :func:`palette`; a class, a
+    text and a longer text.
+    """
+
+    columns: list[Column]
+    rows: list[list[Any]]
+
+
+def palette(story: Story) -> list[list[str]]:
+    """Name and colour of each wire, in the order of ``story.wires``."""
+    return [[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in story.wires.values()]
+
+
+def glance(story: Story, most: int | None = None) -> Table:
+    """The wires at a glance, best first and at most so many: a column a load."""
+    ranked = standings(story)
+    loads = list(dict.fromkeys(load for one in ranked for load in one.loads))
+    shown = ranked[:most]
+    return Table([load_name(load) for load in loads], [_glance_row(one, loads) for one in shown], len(ranked))
+
+
+def _glance_row(one: Standing, loads: list[str]) -> Row:
+    return Row(one.wire, [_glance_mark(one.loads.get(load)) for load in loads])
+
+
+def _glance_mark(rows: pd.DataFrame | None) -> Mark:
+    if rows is None:
+        return Mark("–", "none")
+    told = [
+        (effect(row), str(row["verdict"])) for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])
+    ]
+    texts = list(dict.fromkeys(change for (change, _), _ in told))
+    words = {word for _, word in told}
+    kind = words.pop() if len(words) == 1 else "mixed"
+    hover = "; ".join(f"{word} {change} ({span})" if span else f"{word} {change}" for (change, span), word in told)
+    return Mark(" / ".join(texts if len(texts) <= 3 else (texts[0], "…", texts[-1])), kind, hover)
+
+
+def comparisons(story: Story) -> Grid:
+    """Every comparison, the deciding metrics first; each wire's own metrics against each of its baselines."""
+    rows = story.comparison[story.comparison["baseline"].notna()]
+    first, warned = rows["metric"] == rows["load"].map(HEADLINE), counters.warned(story)
+    columns = [
+        Column("wire", "wire"), Column("against", "wire", pick=True), Column("load", pick=True), Column("traffic"),
+        Column("metric", pick=True), Column("baseline", "number"), Column("measured", "number"),
+        Column("change", "number"), Column("95 % interval"), Column("verdict", "verdict", pick=True),
+        Column("family", pick=True), Column("blocks", "number"),
+    ]  # fmt: skip
+    places = _places(story)
+    told = rows_of(pd.concat([rows[first], rows[~first]]))
+    return Grid(columns, [_comparison(story, row, places, warned) for row in told])
+
+
+def _comparison(
+    story: Story, row: dict[str, Any], places: Mapping[str, int], warned: Mapping[str, tuple[str, ...]]
+) -> list[Any]:
+    change, span = effect(row)
+    verdict, note = (
+        str(row["verdict"]).replace("_", " "),
+        "; ".join(filter(None, (row["note"], *warned.get(row["cell"], ())))),
+    )
+    return [
+        places[story.cells[row["cell"]].wire_id], places[story.cells[row["baseline"]].wire_id], load_name(row["load"]),
+        story.traffic[row["cell"]], metric_name(row["metric"]), _figure(row["baseline_median"], row["unit"]),
+        _figure(row["cell_median"], row["unit"]), [or_none(row["ratio"]), change], span,
+        [verdict, f"{verdict_mark(str(row['verdict']))} {verdict}{' ⚠' * bool(warned.get(row['cell']))}".strip(), note],
+        row["family"], [int(row["n"]), str(row["n"])],
+    ]  # fmt: skip
+
+
+def _places(story: Story) -> dict[str, int]:
+    return {wire: place for place, wire in enumerate(story.wires)}
+
+
+def _figure(value: float, unit: str) -> list[Any]:
+    return [or_none(value), number(value, unit)]
+
+
+def or_none(value: float) -> float | None:
+    """Without digits that no instrument has: the page carries thousands of these."""
+    return None if pd.isna(value) else float(f"{value:.6g}")
+
+
+def isolation(story: Story) -> Table:
+    """Who can listen and who can send, a row a live wire: yes is open, no is shut."""
+    metrics = [metric for metric in METRICS_OF["isolation"] if metric in story.words]
+    return Table(
+        [metric.replace("_", " ") for metric in metrics],
+        [_isolation_row(story, key, metrics) for key, alive in _asked_isolation(story) if alive],
+    )
+
+
+def alike(table: Table) -> list[tuple[list[Wire], list[Mark]]]:
+    """The wires of a table with the same marks together, those with the fewest open ends first."""
+    found: dict[tuple[Mark, ...], list[Wire]] = {}
+    for row in table.rows:
+        found.setdefault(tuple(row.marks), []).append(row.wire)
+    ordered = sorted(found.items(), key=lambda item: sum(mark.kind == "open" for mark in item[0]))
+    return [(wires, list(marks)) for marks, wires in ordered]
+
+
+def live(story: Story) -> Table:
+    """Where nothing was compared, the best wires are the live ones that are open to the fewest on the host."""
+    told = {one.wire.id: one for one in exposures(story)}
+    carried = {wire: _carries(story, wire) for wire, alive in liveness(story).items() if alive and wire in story.wires}
+    ordered = sorted(
+        carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire]))
+    )
+    heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
+    marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
+    rows = [Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))]) for wire in ordered]
+    return Table(heads, rows, len(rows))
+
+
+_CARRIED = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
+
+
+def _carries(story: Story, wire: str) -> list[str]:
+    cells = [key for key, cell in story.cells.items() if cell.wire_id == wire and key in story.words.index]
+    yes = {metric for metric in _CARRIED if metric in story.words for key in cells if story.words.at[key, metric] == 1}
+    return [word for metric, word in _CARRIED.items() if metric in yes]
+
+
+def _exposed(one: Exposure | None, asked: bool) -> list[Mark]:
+    if one is None:
+        return [Mark("–", "none", "not measured")] * (2 * asked)
+    return [
+        _who([EARS[metric] for metric in one.ears], shut=one.deaf),
+        _who([MOUTHS[metric] for metric in one.mouths], shut=one.mute),
+    ]
+
+
+def _who(names: list[str], *, shut: bool) -> Mark:
+    if names:
+        return Mark(", ".join(names), "open")
+    return Mark("nobody", "shut") if shut else Mark("nobody seen; not fully measured", "none")
+
+
+def left_out(story: Story) -> int:
+    """How many dead wires are missing from :func:`isolation`: nobody uses them, so nobody can listen in."""
+    return sum(not alive for _, alive in _asked_isolation(story))
+
+
+def _asked_isolation(story: Story) -> list[tuple[str, bool]]:
+    alive = liveness(story)
+    return [
+        (key, alive.get(cell.wire_id, False))
+        for key, cell in story.cells.items()
+        if cell.load == "isolation" and (key in story.words.index or cell.wire_id in alive)
+    ]
+
+
+def _isolation_row(story: Story, cell: str, metrics: list[str]) -> Row:
+    found = story.words.reindex([cell]).iloc[0]
+    return Row(story.wire(cell), [_open_or_shut(float(found[metric])) for metric in metrics])
+
+
+def _open_or_shut(share: float) -> Mark:
+    if pd.isna(share):
+        return Mark("–", "none", "not measured")
+    if share in (0.0, 1.0):
+        return Mark("open", "open") if share else Mark("shut", "shut")
+    return Mark(f"{share:.0%}", "open", "open in this share of the trials")
+
+
+def dead(story: Story) -> list[dict[str, Any]]:
+    """Wires that never answered, where their packets die, and in ``guard`` what is known of the guard they have."""
+    found, alive = dead_wires(story.frame).to_dict("index"), liveness(story)
+    # By wire: several loads may have found the same one dead, and reachability, asked first, knows where.
+    wires: dict[str, tuple[str, dict[Any, Any]]] = {}
+    for key, cell in sorted(story.cells.items(), key=lambda item: item[1].load != "reachability"):
+        if key in found and not alive.get(cell.wire_id, False):
+            wires.setdefault(cell.wire_id, (key, found[key]))
+    living = {_but_guard(one) for one in story.cells.values() if alive.get(one.wire_id) and not _is_guarded(one)}
+    return [
+        {
+            "wire": story.wires[wire], "site": _word(row["dropped_at"]), "v6": row["reachable_v6"],
+            "guard": _guard(story.cells[key], living),
+        }
+        for wire in story.wires if wire in wires for key, row in [wires[wire]]
+    ]  # fmt: skip
+
+
+def deaths(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Dead wires by where their packets die, the most frequent site first."""
+    sites: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        sites.setdefault(one["site"], []).append(one)
+    return sorted(sites.items(), key=lambda item: -len(item[1]))
+
+
+def _guard(cell: Cell, living: Container[str]) -> str:
+    """Which guard stands in a dead wire's way, and whether the wire lives without it; empty where it has none.
+
+    ``living``: the live wires without a guard, as :func:`_but_guard` names them.
+    """
+    if not _is_guarded(cell):
+        return ""
+    return f"guarded by {cell.primary}" + (
+        ": without its guard it carries packets" if _but_guard(cell) in living else ""
+    )
+
+
+def _is_guarded(cell: Cell) -> bool:
+    return str(cell.primary).startswith("guard_")
+
+
+def _but_guard(cell: Cell) -> str:
+    """A wire but for its guard and the scrub that lets a guard's mark pass."""
+    return canonical({axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")})
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else "–"
+
+
+def failures(story: Story) -> list[dict[str, Any]]:
+    """What went wrong, alike ones counted, most frequent first."""
+    bad = [one for one in story.attempts if one.status not in ("ok", "skipped")]
+    counts = Counter((one.trial.cell.id, one.status, one.error) for one in bad)
+    return [
+        {"wire": story.wire(cell), "load": story.cells[cell].load, "traffic": story.traffic[cell], "status": status,
+         "error": error, "count": count}
+        for (cell, status, error), count in counts.most_common() if cell in story.cells
+    ]  # fmt: skip
+
+
+def trials(story: Story) -> Grid:
+    """Every trial with what it measured first of all."""
+    columns = [
+        Column("block", "number"), Column("position", "number"), Column("wire", "wire"), Column("role", pick=True),
+        Column("load", pick=True), Column("traffic"), Column("metric"), Column("value", "number"),
+        Column("status", "verdict", pick=True),
+    ]  # fmt: skip
+    places = _places(story)
+    return Grid(columns, [_trial(story, one, places) for one in story.attempts if one.trial.cell.id in story.cells])
+
+
+def _trial(story: Story, one: Attempt, places: Mapping[str, int]) -> list[Any]:
+    cell = one.trial.cell
+    metric = DIAGNOSTIC_METRIC if one.trial.role == "diagnostic" else HEADLINE[cell.load]
+    found = next((row for row in one.observations if row.metric == metric), None)
+    value = found.value if found and found.status == "ok" else None
+    said = one.error or ("" if value is None or found is None else _said(value, found.unit))
+    return [
+        [one.trial.block, str(one.trial.block)], [one.trial.position, str(one.trial.position)], places[cell.wire_id],
+        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), said],
+        [one.status, one.status, ""],
+    ]  # fmt: skip
+
+
+def _said(value: float, unit: str) -> str:
+    return ("yes" if value else "no") if unit == "bool" else number(value, unit)
+
+
+def verdict_mark(word: str) -> str:
+    """A sign for a verdict, so that colour is never the only difference."""
+    return VERDICT_MARKS.get(word, "")

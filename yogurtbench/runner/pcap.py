@@ -1,0 +1,72 @@
+"""A recorded probe as a capture file: pcapng, an interface for each device, read by tcpdump and Wireshark.
+
+https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from yogurtbench.core import files
+from yogurtbench.core.records import YogurtError
+
+_ETHERNET = (
+    1  # LINKTYPE_ETHERNET: netkit, veth, bridges and lo all carry an Ethernet header, on l3 devices an empty one
+)
+#: How a section begins (draft, section 4.1), and who we say that we are.
+_MAGIC, _APPLICATION = b"\x0a\x0d\x0d\x0a", "yogurtbench"
+_SNAP_LENGTH = 1 << 16
+_NANOSECONDS = b"\x09"
+_INBOUND, _OUTBOUND = 1, 2
+
+
+def check(path: Path) -> None:
+    """Raise MatrixError or HostError where a capture cannot be written there, before anything is brought up for it.
+
+    Nothing but a capture of ours is overwritten.
+    """
+    try:
+        files.check_target(path, _is_ours, "a capture of ours")
+        existed = path.exists()
+        with files.telling(path), path.open("ab"):
+            pass
+        if not existed:
+            path.resolve().unlink()
+    except YogurtError as error:
+        raise type(error)(f"--pcap {error}") from None
+
+
+def _is_ours(path: Path) -> bool:
+    return files.begins(path, _MAGIC, len(_MAGIC)) and files.begins(path, _APPLICATION.encode(), 256)
+
+
+def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Write the probes' frames (see recording.record) in order of time; how many of each ``namespace:device``."""
+    from pcapng import FileWriter, blocks
+
+    frames: dict[str, list[tuple[int, bool, bytes]]] = {}
+    for tap in (tap for probe in probes for tap in probe["taps"]):
+        carried = ((time, outgoing, base64.b64decode(content)) for time, outgoing, content in tap["frames"])
+        frames.setdefault(f"{tap['namespace']}:{tap['device']}", []).extend(carried)
+    section = blocks.SectionHeader(endianness="<", options={"shb_userappl": _APPLICATION})
+    for name in frames:
+        options = {"if_name": name, "if_tsresol": _NANOSECONDS}
+        section.new_member(blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options)
+    numbered = sorted((frame, number) for number, each in enumerate(frames.values()) for frame in each)
+    with files.telling(path), path.open("wb") as file:
+        writer = FileWriter(file, section)
+        for (time, outgoing, content), number in numbered:
+            packet = section.new_member(
+                blocks.EnhancedPacket,
+                interface_id=number,
+                timestamp_high=time >> 32,
+                timestamp_low=time & 0xFFFFFFFF,
+                packet_len=len(content),
+                packet_data=content,
+                options={"epb_flags": _OUTBOUND if outgoing else _INBOUND},
+            )
+            writer.write_block(packet)
+    return {name: len(each) for name, each in frames.items()}

@@ -1,0 +1,196 @@
+"""A command's way through the house: choose a host, sweep the plan on it, leave a report behind."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from yogurtbench import report
+from yogurtbench.core import allowance, output
+from yogurtbench.core.records import Attempt, HostError, MatrixError, YogurtError
+from yogurtbench.core.sayer import Sayer
+from yogurtbench.hosts.base import AgentHost
+from yogurtbench.hosts.choose import settle
+from yogurtbench.matrix.clocks import Begun, Plans
+from yogurtbench.matrix.units import seconds
+from yogurtbench.plan.plan import Plan, estimate_seconds
+from yogurtbench.results import run_folder
+from yogurtbench.runner import clock_check, lab_session, progress
+from yogurtbench.runner.ab import Change, Measured, measure
+from yogurtbench.runner.sweep import Sweep, Tally
+
+FAILED, INTERRUPTED = 3, 130
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks of a run beside its plan; ``jobs``: None for as many as may be side by side."""
+
+    out: Path
+    resume: Path | None
+    budget: str | None
+    quiet: bool
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: where it lies, and the exit code it deserves."""
+
+    folder: Path
+    exit_code: int
+
+
+def run(plans: Plans, wishes: Wishes) -> Ended:
+    """Sweep the plan that fits where the trials run, and report it. Interrupted, it keeps and reports what it has.
+
+    Raises MatrixError or HostError before anything is created.
+    """
+    budget = seconds("--budget", wishes.budget) if wishes.budget else None
+    console = output.console(stderr=True)
+    say = _nothing if wishes.quiet else Sayer(console)
+    for note in plans.likely.notes:
+        say(f"warning: {note}")
+    earlier = _earlier(plans.likely, wishes.resume)
+    with ExitStack() as undo:
+        plan, host = settle(plans, undo, say, wishes.jobs)
+        say(_where(host))
+        stored = undo.enter_context(_run_folder(plan, wishes, host))
+        tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
+    _say_how_it_ended(tally, code, stored.path, say)
+    say("writing the report")
+    return Ended(stored.path, code if _reported(stored.path) else code or FAILED)
+
+
+def _reported(folder: Path) -> bool:
+    """Write the report; where the machine does not let us, say so: what was measured is there, and is told."""
+    try:
+        report.make(folder)
+    except YogurtError as error:
+        print(f"yogurtbench: {error}; yogurtbench report {folder} makes the report", file=sys.stderr)
+        return False
+    return True
+
+
+def sides(change: Change, out: Path, *, quiet: bool, jobs: int | None = None) -> Measured:
+    """Measure both sides of a change in one guest, ``jobs`` trials at a time (None: as many as may be)."""
+    console = output.console(stderr=True)
+    return measure(change, out, _nothing if quiet else Sayer(console), _shown(console, jobs, quiet=quiet), jobs)
+
+
+def clock(jobs: int | None) -> clock_check.Answer:
+    """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
+    console = output.console(stderr=True)
+    return clock_check.examine(clock_check.plan(), Sayer(console), _shown(console, jobs, quiet=False), jobs)
+
+
+def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan], progress.Quiet]:
+    """The progress of a plan in the guest, ``jobs`` trials at a time."""
+
+    def shown(plan: Plan) -> progress.Quiet:
+        expected = estimate_seconds(plan, "vm", jobs=jobs or allowance.cpus())
+        return progress.of_console(console, plan, expected, quiet=quiet)
+
+    return shown
+
+
+def lab(plan: Plan, cell: str, wishes: lab_session.Wishes) -> int:
+    """Visit a cell's lab; the exit code."""
+    return lab_session.visit(plan, cell, wishes, Sayer(output.console(stderr=True)))
+
+
+def _sweep(
+    plan: Plan,
+    host: AgentHost,
+    stored: run_folder.Run,
+    wishes: Wishes,
+    console: Console,
+    earlier: list[Attempt],
+    budget: float | None,
+) -> tuple[Tally, int]:
+    expected = estimate_seconds(plan, host.environment.lab, jobs=host.jobs)
+    with progress.of_console(console, plan, expected, quiet=wishes.quiet, done=stored.done) as shown:
+        sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
+        try:
+            sweep.run()
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, _once_more)
+            return sweep.tally, INTERRUPTED
+        except HostError as error:  # a machine died and no new one came up: what was measured stays and is reported
+            print(f"yogurtbench: {error}", file=sys.stderr)
+            return sweep.tally, FAILED
+    return sweep.tally, FAILED if sweep.tally.bad or not sweep.tally.values else 0
+
+
+def begun(resume: Path | None) -> Begun | None:
+    """How a run to resume was begun; None where there is none. Raises MatrixError where it is no run."""
+    if resume is None:
+        return None
+    run_folder.check_folder(resume)
+    where = run_folder.read_environment(resume)
+    return Begun(where.lab, where.clock)
+
+
+def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
+    """The attempts of a run to resume. Raises MatrixError where it is not a run of this plan."""
+    if resume is None:
+        return []
+    run_folder.check_folder(resume)
+    theirs = run_folder.read_plan(resume)
+    if theirs["cells"] != plan.to_json()["cells"] or theirs["seed"] != plan.seed:
+        raise MatrixError(
+            f"{resume}: this run was made from another plan; resume it with the matrix and options it had"
+        )
+    return list(run_folder.read_attempts(resume))
+
+
+def _run_folder(plan: Plan, wishes: Wishes, host: AgentHost) -> run_folder.Run:
+    if wishes.resume:
+        there = run_folder.read_environment(wishes.resume)
+        if there.identity != host.environment.identity:
+            changed = sorted(
+                k
+                for k in there.identity | host.environment.identity
+                if there.identity.get(k) != host.environment.identity.get(k)
+            )
+            raise MatrixError(f"{wishes.resume}: it was begun elsewhere ({', '.join(changed)} differ): start a new run")
+        return run_folder.Run.resume(wishes.resume)
+    return run_folder.Run.create(wishes.out, plan.name, plan.source, plan.to_json(), host.environment)
+
+
+def _where(host: AgentHost) -> str:
+    where = host.environment
+    chosen = where.reasons.get("lab", "")
+    words = [f"{where.lab} lab, Linux {where.kernel} ({chosen})"]
+    if where.accelerator != "none":
+        words.append(f"accelerator {where.accelerator} ({where.reasons.get('accelerator', '')})")
+    beside = f", {host.jobs} trials side by side" if host.jobs > 1 else ""
+    words.append(f"clock {where.clock} ({where.reasons.get('clock', '')}){beside}")
+    return "; ".join(words)
+
+
+def _say_how_it_ended(tally: Tally, code: int, folder: Path, say: Callable[[str], None]) -> None:
+    if code == INTERRUPTED:
+        say(f"interrupted; what was measured is kept, go on with --resume {folder}")
+    if tally.out_of_budget:
+        say("the budget is used up: the verdicts rest on the blocks that were run")
+    if not tally.values and code != INTERRUPTED:
+        say(f"nothing could be measured: {tally.lacking or 'no trial was run'}")
+    elif tally.bad:
+        say(f"{tally.bad} trials failed; the report lists them with their errors")
+
+
+def _nothing(_sentence: str) -> None:
+    return None
+
+
+def _once_more(_number: int, _frame: FrameType | None) -> None:
+    """A second Ctrl-C does not tear the report that the first one asked for."""
+    print("yogurtbench: finishing the report of what was measured", file=sys.stderr)
