@@ -76,15 +76,15 @@ def native_ratio() -> float:
 
 def guest_ratio(rounds: int = 3) -> float:
     guest = image.ensure(say=print)
-    probe = accelerator.probe(guest, say=print)
+    probe = accelerator.probe_accelerator(guest, say=print)
     print(f"accelerator: {probe.accelerator} ({probe.reason})")
     return statistics.median(booted(guest, probe.accelerator) / bare(guest, probe.accelerator) for _ in range(rounds))
 
 
 def booted(guest: image.GuestImage, how: str) -> float:
-    overlay = luggage.overlay()
+    overlay = luggage.build_overlay()
     began = time.monotonic()
-    with qemu.boot(guest, how, overlay=overlay):
+    with qemu.boot_guest(guest, how, overlay=overlay):
         return time.monotonic() - began
 
 
@@ -93,24 +93,24 @@ def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "cell.yaml").write_text(CELL)
         plan = replace(make_plan(load(Path(folder, "cell.yaml"))), asides=False)
-    overlay = luggage.overlay()
+    overlay = luggage.build_overlay()
     found: dict[str, list[float]] = {"restore": [], "cell": []}
     order = {"op": "compile", "texts": COMMON.to_json()}
     began = time.monotonic()
-    with qemu.boot(guest, "tcg", overlay=overlay, order=order):
+    with qemu.boot_guest(guest, "tcg", overlay=overlay, order=order):
         found["boot"] = [time.monotonic() - began]
     (trial,) = plan.trials(plan.groups[0], 0)
-    with snapshot.ensure(guest, overlay, plan.texts, print) as state:
+    with snapshot.ensure_snapshot(guest, overlay, plan.texts, print) as state:
         for _ in range(ROUNDS):
             found["restore"].append(answered(state, {"op": "control"}, "control"))
             found["cell"].append(answered(state, {"op": "trial", "trial": trial.to_json()}, "attempt"))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def answered(state: snapshot.Saved, order: dict[str, object], event: str) -> float:
+def answered(state: snapshot.Snapshot, order: dict[str, object], event: str) -> float:
     """Seconds from starting QEMU with a saved state until it is gone again, its order answered."""
     began = time.monotonic()
-    with snapshot.wake(state, order) as guest:
+    with snapshot.resume(state, order) as guest:
         while guest.channel.receive(120.0)["event"] != event:
             pass
     return time.monotonic() - began
@@ -120,7 +120,7 @@ def quickstart_seconds() -> float:
     """Seconds of the first run of the quickstart on the instruction clock, its guest not yet saved."""
     with tempfile.TemporaryDirectory() as folder:
         matrix = Path(__file__).parent.parent / "experiments/quickstart.yaml"
-        shutil.rmtree(cache.place("saved", ""), ignore_errors=True)
+        shutil.rmtree(cache.cache_path("saved", ""), ignore_errors=True)
         ours = [sys.executable, "-P", "-m", "yogurtbench", "run", str(matrix), "--clock", "instructions", "--quiet"]
         return seconds([*ours, "--jobs", str(min(2, os.cpu_count() or 1))], cwd=folder)
 

@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of a test module returns when it is called, furnished, in a room of its own."""
     program = [sys.executable, "-P", "-c", _IN_A_ROOM, str(HERE), function.__module__, function.__name__]
-    argv = sandbox.command([*program, json.dumps(arguments)])
+    argv = sandbox.sandbox_command([*program, json.dumps(arguments)])
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

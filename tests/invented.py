@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core.records import METRICS_OF, Attempt, Cell, Environment, Observation, Trial
-from yogurtbench.results.run_folder import Run
+from yogurtbench.results.run_folder import StoredRun
 
 SHARED: dict[str, Any] = {
     "return_hook": "none", "return_helper": "none", "policy": None, "primary": None, "peer": None, "scrub": None,
@@ -234,7 +234,7 @@ def environment(run: Invented) -> Environment:
 
 def stored(run: Invented, out: Path) -> Path:
     """The run in a folder, finished."""
-    with Run.create(out, run.name, MATRIX, run.plan(), environment(run)) as folder:
+    with StoredRun.create(out, run.name, MATRIX, run.plan(), environment(run)) as folder:
         (folder.path / "trials.jsonl").write_bytes(b"".join(_line(one) for one in run.attempts()))
         folder.finish()
     return folder.path

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core.records import Cell
-from yogurtbench.matrix.axes import Filler
+from yogurtbench.matrix.axes import CellBuilder
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.plan import Plan
 
@@ -24,4 +24,4 @@ def cells_of(plan: Plan) -> list[Cell]:
 
 
 def cell(clock: str = "wall", **point: Any) -> Cell:
-    return Filler(clock).fill({"load": "sockperf", **point})[0]
+    return CellBuilder(clock).fill({"load": "sockperf", **point})[0]

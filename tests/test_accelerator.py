@@ -39,12 +39,14 @@ def probe(tmp_path, monkeypatch, kvm):
         )
         stand_in.write_text(f"#!/bin/sh\n{asked}\n{script}\n")
         stand_in.chmod(0o755)
-        qemu.version.cache_clear()
+        qemu.qemu_version.cache_clear()
         qemu.machine_type.cache_clear()
-        return accelerator.probe(guest, say=(said if said is not None else []).append, deadline=deadline, device=device)
+        return accelerator.probe_accelerator(
+            guest, say=(said if said is not None else []).append, deadline=deadline, device=device
+        )
 
     yield with_qemu
-    qemu.version.cache_clear()
+    qemu.qemu_version.cache_clear()
     qemu.machine_type.cache_clear()
 
 

@@ -70,9 +70,9 @@ def burned(seconds: float) -> float:
     """CPU time that is accounted to a child that burns so much beside a stranger who burns more."""
     argv = [sys.executable, "-c", _BURN]
     stranger = subprocess.Popen([*argv, "60"])
-    before = cpu_time.spent(sorted(os.sched_getaffinity(0)))
+    before = cpu_time.measure_cpu_time(sorted(os.sched_getaffinity(0)))
     subprocess.run([*argv, str(seconds)], check=True)
-    spent = cpu_time.spent(sorted(os.sched_getaffinity(0))) - before
+    spent = cpu_time.measure_cpu_time(sorted(os.sched_getaffinity(0))) - before
     stranger.kill()
     return spent.processes + spent.beside
 

@@ -321,7 +321,7 @@ def test_the_canary_tells_when_the_baseline_differs_from_itself(factor: float, v
 
 def test_words_are_shares_and_the_commonest_word() -> None:
     run = yogurt_phone(blocks=3)
-    found = comparison.words(to_frame(run.attempts(), "run"))
+    found = comparison.categorical_metrics(to_frame(run.attempts(), "run"))
     assert set(found["reachable"].dropna()) == {0.0, 1.0}
     assert set(found["dropped_at"].dropna()) == {"netkit_xmit:NOT_SPECIFIED"}
 

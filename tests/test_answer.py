@@ -15,23 +15,23 @@ from matrices import planned
 
 from yogurtbench import __main__ as command
 from yogurtbench.core.records import Attempt, Cell, Observation
-from yogurtbench.plan.plan import span
-from yogurtbench.report.run_data import Story
+from yogurtbench.plan.plan import format_duration
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, tables
-from yogurtbench.report.sections.isolation import exposures, liveness
-from yogurtbench.report.sections.ranking import standings
-from yogurtbench.report.sections.summary import answer
-from yogurtbench.report.terminal.run import effects
+from yogurtbench.report.sections.isolation import isolation_results, liveness
+from yogurtbench.report.sections.ranking import rank_wires
+from yogurtbench.report.sections.summary import summarise
+from yogurtbench.report.terminal.run import comparisons
 from yogurtbench.results import run_folder
 
 
-def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
+def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 def said(run: Invented) -> str:
-    return answer(story_of(run))
+    return summarise(story_of(run))
 
 
 def test_the_question_has_no_part_in_the_answer() -> None:
@@ -59,8 +59,10 @@ def test_no_wire_is_said_to_lose_that_nobody_could_judge() -> None:
         else one
         for one in attempts
     ]
-    assert answer(story_of(run, shaken)).startswith("No wire is known to beat veth direct; netkit l3 · netkit_peer → ")
-    assert answer(story_of(run)).startswith("No wire beats veth direct; ")
+    assert summarise(story_of(run, shaken)).startswith(
+        "No wire is known to beat veth direct; netkit l3 · netkit_peer → "
+    )
+    assert summarise(story_of(run)).startswith("No wire beats veth direct; ")
 
 
 def _times(row: Observation, factor: float) -> Observation:
@@ -84,16 +86,16 @@ def medians_shaken(run: Invented) -> list[Attempt]:
 def test_what_the_fastest_round_trip_knows_is_told_where_the_median_is_drowned(effect: float, known: str) -> None:
     run = own(effect, noise=0.002, cells=(cell(program="./wire.c"),))
     story = story_of(run, medians_shaken(run))
-    text = answer(story)
+    text = summarise(story)
     assert text.startswith("We don't know yet what") and known in text
-    shown = "\n".join(line.plain for line in effects(story.comparison, 100))
+    shown = "\n".join(line.plain for line in comparisons(story.comparison, 100))
     assert "fastest round trip, sockperf UDP" in shown
 
 
 def test_the_fastest_round_trip_is_not_told_where_the_median_says_it() -> None:
     run = own(1.1, noise=0.002, cells=(cell(program="./wire.c"),))
     assert "fastest" not in said(run)
-    assert "fastest" not in "".join(line.plain for line in effects(story_of(run).comparison, 100))
+    assert "fastest" not in "".join(line.plain for line in comparisons(story_of(run).comparison, 100))
 
 
 # --- isolation -----------------------------------------------------------------------------------------------------
@@ -136,8 +138,8 @@ def test_an_isolation_trial_of_a_dead_wire_counts_for_nobody() -> None:
         replace(one, details={"isolation": {"carried": one.trial.cell.primary == "pass"}}) for one in run.attempts()
     ]
     story = story_of(run, attempts)
-    assert [one.wire.name for one in exposures(story)] == ["netkit l3 · netkit_peer → redirect (primary pass)"]
-    assert [len(tables.isolation(story).rows), tables.left_out(story)] == [1, 1]
+    assert [one.wire.name for one in isolation_results(story)] == ["netkit l3 · netkit_peer → redirect (primary pass)"]
+    assert [len(tables.isolation(story).rows), tables.omitted_count(story)] == [1, 1]
 
 
 def test_what_could_not_be_told_is_not_called_shut() -> None:
@@ -149,10 +151,10 @@ def test_what_could_not_be_told_is_not_called_shut() -> None:
         else one
         for one in run.attempts()
     ]
-    text = answer(story_of(run, attempts))
+    text = summarise(story_of(run, attempts))
     assert "guard_cb" not in text and "2 live wires" not in text.replace("Of 2 live", "")
     partly = [replace(one, observations=tuple(_failing(one))) for one in run.attempts()]
-    text = answer(story_of(run, partly))
+    text = summarise(story_of(run, partly))
     assert "1 is closed to whoever on the host would talk in, none to whoever would listen in (1 not fully" in text
     assert "(primary next)" in text and "guard_cb" not in text
 
@@ -298,9 +300,9 @@ def test_a_programs_cost_is_no_surer_than_its_verdict() -> None:
     assert "costs within the margin the same median round trip (sockperf UDP)" in said(own(1.0))
     noisy = own(1.0, noise=0.2, seed=3)
     story = story_of(noisy)
-    (one,) = standings(story)
+    (one,) = rank_wires(story)
     assert one.verdicts == {"inconclusive"}
-    assert answer(story).startswith("We don't know yet what") and answer(story).count("an undecided") == 2
+    assert summarise(story).startswith("We don't know yet what") and summarise(story).count("an undecided") == 2
     assert "too few blocks" in said(own(1.5, blocks=2))
 
 
@@ -320,7 +322,7 @@ def test_a_dead_wire_counts_neither_for_nor_against_anybody() -> None:
     without = replace(alive, cells=tuple(one for one in alive.cells if one.id not in alive.dead))
     counts = [text.partition("; ")[2].split(" comparisons")[0] for text in (decided, said(without))]
     assert counts[0] == counts[1] and "none of" in counts[0]
-    assert "dead" not in {word for one in standings(story_of(alive)) for word in one.verdicts}
+    assert "dead" not in {word for one in rank_wires(story_of(alive)) for word in one.verdicts}
 
 
 def test_a_dead_wire_names_the_guard_in_its_way() -> None:
@@ -343,7 +345,7 @@ def test_packets_that_go_round_are_no_life() -> None:
     ]
     story = story_of(run, attempts)
     assert sorted(liveness(story).values()) == [False, True]
-    assert answer(story) == "1 of 2 wires carry packets: netkit l3 · netkit_peer → redirect."
+    assert summarise(story) == "1 of 2 wires carry packets: netkit l3 · netkit_peer → redirect."
 
 
 def test_of_many_dead_wires_it_says_where_they_die_and_how_many_go_round() -> None:
@@ -353,7 +355,7 @@ def test_of_many_dead_wires_it_says_where_they_die_and_how_many_go_round() -> No
         Attempt.without_values(one.trial, "looping", "round and round") if one.trial.cell.primary == "none" else one
         for one in replace(run, dead=frozenset(one.id for one in run.cells if one.primary != "pass")).attempts()
     ]
-    assert answer(story_of(run, told)) == (
+    assert summarise(story_of(run, told)) == (
         "1 of 6 wires carry packets: netkit l3 · netkit_peer → redirect (primary pass); of the others 4 die in "
         "netkit_xmit and 1 goes round in the kernel."
     )
@@ -455,8 +457,8 @@ def test_wires_that_are_held_to_nothing_are_told_by_what_they_measured() -> None
         "cells": [one | {"baselines": [], "group": ""} for one in run.plan()["cells"] if one["role"] == "cell"]
     }
     attempts = [one for one in run.attempts() if one.trial.role == "cell"]
-    story = Story.tell("run", "matrix", plan, environment(run), attempts, run_folder.to_frame(attempts, "run"))
-    assert "redirect is cheapest with 28\u202f113 guest instructions, then netkit l3" in answer(story)
+    story = RunData.tell("run", "matrix", plan, environment(run), attempts, run_folder.to_frame(attempts, "run"))
+    assert "redirect is cheapest with 28\u202f113 guest instructions, then netkit l3" in summarise(story)
 
 
 # --- what would decide it --------------------------------------------------------------------------------------------
@@ -470,7 +472,7 @@ blocks: {min: 6, max: 6}
 """
 
 
-def undecided(folder: Path, text: str = ASKED, **changes: Any) -> Story:
+def undecided(folder: Path, text: str = ASKED, **changes: Any) -> RunData:
     """A story of a matrix that is there, in which noise drowned everything."""
     plan = planned(folder, text, only=changes.pop("only", None), blocks=changes.pop("blocks", None))
     cells = tuple(one.cell for one in plan.cells if one.role == "cell")
@@ -478,7 +480,7 @@ def undecided(folder: Path, text: str = ASKED, **changes: Any) -> Story:
     run = Invented(cells, noise=0.03, baselines=(lambda one: next(iter(bases.values())),), blocks=plan.blocks.min,
                    **changes)  # fmt: skip
     attempts = list(run.attempts())
-    return Story.tell("run", text, plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "run"))
+    return RunData.tell("run", text, plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "run"))
 
 
 @pytest.mark.parametrize(
@@ -497,8 +499,8 @@ def test_where_nobody_can_tell_a_command_would_and_it_can_be_planned(
     tmp_path: Path, changes: dict[str, Any], words: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     story = undecided(tmp_path, **changes)
-    text = answer(story)
-    advised = advice.give(story)
+    text = summarise(story)
+    advised = advice.give_advice(story)
     assert advised and text.endswith(f": {advised.command}") and "would decide" in text, text
     found = shlex.split(advised.command)
     assert found[1:3] == ["run", str(tmp_path / "m.yaml")]
@@ -507,7 +509,7 @@ def test_where_nobody_can_tell_a_command_would_and_it_can_be_planned(
     assert command.run(["plan", *found[2:], "--json"]) == 0
     (seconds,) = json.loads(capfd.readouterr().out)["seconds"].values()
     assert seconds[0] == pytest.approx(advised.seconds, rel=0.05)
-    assert f"in about {span(advised.seconds)}: " in text
+    assert f"in about {format_duration(advised.seconds)}: " in text
 
 
 def test_so_many_blocks_are_advised_as_the_noise_asks_for(tmp_path: Path) -> None:
@@ -519,15 +521,15 @@ def test_so_many_blocks_are_advised_as_the_noise_asks_for(tmp_path: Path) -> Non
         base = next(one.cell for one in plan.cells if one.role == "baseline")
         run = Invented(cells, noise=noise, baselines=(lambda one, base=base: base,), blocks=12, seed=4)
         attempts = list(run.attempts())
-        story = Story.tell("r", "", plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "r"))
-        advised = advice.give(story)
+        story = RunData.tell("r", "", plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "r"))
+        advised = advice.give_advice(story)
         assert advised, noise
         asked.append(int(advised.command.rpartition("--blocks ")[2].split()[0]))
     assert 12 < asked[0] < asked[1]
 
 
 def test_what_is_decided_needs_no_advice(tmp_path: Path) -> None:
-    assert advice.give(story_of(quick())) is None and "would decide" not in said(quick())
+    assert advice.give_advice(story_of(quick())) is None and "would decide" not in said(quick())
     assert "would decide" not in said(yogurt_phone())
 
 

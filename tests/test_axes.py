@@ -10,7 +10,7 @@ from matrices import cell
 from yogurtbench.core import records
 from yogurtbench.core.records import AXES, Cell
 from yogurtbench.matrix import axes
-from yogurtbench.matrix.axes import WORDS, Completer, Filler
+from yogurtbench.matrix.axes import WORDS, BaselineBuilder, CellBuilder
 
 DEFAULTS = [
     ({}, {"device": "netkit", "mode": "l3", "topology": "wire", "hook": "netkit_peer", "helper": "redirect"}),
@@ -88,7 +88,7 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize(("point", "reason", "blamed"), IMPOSSIBLE, ids=[f"{p}" for p, *_ in IMPOSSIBLE])
 def test_what_cannot_exist_has_a_reason(point: dict[str, Any], reason: str, blamed: str) -> None:
-    rule = Filler("wall").fill({"load": "sockperf", **point})[1]
+    rule = CellBuilder("wall").fill({"load": "sockperf", **point})[1]
     assert rule is not None
     assert reason in rule.reason
     assert rule.axes[0] == blamed
@@ -115,7 +115,7 @@ POSSIBLE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("point", POSSIBLE, ids=str)
 def test_what_may_be_dead_is_still_possible(point: dict[str, Any]) -> None:
-    assert Filler("wall").fill({"load": "sockperf", **point})[1] is None
+    assert CellBuilder("wall").fill({"load": "sockperf", **point})[1] is None
 
 
 def test_an_id_is_made_of_what_is_not_default() -> None:
@@ -146,9 +146,9 @@ _POINTS = st.fixed_dictionaries(
 @given(_POINTS)
 def test_the_named_axes_alone_give_the_cell_again(point: dict[str, Any]) -> None:
     """So equal ids mean equal cells, and naming a default changes nothing."""
-    filled = Filler("wall").fill(point)[0]
-    assert Filler("wall").fill(filled.named)[0] == filled
-    assert Filler("wall").fill({k: v for k, v in filled.axes.items() if v is not None})[0] == filled
+    filled = CellBuilder("wall").fill(point)[0]
+    assert CellBuilder("wall").fill(filled.named)[0] == filled
+    assert CellBuilder("wall").fill({k: v for k, v in filled.axes.items() if v is not None})[0] == filled
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Wider(Cell):
 
 @given(_POINTS, st.sampled_from(["usual", "rare"]))
 def test_an_id_changes_only_where_a_new_axis_is_not_at_its_default(point: dict[str, Any], value: str) -> None:
-    filled = Filler("wall").fill(point)[0]
+    filled = CellBuilder("wall").fill(point)[0]
     before = filled.id
     fields = {**filled.axes, "new_axis": value, "defaults": {**filled.defaults, "new_axis": "usual"}}
     with pytest.MonkeyPatch.context() as patch:
@@ -170,7 +170,7 @@ def test_an_id_changes_only_where_a_new_axis_is_not_at_its_default(point: dict[s
 
 @given(_POINTS)
 def test_a_cell_crosses_borders_as_json(point: dict[str, Any]) -> None:
-    filled = Filler("wall").fill(point)[0]
+    filled = CellBuilder("wall").fill(point)[0]
     again = Cell.from_json(json.loads(json.dumps(filled.to_json())))
     assert again == filled
     assert again.id == filled.id
@@ -203,15 +203,15 @@ COMPLETED: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("baseline", "point", "expected"), COMPLETED, ids=[f"{b} {p}" for b, p, _ in COMPLETED])
 def test_a_baseline_takes_from_the_cell_what_it_does_not_name(baseline: Any, point: Any, expected: Any) -> None:
-    base, rule = Completer(baseline, Filler("wall")).complete(cell(**point))
+    base, rule = BaselineBuilder(baseline, CellBuilder("wall")).complete(cell(**point))
     assert rule is None
     assert {name: getattr(base, name) for name in expected} == expected
 
 
 @given(_POINTS)
 def test_a_completed_baseline_is_its_own_baseline(point: dict[str, Any]) -> None:
-    completer = Completer(VETH, Filler("wall"))
-    base, _ = completer.complete(Filler("wall").fill(point)[0])
+    completer = BaselineBuilder(VETH, CellBuilder("wall"))
+    base, _ = completer.complete(CellBuilder("wall").fill(point)[0])
     assert completer.complete(base)[0] == base
 
 
@@ -220,5 +220,5 @@ def test_words_of_the_command_line_become_values() -> None:
     assert WORDS["cpus"].read("0:1") == (0, 1)
     assert WORDS["kernel"].read("6.12") == "6.12"
     assert WORDS["ip"].read("6") == 6
-    assert axes.word((0, 1)) == "0:1"
-    assert axes.word(None) == "-"
+    assert axes.axis_word((0, 1)) == "0:1"
+    assert axes.axis_word(None) == "-"

@@ -16,11 +16,11 @@ from trials import WIRE, trial
 
 from yogurtbench.agent.trial import run_trial
 from yogurtbench.core.builds import BLIND, NOW
-from yogurtbench.ebpf.programs import sets
+from yogurtbench.ebpf.programs import program_sets
 from yogurtbench.plan.plan import NO_BLOCK, Plan
 from yogurtbench.report.export.verdicts import verdicts
-from yogurtbench.report.run_data import Story
-from yogurtbench.report.sections.counters import looking
+from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.counters import counting_costs
 
 MATRIX = """
 name: m
@@ -70,7 +70,7 @@ def test_who_wants_no_asides_gets_none(tmp_path: Path) -> None:
 
 
 def blinded(word: str) -> dict[str, Any]:
-    attempt = run_trial(replace(trial("ping", **WIRE), role="blind"), sets()[word])
+    attempt = run_trial(replace(trial("ping", **WIRE), role="blind"), program_sets()[word])
     return {"metrics": [o.metric for o in attempt.observations], **attempt.to_json()}
 
 
@@ -83,7 +83,7 @@ def test_blind_programs_carry_packets_and_no_path_is_asserted(in_room: Callable[
 
 
 def refused(word: str) -> str:
-    return run_trial(trial("ping", **WIRE), sets()[word]).error
+    return run_trial(trial("ping", **WIRE), program_sets()[word]).error
 
 
 @pytest.mark.root
@@ -109,8 +109,8 @@ def test_in_the_guest_a_counted_packet_costs_a_few_instructions_more(tmp_path: P
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("results/looking/*")
-    story = Story.read(folder)
-    (told,) = looking(story)
+    story = RunData.read(folder)
+    (told,) = counting_costs(story)
     assert told.cell == next(key for key, cell in story.cells.items() if cell.hook != "none")
     assert 5 < told.cost < 60 and told.packets in (2, 4)
     assert story.exact and "Counting costs a program" in (folder / "report.md").read_text()

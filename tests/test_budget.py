@@ -9,7 +9,7 @@ import pytest
 from invented import Invented, cell, stored
 from matrices import planned
 
-from yogurtbench.analysis.budget import ASSUMED, buy, expected, measured, sentences
+from yogurtbench.analysis.budget import ASSUMED, describe_budget, estimate_budget, expected_width, measured_deviations
 from yogurtbench.plan.plan import Plan, block_seconds
 
 MATRIX = """\
@@ -24,22 +24,22 @@ gate: [hook=netkit_peer]
 def test_as_many_whole_blocks_as_fit_and_no_more_than_planned(tmp_path: Path) -> None:
     plan = planned(tmp_path, MATRIX)
     block = block_seconds(plan, "native")
-    assert [buy(plan, "native", block * n).blocks for n in (0.9, 1.0, 12.5, 400)] == [0, 1, 12, 40]
-    bought = buy(plan, "native", block * 12.5)
+    assert [estimate_budget(plan, "native", block * n).blocks for n in (0.9, 1.0, 12.5, 400)] == [0, 1, 12, 40]
+    bought = estimate_budget(plan, "native", block * 12.5)
     assert (bought.decidable, bought.gate_cells) == (102, 1)
-    assert json.loads(json.dumps(asdict(bought)))["half_widths"][0] == [0.01, expected(12, 0.01)]
+    assert json.loads(json.dumps(asdict(bought)))["half_widths"][0] == [0.01, expected_width(12, 0.01)]
 
 
 def test_more_blocks_buy_precision_and_noise_costs_it() -> None:
-    assert expected(10, 0.03) == pytest.approx(0.0224, abs=0.0005)  # simulated: 0.717 standard deviations
-    assert expected(5, 0.03) is None
-    widths = [expected(n, 0.03) or math.nan for n in (10, 20, 40)]
+    assert expected_width(10, 0.03) == pytest.approx(0.0224, abs=0.0005)  # simulated: 0.717 standard deviations
+    assert expected_width(5, 0.03) is None
+    widths = [expected_width(n, 0.03) or math.nan for n in (10, 20, 40)]
     assert widths == sorted(widths, reverse=True)
 
 
 def test_what_is_assumed_is_said_to_be(tmp_path: Path) -> None:
     plan = planned(tmp_path, MATRIX)
-    said = "\n".join(sentences(buy(plan, "vm", 12 * block_seconds(plan, "vm"))))
+    said = "\n".join(describe_budget(estimate_budget(plan, "vm", 12 * block_seconds(plan, "vm"))))
     assert "12 blocks" in said and "assumed, not measured" in said and "stops at ±1.0%" in said
     assert all(f"SD {sd:.1%}: ±" in said for sd in ASSUMED)
     assert "can decide (Holm): 102; in the gate: 1" in said
@@ -59,7 +59,7 @@ def test_where_there_is_no_interval_none_is_promised(
     tmp_path: Path, blocks: float, clock: str, text: str, word: str
 ) -> None:
     plan = planned(tmp_path, text, clock=clock)
-    said = "\n".join(sentences(buy(plan, "vm", blocks * block_seconds(plan, "vm"))))
+    said = "\n".join(describe_budget(estimate_budget(plan, "vm", blocks * block_seconds(plan, "vm"))))
     assert word in said and "±" not in said
 
 
@@ -67,14 +67,14 @@ def test_a_stored_run_of_the_experiment_tells_its_noise(tmp_path: Path) -> None:
     """Every trial has a noise of 2 %: a ratio of two, 2.8 %."""
     run = Invented((cell(), cell(headroom=64)), noise=0.02, blocks=40)
     plan = Plan.from_json({**run.plan(), "named": []})
-    assert measured(plan, tmp_path, "vm") is None
+    assert measured_deviations(plan, tmp_path, "vm") is None
     folder = stored(run, tmp_path)
-    noise = measured(plan, tmp_path, "vm")
+    noise = measured_deviations(plan, tmp_path, "vm")
     assert noise and noise.source == str(folder)
     assert noise.median == pytest.approx(0.028, rel=0.3) and noise.most >= noise.median
-    said = "\n".join(sentences(buy(planned(tmp_path, MATRIX), "vm", 1e6, noise)))
+    said = "\n".join(describe_budget(estimate_budget(planned(tmp_path, MATRIX), "vm", 1e6, noise)))
     assert f"measured in {folder}" in said and "assumed" not in said
-    assert measured(plan, tmp_path, "native") is None
+    assert measured_deviations(plan, tmp_path, "native") is None
 
 
 def test_runs_that_tell_nothing_about_noise_are_passed_over(tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_runs_that_tell_nothing_about_noise_are_passed_over(tmp_path: Path) -> N
     stored(Invented((cell(),), clock="instructions"), tmp_path)
     (stored(Invented((cell(),)), tmp_path) / "trials.jsonl").write_text("broken\n")
     (tmp_path / run.name / "no-run").mkdir()
-    assert measured(plan, tmp_path, "vm") is None
+    assert measured_deviations(plan, tmp_path, "vm") is None

@@ -99,7 +99,7 @@ def built(say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "mmdebstrap").write_text(f"#!/bin/sh\n{script}")
     (tmp_path / "mmdebstrap").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    cache.folder("userland", "x", lambda into: mmdebstrap.extract(into / "x.tar", ["bash"], "true"), say)
+    cache.ensure_folder("userland", "x", lambda into: mmdebstrap.extract(into / "x.tar", ["bash"], "true"), say)
 
 
 SCRIPT = """

@@ -17,7 +17,7 @@ import pytest
 from yogurtbench.core.records import HostError
 from yogurtbench.ebpf import child_compiler
 from yogurtbench.ebpf.child_compiler import try_compiling
-from yogurtbench.ebpf.programs import complaint
+from yogurtbench.ebpf.programs import compiler_error
 
 HEAD = "int wire(struct __sk_buff *skb)\n{\n"
 FILL = "\tfor (int i = 0; i < 4096; i++)\n\t\tbig[i] = i;\n"
@@ -78,13 +78,13 @@ def dies(how: Callable[[], Any], words: str = "") -> str:
         how()
 
     with pytest.raises(HostError) as refused:
-        try_compiling(compile_it, "mine.c", complaint)
+        try_compiling(compile_it, "mine.c", compiler_error)
     return str(refused.value)
 
 
 def test_what_goes_well_says_nothing() -> None:
-    try_compiling(lambda: None, "mine.c", complaint)
-    try_compiling(says("warning: \x1b[31m"), "mine.c", complaint)
+    try_compiling(lambda: None, "mine.c", compiler_error)
+    try_compiling(says("warning: \x1b[31m"), "mine.c", compiler_error)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_ordinary_complaint_is_told_as_it_was(capfd: pytest.CaptureFixture[st
         raise Exception("Failed to compile BPF module")
 
     with pytest.raises(HostError) as refused:
-        try_compiling(compile_it, "mine.c", complaint)
+        try_compiling(compile_it, "mine.c", compiler_error)
     assert str(refused.value) == "bcc could not compile mine.c: mine.c:3:1: error: no | line 3"
     assert capfd.readouterr().err == ""
 
@@ -131,7 +131,7 @@ def test_much_that_is_said_stops_nobody() -> None:
 def test_nothing_is_left_of_it() -> None:
     before = len(os.listdir("/proc/self/fd"))
     dies(os.abort)
-    try_compiling(lambda: None, "mine.c", complaint)
+    try_compiling(lambda: None, "mine.c", compiler_error)
     assert len(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)

@@ -172,7 +172,7 @@ def test_missing_headers_are_the_machines_fault(
     here: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "m.yaml").write_text(AXES)
-    monkeypatch.setattr(headers, "found", lambda: None)
+    monkeypatch.setattr(headers, "find_headers", lambda: None)
     said = call("run", "m.yaml", "--lab", "native")
     is_one_sentence(said, 3)
     assert "any kernel's headers" in said.err

@@ -20,12 +20,12 @@ from trials import DIRECT, trial
 from yogurtbench import __main__ as command
 from yogurtbench.core import process
 from yogurtbench.core.records import metrics_of
-from yogurtbench.hosts.vm.host import Clockwork
+from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
 from yogurtbench.runner import clock_check
-from yogurtbench.runner.progress import Quiet
+from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
 
 pytestmark = pytest.mark.vm
@@ -64,20 +64,20 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def host(plan: Plan) -> Iterator[Clockwork]:
+def host(plan: Plan) -> Iterator[SnapshotHost]:
     """A saved guest, two of which may be awake side by side."""
-    with Clockwork("host", print, plan.texts, jobs=2) as started:
+    with SnapshotHost("host", print, plan.texts, jobs=2) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def runs(plan: Plan, host: Clockwork, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def runs(plan: Plan, host: SnapshotHost, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same plan twice: side by side; then one trial after the other, beside busy neighbours.
 
     Two boots are what doctor holds together, see below.
     """
     first = swept(plan, host, tmp_path_factory.mktemp("run"))
-    with neighbours(), Clockwork("host", print, plan.texts) as other:
+    with neighbours(), SnapshotHost("host", print, plan.texts) as other:
         return [first, swept(plan, other, tmp_path_factory.mktemp("run"))]
 
 
@@ -87,13 +87,13 @@ def neighbours() -> Iterator[None]:
     argv = ["sh", "-c", "while :; do timeout 0.05 sh -c 'while :; do :; done'; sleep 0.05; done"]
     with ExitStack() as undo:
         for _ in range(1 + (os.cpu_count() or 1)):
-            undo.enter_context(process.background(argv))
+            undo.enter_context(process.run_in_background(argv))
         yield
 
 
-def swept(plan: Plan, host: Clockwork, out: Path) -> Path:
-    with run_folder.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment) as run:
-        assert Sweep(plan, host, run, Quiet()).run().bad == 0
+def swept(plan: Plan, host: SnapshotHost, out: Path) -> Path:
+    with run_folder.StoredRun.create(out, plan.name, plan.source, plan.to_json(), host.environment) as run:
+        assert Sweep(plan, host, run, NoProgress()).run().bad == 0
     return run.path
 
 
@@ -161,7 +161,7 @@ def test_doctor_tries_the_clock_in_two_boots_and_leaves_nothing(
     assert guests() == []
 
 
-def test_giving_up_the_attempts_ends_every_guest_under_way(host: Clockwork) -> None:
+def test_giving_up_the_attempts_ends_every_guest_under_way(host: SnapshotHost) -> None:
     """What an interrupt does, in the middle of a sweep. The first ends while we are busy waking the second."""
     asked = (replace(trial(load, **DIRECT), clock="instructions", deadline=60.0) for load in ("ping", "sockperf"))
     with closing(host.attempts(lambda: next(asked, None))) as attempts:

@@ -21,7 +21,7 @@ from yogurtbench.core.records import HostError, MatrixError
 from yogurtbench.hosts import choose
 from yogurtbench.hosts.vm import accelerator, image
 from yogurtbench.hosts.vm import host as vm
-from yogurtbench.hosts.vm.accelerator import Probe
+from yogurtbench.hosts.vm.accelerator import AcceleratorChoice
 from yogurtbench.matrix import clocks
 from yogurtbench.matrix.clocks import Begun, Plans
 from yogurtbench.matrix.planner import load, make_plan
@@ -38,7 +38,7 @@ UDP = "name: t\naxes: {device: veth}\nloads: [{kind: iperf3_udp, duration: 1s, b
 
 
 def plans_of(folder: Path, text: str = MATRIX, **wishes: Any) -> Plans:
-    return clocks.plans(load(written(folder, text)), **wishes)
+    return clocks.plans_by_clock(load(written(folder, text)), **wishes)
 
 
 def clocks_of(found: Plans) -> list[str]:
@@ -147,15 +147,17 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A machine whose guests are not booted: the accelerators that it has, the last one counts."""
     has = ["tcg"]
     monkeypatch.setattr(image, "ensure", lambda kernel, say: None)
-    monkeypatch.setattr(accelerator, "probe", lambda image, say: Probe(has[-1], f"tried: {has[-1]}"))
+    monkeypatch.setattr(
+        accelerator, "probe_accelerator", lambda image, say: AcceleratorChoice(has[-1], f"tried: {has[-1]}")
+    )
     monkeypatch.setattr(vm, "host", lambda kernel, say: Started("wall", has[-1]))
-    monkeypatch.setattr(vm, "Clockwork", lambda kernel, say, texts, jobs, anew: Started("instructions", "tcg", jobs))
+    monkeypatch.setattr(vm, "SnapshotHost", lambda kernel, say, texts, jobs, anew: Started("instructions", "tcg", jobs))
     return has
 
 
 def settled(plans: Plans, jobs: int | None = None) -> tuple[str, Any]:
     with ExitStack() as undo:
-        plan, host = choose.settle(plans, undo, print, jobs)
+        plan, host = choose.choose_plan_and_host(plans, undo, print, jobs)
         assert plan.clock == host.environment.clock
         return plan.clock, host
 
@@ -203,12 +205,12 @@ def test_natively_it_is_time_and_nothing_of_a_guest_is_looked_at(
         raise AssertionError("a guest was asked for")
 
     monkeypatch.setattr(image, "ensure", never)
-    monkeypatch.setattr(accelerator, "probe", never)
+    monkeypatch.setattr(accelerator, "probe_accelerator", never)
     direct = "name: t\naxes: {device: veth, topology: direct, hook: none, helper: none}\nloads: [sockperf]\n"
     plans = plans_of(tmp_path, direct)
     clock, host = settled(plans)
     assert (clock, host.environment.lab, host.environment.reasons["clock"]) == ("wall", "native", clocks.NATIVE)
-    assert choose.foresee(plans).reason == clocks.NATIVE
+    assert choose.foresee_host(plans).reason == clocks.NATIVE
 
 
 # --- foreseen --------------------------------------------------------------------------------------------------------
@@ -217,16 +219,21 @@ def test_natively_it_is_time_and_nothing_of_a_guest_is_looked_at(
 @pytest.mark.parametrize(
     ("known", "clock", "lab", "otherwise"),
     [
-        (Probe("tcg", "no KVM here"), "instructions", "vm", None),
-        (Probe("kvm", "it booted"), "wall", "vm", None),
+        (AcceleratorChoice("tcg", "no KVM here"), "instructions", "vm", None),
+        (AcceleratorChoice("kvm", "it booted"), "wall", "vm", None),
         (None, "wall", "vm", "instructions"),
     ],
 )
 def test_a_plan_goes_by_what_is_known_of_kvm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: Probe | None, clock: str, lab: str, otherwise: str | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    known: AcceleratorChoice | None,
+    clock: str,
+    lab: str,
+    otherwise: str | None,
 ) -> None:
-    monkeypatch.setattr(accelerator, "known", lambda find: known)
-    seen = choose.foresee(plans_of(tmp_path, lab="vm"))
+    monkeypatch.setattr(accelerator, "known_accelerator", lambda find: known)
+    seen = choose.foresee_host(plans_of(tmp_path, lab="vm"))
     assert (seen.plan.clock, seen.lab, seen.otherwise and seen.otherwise.clock) == (clock, lab, otherwise)
     assert not known or clock == "wall" or known.reason in seen.reason
 
@@ -236,12 +243,12 @@ def test_plan_says_the_clock_the_reason_and_the_time(
 ) -> None:
     written(tmp_path, MATRIX)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(accelerator, "known", lambda find: Probe("tcg", "no KVM here"))
+    monkeypatch.setattr(accelerator, "known_accelerator", lambda find: AcceleratorChoice("tcg", "no KVM here"))
     assert command.run(["plan", "m.yaml", "--lab", "vm", "--jobs", "2"]) == 0
     said = capfd.readouterr().out
     assert "1 block each" in said and "on vm, 2 trials side by side" in said
     assert f"clock instructions: {clocks.EMULATED}: no KVM here" in said
-    monkeypatch.setattr(accelerator, "known", lambda find: None)
+    monkeypatch.setattr(accelerator, "known_accelerator", lambda find: None)
     assert command.run(["plan", "m.yaml", "--lab", "vm", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert (found["clock"], found["choice"]["otherwise"]["clock"]) == ("wall", "instructions")
@@ -252,7 +259,7 @@ def test_what_is_not_there_needs_no_guest_to_be_known(tmp_path: Path) -> None:
     def never() -> None:
         raise AssertionError("a guest was looked for")
 
-    found = accelerator.known(never, tmp_path / "kvm")
+    found = accelerator.known_accelerator(never, tmp_path / "kvm")
     assert found and found.accelerator == "tcg" and "no hardware virtualisation" in found.reason
 
 
@@ -266,8 +273,8 @@ def test_an_empty_cache_keeps_no_guest(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_how_a_run_was_begun_is_read_from_it(tmp_path: Path) -> None:
     run = stored(Invented((cell(),), clock="instructions", accelerator="tcg", blocks=1), tmp_path)
-    assert session.begun(run) == Begun("vm", "instructions")
-    assert session.begun(None) is None
+    assert session.how_it_began(run) == Begun("vm", "instructions")
+    assert session.how_it_began(None) is None
     assert run_folder.read_environment(run).clock == "instructions"
 
 
@@ -289,8 +296,8 @@ def test_as_many_guests_as_cpus_and_memory_allow(
     monkeypatch: pytest.MonkeyPatch, cpus: int, memory: int, jobs: int
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(allowance, "cpus", lambda: cpus)
-    monkeypatch.setattr(allowance, "memory", lambda: memory << 30)
+    monkeypatch.setattr(allowance, "available_cpus", lambda: cpus)
+    monkeypatch.setattr(allowance, "available_memory", lambda: memory << 30)
     assert vm._as_many_as_fit(1 << 30, said.append) == jobs
     assert bool(said) == (jobs < cpus)
     assert not said or f"{memory * 1024} MiB are available" in said[0]
@@ -318,9 +325,9 @@ def test_a_container_is_given_what_its_group_is_given(tmp_path: Path, monkeypatc
     (inner.parent / "memory.stat").write_text(f"anon 5\ninactive_file {1 << 20}\n")
     monkeypatch.setattr(allowance, "_folders", lambda: folders)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert (allowance.cpus(), allowance.memory()) == (1, 2 << 20)
+    assert (allowance.available_cpus(), allowance.available_memory()) == (1, 2 << 20)
     (inner.parent / "cpu.max").write_text("10000 100000\n")
-    assert allowance.cpus() == 1
+    assert allowance.available_cpus() == 1
 
 
 # --- with a guest --------------------------------------------------------------------------------------------------
@@ -333,7 +340,7 @@ def test_a_matrix_without_a_clock_is_measured_on_the_one_that_fits_and_goes_on_w
     text = "name: t\naxes: {hook: tcx_ingress}\nbaseline: {device: veth, topology: direct, hook: none, helper: none}\n"
     written(tmp_path, text + "loads: [{kind: sockperf, duration: 1s}]\nblocks: {min: 1, max: 1}\n")
     monkeypatch.chdir(tmp_path)
-    kvm = accelerator.probe(image.ensure(say=print), say=print).accelerator == "kvm"
+    kvm = accelerator.probe_accelerator(image.ensure(say=print), say=print).accelerator == "kvm"
     expected = "wall" if kvm else "instructions"
     assert command.run(["run", "m.yaml", "--lab", "vm"]) == 0
     said = capfd.readouterr()

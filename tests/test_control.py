@@ -22,7 +22,7 @@ from yogurtbench.agent.trial import run_trial
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.lab import namespace, topology
 from yogurtbench.loads import control
-from yogurtbench.loads.asking import CannotAsk, asking
+from yogurtbench.loads.asking import CannotAsk, probing
 
 InRoom = Callable[..., Any]
 Axes = dict[str, Any]
@@ -53,20 +53,23 @@ THEIRS = ["EHOSTUNREACH", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "E
 @pytest.mark.parametrize("name", OURS)
 def test_an_error_of_ours_is_no_answer(name: str) -> None:
     number = getattr(errno, name)
-    with pytest.raises(CannotAsk, match=rf"could not ask over TCP: a socket: .* \({name}\)"), asking("TCP", "a socket"):
+    with (
+        pytest.raises(CannotAsk, match=rf"could not ask over TCP: a socket: .* \({name}\)"),
+        probing("TCP", "a socket"),
+    ):
         raise OSError(number, os.strerror(number))
 
 
 @pytest.mark.parametrize("name", THEIRS)
 def test_what_the_network_says_stays_what_it_is(name: str) -> None:
     number = getattr(errno, name)
-    with pytest.raises(OSError, match=os.strerror(number)), asking("TCP", "connecting"):
+    with pytest.raises(OSError, match=os.strerror(number)), probing("TCP", "connecting"):
         raise OSError(number, os.strerror(number))
 
 
 @given(st.integers(0, 4096))
 def test_every_number_is_either(number: int) -> None:
-    with pytest.raises((OSError, CannotAsk)), asking("IPv4", "an echo"):
+    with pytest.raises((OSError, CannotAsk)), probing("IPv4", "an echo"):
         raise OSError(number, "some words")
 
 
@@ -133,7 +136,7 @@ def test_what_is_swallowed_before_it_reaches_a_wire_makes_none_dead(in_room: InR
 
 
 def controls() -> dict[str, str]:
-    return dict(control.cannot_ask())
+    return dict(control.unmeasurable())
 
 
 @pytest.mark.root

@@ -13,9 +13,9 @@ from yogurtbench import report
 from yogurtbench.core.records import Attempt, Observation, Status, Trial
 from yogurtbench.report.export import markdown
 from yogurtbench.report.pages.run import render
-from yogurtbench.report.run_data import Story
-from yogurtbench.report.sections.counters import Sheet, cost_of_looking, looking, sheets, sized, warned
-from yogurtbench.report.sections.warnings import cautions
+from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.counters import Sheet, cost_of_looking, counter_sheets, counting_costs, sized, warned
+from yogurtbench.report.sections.warnings import collect_warnings
 from yogurtbench.results import run_folder
 
 _FIELDS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
@@ -39,9 +39,9 @@ def details(**changes: Any) -> dict[str, Any]:
     }
 
 
-def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
+def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 def counting(**changes: Any) -> Invented:
@@ -50,8 +50,8 @@ def counting(**changes: Any) -> Invented:
     return replace(Invented((one,), blocks=3, details={"iperf3_udp": details()}), **changes)
 
 
-def by_name(story: Story) -> dict[str, Sheet]:
-    return {sheet.name: sheet for sheet in sheets(story)}
+def by_name(story: RunData) -> dict[str, Sheet]:
+    return {sheet.name: sheet for sheet in counter_sheets(story)}
 
 
 def changed(run: Invented, **by_block: dict[str, Any]) -> list[Attempt]:
@@ -161,7 +161,7 @@ def round_trips(**changes: Any) -> Invented:
 def test_the_cost_of_looking_is_the_difference_a_counted_packet(tmp_path: Path) -> None:
     run = round_trips()
     story = story_of(run, [*run.attempts(), blind(run, 28_113 - 4 * 17 - 1)])
-    (told,) = looking(story)
+    (told,) = counting_costs(story)
     assert (told.counted, told.blind, told.packets, told.cost) == (28_113, 28_044, 4, 17.25)
     (entry,) = by_name(story)["counting"].entries
     assert entry.wire.name == "netkit l3 · netkit_peer → redirect"
@@ -186,7 +186,7 @@ def test_where_nothing_ran_blind_the_page_says_where_the_cost_of_looking_can_be_
     assert "Counting costs" not in markdown.render(wall)
     run = round_trips()
     failed = story_of(run, [*run.attempts(), blind(run, 0, "failed")])
-    assert not looking(failed) and "counting" not in by_name(failed)
+    assert not counting_costs(failed) and "counting" not in by_name(failed)
 
 
 def test_tallies_of_ones_own_show_the_slots_that_counted() -> None:
@@ -201,14 +201,14 @@ def test_packets_that_are_not_what_the_payload_says_are_told_everywhere(tmp_path
     attempts = changed(run, b0={"warnings": [WARNING.format(1355)]}, b1={"warnings": [WARNING.format(1356)]})
     story = story_of(run, attempts)
     assert warned(story) == {run.cells[0].id: (WARNING.format(1355),)} and sized(story) == 2
-    (caution,) = cautions(story)
+    (caution,) = collect_warnings(story)
     assert caution.kind == "packets" and not caution.grave and caution.text.startswith("In 1 of 2 cells the packets")
     page = render(story, [])
     counters = page[page.index('id="counters"') :]
     assert WARNING.format(1355) in counters and caution.text in page
     grids = page[page.index('"comparisons":') : page.index('"trials":')]
     assert WARNING.format(1355) in grids and "⚠" in grids
-    with run_folder.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as folder:
+    with run_folder.StoredRun.create(tmp_path, run.name, "", run.plan(), environment(run)) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)
@@ -217,7 +217,7 @@ def test_packets_that_are_not_what_the_payload_says_are_told_everywhere(tmp_path
 
 def test_a_run_without_counters_has_no_section(tmp_path: Path) -> None:
     run = Invented((cell(load="reachability"),), blocks=1)
-    assert not sheets(story_of(run))
+    assert not counter_sheets(story_of(run))
     assert 'id="counters"' not in render(story_of(run), [])
 
 

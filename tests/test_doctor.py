@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from yogurtbench.hosts import doctor
-from yogurtbench.hosts.doctor import NATIVE, VM, Finding
+from yogurtbench.hosts.doctor import NATIVE, VM, CheckResult
 
 SHOWN = """Show the system configuration
 
@@ -38,20 +38,20 @@ Run "python -m pyperf system tune" to tune the system configuration to run bench
 """
 
 
-def states(findings: list[Finding]) -> dict[str, str]:
+def states(findings: list[CheckResult]) -> dict[str, str]:
     return {finding.what: finding.state for finding in findings}
 
 
-def well(**but: str) -> list[Finding]:
+def well(**but: str) -> list[CheckResult]:
     """A machine that lacks nothing, but for what is named (underscores for spaces)."""
     names = ["root", "veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "util-linux", "qemu", "mmdebstrap"]
     names += ["bcc", "kernel headers", "guest image", "kvm", "memory", "cpus", "cache folder"]
     wrong = {name.replace("_", " "): state for name, state in but.items()}
-    return [Finding(name, wrong.get(name, "ok"), "") for name in names]  # type: ignore[arg-type]
+    return [CheckResult(name, wrong.get(name, "ok"), "") for name in names]  # type: ignore[arg-type]
 
 
 def test_examining_finds_something_about_everything_and_never_raises() -> None:
-    found = states(doctor.examine())
+    found = states(doctor.run_checks())
     wanted = {
         "root",
         "kernel",
@@ -73,7 +73,7 @@ def test_examining_finds_something_about_everything_and_never_raises() -> None:
 
 @pytest.mark.root
 def test_as_root_what_the_kernel_can_do_is_tried() -> None:
-    found = {finding.what: finding for finding in doctor.examine()}
+    found = {finding.what: finding for finding in doctor.run_checks()}
     assert found["veth"].state == "ok"
     assert all("tried" in found[name].detail for name in ("veth", "netkit", "tcx"))
 
@@ -108,18 +108,18 @@ def test_without_root_it_says_what_needs_root_and_works_all_the_same(
 
 def test_on_a_machine_without_any_tool_it_still_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = doctor.examine()
+    found = doctor.run_checks()
     assert states(found)["iperf3"] == states(found)["qemu"] == states(found)["util-linux"] == "missing"
     assert not doctor.can_run(found)
 
 
 def test_a_look_that_goes_wrong_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    def _strange_thing() -> Iterator[Finding]:
+    def _strange_thing() -> Iterator[CheckResult]:
         raise OSError("odd")
         yield
 
     monkeypatch.setattr(doctor, "_LOOKS", (_strange_thing,))
-    assert doctor.examine()[1] == Finding("strange thing", "limited", "could not be examined: OSError: odd")
+    assert doctor.run_checks()[1] == CheckResult("strange thing", "limited", "could not be examined: OSError: odd")
 
 
 def test_a_machine_that_lacks_nothing_runs_everything() -> None:
@@ -205,11 +205,11 @@ class TestAnswer:
         ],
     )
     def test_it_is_one_sentence_with_a_command(
-        self, findings: list[Finding], state: str, words: str, command: str
+        self, findings: list[CheckResult], state: str, words: str, command: str
     ) -> None:
-        text = doctor.as_text(doctor.judged(findings)).splitlines()
+        text = doctor.as_text(doctor.judge_checks(findings)).splitlines()
         assert text[0].startswith(words) and command in text[0] and text[1] == ""
-        answer = json.loads(doctor.as_json(doctor.judged(findings)))[0]
+        answer = json.loads(doctor.as_json(doctor.judge_checks(findings)))[0]
         assert (answer["what"], answer["state"], answer["detail"]) == (doctor.ANSWER, state, text[0])
         assert answer["mend"].endswith(command) if state != "missing" else command in answer["mend"]
 
@@ -217,10 +217,10 @@ class TestAnswer:
         monkeypatch.setattr(doctor.install_hints, "os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
         found = [
             *well(root="limited", qemu="missing", mmdebstrap="missing", guest_image="limited"),
-            Finding("uidmap", "missing", ""),
-            Finding("subordinate ids", "missing", "", "usermod it"),
+            CheckResult("uidmap", "missing", ""),
+            CheckResult("subordinate ids", "missing", "", "usermod it"),
         ]
-        answer = doctor.judged(found)[0]
+        answer = doctor.judge_checks(found)[0]
         packages = "qemu-system-x86 mmdebstrap uidmap"
         assert answer.mend.endswith(f"apt-get install {packages} --no-install-recommends && usermod it")
         assert answer.detail == f"Nothing runs here yet without root: {answer.mend}"
@@ -229,7 +229,7 @@ class TestAnswer:
         release = {"ID": "arch", "PRETTY_NAME": "Arch Linux"}
         monkeypatch.setattr(doctor.install_hints, "os_release", lambda: release)
         found = well(root="limited", qemu="missing", mmdebstrap="missing", guest_image="limited")
-        answer = doctor.judged(found)[0]
+        answer = doctor.judge_checks(found)[0]
         assert "pacman -S --needed qemu-system-x86; we know no package of mmdebstrap for Arch Linux" in answer.detail
         assert answer.mend.endswith("pacman -S --needed qemu-system-x86")
 
@@ -240,11 +240,11 @@ NATIVE_ONLY = ["veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "bcc", "ke
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the guest is made for x86_64")
 @pytest.mark.parametrize("what", NATIVE_ONLY)
 def test_nothing_is_called_missing_that_the_vm_lab_makes_up_for(what: str) -> None:
-    found = {f.what: f for f in doctor.judged(well(root="limited", **{what: "missing"}))}
+    found = {f.what: f for f in doctor.judge_checks(well(root="limited", **{what: "missing"}))}
     assert "missing" not in states(list(found.values())).values()
     assert "the VM lab brings its own" in found[what.replace("_", " ")].detail
     assert "the VM lab runs every cell" in found[NATIVE].detail
-    without = states(doctor.judged(well(qemu="missing", **{what: "missing"})))
+    without = states(doctor.judge_checks(well(qemu="missing", **{what: "missing"})))
     assert without[what.replace("_", " ")] == "missing"
 
 
@@ -262,15 +262,18 @@ def test_a_closed_kvm_is_opened_by_the_group_that_has_it(mode: int, group: int, 
 
 
 def test_a_machine_can_run_where_either_lab_can() -> None:
-    neither = [Finding(NATIVE, "missing", ""), Finding(VM, "missing", "")]
+    neither = [CheckResult(NATIVE, "missing", ""), CheckResult(VM, "missing", "")]
     assert not doctor.can_run(neither)
-    assert doctor.can_run([neither[0], Finding(VM, "limited", "")])
-    assert doctor.can_run([Finding(NATIVE, "ok", ""), neither[1]])
+    assert doctor.can_run([neither[0], CheckResult(VM, "limited", "")])
+    assert doctor.can_run([CheckResult(NATIVE, "ok", ""), neither[1]])
     assert not doctor.can_run([])
 
 
 def test_text_has_a_line_a_finding_and_its_mend_below() -> None:
-    found = [Finding("iperf3", "missing", "no iperf3", "apt-get install iperf3"), Finding("cpus", "ok", "2 usable")]
+    found = [
+        CheckResult("iperf3", "missing", "no iperf3", "apt-get install iperf3"),
+        CheckResult("cpus", "ok", "2 usable"),
+    ]
     assert doctor.as_text(found).splitlines() == [
         "missing  iperf3  no iperf3",
         "                 mend: apt-get install iperf3",
@@ -279,18 +282,18 @@ def test_text_has_a_line_a_finding_and_its_mend_below() -> None:
 
 
 def test_json_has_every_field() -> None:
-    assert json.loads(doctor.as_json([Finding("cpus", "ok", "2")])) == [
+    assert json.loads(doctor.as_json([CheckResult("cpus", "ok", "2")])) == [
         {"what": "cpus", "state": "ok", "detail": "2", "mend": ""}
     ]
 
 
 def test_pyperfs_advice_is_read_and_nothing_else() -> None:
-    assert doctor.advices(SHOWN) == [
+    assert doctor.tuning_advice(SHOWN) == [
         "Perf event: Set max sample rate to 1",
         "Linux scheduler: Use isolcpus=<cpu list> kernel parameter to isolate CPUs",
     ]
-    assert doctor.advices(SHOWN.replace("Advices", "Errors")) == []
-    assert doctor.advices("") == []
+    assert doctor.tuning_advice(SHOWN.replace("Advices", "Errors")) == []
+    assert doctor.tuning_advice("") == []
 
 
 @pytest.mark.parametrize(("answer", "state"), [("kvm", "ok"), ("tcg", "limited")])

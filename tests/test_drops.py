@@ -15,7 +15,7 @@ from yogurtbench.agent.trial import run_trial
 from yogurtbench.ebpf import tracer
 from yogurtbench.ebpf.drops import counting, tally
 from yogurtbench.ebpf.programs import Programs
-from yogurtbench.ebpf.wire import attached
+from yogurtbench.ebpf.wire import attach_wire
 from yogurtbench.lab import Lab, bring_up
 from yogurtbench.loads.reachability import answers
 
@@ -65,7 +65,7 @@ def overfill(lab: Lab, datagrams: int) -> None:
 def overfilled(looked_at: str) -> dict[str, Any]:
     """What is counted in one namespace while another one's socket is full, and after nobody looks any more."""
     programs = Programs()
-    with bring_up(cell(**WIRE)) as lab, attached(programs, lab):
+    with bring_up(cell(**WIRE)) as lab, attach_wire(programs, lab):
         lab.settle()
         assert answers(lab, 4)
         before = receive_buffer_errors(lab)

@@ -128,7 +128,7 @@ def test_a_file_that_could_not_be_written_whole_is_as_it_was(here: Path) -> None
         raise OSError(errno.ENOSPC, "whatever the library says")
 
     with pytest.raises(HostError, match=r"kept: cannot be written \(No space left on device\)$"):
-        files.replace(target, half)
+        files.replace_file(target, half)
     assert target.read_text() == "before" and [path.name for path in here.iterdir()] == ["kept"]
 
 
@@ -295,7 +295,7 @@ def test_an_attempt_that_cannot_be_kept_is_one_sentence_and_leaves_no_half_line(
             return real(descriptor, data[:10])
         raise OSError(number, os.strerror(number))
 
-    with run_folder.Run.resume(folder) as run:
+    with run_folder.StoredRun.resume(folder) as run:
         monkeypatch.setattr(os, "write", half)
         with pytest.raises(HostError, match=rf"\({os.strerror(number)}\); .*go on with --resume {folder}"):
             run.append(attempt)

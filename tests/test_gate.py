@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from invented import Invented, cell, environment
 from scipy import stats
 
-from yogurtbench.analysis.gate import Decision, Entry, Finding, Side, decide, mann_whitney_cdf, plan_digest, shift
+from yogurtbench.analysis.gate import (
+    Decision,
+    Finding,
+    MeasuredCell,
+    MeasuredRun,
+    decide,
+    mann_whitney_cdf,
+    plan_digest,
+    shift,
+)
 from yogurtbench.core.records import Attempt, Environment, Observation, canonical
 from yogurtbench.results import run_folder
 
@@ -25,9 +34,9 @@ HERE = Environment("yard", "vm", "kvm", "wall", "6.12", {"iperf3": "3.12", "gues
 THERE = replace(HERE, accelerator="tcg", clock="instructions")
 
 
-def side_of(run: Invented, attempts: list[Attempt] | None = None, name: str = "run") -> Side:
+def side_of(run: Invented, attempts: list[Attempt] | None = None, name: str = "run") -> MeasuredRun:
     told = list(run.attempts()) if attempts is None else attempts
-    return Side.of(name, run.plan(), environment(run), run_folder.to_frame(told, name))
+    return MeasuredRun.of(name, run.plan(), environment(run), run_folder.to_frame(told, name))
 
 
 def sweep(seed: int = 1, **changes: Any) -> Invented:
@@ -36,15 +45,15 @@ def sweep(seed: int = 1, **changes: Any) -> Invented:
 
 def entry(
     values: list[float], role: Any = "cell", metric: str = "rtt_p50", one: Any = WIRE, gate: bool = True
-) -> Entry:
+) -> MeasuredCell:
     baselines = (BASE.id,) if role == "cell" else ()
-    return Entry(one, role, baselines, gate, {}, {metric: dict(enumerate(values))} if values else {}, {}, {})
+    return MeasuredCell(one, role, baselines, gate, {}, {metric: dict(enumerate(values))} if values else {}, {}, {})
 
 
-def side(values: list[float], where: Environment = HERE, base: float = 100.0, metric: str = "rtt_p50") -> Side:
+def side(values: list[float], where: Environment = HERE, base: float = 100.0, metric: str = "rtt_p50") -> MeasuredRun:
     reference = replace(entry([base] * max(1, len(values)), "baseline", metric, BASE), gate=False)
     entries = (reference, entry(values, metric=metric))
-    return Side("run", where, "", {}, (), {(one.cell.id, one.role): one for one in entries})
+    return MeasuredRun("run", where, "", {}, (), {(one.cell.id, one.role): one for one in entries})
 
 
 def the(decision: Decision, metric: str = "rtt_p50", one: Any = WIRE) -> Finding:
@@ -140,7 +149,7 @@ def test_more_throughput_is_better() -> None:
     assert [f.verdict for f in decide(*reversed(both)).deciding] == ["regression"]
 
 
-def _bulk(one: Entry) -> Entry:
+def _bulk(one: MeasuredCell) -> MeasuredCell:
     return replace(one, cell=replace(one.cell, load="iperf3_tcp"))
 
 
@@ -349,13 +358,13 @@ def test_without_a_baseline_nothing_noisy_is_decided() -> None:
     assert the(decide(*bare)).verdict == "no_baseline" and decide(*bare).exit_code == 4
 
 
-def _bare(one: Side) -> Side:
+def _bare(one: MeasuredRun) -> MeasuredRun:
     alone = replace(one.entries[(WIRE.id, "cell")], baselines=())
     return replace(one, entries={(WIRE.id, "cell"): alone})
 
 
 def test_where_nothing_decides_nothing_is_fine() -> None:
-    empty = Side("run", HERE, "", {}, (), {})
+    empty = MeasuredRun("run", HERE, "", {}, (), {})
     assert decide(empty, empty).exit_code == 4
 
 
@@ -381,4 +390,4 @@ def test_exact_verdicts_follow_the_ratio(ratio: float, margin: float) -> None:
 
 def test_a_side_survives_its_way_through_json() -> None:
     one = side_of(sweep(1, failing={OTHER.id: "hung"}))
-    assert Side.from_json(json.loads(canonical(one.to_json()))) == one
+    assert MeasuredRun.from_json(json.loads(canonical(one.to_json()))) == one

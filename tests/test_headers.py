@@ -53,45 +53,45 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_the_running_kernels_own_headers_come_first(machine: Machine) -> None:
     machine.flavour("6.12.1")
     own = machine.own()
-    assert headers.found() == own
-    headers.provide()
+    assert headers.find_headers() == own
+    headers.provide_headers()
     assert not os.environ["BCC_KERNEL_SOURCE"]  # bcc finds them by itself
 
 
 def test_the_kernels_own_archive_comes_next(machine: Machine) -> None:
     machine.flavour("6.12.1")
     machine.kheaders.touch()
-    assert headers.found() == machine.kheaders
+    assert headers.find_headers() == machine.kheaders
 
 
 def test_of_foreign_headers_the_newest_release_is_taken_by_number(machine: Machine) -> None:
     machine.flavour("6.9.12")
     newest = machine.flavour("6.12.3")
     machine.flavour("6.1.170")
-    assert headers.found() == newest
+    assert headers.find_headers() == newest
 
 
 def test_a_tree_without_generated_headers_is_no_headers(machine: Machine) -> None:
     (machine.sources / "linux-headers-6.12.1-common/include").mkdir(parents=True)
-    assert headers.found() is None
+    assert headers.find_headers() is None
 
 
 def test_what_the_user_names_comes_before_all(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.own()
     monkeypatch.setenv("BCC_KERNEL_SOURCE", "/somewhere/else")
-    assert headers.found() == Path("/somewhere/else")
-    headers.provide()
+    assert headers.find_headers() == Path("/somewhere/else")
+    headers.provide_headers()
     assert os.environ["BCC_KERNEL_SOURCE"] == "/somewhere/else"
 
 
 def test_no_headers_at_all_is_a_host_error_with_the_command(machine: Machine) -> None:
     with pytest.raises(HostError, match="apt-get install linux-headers-amd64"):
-        headers.provide()
+        headers.provide_headers()
 
 
 def test_debians_two_trees_are_merged_and_the_flavours_files_win(machine: Machine) -> None:
     flavour = machine.flavour("6.12.1", common=True)
-    headers.provide()
+    headers.provide_headers()
     merged = Path(os.environ["BCC_KERNEL_SOURCE"])
     assert (merged / "include/generated/autoconf.h").read_text() == "/* 6.12.1 */"
     assert (merged / "include/linux/types.h").read_text() == "/* common */"
@@ -101,11 +101,11 @@ def test_debians_two_trees_are_merged_and_the_flavours_files_win(machine: Machin
 
 def test_merged_headers_are_made_once(machine: Machine) -> None:
     machine.flavour("6.12.1", common=True)
-    headers.provide()
+    headers.provide_headers()
     merged = Path(os.environ["BCC_KERNEL_SOURCE"])
     made = merged.stat().st_ino
     os.environ["BCC_KERNEL_SOURCE"] = ""
-    headers.provide()
+    headers.provide_headers()
     assert Path(os.environ["BCC_KERNEL_SOURCE"]).stat().st_ino == made
 
 
@@ -117,12 +117,12 @@ def test_where_another_run_was_faster_its_headers_are_taken(machine: Machine, mo
         raise OSError("the folder is not empty")
 
     monkeypatch.setattr(Path, "rename", overtaken)
-    headers.provide()
+    headers.provide_headers()
     merged = Path(os.environ["BCC_KERNEL_SOURCE"])
     assert [path.name for path in merged.parent.iterdir()] == [merged.name]
 
 
 def test_a_tree_that_stands_alone_is_taken_as_it_is(machine: Machine) -> None:
     alone = machine.flavour("6.12.1")
-    headers.provide()
+    headers.provide_headers()
     assert os.environ["BCC_KERNEL_SOURCE"] == str(alone)

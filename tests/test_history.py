@@ -94,7 +94,7 @@ def test_the_noise_is_not_that_of_a_step_or_of_outliers() -> None:
     logs = np.array(flat(random.Random(6), 400))
     logs[200:] += 0.5
     logs[::40] += 1.0
-    assert change_points.noise(logs) == pytest.approx(0.01, rel=0.2)
+    assert change_points.estimate_noise(logs) == pytest.approx(0.01, rel=0.2)
 
 
 def test_equal_values_have_no_changes_and_a_difference_in_them_is_one() -> None:
@@ -145,7 +145,7 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def told(phone: Path) -> history.History:
     """What is read of them."""
-    return history.read(history.find(Path("phone"), phone))
+    return history.read(history.find_runs(Path("phone"), phone))
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def few(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-def headline(told: history.History) -> history.Series:
+def headline(told: history.History) -> history.RatioSeries:
     (one,) = (one for one in told.series if one.deciding)
     return one
 
@@ -335,9 +335,9 @@ def test_foreign_folders_give_one_clear_sentence(few: Path, call: Callable[..., 
 
 
 def test_a_folder_may_be_named_instead(few: Path) -> None:
-    assert history.find(few / "phone", Path("elsewhere")) == few / "phone"
+    assert history.find_runs(few / "phone", Path("elsewhere")) == few / "phone"
     with pytest.raises(MatrixError):
-        history.find(Path("phone"), Path("elsewhere"))
+        history.find_runs(Path("phone"), Path("elsewhere"))
 
 
 def test_the_page_fetches_nothing_and_what_others_wrote_stays_text(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class StandIn:
                 pass
         self._agent.close()
 
-    def obituary(self) -> str:
+    def failure_reason(self) -> str:
         return "Kernel panic - not syncing: stand-in"
 
     def close(self) -> None:
@@ -247,7 +247,7 @@ def test_an_interrupt_while_waiting_gives_up_every_machine_under_way(monkeypatch
         raise KeyboardInterrupt
 
     with Crowd(2, is_silent, is_silent) as host:
-        monkeypatch.setattr(hosts, "_first_to_end", interrupted)
+        monkeypatch.setattr(hosts, "_first_ready", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(host.run([named("first"), named("second")]))
         assert [machine.closed for machine in host.stable.machines] == [True, True]

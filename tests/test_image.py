@@ -20,7 +20,7 @@ from yogurtbench.core.records import HostError
 from yogurtbench.hosts.vm import cache, cpio, image, overlay
 from yogurtbench.hosts.vm.cpio import Member
 from yogurtbench.hosts.vm.image import apt_sources, build, mmdebstrap, recipe
-from yogurtbench.hosts.vm.image.apt_sources import Source
+from yogurtbench.hosts.vm.image.apt_sources import AptSource
 
 ONE_LINE = """
 # deb http://mirror.example/debian bookworm main
@@ -113,7 +113,7 @@ class TestSources:
         assert apt_sources.machine_sources(tmp_path, tmp_path / "missing") == ()
 
     def test_a_source_without_a_key_has_no_option(self):
-        assert Source("http://m.example/debian", "sid", ("main",)).line == "deb http://m.example/debian sid main"
+        assert AptSource("http://m.example/debian", "sid", ("main",)).line == "deb http://m.example/debian sid main"
 
     def test_those_of_another_release_are_in_the_same_places(self, tmp_path):
         (tmp_path / "sources.list").write_text(ONE_LINE)
@@ -247,7 +247,7 @@ class TestCache:
     def test_what_is_there_is_not_built_again(self, kept):
         said = []
         for _ in range(2):
-            found = cache.folder("userland", "x", lambda into: (into / "root").write_text("whole"), said.append)
+            found = cache.ensure_folder("userland", "x", lambda into: (into / "root").write_text("whole"), said.append)
         assert (found / "root").read_text() == "whole"
         assert len(said) == 1
 
@@ -258,7 +258,7 @@ class TestCache:
             raise end
 
         with pytest.raises((KeyboardInterrupt, HostError)):
-            cache.folder("userland", "x", build_half, lambda _: None)
+            cache.ensure_folder("userland", "x", build_half, lambda _: None)
         assert [path.name for path in (kept / "userland").iterdir()] == ["x.lock"]
 
     def test_a_full_disk_is_one_sentence(self, kept):
@@ -266,11 +266,11 @@ class TestCache:
             raise OSError(28, "No space left on device")
 
         with pytest.raises(HostError, match=r"userland cannot be kept in .*: No space left on device"):
-            cache.folder("userland", "x", full, lambda _: None)
+            cache.ensure_folder("userland", "x", full, lambda _: None)
 
     def test_what_a_killed_run_left_is_cleared_away(self, kept):
         (kept / "userland/.building-x-abc/whole").mkdir(parents=True)
-        cache.folder("userland", "x", lambda into: None, lambda _: None)
+        cache.ensure_folder("userland", "x", lambda into: None, lambda _: None)
         assert sorted(path.name for path in (kept / "userland").iterdir()) == ["x", "x.lock"]
 
     def test_of_two_at_once_one_builds_and_the_other_waits(self, kept):
@@ -280,7 +280,7 @@ class TestCache:
             time.sleep(0.3)
             built.append(into)
 
-        both = [threading.Thread(target=cache.folder, args=("kernel", "x", slow, said.append)) for _ in range(2)]
+        both = [threading.Thread(target=cache.ensure_folder, args=("kernel", "x", slow, said.append)) for _ in range(2)]
         for one in both:
             one.start()
         for one in both:
@@ -290,7 +290,7 @@ class TestCache:
 
     def test_only_the_newest_files_are_kept(self, kept):
         for n in range(5):
-            path = cache.file("luggage", f"{n}", lambda: b"x", keep=2)
+            path = cache.ensure_file("luggage", f"{n}", lambda: b"x", keep=2)
             os.utime(path, (n, n))
         assert sorted(path.name for path in path.parent.iterdir()) == ["3", "4"]
 
@@ -569,7 +569,7 @@ class TestKernels:
 
 class TestLuggage:
     def test_it_is_the_agent_with_what_it_imports_and_nothing_of_the_report(self):
-        paths = [member.path for member in overlay._ours()]
+        paths = [member.path for member in overlay._own_members()]
         assert {"init", "yogurt/yogurtbench/agent/__main__.py", "yogurt/yogurtbench/ebpf/wire.py"} <= set(paths)
         assert "yogurt/yogurtbench/bpf/redirect.c" in paths
         assert "yogurt/pyroute2/__init__.py" in paths
@@ -579,9 +579,9 @@ class TestLuggage:
         assert vm == {"__init__.py", "guest/__init__.py", "guest/still.py"}
 
     def test_the_same_files_give_the_same_archive_and_others_another(self, kept):
-        assert overlay.overlay() == overlay.overlay()
-        mine = overlay.overlay({"/yogurt/wires/my_wire.c": b"int x;"})
-        assert mine != overlay.overlay()
+        assert overlay.build_overlay() == overlay.build_overlay()
+        mine = overlay.build_overlay({"/yogurt/wires/my_wire.c": b"int x;"})
+        assert mine != overlay.build_overlay()
         assert b"yogurt/wires/my_wire.c\0" in mine.read_bytes()
 
     def test_its_bytecode_is_believed_unchecked(self):

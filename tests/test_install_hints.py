@@ -123,7 +123,7 @@ def test_a_machine_without_kernel_headers(family: str, tmp_path: Path, monkeypat
         monkeypatch.setattr(headers, name, tmp_path / "none")
     monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)
     with pytest.raises(HostError) as error:
-        headers.provide()
+        headers.provide_headers()
     (found,) = doctor._kernel_headers()
     for words in (str(error.value), found.mend):
         assert only(family, words) and f" {HEADERS[family]}" in words
@@ -133,7 +133,7 @@ def test_a_machine_without_bcc(family: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "bcc", None)
     monkeypatch.setattr(programs.headers, "provide", lambda: None)
     with pytest.raises(HostError) as error:
-        programs._compiled("", [], "a wire", in_child=False)
+        programs._compile("", [], "a wire", in_child=False)
     name = BCC.get(family, "python3-bcc")
     assert only(family, str(error.value)) and name in str(error.value)
     assert any(name in word for word in choose.missing_tools([])) or choose.missing_tools([]) == []
@@ -145,12 +145,14 @@ def test_derived_distributions_are_known_by_what_they_are_like(
 ) -> None:
     on("", release, tmp_path, monkeypatch)
     assert install_hints.distribution().family == DERIVED[release]
-    assert only(DERIVED[release], install_hints.install("ping"))
+    assert only(DERIVED[release], install_hints.install_command("ping"))
 
 
 def test_a_distribution_that_nobody_knows_is_told_debians_names_and_no_command() -> None:
     nixos = {"ID": "nixos", "PRETTY_NAME": "NixOS 26.05"}
-    assert install_hints.install("qemu", release=nixos) == install_hints.install("qemu", release={}) == ""
+    assert (
+        install_hints.install_command("qemu", release=nixos) == install_hints.install_command("qemu", release={}) == ""
+    )
     told = install_hints.how_to_get("qemu", "uidmap", release=nixos)
     assert told == "install what Debian calls qemu-system-x86 uidmap with your package manager"
     assert "NixOS 26.05 is unknown to us" in install_hints.distribution(nixos).guess
@@ -169,7 +171,7 @@ def test_a_debian_release_that_nobody_knows_goes_on_with_the_names_of_the_newest
 def test_commands_for_others_than_root_begin_with_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, sudo in ((1000, "sudo "), (0, "")):
         monkeypatch.setattr(os, "geteuid", lambda number=number: number)
-        told = install_hints.install("iperf3", release={"ID": "fedora"})
+        told = install_hints.install_command("iperf3", release={"ID": "fedora"})
         assert told == f"{sudo}dnf install iperf3"
 
 
@@ -188,7 +190,9 @@ def test_a_strange_os_release_file_is_no_reason_to_fail(
 @pytest.mark.skipif(not shutil.which("apt-cache"), reason="packages are looked up in apt's own lists")
 @pytest.mark.skipif(install_hints.distribution().guess != "", reason="a release that the table does not know")
 def test_the_packages_we_name_are_this_distributions() -> None:
-    here = [install_hints.package(word) for word in install_hints.words() if word != "netperf"]  # from Debian 13 on
+    here = [
+        install_hints.package(word) for word in install_hints.known_words() if word != "netperf"
+    ]  # from Debian 13 on
     done = subprocess.run(["apt-cache", "policy", *here], capture_output=True, text=True, check=False)
     if not done.stdout:
         pytest.skip("apt has no lists here")
@@ -251,7 +255,7 @@ class TestYb:
     def test_both_read_the_table_alike(self, tmp_path: Path) -> None:
         script = (HOME / "yb").read_text()
         functions = script[script.index("# The lines of a kind") : script.index("install_packages() {")]
-        words = " ".join(install_hints.words())
+        words = " ".join(install_hints.known_words())
         tell = f'for word in {words}; do package_of "$word"; echo "$word $package"; done; echo "$family|$guess|$system"'
         for n, release in enumerate([*RELEASES.values(), *DERIVED, "ID=nixos\n", "ID=debian\nVERSION_CODENAME=duke\n"]):
             path = tmp_path / str(n)
@@ -273,7 +277,7 @@ class TestYb:
 def test_every_thing_without_a_package_has_another_way() -> None:
     for release in RELEASES.values():
         fields = dict(line.partition("=")[::2] for line in release.replace('"', "").splitlines())
-        for word in install_hints.words():
+        for word in install_hints.known_words():
             assert not install_hints.no_package(word, fields).endswith("install it by hand")
 
 

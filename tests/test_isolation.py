@@ -16,7 +16,7 @@ from yogurtbench.core.records import METRICS_OF
 from yogurtbench.ebpf.wire import Programs
 from yogurtbench.lab import bring_up
 from yogurtbench.loads import isolation, raw, unprivileged
-from yogurtbench.loads.base import Bench
+from yogurtbench.loads.base import LoadContext
 from yogurtbench.loads.isolation import EAVESDROPS, Verdicts
 from yogurtbench.loads.reachability import checksum
 
@@ -88,7 +88,7 @@ def sabotaged(how: str) -> dict[str, Any]:
     _SABOTAGE[how]()
     with bring_up(trial("isolation", **BRIDGE).cell) as network:
         network.settle()
-        measured = isolation.run(Bench(network, trial("isolation", **BRIDGE)))
+        measured = isolation.run(LoadContext(network, trial("isolation", **BRIDGE)))
     return {"values": measured.values, "missing": measured.missing}
 
 
@@ -114,11 +114,11 @@ def hung() -> None:
 
 def lost() -> None:
     """Yogurt-2 hears the first datagram, and nothing after it."""
-    once, hear = isolation._eavesdrop, isolation.Mailbox._collect
+    once, hear = isolation._eavesdrop, isolation.UdpReceiver._collect
 
     def eavesdrop(*arguments: Any) -> None:
         once(*arguments)
-        isolation.Mailbox._collect = lambda self, patience: hear(self, patience) and self.got.clear() is not None  # type: ignore[method-assign]
+        isolation.UdpReceiver._collect = lambda self, patience: hear(self, patience) and self.got.clear() is not None  # type: ignore[method-assign]
 
     isolation._eavesdrop = eavesdrop
 
@@ -156,13 +156,13 @@ def test_a_yes_needs_no_control_and_a_failed_one_fails_live_wires_only() -> None
 
 
 def as_nobody() -> list[Any]:
-    sent = unprivileged.send("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0)
+    sent = unprivileged.send_unprivileged("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0)
     return [sent.ways, sent.errors, sent.capabilities]
 
 
 def as_somebody() -> int:
     privileged()
-    return unprivileged.send("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0).capabilities
+    return unprivileged.send_unprivileged("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0).capabilities
 
 
 @pytest.mark.root

@@ -12,7 +12,7 @@ from pyroute2.ethtool.ioctl import IoctlEthtool
 from trials import DIRECT, WIRE, cell
 
 from yogurtbench.lab import Lab, bring_up
-from yogurtbench.lab.endpoint import End
+from yogurtbench.lab.endpoint import Interface
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.loads.reachability import answers, exchanges_tcp
 
@@ -135,13 +135,13 @@ def test_static_neighbours_are_permanent(in_room: InRoom) -> None:
 def addresses_before_up(topology: str) -> dict[str, int]:
     """How many addresses each pot's device had when the lab began to wait for it to be up."""
     had: dict[str, int] = {}
-    await_up = End.await_up
+    await_up = Interface.await_up
 
-    def looking(end: End) -> None:
+    def looking(end: Interface) -> None:
         had[end.name] = len(devices(end.namespace)[end.name]["addresses"])
         await_up(end)
 
-    End.await_up = looking  # type: ignore[method-assign]
+    Interface.await_up = looking  # type: ignore[method-assign]
     with bring_up(cell(**axes_of(topology))) as lab:
         return {pot.end.name: had[pot.end.name] for pot in (lab.client, lab.server)}
 

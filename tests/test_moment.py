@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from yogurtbench.core.clock import in_step, sleep_until
+from yogurtbench.core.clock import align_to_step, sleep_until
 
 TENTH = 100_000_000
 
@@ -28,7 +28,7 @@ def test_whoever_falls_in_step_goes_on_in_the_next_tenth() -> None:
     def late(by: float) -> None:
         time.sleep(by)
         came = time.monotonic_ns()
-        in_step()
+        align_to_step()
         woken.append((came // TENTH, time.monotonic_ns() // TENTH))
 
     threads = [threading.Thread(target=late, args=(by,)) for by in (0.0, 0.01, 0.02)]

@@ -57,7 +57,7 @@ def taken() -> Iterator[tuple[str, bytes]]:
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the guest's Python is 3.11 and packages are built for one")
 def test_the_whole_command_runs_natively_where_the_kernel_has_netkit() -> None:
     guest_image = image.ensure(say=print)
-    overlay = luggage.overlay(dict(taken()))
+    overlay = luggage.build_overlay(dict(taken()))
     try:
         said, code = inside(guest_image, overlay)
     finally:
@@ -73,8 +73,8 @@ def test_the_whole_command_runs_natively_where_the_kernel_has_netkit() -> None:
 
 def inside(guest_image: image.GuestImage, overlay: Path) -> tuple[dict[str, str], int]:
     said = {"stdout": "", "stderr": ""}
-    accelerated = accelerator.probe(guest_image, say=print).accelerator
-    with qemu.boot(guest_image, accelerated, overlay=overlay) as guest:
+    accelerated = accelerator.probe_accelerator(guest_image, say=print).accelerator
+    with qemu.boot_guest(guest_image, accelerated, overlay=overlay) as guest:
         order = trial("ping", device="veth", topology="direct", hook="none", helper="none")
         guest.channel.send({"op": "lab", "trial": order.to_json(), "argv": ["sh", "-c", COMMAND]})
         while (event := guest.channel.receive(600))["event"] != "exit":

@@ -18,7 +18,7 @@ from test_report import EVIL, evil_run
 
 from yogurtbench import __main__ as command
 from yogurtbench import report
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import packet_path
 from yogurtbench.results import run_folder
 
@@ -82,7 +82,7 @@ def test_on_paper_everything_is_unfolded_and_folded_again(chromium: Any, runs: d
 
 
 def test_every_live_wire_has_its_way_drawn_step_by_step_as_recorded(chromium: Any, runs: dict[str, Path]) -> None:
-    story = Story.read(runs["which_wire"])
+    story = RunData.read(runs["which_wire"])
     ways = packet_path.ways(story)
     assert sum(one.number for one in ways) == 126 and len({one.steps for one in ways}) == len(ways)
     page, trouble = opened(chromium, runs["which_wire"] / "report.html")
@@ -108,15 +108,15 @@ def test_a_drawing_is_seen_when_unfolded_in_the_colour_of_its_wire(chromium: Any
 
 def test_steps_are_read_and_the_answer_sets_out_at_the_far_end() -> None:
     steps = ["queue yg1-cont", "program tcx_ingress of yg1-host: redirect_peer_forward", "queue yg2-cont", "drop x"]
-    assert packet_path.Step.read(steps[1]) == packet_path.Step(
+    assert packet_path.PathStep.read(steps[1]) == packet_path.PathStep(
         "program", "yg1-host", "tcx_ingress", "redirect_peer_forward"
     )
-    assert packet_path.Step.read("program 12") == packet_path.Step("program", "12")
+    assert packet_path.PathStep.read("program 12") == packet_path.PathStep("program", "12")
     assert packet_path.turn(steps) == 2 and packet_path.turn(steps[:2]) == 2 and packet_path.turn([]) == 0
 
 
 def test_a_dead_wire_has_no_way_and_hovering_its_tile_tells_where_it_dies(chromium: Any, runs: dict[str, Path]) -> None:
-    story = Story.read(runs["which_wire"])
+    story = RunData.read(runs["which_wire"])
     assert len(packet_path.paths(story)) == 126
     page, _ = opened(chromium, runs["which_wire"] / "report.html")
     tile = page.locator("#truth g[id$='netkit-l3-tcx-ingress-redirect-container']")
@@ -239,7 +239,7 @@ def test_what_others_wrote_stays_text_beside_another_run(chromium: Any, tmp_path
     where = replace(environment(run), identity={EVIL: EVIL}, reasons={"lab": EVIL})
     folders = []
     for side in ("old", "new"):
-        with run_folder.Run.create(tmp_path / side, "evil", EVIL, plan, where) as folder:
+        with run_folder.StoredRun.create(tmp_path / side, "evil", EVIL, plan, where) as folder:
             for attempt in attempts:
                 folder.append(attempt)
         folders.append(folder.path)

@@ -16,13 +16,13 @@ from yogurtbench.plan.plan import (
     Blocks,
     Plan,
     blocks_needed,
-    decidable,
-    describe,
+    defaulted_axes,
+    describe_plan,
     estimate_seconds,
-    facts,
-    filled_in,
-    labs,
     load_seconds,
+    max_decidable_cells,
+    plan_facts,
+    possible_labs,
     warnings,
 )
 
@@ -172,7 +172,7 @@ def test_on_the_instruction_clock_a_trial_costs_its_waking_whatever_it_waits_for
 
 
 def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:
-    assert [decidable(n) for n in (5, 6, 10, 14)] == [0, 1, 25, 409]
+    assert [max_decidable_cells(n) for n in (5, 6, 10, 14)] == [0, 1, 25, 409]
     assert [blocks_needed(m) for m in (1, 2, 25, 26, 409)] == [6, 7, 10, 11, 14]
 
 
@@ -193,7 +193,7 @@ def test_too_few_blocks_for_verdicts_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_what_was_filled_in_is_what_the_matrix_leaves_out(tmp_path: Path) -> None:
-    filled = filled_in(planned(tmp_path, FEW))
+    filled = defaulted_axes(planned(tmp_path, FEW))
     assert filled["primary"] == ["pass"]
     assert filled["peer"] == ["-", "pass"]
     assert filled["mode"] == ["l3"]
@@ -203,7 +203,7 @@ def test_what_was_filled_in_is_what_the_matrix_leaves_out(tmp_path: Path) -> Non
 
 def test_a_description_says_what_runs_and_what_does_not(tmp_path: Path) -> None:
     text = FEW.replace("[netkit_peer,", "[xdp_native, netkit_peer,")
-    said = describe(planned(tmp_path, text, blocks=3), "vm")
+    said = describe_plan(planned(tmp_path, text, blocks=3), "vm")
     assert "12 cells, 3 baselines, 2 A/A canaries" in said
     assert "3 groups, 3 blocks each" in said
     assert "min on vm" in said
@@ -215,22 +215,22 @@ def test_a_description_says_what_runs_and_what_does_not(tmp_path: Path) -> None:
 
 def test_facts_are_what_a_description_says(tmp_path: Path) -> None:
     plan = planned(tmp_path, FEW, blocks=3)
-    found = json.loads(json.dumps(facts(plan, "vm")))
+    found = json.loads(json.dumps(plan_facts(plan, "vm")))
     assert found["counts"] == {"cell": 12, "baseline": 3, "canary": 2, "group": 3}
     assert found["seconds"] == {"vm": [estimate_seconds(plan, "vm"), estimate_seconds(plan, "vm", 3)]}
-    assert found["warnings"] == warnings(plan) and found["filled_in"] == filled_in(plan)
+    assert found["warnings"] == warnings(plan) and found["filled_in"] == defaulted_axes(plan)
     assert len(found["first_block"]) == 17 and {"cell", "role", "axes"} == set(found["first_block"][0])
 
 
 def test_the_instruction_clock_is_planned_for_the_guest_alone(tmp_path: Path) -> None:
-    assert labs(planned(tmp_path, FEW)) == ("native", "vm")
-    assert labs(planned(tmp_path, FEW, lab="native")) == ("native",)
-    assert labs(planned(tmp_path, FEW, clock="instructions")) == ("vm",)
+    assert possible_labs(planned(tmp_path, FEW)) == ("native", "vm")
+    assert possible_labs(planned(tmp_path, FEW, lab="native")) == ("native",)
+    assert possible_labs(planned(tmp_path, FEW, clock="instructions")) == ("vm",)
 
 
 def test_a_long_description_stops_somewhere(tmp_path: Path) -> None:
     payloads = ", ".join(map(str, range(64, 164)))
-    said = describe(planned(tmp_path, f"name: t\naxes: {{payload: [{payloads}]}}\nloads: [ping]\n"), "native")
+    said = describe_plan(planned(tmp_path, f"name: t\naxes: {{payload: [{payloads}]}}\nloads: [ping]\n"), "native")
     assert said.endswith("… and 40 more")
 
 
@@ -275,8 +275,8 @@ def test_includes_that_overwrite_each_other_are_told_with_their_lines(tmp_path: 
         f"{tmp_path}/m.yaml:4:5: the includes 1, 2, 3, 4, 5 and 6 (lines 4, 5, 6, 7, 8, 9) overwrite"
     )
     assert "of hook, helper only the last value" in note and "name kernel in each include and leave axes out" in note
-    assert f"warning: {note}" in describe(plan, "vm").splitlines()
-    assert note in facts(plan, "vm")["warnings"] and Plan.from_json(plan.to_json()).notes == plan.notes
+    assert f"warning: {note}" in describe_plan(plan, "vm").splitlines()
+    assert note in plan_facts(plan, "vm")["warnings"] and Plan.from_json(plan.to_json()).notes == plan.notes
 
 
 def test_what_the_note_on_includes_says_makes_a_cell_of_each(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_plain_doubles_are_told_apart_from_axes_that_do_not_apply(
     loads = "" if "loads" in text else "\nloads: [reachability]"
     plan = planned(tmp_path, f"name: t\n{text}{loads}\n")
     assert (plan.collapsed, plan.doubles) == (collapsed, doubles)
-    said = describe(plan, "vm")
+    said = describe_plan(plan, "vm")
     assert ("only in axes that do not apply" in said) == bool(collapsed)
     assert ("what another says already" in said) == bool(doubles)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench.core.builds import Own
-from yogurtbench.ebpf.programs import complaint, own_text, refusal
+from yogurtbench.core.builds import UserProgram
+from yogurtbench.ebpf.programs import compiler_error, user_source, verifier_error
 
 WIRE = """#include "yogurt.h"
 static __always_inline int helper(struct __sk_buff *skb)
@@ -38,29 +38,34 @@ int wire(struct __sk_buff *skb)
 
 
 def test_a_file_says_itself_which_roles_it_plays() -> None:
-    assert Own("w.c", WIRE).roles == ("wire", "primary")
-    assert Own("w.c", "int wire_count;\nint wire(void *ctx) { return 0; }\n").roles == ("wire",)
+    assert UserProgram("w.c", WIRE).roles == ("wire", "primary")
+    assert UserProgram("w.c", "int wire_count;\nint wire(void *ctx) { return 0; }\n").roles == ("wire",)
 
 
 def test_the_users_text_keeps_its_own_lines() -> None:
-    text = own_text(Own("w.c", WIRE))
+    text = user_source(UserProgram("w.c", WIRE))
     assert '#line 1 "w.c"\n#include "yogurt.h"' in text
     assert "int yb_wire(struct __sk_buff *ctx)" in text
     assert "int yb_peer(" not in text
-    assert "struct xdp_md *ctx" in own_text(Own("w.c", "int wire(struct xdp_md *ctx) { return 2; }", xdp=True))
+    assert "struct xdp_md *ctx" in user_source(
+        UserProgram("w.c", "int wire(struct xdp_md *ctx) { return 2; }", xdp=True)
+    )
 
 
 def test_the_compilers_first_error_is_told_with_the_line_it_quotes() -> None:
     said = 'w.c:9:3: warning: x\nw.c:9:27: error: use of undeclared identifier "X"\n\treturn X;\n\t       ^\n1 error\n'
-    assert complaint(said) == 'w.c:9:27: error: use of undeclared identifier "X" | return X;'
+    assert compiler_error(said) == 'w.c:9:27: error: use of undeclared identifier "X" | return X;'
 
 
 def test_the_verifiers_line_is_the_authors_line_though_bcc_shifts_it() -> None:
     log = ";  @ yogurt.h:59\n10: (79) r1 = ...\n;  @ w.c:24\n50: (61) r0 = *(u32 *)(r1 +0)\n"
     log += "R1 invalid mem access\nprocessed 49 insns\n"
-    assert refusal(log, Own("w.c", WIRE)) == "w.c:21: R1 invalid mem access: return bpf_redirect_peer(YB_TARGET, 0);"
-    assert refusal(log, None) == "R1 invalid mem access"
-    assert refusal("", None) == "no reason was given"
+    assert (
+        verifier_error(log, UserProgram("w.c", WIRE))
+        == "w.c:21: R1 invalid mem access: return bpf_redirect_peer(YB_TARGET, 0);"
+    )
+    assert verifier_error(log, None) == "R1 invalid mem access"
+    assert verifier_error("", None) == "no reason was given"
 
 
 MATRIX = """

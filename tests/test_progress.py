@@ -12,7 +12,7 @@ from rich.console import Console
 
 from yogurtbench.core.records import Attempt, Observation, Trial
 from yogurtbench.plan.plan import Plan
-from yogurtbench.runner.progress import Bar, Lines, Pace, Quiet, of_console
+from yogurtbench.runner.progress import LineProgress, LiveProgress, NoProgress, RateEstimator, progress_for
 
 MATRIX = """\
 name: m
@@ -49,7 +49,7 @@ def fine(trial: Trial) -> Attempt:
     return Attempt(trial, "ok", (Observation.of(metric, 28_237.0),))
 
 
-def shown(bar: Bar, width: int) -> list[str]:
+def shown(bar: LiveProgress, width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
     console.print(bar.view())
     return str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def shown(bar: Bar, width: int) -> list[str]:
 @pytest.mark.parametrize("width", [30, 60, 90, 120, 200])
 def test_the_live_lines_fit_and_name_block_time_wire_and_failures(plan: Plan, width: int) -> None:
     clock = Clock()
-    bar = Bar(terminal(width), plan, 60.0, clock=clock)
+    bar = LiveProgress(terminal(width), plan, 60.0, clock=clock)
     first, second, third, *_ = trials(plan)
     bar.trial(first)
     clock.now = 5.0
@@ -81,13 +81,13 @@ def test_each_phase_has_its_words(plan: Plan) -> None:
         (trials(plan, 2)[0], "block 3 of at most 4,"),
         (plan.diagnostics()[0], "after the blocks,"),
     ]:
-        bar = Bar(terminal(), plan, 60.0)
+        bar = LiveProgress(terminal(), plan, 60.0)
         bar.trial(trial)
         assert words in shown(bar, 120)[0]
 
 
 def test_a_trial_under_way_is_shown_with_what_it_does_now(plan: Plan) -> None:
-    bar = Bar(terminal(), plan, 60.0)
+    bar = LiveProgress(terminal(), plan, 60.0)
     first, second, *_ = trials(plan)
     bar.trial(first)
     assert "measuring" not in shown(bar, 120)[-1]
@@ -101,7 +101,7 @@ def test_a_trial_under_way_is_shown_with_what_it_does_now(plan: Plan) -> None:
 
 
 def test_many_jobs_are_named_up_to_four(plan: Plan) -> None:
-    bar = Bar(terminal(), plan, 60.0)
+    bar = LiveProgress(terminal(), plan, 60.0)
     for trial in trials(plan)[:6]:
         bar.trial(trial)
     lines = shown(bar, 100)
@@ -110,14 +110,14 @@ def test_many_jobs_are_named_up_to_four(plan: Plan) -> None:
 
 def test_what_went_wrong_stays_on_the_screen(plan: Plan) -> None:
     console = terminal()
-    bar = Bar(console, plan, 60.0)
+    bar = LiveProgress(console, plan, 60.0)
     trial = next(one for one in trials(plan) if one.cell.hook == "tcx_ingress" and one.cell.load == "sockperf")
     bar.attempt(Attempt.without_values(trial, "crashed", "the guest died"))
     assert "netkit l3 · tcx_ingress → redirect sockperf: crashed: the guest died" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_rest_is_told_at_the_pace_so_far(plan: Plan) -> None:
-    pace = Pace(plan)
+    pace = RateEstimator(plan)
     assert pace.left(0.0, 90.0) == "about 1:30" and pace.share == 0.0
     for trial in trials(plan, 0):
         pace.ended(fine(trial))
@@ -147,13 +147,13 @@ def seconds(text: str) -> float:
 
 def test_where_the_number_of_blocks_is_fixed_there_is_one_figure(plan: Plan) -> None:
     fixed = replace(plan, blocks=replace(plan.blocks, max=2))
-    pace = Pace(fixed)
+    pace = RateEstimator(fixed)
     pace.ended(fine(trials(fixed)[0]))
     assert pace.left(5.0, 90.0).startswith("about ")
 
 
 def test_skipped_trials_do_not_make_the_rest_look_short(plan: Plan) -> None:
-    one, other = Pace(plan), Pace(plan)
+    one, other = RateEstimator(plan), RateEstimator(plan)
     first, *rest = [trial for trial in trials(plan) if trial.cell.load == "sockperf"]
     one.ended(fine(first))
     other.ended(fine(first))
@@ -164,11 +164,11 @@ def test_skipped_trials_do_not_make_the_rest_look_short(plan: Plan) -> None:
 
 def test_a_resumed_run_has_the_rest_to_do(plan: Plan) -> None:
     done = [trial.id for trial in trials(plan, 0)]
-    assert Pace(plan, done).share == pytest.approx(Pace(plan).share + half(plan))
+    assert RateEstimator(plan, done).share == pytest.approx(RateEstimator(plan).share + half(plan))
 
 
 def half(plan: Plan) -> float:
-    pace = Pace(plan)
+    pace = RateEstimator(plan)
     for trial in trials(plan, 0):
         pace.ended(fine(trial))
     return pace.share
@@ -176,8 +176,8 @@ def half(plan: Plan) -> float:
 
 def test_where_there_is_no_terminal_each_trial_is_a_plain_line(plan: Plan) -> None:
     console = Console(file=io.StringIO(), width=40)
-    lines = of_console(console, plan, 60.0, quiet=False)
-    assert isinstance(lines, Lines)
+    lines = progress_for(console, plan, 60.0, quiet=False)
+    assert isinstance(lines, LineProgress)
     for trial in trials(plan)[:4]:
         lines.trial(trial)
         lines.attempt(fine(trial))
@@ -189,17 +189,17 @@ def test_where_there_is_no_terminal_each_trial_is_a_plain_line(plan: Plan) -> No
 
 def test_quiet_says_nothing_and_a_dumb_terminal_gets_lines(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     console = terminal()
-    assert type(of_console(console, plan, 60.0, quiet=True)) is Quiet
-    assert isinstance(of_console(console, plan, 60.0, quiet=False), Bar)
+    assert type(progress_for(console, plan, 60.0, quiet=True)) is NoProgress
+    assert isinstance(progress_for(console, plan, 60.0, quiet=False), LiveProgress)
     monkeypatch.setenv("TERM", "dumb")
-    assert isinstance(of_console(terminal(), plan, 60.0, quiet=False), Lines)
+    assert isinstance(progress_for(terminal(), plan, 60.0, quiet=False), LineProgress)
 
 
 def test_no_color_leaves_the_live_lines_without_colour(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
     console = terminal()
-    bar = Bar(console, plan, 60.0)
+    bar = LiveProgress(console, plan, 60.0)
     bar.attempt(Attempt.without_values(trials(plan)[0], "failed", "no answer"))
     console.print(bar.view())
     assert "\x1b[3" not in console.file.getvalue()  # type: ignore[attr-defined]
@@ -229,7 +229,7 @@ def test_a_line_names_what_differs_among_the_cells(tmp_path: Path, axes: str, to
     text = f"name: m\naxes: {{device: veth, topology: direct, {axes}}}\nloads: [{load}]\nblocks: {{min: 1, max: 1}}\n"
     plan = planned(tmp_path, text)
     console = Console(file=io.StringIO(), width=200)
-    lines = Lines(console, plan)
+    lines = LineProgress(console, plan)
     both = [trial for trial in trials(plan) if trial.role == "cell"]
     for trial in both:
         lines.attempt(fine(trial))
@@ -242,7 +242,7 @@ def test_a_line_names_what_differs_among_the_cells(tmp_path: Path, axes: str, to
 def test_no_two_trials_of_a_block_have_the_same_line(tmp_path: Path) -> None:
     plan = planned(tmp_path, VARIED)
     console = Console(file=io.StringIO(), width=200)
-    lines, bar = Lines(console, plan), Bar(console, plan, 1.0)
+    lines, bar = LineProgress(console, plan), LiveProgress(console, plan, 1.0)
     for trial in trials(plan):
         lines.attempt(fine(trial))
     printed = str(console.file.getvalue()).splitlines()  # type: ignore[attr-defined]

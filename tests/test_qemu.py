@@ -13,17 +13,17 @@ import psutil
 import pytest
 from matrices import cell
 
-from yogurtbench.core.builds import Texts
+from yogurtbench.core.builds import ProgramBuilds
 from yogurtbench.core.records import Attempt, HostError, Trial
 from yogurtbench.hosts.vm import console_log, host, image, overlay, qemu
 from yogurtbench.hosts.vm.image import GuestImage, build
-from yogurtbench.hosts.vm.qemu import Files, Hardware, Monitor
+from yogurtbench.hosts.vm.qemu import GuestFds, MachineConfig, QmpClient
 
-NOTHING_TO_COMPILE = {"op": "compile", "texts": Texts().to_json()}
+NOTHING_TO_COMPILE = {"op": "compile", "texts": ProgramBuilds().to_json()}
 
 
 DATA = Path(__file__).parent / "data"
-FILES = Files(initramfs=3, console=4, agent=5, monitor=6)
+FILES = GuestFds(initramfs=3, console=4, agent=5, monitor=6)
 
 
 def guest_image(folder: Path, size: int = 1 << 20) -> GuestImage:
@@ -33,8 +33,10 @@ def guest_image(folder: Path, size: int = 1 << 20) -> GuestImage:
     return GuestImage(folder / "vmlinuz", "6.12", (archive,), folder / "smallest.cpio", "f" * 16, {})
 
 
-def hardware(**other: object) -> Hardware:
-    return Hardware(**{"accelerator": "tcg", "clock": "wall", "machine": "pc", "memory": 1 << 30, "cpus": 2, **other})
+def hardware(**other: object) -> MachineConfig:
+    return MachineConfig(
+        **{"accelerator": "tcg", "clock": "wall", "machine": "pc", "memory": 1 << 30, "cpus": 2, **other}
+    )
 
 
 def value_of(argv: list[str], option: str) -> str:
@@ -43,27 +45,27 @@ def value_of(argv: list[str], option: str) -> str:
 
 class TestCommand:
     def test_the_guest_is_hermetic(self, tmp_path):
-        argv = qemu.command(guest_image(tmp_path), hardware(), FILES)
+        argv = qemu.qemu_command(guest_image(tmp_path), hardware(), FILES)
         assert {"-nodefaults", "-no-user-config", "-no-reboot"} <= set(argv)
         assert value_of(argv, "-nic") == "none"
         assert not {"-drive", "-hda", "-netdev", "-virtfs", "-device"} & set(argv)
 
     def test_it_is_given_descriptors_and_no_paths_to_write_to(self, tmp_path):
-        argv = qemu.command(guest_image(tmp_path), hardware(), FILES)
+        argv = qemu.qemu_command(guest_image(tmp_path), hardware(), FILES)
         assert value_of(argv, "-initrd") == "/proc/self/fd/3"
         assert "socket,id=agent,fd=5" in argv
 
     def test_the_console_comes_first_and_the_agent_second(self, tmp_path):
-        argv = qemu.command(guest_image(tmp_path), hardware(), FILES)
+        argv = qemu.qemu_command(guest_image(tmp_path), hardware(), FILES)
         serials = [argv[n + 1] for n, word in enumerate(argv) if word == "-serial"]
         assert serials == ["chardev:console", "chardev:agent"]
 
     def test_a_kernel_that_oopses_ends_the_guest(self, tmp_path):
-        arguments = value_of(qemu.command(guest_image(tmp_path), hardware(), FILES), "-append").split()
+        arguments = value_of(qemu.qemu_command(guest_image(tmp_path), hardware(), FILES), "-append").split()
         assert {"oops=panic", "panic=-1", "quiet"} <= set(arguments)
 
     def test_real_hardware_keeps_its_mitigations_and_its_model(self, tmp_path):
-        argv = qemu.command(guest_image(tmp_path), hardware(accelerator="kvm"), FILES)
+        argv = qemu.qemu_command(guest_image(tmp_path), hardware(accelerator="kvm"), FILES)
         assert value_of(argv, "-cpu") == "host"
         assert "mitigations=off" not in value_of(argv, "-append")
 
@@ -103,11 +105,11 @@ class TestMemory:
 
 class TestConsole:
     def test_a_panic_is_told_without_its_call_trace(self):
-        told = console_log.obituary((DATA / "console-panic.txt").read_text())
+        told = console_log.failure_lines((DATA / "console-panic.txt").read_text())
         assert told == "sysrq: Trigger a crash | Kernel panic - not syncing: sysrq triggered crash"
 
     def test_the_victim_of_memory_shortage_is_named(self):
-        told = console_log.obituary((DATA / "console-oom.txt").read_text())
+        told = console_log.failure_lines((DATA / "console-oom.txt").read_text())
         assert "Out of memory: Killed process 158 (python3)" in told
 
     def test_an_oops_is_told_with_its_place(self):
@@ -118,23 +120,23 @@ class TestConsole:
             "[    9.4] RIP: 0010:netkit_xmit+0x1a/0x300 [netkit]\r\n"
             "[    9.5] Kernel panic - not syncing: Fatal exception in interrupt\r\n"
         )
-        assert console_log.obituary(text) == (
+        assert console_log.failure_lines(text) == (
             "BUG: kernel NULL pointer dereference, address: 0000000000000010 | Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI"
             " | RIP: 0010:netkit_xmit+0x1a/0x300 [netkit] | Kernel panic - not syncing: Fatal exception in interrupt"
         )
 
     def test_without_a_panic_the_last_lines_are_told(self):
-        assert console_log.obituary("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
+        assert console_log.failure_lines("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
 
     def test_of_a_traceback_only_what_happened_is_told(self):
         text = (
             'Traceback (most recent call last):\r\n  File "/usr/lib/python3.11/runpy.py", line 198, in _run\r\n'
             "    return _run_code(code)\r\n           ^^^^^^^^^^^^^^^\r\nOSError: [Errno 1] iopl\r\nlater\r\n"
         )
-        assert console_log.obituary(text) == "OSError: [Errno 1] iopl | later"
+        assert console_log.failure_lines(text) == "OSError: [Errno 1] iopl | later"
 
     def test_silence_is_empty(self):
-        assert console_log.obituary("") == ""
+        assert console_log.failure_lines("") == ""
 
 
 class TestMonitor:
@@ -144,23 +146,23 @@ class TestMonitor:
             b'{"QMP": {}}\n{"return": {}}\n{"event": "STOP"}\n{"error": {"class": "x", "desc": "no such thing"}}\n'
         )
         with theirs, pytest.raises(HostError, match="QEMU refused migrate: no such thing"):
-            Monitor(ours).execute("migrate", uri="x")
+            QmpClient(ours).execute("migrate", uri="x")
         ours.close()
 
     def test_it_waits_for_the_stop_without_a_word(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             theirs.sendall(b'{"event": "GUEST_PANICKED"}\n{"event": "STOP"}\n')
-            Monitor(ours).wait_until_stopped(10)
+            QmpClient(ours).wait_until_stopped(10)
             with pytest.raises(TimeoutError):
-                Monitor(ours).wait_until_stopped(0.01)
+                QmpClient(ours).wait_until_stopped(0.01)
             theirs.setblocking(False)
             with pytest.raises(BlockingIOError):
                 theirs.recv(1)
 
     def test_a_guest_that_is_to_stand_still_does_not_run_before_its_monitor_was_greeted(self, tmp_path):
-        files = Files(initramfs=3, console=4, agent=5, monitor=6, order=7)
-        argv = qemu.command(guest_image(tmp_path), hardware(clock="instructions", cpus=1), files)
+        files = GuestFds(initramfs=3, console=4, agent=5, monitor=6, order=7)
+        argv = qemu.qemu_command(guest_image(tmp_path), hardware(clock="instructions", cpus=1), files)
         assert "-S" in argv
 
 
@@ -193,7 +195,7 @@ class TestBootWithStandIns:
             monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
             monkeypatch.setitem(qemu._READY_SECONDS, "tcg", 0.5)
             image = guest_image(tmp_path)
-            return qemu.boot(image, "tcg", overlay=image.archives[0], order=order, say=say)
+            return qemu.boot_guest(image, "tcg", overlay=image.archives[0], order=order, say=say)
 
         qemu.machine_type.cache_clear()
         yield with_qemu
@@ -255,7 +257,7 @@ class TestBootWithStandIns:
 @pytest.fixture(scope="module")
 def guest():
     """One guest for the tests that leave it alive."""
-    with qemu.boot(image.ensure(say=print), "tcg", overlay=overlay.overlay()) as booted:
+    with qemu.boot_guest(image.ensure(say=print), "tcg", overlay=overlay.build_overlay()) as booted:
         yield booted
 
 
@@ -313,7 +315,7 @@ def own_kernel(tmp_path):
 @pytest.mark.vm
 @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
 def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
-    with qemu.boot(own_kernel(True), "tcg", overlay=overlay.overlay(), order=order) as booted:
+    with qemu.boot_guest(own_kernel(True), "tcg", overlay=overlay.build_overlay(), order=order) as booted:
         assert booted.ready["features"]["veth"]
         assert booted.ready["lacking"] == []
 
@@ -325,17 +327,19 @@ def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_k
         r"has no driver of QEMU's firmware configuration .*, which the instruction clock needs: build it into .*bzImage"
     )
     with pytest.raises(HostError, match=told):
-        qemu.boot(own_kernel(False), "tcg", overlay=overlay.overlay(), order=NOTHING_TO_COMPILE, say=said.append)
+        qemu.boot_guest(
+            own_kernel(False), "tcg", overlay=overlay.build_overlay(), order=NOTHING_TO_COMPILE, say=said.append
+        )
     assert said == []
 
 
 @pytest.mark.vm
 def test_a_panic_is_noticed_at_once_and_its_text_is_kept():
-    guest = qemu.boot(image.ensure(say=print), "tcg", overlay=overlay.overlay())
+    guest = qemu.boot_guest(image.ensure(say=print), "tcg", overlay=overlay.build_overlay())
     began = time.monotonic()
     with pytest.raises(EOFError):
         in_lab(guest, "echo c > /proc/sysrq-trigger; sleep 60")
-    assert "Kernel panic - not syncing: sysrq triggered crash" in guest.obituary()
+    assert "Kernel panic - not syncing: sysrq triggered crash" in guest.failure_reason()
     assert time.monotonic() - began < 20
     guest.close()
     assert not psutil.pid_exists(guest._process.pid)

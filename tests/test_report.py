@@ -19,19 +19,19 @@ from invented import EFFECTS, WIRES, Invented, cell, environment, stored, yogurt
 
 from yogurtbench import report
 from yogurtbench.analysis.comparison import EMULATED
-from yogurtbench.core.labels import change, number, traffic_names, wire_names
+from yogurtbench.core.labels import format_change, format_number, traffic_names, wire_names
 from yogurtbench.core.records import Attempt, MatrixError
-from yogurtbench.report.run_data import Story
-from yogurtbench.report.sections.summary import answer
-from yogurtbench.report.sections.warnings import cautions
+from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.summary import summarise
+from yogurtbench.report.sections.warnings import collect_warnings
 from yogurtbench.results import run_folder
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{7*7}}|`$(id)`\n# h"
 
 
-def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
+def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_odd_runs_have_a_report(run: Invented, tmp_path: Path) -> None:
 
 def test_a_run_without_any_attempt_has_a_report(tmp_path: Path) -> None:
     run = yogurt_phone()
-    with run_folder.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
+    with run_folder.StoredRun.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
         report.make(empty.path)
     assert "Nothing was measured" in (empty.path / "report.html").read_text()
     assert not (empty.path / "pyperf.json").exists()
@@ -102,7 +102,7 @@ def test_a_run_without_any_attempt_has_a_report(tmp_path: Path) -> None:
 
 
 def test_the_answer_names_the_best_wire_and_its_effect() -> None:
-    said = answer(story_of(yogurt_phone()))
+    said = summarise(story_of(yogurt_phone()))
     reach = "5 of 6 wires carry packets (all but netkit l3 · tcx_ingress → redirect_peer); "
     assert said.startswith(f"{reach}netkit l3 · netkit_peer → redirect is best: 12 % shorter median round trip")
     assert "against veth direct" in said and "1 of 5 wires beats it" in said
@@ -110,17 +110,17 @@ def test_the_answer_names_the_best_wire_and_its_effect() -> None:
 
 def test_the_answer_is_no_surer_than_the_verdicts() -> None:
     noisy = yogurt_phone(noise=0.6, effects={})
-    assert "; we don't know yet: none of 20 comparisons" in answer(story_of(noisy))
+    assert "; we don't know yet: none of 20 comparisons" in summarise(story_of(noisy))
     slower = yogurt_phone(effects=dict.fromkeys(WIRES, 1.3), noise=0.003)
-    assert "; no wire beats veth direct; " in answer(story_of(slower))
+    assert "; no wire beats veth direct; " in summarise(story_of(slower))
     equal = yogurt_phone(effects={}, noise=0.003)
-    assert "equal it within the margin" in answer(story_of(equal))
-    assert "; we don't know yet: " in answer(story_of(yogurt_phone(blocks=1)))
+    assert "equal it within the margin" in summarise(story_of(equal))
+    assert "; we don't know yet: " in summarise(story_of(yogurt_phone(blocks=1)))
 
 
 def test_a_moving_canary_opens_the_report() -> None:
     run = yogurt_phone(canary=1.15)
-    assert next(one for one in cautions(story_of(run)) if one.kind == "canary").grave
+    assert next(one for one in collect_warnings(story_of(run)) if one.kind == "canary").grave
     from yogurtbench.report.pages.run import render
 
     page = render(story_of(run), [])
@@ -130,11 +130,11 @@ def test_a_moving_canary_opens_the_report() -> None:
 def test_failures_drift_and_broken_off_runs_are_told() -> None:
     run = yogurt_phone()
     bad = replace(run, failing={one.id: "boom" for one in run.cells})
-    assert {"failures"} <= {one.kind for one in cautions(story_of(bad))}
-    assert {"unfinished"} <= {one.kind for one in cautions(story_of(run, list(run.attempts())[:100]))}
+    assert {"failures"} <= {one.kind for one in collect_warnings(story_of(bad))}
+    assert {"unfinished"} <= {one.kind for one in collect_warnings(story_of(run, list(run.attempts())[:100]))}
     helpers = tuple(cell(helper=f"h{n}") for n in range(9))
-    assert {"drift"} <= {one.kind for one in cautions(story_of(Invented(helpers, drift=1.3)))}
-    assert not cautions(story_of(run))
+    assert {"drift"} <= {one.kind for one in collect_warnings(story_of(Invented(helpers, drift=1.3)))}
+    assert not collect_warnings(story_of(run))
 
 
 def test_emulation_is_labelled_on_every_chart_table_and_export(tmp_path: Path) -> None:
@@ -160,9 +160,12 @@ def test_instructions_are_never_called_time(tmp_path: Path) -> None:
 
 
 def test_numbers_are_read_by_people() -> None:
-    assert number(9064, "ns") == "9.06 µs" and number(2.2e10, "bit/s") == "22.0 Gbit/s"
-    assert number(28113, "instructions") == "28\u202f113 guest instructions" and number(0, "ratio") == "0 ratio"
-    assert change(0.88) == "−12.0 %" and change(1.0) == "±0.0 %" and change(float("nan")) == "–"
+    assert format_number(9064, "ns") == "9.06 µs" and format_number(2.2e10, "bit/s") == "22.0 Gbit/s"
+    assert (
+        format_number(28113, "instructions") == "28\u202f113 guest instructions"
+        and format_number(0, "ratio") == "0 ratio"
+    )
+    assert format_change(0.88) == "−12.0 %" and format_change(1.0) == "±0.0 %" and format_change(float("nan")) == "–"
 
 
 def test_wires_of_the_same_name_are_told_apart_by_what_differs() -> None:
@@ -178,12 +181,12 @@ def test_wires_of_the_same_name_are_told_apart_by_what_differs() -> None:
 
 
 def test_a_wire_keeps_its_colour_in_every_chart(folder: Path) -> None:
-    colours = {wire.colour for wire in Story.read(folder).wires.values()}
+    colours = {wire.colour for wire in RunData.read(folder).wires.values()}
     assert len(colours) == len(EFFECTS) + 2  # the dead one and the baseline
     effect = (folder / "charts" / "effect-sockperf.svg").read_text()
     level = (folder / "charts" / "level-sockperf.svg").read_text()
     best = next(
-        wire.colour for wire in Story.read(folder).wires.values() if wire.name.endswith("netkit_peer → redirect")
+        wire.colour for wire in RunData.read(folder).wires.values() if wire.name.endswith("netkit_peer → redirect")
     )
     assert best in effect and best in level
 
@@ -232,7 +235,7 @@ def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
     run, attempts = evil_run()
     plan = {**run.plan(), "name": "evil " + EVIL, "path": EVIL}
     where = replace(environment(run), identity={EVIL: EVIL}, reasons={"lab": EVIL})
-    with run_folder.Run.create(tmp_path, "evil", EVIL, plan, where) as folder:
+    with run_folder.StoredRun.create(tmp_path, "evil", EVIL, plan, where) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)
@@ -289,7 +292,7 @@ def test_comparisons_name_what_they_are_held_against_and_can_be_chosen_by_verdic
 
 def test_hostile_text_does_nothing_in_a_browser(chromium: Any, tmp_path: Path) -> None:
     run, attempts = evil_run()
-    with run_folder.Run.create(tmp_path, "evil", EVIL, run.plan(), environment(run)) as folder:
+    with run_folder.StoredRun.create(tmp_path, "evil", EVIL, run.plan(), environment(run)) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)

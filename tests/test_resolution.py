@@ -22,10 +22,10 @@ from yogurtbench import report
 from yogurtbench.analysis import change_points, comparison, gate
 from yogurtbench.core import resolution
 from yogurtbench.core.records import METRICS, METRICS_OF, Attempt, Observation
-from yogurtbench.core.resolution import Source, rounding
+from yogurtbench.core.resolution import ResolutionSource, rounding_of
 from yogurtbench.loads import ping, sockperf
-from yogurtbench.plan.plan import describe, too_coarse
-from yogurtbench.report.run_data import Story
+from yogurtbench.plan.plan import describe_plan, too_coarse
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, warnings
 from yogurtbench.report.terminal import run as terminal
 from yogurtbench.results import run_folder
@@ -79,7 +79,7 @@ def gated(
         told = attempts_of(
             run, metric, lambda one, v=values: v[one.trial.block] if one.trial.role == "cell" else base, **rest
         )  # type: ignore[misc]
-        sides.append(gate.Side.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
+        sides.append(gate.MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
     found = gate.decide(*sides).findings
     (mine,) = [one for one in found if one.metric == metric and one.role == "cell"]
     return mine
@@ -112,7 +112,7 @@ PHASES = st.integers(0, 999)
 def test_a_round_trip_lies_within_the_rounding_of_what_ping_prints(ns: int, phase: int) -> None:
     told = printed_by_ping(ns, phase)
     for metric in ("rtt_p50", "rtt_min", "rtt_p99", "rtt_mean"):
-        assert abs(told - ns) <= rounding(metric, told, Source("ping", "wall")) + 1e-6
+        assert abs(told - ns) <= rounding_of(metric, told, ResolutionSource("ping", "wall")) + 1e-6
 
 
 @settings(max_examples=200)
@@ -120,12 +120,12 @@ def test_a_round_trip_lies_within_the_rounding_of_what_ping_prints(ns: int, phas
 def test_so_do_quantiles_and_means_of_many(trips: list[tuple[int, int]]) -> None:
     truth = np.array([float(ns) for ns, _ in trips])
     told = np.array([printed_by_ping(ns, phase) for ns, phase in trips])
-    source = Source("ping", "wall")
+    source = ResolutionSource("ping", "wall")
     for metric, of in {
         "rtt_p50": np.median, "rtt_p90": lambda x: np.quantile(x, 0.9), "rtt_p99": lambda x: np.quantile(x, 0.99),
         "rtt_mean": np.mean, "rtt_min": np.min,
     }.items():  # fmt: skip
-        assert abs(of(told) - of(truth)) <= rounding(metric, float(of(told)), source) + 1e-3, metric
+        assert abs(of(told) - of(truth)) <= rounding_of(metric, float(of(told)), source) + 1e-3, metric
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_sockperf_tells_nanoseconds_and_how_many_it_counted() -> None:
     report = sockperf.parse((DATA / "sockperf_udp.txt").read_text())
     assert report.quantiles["50"] == 73_419.0 and report.counted == 8258
     for clock in ("wall", "instructions"):
-        assert rounding("rtt_p50", 73_419.0, Source("sockperf", clock)) == 0.0
-        assert rounding("rtt_mean", 66_584.0, Source("sockperf", clock)) == 0.5
+        assert rounding_of("rtt_p50", 73_419.0, ResolutionSource("sockperf", clock)) == 0.0
+        assert rounding_of("rtt_mean", 66_584.0, ResolutionSource("sockperf", clock)) == 0.5
 
 
 def test_every_metric_has_a_resolution_of_each_load_that_tells_it() -> None:
@@ -151,7 +151,7 @@ def test_every_metric_has_a_resolution_of_each_load_that_tells_it() -> None:
         for metric in metrics:
             if METRICS[metric].unit != "text":
                 for clock in ("wall", "instructions"):
-                    moved = rounding(metric, 1.0, Source(load, clock))
+                    moved = rounding_of(metric, 1.0, ResolutionSource(load, clock))
                     assert math.isfinite(moved) and moved >= 0, (load, metric)
 
 
@@ -159,24 +159,28 @@ def test_throughput_is_told_as_finely_as_time_is() -> None:
     """iperf3's clock: whole microseconds of it, cut off at both ends."""
     recorded = json.loads((DATA / "iperf3_tcp.json").read_text())["end"]["sum_received"]
     bits, seconds = recorded["bits_per_second"], recorded["seconds"]
-    moved = rounding("throughput", bits, Source("iperf3_tcp", "wall", options={"duration": seconds}))
+    moved = rounding_of("throughput", bits, ResolutionSource("iperf3_tcp", "wall", options={"duration": seconds}))
     least, most = (recorded["bytes"] * 8 / (seconds + off) for off in (1e-6, -1e-6))
     assert bits - moved <= least * (1 + 1e-9) and most * (1 - 1e-9) <= bits + moved and moved < 1e-5 * bits
 
 
 def test_a_share_of_few_packets_has_few_steps() -> None:
-    assert rounding("loss", 0.02, Source("ping", "wall", options={"count": 50})) == pytest.approx(0.01)
-    many = Source("sockperf", "wall", details={"counted": 8258})
-    assert rounding("loss", 1 / 8258, many) == pytest.approx(0.5 / 8258)
-    rate = Source("iperf3_udp", "wall", 1400, {"duration": 2.0}, {"throughput": 1e6})
-    assert rounding("packets_per_second", 10.0, rate) == pytest.approx(0.5, rel=1e-3)
+    assert rounding_of("loss", 0.02, ResolutionSource("ping", "wall", options={"count": 50})) == pytest.approx(0.01)
+    many = ResolutionSource("sockperf", "wall", details={"counted": 8258})
+    assert rounding_of("loss", 1 / 8258, many) == pytest.approx(0.5 / 8258)
+    rate = ResolutionSource("iperf3_udp", "wall", 1400, {"duration": 2.0}, {"throughput": 1e6})
+    assert rounding_of("packets_per_second", 10.0, rate) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_cpu_time_in_ticks_is_told_by_ticks() -> None:
     """One second of CPU over 10^9 bytes: ticks of 10 ms in two columns of two CPUs where a kernel keeps them apart."""
     values = {"throughput": 8e9}
     found = [
-        rounding("cpu_ns_per_byte", 1.0, Source("iperf3_tcp", "wall", 1400, {"duration": 1.0}, values, {"cpu": cpu}))
+        rounding_of(
+            "cpu_ns_per_byte",
+            1.0,
+            ResolutionSource("iperf3_tcp", "wall", 1400, {"duration": 1.0}, values, {"cpu": cpu}),
+        )
         for cpu in ({"interrupts_apart": False}, {"interrupts_apart": True})
     ]
     assert found[0] < 1e-5 and found[1] == pytest.approx(0.04, rel=0.01)
@@ -391,7 +395,7 @@ def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, cl
     folder = stored(run, tmp_path)
     report.make(folder)
     why = "ping tells whole microseconds"
-    lines = " ".join(line.plain.strip() for line in terminal.effects(Story.read(folder).comparison, 100))
+    lines = " ".join(line.plain.strip() for line in terminal.comparisons(RunData.read(folder).comparison, 100))
     assert f"1 undecided: could be rounding: {why}" in lines and "sockperf tells" in lines
     assert why in (folder / "report.md").read_text() and why in (folder / "report.html").read_text()
     told = json.loads((folder / "verdicts.json").read_text())
@@ -403,13 +407,13 @@ def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, cl
 @BOTH
 def test_the_advice_is_sockperf_and_no_blocks_where_only_rounding_is_in_the_way(tmp_path: Path, clock: str) -> None:
     run = run_of("ping", 8, clock, effects={("netkit", "netkit_peer", "redirect"): 1.05}, noise=0.001)
-    story = Story.read(stored(run, tmp_path))
-    assert advice.give(story) is None and "The load sockperf would decide it" in advice.sentence(story)
+    story = RunData.read(stored(run, tmp_path))
+    assert advice.give_advice(story) is None and "The load sockperf would decide it" in advice.sentence(story)
 
 
 def test_reports_of_what_is_told_finely_say_nothing_of_it(tmp_path: Path) -> None:
     folder = stored(run_of("sockperf", 8, "wall"), tmp_path)
-    assert "resolution" not in {one.kind for one in warnings.cautions(Story.read(folder))}
+    assert "resolution" not in {one.kind for one in warnings.collect_warnings(RunData.read(folder))}
 
 
 def test_a_plan_says_beforehand_what_is_told_too_coarsely(tmp_path: Path) -> None:
@@ -418,7 +422,7 @@ def test_a_plan_says_beforehand_what_is_told_too_coarsely(tmp_path: Path) -> Non
     found = too_coarse(ping_alone)
     assert any("50 pings have no 99th percentile" in one for one in found)
     assert any("whole microseconds" in one and "sockperf" in one for one in found)
-    assert all(f"too coarse: {one}" in describe(ping_alone, "vm") for one in found)
+    assert all(f"too coarse: {one}" in describe_plan(ping_alone, "vm") for one in found)
     assert too_coarse(planned(tmp_path, base + "[ping, sockperf]")) == []
     assert too_coarse(planned(tmp_path, base + "[iperf3_tcp]")) == []
 
@@ -428,20 +432,20 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
     sides = []
     for value in (11_000.0, 12_000.0):
         told = attempts_of(run, "rtt_p50", lambda one, v=value: v)  # type: ignore[misc]
-        sides.append(gate.Side.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
-    again = [gate.Side.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False))) for side in sides]
+        sides.append(gate.MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
+    again = [gate.MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False))) for side in sides]
     assert gate.decide(*again).findings == gate.decide(*sides).findings
     for entry in (data := again[0].to_json())["entries"]:
         del entry["roundings"]
-    old = gate.Side.from_json(data)
+    old = gate.MeasuredRun.from_json(data)
     assert {one.verdict for one in gate.decide(old, sides[1]).findings} == {"inconclusive"}
 
 
 def test_what_tells_nothing_is_kept_in_a_side_as_json_has_it() -> None:
     run = run_of("ping", 1, "instructions")
     told = attempts_of(run, "rtt_p99", lambda _: 1e5, options={"count": 10, "interval": 0.01})
-    side = gate.Side.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
-    again = gate.Side.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
+    side = gate.MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
+    again = gate.MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
     assert math.isinf(next(iter(again.entries.values())).rounding("rtt_p99", 0))
 
 
@@ -450,7 +454,7 @@ def test_a_baseline_that_ran_twice_is_as_wide_as_both() -> None:
         {"cell": "c", "role": "baseline", "metric": "rtt_p50", "block": 0, "value": [3_000.0, 30_000.0],
          "rounding": [999.0, 999.0], "status": "ok", "text": None},
     )  # fmt: skip
-    values = comparison.Values(frame)
+    values = comparison.BlockValues(frame)
     (value,), (moved,) = (one("c", "baseline", "rtt_p50").values() for one in (values.of, values.rounding))
     for first in (2_001.0, 3_999.0):
         for last in (29_001.0, 30_999.0):
@@ -476,8 +480,8 @@ def test_a_step_of_rounding_is_no_change_in_a_history() -> None:
 
 
 def test_a_frame_of_many_values_is_rounded_in_little_time() -> None:
-    source = Source("ping", "wall", options={"count": 100})
+    source = ResolutionSource("ping", "wall", options={"count": 100})
     begun = time.process_time()
     for _ in range(20_000):
-        resolution.rounding("rtt_p50", 11_000.0, source)
+        resolution.rounding_of("rtt_p50", 11_000.0, source)
     assert time.process_time() - begun < 1.0

@@ -29,14 +29,14 @@ loads: %s
 
 
 def test_a_programs_fdinfo_says_how_long_it_ran() -> None:
-    assert run_time.parse(FDINFO) == RunTime(4200, 100)
+    assert run_time.parse_run_time(FDINFO) == RunTime(4200, 100)
     assert (RunTime(4200, 100) - RunTime(200, 20)).mean == 50
     assert RunTime(0, 0).mean is None
 
 
 def test_a_kernel_without_statistics_is_unsupported() -> None:
     with pytest.raises(Unsupported, match="run_time_ns"):
-        run_time.parse("pos:\t0\nprog_type:\t3\n")
+        run_time.parse_run_time("pos:\t0\nprog_type:\t3\n")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def boot(median: float = 28_237.0, status: str = "ok") -> list[Attempt]:
 
 def test_equal_boots_pass_whatever_ended_first_and_however_long_it_took() -> None:
     again = [replace(attempt, seconds={"load": 7.0}, details={"argv": []}) for attempt in reversed(boot())]
-    answer = clock_check.compare(boot(), again)
+    answer = clock_check.compare_boots(boot(), again)
     assert answer.passed
     assert answer.differences == ()
     assert answer.digests[0] == answer.digests[1]
@@ -31,7 +31,7 @@ def test_equal_boots_pass_whatever_ended_first_and_however_long_it_took() -> Non
 
 
 def test_one_instruction_more_is_told_with_its_cell_its_metric_and_both_values() -> None:
-    answer = clock_check.compare(boot(), boot(28_238.0))
+    answer = clock_check.compare_boots(boot(), boot(28_238.0))
     assert not answer.passed
     (found,) = answer.differences
     assert (found.cell, found.load, found.metric) == (cell("sockperf", **DIRECT).id, "sockperf", "rtt_p50")
@@ -44,14 +44,14 @@ def test_another_word_is_a_difference() -> None:
     second = boot()
     word = Observation.of("dropped_at", "someone")
     second[0] = replace(second[0], observations=(second[0].observations[0], word))
-    (found,) = clock_check.compare(boot(), second).differences
+    (found,) = clock_check.compare_boots(boot(), second).differences
     assert (found.metric, found.first, found.second) == ("dropped_at", "no_one", "someone")
 
 
 def test_a_trial_that_crashed_once_differs_and_one_that_crashed_twice_is_no_pass_either() -> None:
     once, twice = (
-        clock_check.compare(boot(), boot(status="crashed")),
-        clock_check.compare(*[boot(status="crashed")] * 2),
+        clock_check.compare_boots(boot(), boot(status="crashed")),
+        clock_check.compare_boots(*[boot(status="crashed")] * 2),
     )
     differing = {one.metric: (one.first, one.second) for one in once.differences}
     assert differing["rtt_p50"] == ("28237.0 instructions", "crashed")
@@ -62,14 +62,14 @@ def test_a_trial_that_crashed_once_differs_and_one_that_crashed_twice_is_no_pass
 
 
 def test_json_has_the_verdict_both_digests_and_where_they_differ() -> None:
-    told = json.loads(clock_check.compare(boot(), boot(28_238.0)).as_json())
+    told = json.loads(clock_check.compare_boots(boot(), boot(28_238.0)).as_json())
     assert told["passed"] is False
     assert len(told["digests"]) == 2 and told["digests"][0] != told["digests"][1]
     assert told["differences"][0]["metric"] == "rtt_p50"
 
 
 def test_the_plan_is_small_and_on_the_instruction_clock() -> None:
-    plan = clock_check.plan()
+    plan = clock_check.clock_plan()
     loads = {(one.cell.device, one.cell.load) for one in plan.cells}
     assert loads == {
         (device, load) for device in ("netkit", "veth") for load in ("reachability", "sockperf", "iperf3_tcp")

@@ -59,7 +59,7 @@ def test_what_ignores_the_request_to_end_is_killed() -> None:
 
 def test_a_process_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     script = f"sleep 60 & echo $! > {tmp_path}/child; wait"
-    with process.background(["sh", "-c", script]) as started:
+    with process.run_in_background(["sh", "-c", script]) as started:
         child = int(eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
         assert started.alive
     assert not started.alive
@@ -67,13 +67,13 @@ def test_a_process_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
 
 
 def test_a_background_process_ends_with_its_block_also_when_the_block_fails() -> None:
-    with pytest.raises(ZeroDivisionError), process.background(["sleep", "60"]) as started:
+    with pytest.raises(ZeroDivisionError), process.run_in_background(["sleep", "60"]) as started:
         raise ZeroDivisionError
     assert gone(started.process.pid)
 
 
 def test_ending_twice_is_harmless() -> None:
-    with process.background(["sleep", "60"]) as started:
+    with process.run_in_background(["sleep", "60"]) as started:
         started.end()
 
 

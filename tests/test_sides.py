@@ -50,7 +50,7 @@ def yogurtbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_program_of_ones_own_is_held_against_its_older_text(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "old.c").write_text(DEARER)
-    change = ab.of_own(plan, tmp_path / "old.c")
+    change = ab.change_of_user_program(plan, tmp_path / "old.c")
     assert {one.program for one in cells_of(change.new)} == {"./mine.c"}
     assert [one.cell for one in change.new.cells] == [one.cell for one in change.old.cells]
     sources = [[trial.options["source"] for trial in side.trials("", 0)] for side in (change.old, change.new)]
@@ -58,7 +58,7 @@ def test_a_program_of_ones_own_is_held_against_its_older_text(plan: Plan, tmp_pa
 
 
 def test_the_programs_of_bpf_are_held_against_an_older_folder_of_them(plan: Plan) -> None:
-    change = ab.of_programs(plan, Path("old_bpf"))
+    change = ab.change_of_programs(plan, Path("old_bpf"))
     assert {one.program for one in cells_of(change.new)} == {"builtin"}
     chosen = [[trial.options["programs"] for trial in side.trials("", 0)] for side in (change.old, change.new)]
     assert chosen == [[builds.BASE] * 2, [builds.NOW] * 2]
@@ -67,7 +67,7 @@ def test_the_programs_of_bpf_are_held_against_an_older_folder_of_them(plan: Plan
 
 def test_counts_of_instructions_stand_for_themselves(plan: Plan) -> None:
     """No baseline, no canary, no second block, no trial beside: whoever waits for a merge has no time."""
-    for side in (ab.of_programs(plan, Path("old")).new, ab.of_programs(plan, Path("old")).old):
+    for side in (ab.change_of_programs(plan, Path("old")).new, ab.change_of_programs(plan, Path("old")).old):
         assert {(one.role, one.group, one.baselines) for one in side.cells} == {("cell", "", ())}
         assert (side.clock, side.lab, side.blocks.max, side.diagnostics()) == ("instructions", "vm", 1, [])
 
@@ -80,7 +80,7 @@ def test_the_matrix_must_have_one_program_of_its_own(tmp_path: Path, axes: str, 
         (tmp_path / name).write_text(NOW)
     several = planned(tmp_path, MATRIX.replace("[builtin, ./mine.c]", axes))
     with pytest.raises(MatrixError, match="one own program") as told:
-        ab.of_own(several, tmp_path / "old.c")
+        ab.change_of_user_program(several, tmp_path / "old.c")
     assert words in str(told.value)
 
 

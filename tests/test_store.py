@@ -12,7 +12,7 @@ from pyarrow import parquet
 from yogurtbench import report
 from yogurtbench.core.records import MatrixError
 from yogurtbench.results import run_folder
-from yogurtbench.results.run_folder import Run
+from yogurtbench.results.run_folder import StoredRun
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def small() -> Invented:
 
 
 def written(run: Invented, out: Path, count: int | None = None) -> Path:
-    with Run.create(out, run.name, MATRIX, run.plan(), environment(run)) as folder:
+    with StoredRun.create(out, run.name, MATRIX, run.plan(), environment(run)) as folder:
         for attempt in list(run.attempts())[:count]:
             folder.append(attempt)
     return folder.path
@@ -43,7 +43,7 @@ def test_attempts_come_back_as_they_were(small: Invented, tmp_path: Path) -> Non
 
 
 def test_each_line_is_on_disk_before_append_returns(small: Invented, tmp_path: Path) -> None:
-    with Run.create(tmp_path, "n", MATRIX, small.plan(), environment(small)) as run:
+    with StoredRun.create(tmp_path, "n", MATRIX, small.plan(), environment(small)) as run:
         run.append(next(small.attempts()))
         assert (run.path / "trials.jsonl").read_bytes().endswith(b"}\n")
 
@@ -54,7 +54,7 @@ def test_a_torn_last_line_is_left_out_and_cut_on_resume(small: Invented, tmp_pat
     file.write_bytes(file.read_bytes()[:-20])
     assert len(run_folder.load(path)[0]) == 3
     rest = list(small.attempts())[3:]
-    with Run.resume(path) as run:
+    with StoredRun.resume(path) as run:
         assert run.done == {one.trial.id for one in list(small.attempts())[:3]}
         for attempt in rest:
             run.append(attempt)
@@ -63,10 +63,10 @@ def test_a_torn_last_line_is_left_out_and_cut_on_resume(small: Invented, tmp_pat
 
 def test_two_writers_are_refused(small: Invented, tmp_path: Path) -> None:
     with (
-        Run.create(tmp_path, "n", MATRIX, small.plan(), environment(small)) as run,
+        StoredRun.create(tmp_path, "n", MATRIX, small.plan(), environment(small)) as run,
         pytest.raises(MatrixError, match="still being written"),
     ):
-        Run.resume(run.path)
+        StoredRun.resume(run.path)
 
 
 def test_parquet_has_the_columns_and_types_of_the_contract(small: Invented, tmp_path: Path) -> None:
@@ -141,4 +141,4 @@ def test_damage_is_named(name: str, text: str, says: str, small: Invented, tmp_p
 def test_a_folder_that_cannot_be_made_is_told(small: Invented, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MatrixError, match="cannot be written"):
-        Run.create(tmp_path / "file", "n", MATRIX, small.plan(), environment(small))
+        StoredRun.create(tmp_path / "file", "n", MATRIX, small.plan(), environment(small))

@@ -22,9 +22,9 @@ from yogurtbench.core.records import METRICS, METRICS_OF, Attempt, Observation
 from yogurtbench.ebpf.wire import Counters
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import LoadFailed, base, host_counters, iperf3, ping, sockperf
-from yogurtbench.loads.base import Measured
+from yogurtbench.loads.base import LoadResult
 from yogurtbench.loads.cpu_time import CpuTime
-from yogurtbench.loads.host_counters import Account
+from yogurtbench.loads.host_counters import HostCounters
 
 Recorded = Callable[[str], str]
 INFINITY = math.inf
@@ -66,7 +66,9 @@ def test_every_metric_takes_only_finite_numbers_from_nothing_on(metric: str, val
 
 
 def test_an_impossible_value_fails_its_row_and_keeps_the_others() -> None:
-    measured = Measured({"throughput": 1e9, "packets_per_second": INFINITY, "retransmits": 0.0, "bytes_per_skb": -1.0})
+    measured = LoadResult(
+        {"throughput": 1e9, "packets_per_second": INFINITY, "retransmits": 0.0, "bytes_per_skb": -1.0}
+    )
     rows = {row.metric: row for row in _observations(trial("iperf3_tcp", **DIRECT), measured, {})}
     assert rows["throughput"].status == "ok"
     assert (rows["packets_per_second"].status, rows["packets_per_second"].value) == ("failed", None)
@@ -75,14 +77,14 @@ def test_an_impossible_value_fails_its_row_and_keeps_the_others() -> None:
 
 
 def test_a_metric_that_a_load_did_not_come_to_is_a_row_and_no_gap() -> None:
-    rows = list(_observations(trial("ping", **DIRECT), Measured({"loss": 0.0}), {}))
+    rows = list(_observations(trial("ping", **DIRECT), LoadResult({"loss": 0.0}), {}))
     assert {row.metric for row in rows} == set(METRICS_OF["ping"])
     assert {row.status for row in rows if row.metric != "loss"} == {"failed"}
 
 
 def test_a_wires_counter_that_ran_backwards_fails_its_row() -> None:
     counted = {"wire.forward": Counters(-5, 100), "wire.return": Counters(0, 0)}
-    rows = {row.metric: row for row in _observations(trial("ping", **DIRECT), Measured({}), counted)}
+    rows = {row.metric: row for row in _observations(trial("ping", **DIRECT), LoadResult({}), counted)}
     assert (rows["bpf_packets"].status, rows["bpf_bytes"].status) == ("failed", "ok")
 
 
@@ -104,7 +106,7 @@ def test_softnet_counters_begin_again_at_nothing() -> None:
 
 
 def test_cpu_time_that_ran_backwards_gives_no_cost() -> None:
-    account = Account("yg1-cont")
+    account = HostCounters("yg1-cont")
     account.keep_cpu(CpuTime(1.0, 0.0, -0.5, 1.0))
     costs, missing = host_counters.cpu_costs(account, 1.0, 1e6, 1e3)
     assert costs == {}
@@ -411,7 +413,7 @@ def test_errors_are_inert_wherever_they_come_from() -> None:
 
 
 def test_a_failed_server_is_told_beside_the_client() -> None:
-    with process.background(["sh", "-c", "echo no memory >&2; kill -9 $$"]) as server:
+    with process.run_in_background(["sh", "-c", "echo no memory >&2; kill -9 $$"]) as server:
         server.process.wait()
         with pytest.raises(LoadFailed) as failed, base.outlived_by(server):
             raise LoadFailed("the client: refused")

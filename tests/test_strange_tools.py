@@ -168,7 +168,7 @@ def answered(folder: Path) -> tuple[str, list[list[str]]]:
     order = {"op": "trial", "trial": trial("ping", **DIRECT).to_json()}
     broken = {"op": "trial", "trial": {**trial("ping", **DIRECT).to_json(), "options": {}}}
     done = subprocess.run(
-        sandbox.command([sys.executable, "-P", "-m", "yogurtbench.agent"]),
+        sandbox.sandbox_command([sys.executable, "-P", "-m", "yogurtbench.agent"]),
         input="".join(f"{json.dumps(one)}\n" for one in (broken, order, {"op": "stop"})),
         env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
         cwd=DATA.parent.parent,

@@ -14,8 +14,8 @@ import pytest
 from matrices import planned
 
 from yogurtbench.core.records import METRICS_OF, YES_NO, Attempt, Environment, Observation, Trial
-from yogurtbench.results.run_folder import Run, read_attempts
-from yogurtbench.runner.progress import Quiet
+from yogurtbench.results.run_folder import StoredRun, read_attempts
+from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
 
 MATRIX = """
@@ -57,7 +57,7 @@ class Host:
         finally:
             self.given_up += under_way
 
-    def stamped(self, attempt: Attempt) -> Attempt:
+    def with_host(self, attempt: Attempt) -> Attempt:
         return attempt
 
     def _attempt(self, trial: Trial) -> Attempt:
@@ -76,16 +76,16 @@ class Host:
 class Swept(Protocol):
     """A sweep of a matrix on a host, watched: what is stored in the end."""
 
-    def __call__(self, host: Host, matrix: str = MATRIX, progress: Quiet | None = None) -> list[Attempt]: ...
+    def __call__(self, host: Host, matrix: str = MATRIX, progress: NoProgress | None = None) -> list[Attempt]: ...
 
 
 @pytest.fixture
 def swept(tmp_path: Path) -> Swept:
-    def sweep(host: Host, matrix: str = MATRIX, progress: Quiet | None = None) -> list[Attempt]:
+    def sweep(host: Host, matrix: str = MATRIX, progress: NoProgress | None = None) -> list[Attempt]:
         plan = planned(tmp_path, matrix)
-        run = Run.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
+        run = StoredRun.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
         with run, suppress(KeyboardInterrupt):
-            Sweep(plan, host, run, progress or Quiet()).run()  # type: ignore[arg-type]  # an invented host
+            Sweep(plan, host, run, progress or NoProgress()).run()  # type: ignore[arg-type]  # an invented host
         return list(read_attempts(run.path))
 
     return sweep
@@ -142,7 +142,7 @@ def test_side_by_side_is_equal_to_one_after_another_whatever_ends_first(swept: S
         assert crowd.most == crowd.jobs
 
 
-class Watched(Quiet):
+class Stoppable(NoProgress):
     """Notes what it is told, and interrupts after so many attempts."""
 
     def __init__(self, interrupt: int = 10**6) -> None:
@@ -167,7 +167,7 @@ class Watched(Quiet):
 
 
 def test_progress_hears_of_each_trial_once_when_it_starts_and_once_when_it_ends(swept: Swept) -> None:
-    watched = Watched()
+    watched = Stoppable()
     attempts = swept(Host({"redirect_ingress": "dead"}, jobs=3), progress=watched)
     assert (watched.under_way, watched.ended) == ([], len(attempts))
     assert 3 <= watched.most <= 4  # a skipped one beside
@@ -176,7 +176,7 @@ def test_progress_hears_of_each_trial_once_when_it_starts_and_once_when_it_ends(
 
 def test_an_interrupt_keeps_what_has_ended_and_gives_up_what_is_under_way(swept: Swept) -> None:
     host = Host({}, jobs=3)
-    attempts = swept(host, progress=Watched(interrupt=2))
+    attempts = swept(host, progress=Stoppable(interrupt=2))
     assert len(attempts) == 2
     assert len(host.given_up) == 2
     assert not {one.id for one in host.given_up} & {attempt.trial.id for attempt in attempts}
@@ -185,7 +185,7 @@ def test_an_interrupt_keeps_what_has_ended_and_gives_up_what_is_under_way(swept:
 def test_past_its_budget_nothing_starts_and_what_is_under_way_ends(tmp_path: Path) -> None:
     plan = planned(tmp_path, MATRIX)
     host = Host({}, jobs=3)
-    with Run.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment) as run:
+    with StoredRun.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment) as run:
         slow = Slow()
         tally = Sweep(plan, host, run, slow, budget=0.02).run()  # type: ignore[arg-type]  # an invented host
     assert tally.out_of_budget
@@ -193,7 +193,7 @@ def test_past_its_budget_nothing_starts_and_what_is_under_way_ends(tmp_path: Pat
     assert host.given_up == []
 
 
-class Slow(Quiet):
+class Slow(NoProgress):
     """The third trial starts when the budget is spent."""
 
     def __init__(self) -> None:
@@ -212,10 +212,10 @@ def test_a_resumed_sweep_ends_as_an_unbroken_one(tmp_path: Path, swept: Swept, m
     plan = planned(tmp_path, SWEEPS[matrix])
     for seed in range(20):
         host = Host(fates, jobs=3, chance=random.Random(seed))
-        broken = Watched(interrupt=1 + seed % len(expected))
-        run = Run.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
+        broken = Stoppable(interrupt=1 + seed % len(expected))
+        run = StoredRun.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
         with run, suppress(KeyboardInterrupt):
             Sweep(plan, host, run, broken).run()  # type: ignore[arg-type]  # an invented host
-        with Run.resume(run.path) as again:
-            Sweep(plan, host, again, Quiet(), earlier=again.attempts).run()  # type: ignore[arg-type]
+        with StoredRun.resume(run.path) as again:
+            Sweep(plan, host, again, NoProgress(), earlier=again.attempts).run()  # type: ignore[arg-type]
         assert told(list(read_attempts(run.path))) == expected

@@ -15,9 +15,9 @@ from rich.text import Text
 from yogurtbench.analysis.comparison import EMULATED, compare
 from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.report.export import markdown
-from yogurtbench.report.export.wire_catalogue import Tried
+from yogurtbench.report.export.wire_catalogue import WireOutcome
 from yogurtbench.report.measured import levels
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.terminal import run as terminal
 from yogurtbench.results import run_folder
 
@@ -25,7 +25,7 @@ WIDTHS = [32, 40, 60, 80, 100, 130, 200]
 
 
 def effects(run: Invented, width: int) -> list[Text]:
-    return terminal.effects(compare(run_folder.to_frame(run.attempts(), "run"), run.plan()), width)
+    return terminal.comparisons(compare(run_folder.to_frame(run.attempts(), "run"), run.plan()), width)
 
 
 def text(lines: list[Text]) -> str:
@@ -97,18 +97,18 @@ def test_colour_goes_and_the_words_stay(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_runs_with_nothing_to_compare_have_no_effects() -> None:
     run = Invented((cell(load="reachability"),), blocks=1)
-    assert terminal.effects(compare(run_folder.to_frame([], "run"), run.plan()), 80) == []
+    assert terminal.comparisons(compare(run_folder.to_frame([], "run"), run.plan()), 80) == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_which_wires_live_and_where_the_others_die(width: int) -> None:
     live = {"reachable": 1.0, "reachable_v6": 1.0, "tcp_ok": 1.0}
-    lines = terminal.truths(
+    lines = terminal.reachability(
         [
-            Tried(cell(), "ok", {"reachable": 0.0, "dropped_at": "netkit_xmit:NOT_SPECIFIED"}, ()),
-            Tried(cell(helper="redirect_ingress"), "looping", {}, ()),
-            Tried(cell(hook="tcx_ingress"), "ok", live, ()),
-            Tried(cell("veth", "xdp_native"), "ok", {**live, "tcp_ok": 0.0}, ()),
+            WireOutcome(cell(), "ok", {"reachable": 0.0, "dropped_at": "netkit_xmit:NOT_SPECIFIED"}, ()),
+            WireOutcome(cell(helper="redirect_ingress"), "looping", {}, ()),
+            WireOutcome(cell(hook="tcx_ingress"), "ok", live, ()),
+            WireOutcome(cell("veth", "xdp_native"), "ok", {**live, "tcp_ok": 0.0}, ()),
         ],
         width,
     )
@@ -134,7 +134,7 @@ def test_what_gave_no_value_is_told_with_its_reason_alike_ones_counted(width: in
         *[Attempt.without_values(one, "unsupported", "this iperf3 sends no datagrams\nof less than 16 bytes")] * 3,
         *[Attempt.without_values(one, "failed", f"reason {number}") for number in range(6)],
     ]
-    lines = terminal.troubles(attempts, width)
+    lines = terminal.failures(attempts, width)
     assert all(cell_len(line.plain) <= max(width, 40) for line in lines)
     said = folded(lines)
     assert said.startswith(
@@ -142,7 +142,7 @@ def test_what_gave_no_value_is_told_with_its_reason_alike_ones_counted(width: in
     )
     assert said.endswith("and 2 more: see Failures in the report")
     assert "skipped" not in said
-    assert terminal.troubles([], width) == []
+    assert terminal.failures([], width) == []
 
 
 def alone() -> Invented:
@@ -152,7 +152,7 @@ def alone() -> Invented:
     return Invented((cell(load="reachability"), *wires), blocks=5, effects=effects)
 
 
-def story_of(run: Invented, folder: Path) -> Story:
+def story_of(run: Invented, folder: Path) -> RunData:
     """With what would have been compared left out of the plan, as in a matrix without a baseline."""
     path = stored(run, folder)
     plan = run_folder.read_plan(path)
@@ -160,7 +160,7 @@ def story_of(run: Invented, folder: Path) -> Story:
     (path / "plan.json").write_text(json.dumps(plan))
     lines = (path / "trials.jsonl").read_text().splitlines(keepends=True)
     (path / "trials.jsonl").write_text("".join(line for line in lines if '"role":"cell"' in line))
-    return Story.read(path)
+    return RunData.read(path)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -183,4 +183,4 @@ def test_without_a_baseline_the_values_and_their_spread_are_told(tmp_path: Path,
 
 
 def test_where_there_is_a_baseline_only_what_is_compared_is_told(tmp_path: Path) -> None:
-    assert levels(Story.read(stored(yogurt_phone(), tmp_path))) == []
+    assert levels(RunData.read(stored(yogurt_phone(), tmp_path))) == []

@@ -65,7 +65,7 @@ def test_another_program_of_the_name_is_not_it(
     put: Callable[[str, str, str, int], Path], name: str, out: str, err: str, code: int
 ) -> None:
     path = put(name, out, err, code)
-    looked = tools.look(name)
+    looked = tools.find_tools(name)
     assert looked.fault.startswith(f"{path} is not it: ") and looked.lacking.startswith(f"{name} of ")
     if BUSYBOX in f"{out}{err}":
         assert BUSYBOX in looked.fault
@@ -76,14 +76,14 @@ def test_another_program_of_the_name_is_not_it(
 @pytest.mark.parametrize(("name", "out"), RIGHT)
 def test_the_right_one_is_known_by_what_it_says(put: Callable[[str, str, str, int], Path], name: str, out: str) -> None:
     put(name, out, "", 0)
-    assert tools.look(name).fault == "" and tools.look(name).lacking == ""
+    assert tools.find_tools(name).fault == "" and tools.find_tools(name).lacking == ""
 
 
 @pytest.mark.parametrize("name", tools.TOOLS)
 def test_this_machines_are_the_right_ones(name: str) -> None:
     if not shutil.which(name):
         pytest.skip(f"no {name} here")
-    assert tools.look(name).fault == ""
+    assert tools.find_tools(name).fault == ""
 
 
 def test_one_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_one_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "ping").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "ping").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert "cannot be asked what it is: did not end within" in tools.look("ping").fault
+    assert "cannot be asked what it is: did not end within" in tools.find_tools("ping").fault
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_doctor_and_the_choice_of_a_host_know_it_both(
 
 def test_what_is_not_there_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert tools.look("ping").lacking == "ping, which is not installed"
+    assert tools.find_tools("ping").lacking == "ping, which is not installed"
     found = {one.what: one for one in doctor._tools()}
     assert found["ping"].detail.startswith("no ping on PATH: iputils-ping is needed for load ping")
     assert found["util-linux"].detail.endswith("no mount on PATH: no lab at all")

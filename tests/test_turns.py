@@ -50,7 +50,7 @@ def more_threads(process: subprocess.Popen[str]) -> None:
 
 def test_what_starts_in_the_block_keeps_to_one_cpu_and_we_do_not():
     ours = os.sched_getaffinity(0)
-    with scheduling.on_one_cpu(), threaded() as process:
+    with scheduling.pin_to_idle_cpu(), threaded() as process:
         assert len(os.sched_getaffinity(process.pid)) == 1
         assert os.sched_getaffinity(process.pid) <= ours
     assert os.sched_getaffinity(0) == ours
@@ -59,13 +59,13 @@ def test_what_starts_in_the_block_keeps_to_one_cpu_and_we_do_not():
 def test_a_process_that_is_gone_is_no_error():
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    scheduling.main_thread_first(process.pid)
+    scheduling.prioritise_main_thread(process.pid)
 
 
 @pytest.mark.root
 def test_only_the_main_thread_goes_first():
     with threaded() as process:
-        scheduling.main_thread_first(process.pid)
+        scheduling.prioritise_main_thread(process.pid)
         more_threads(process)
         policies = {one.id: os.sched_getscheduler(one.id) for one in psutil.Process(process.pid).threads()}
         assert policies.pop(process.pid) == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK

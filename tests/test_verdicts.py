@@ -14,15 +14,15 @@ from yogurtbench import report
 from yogurtbench.core.records import HEADLINE, Attempt
 from yogurtbench.report.export.verdicts import verdicts
 from yogurtbench.report.pages.run import render
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import overhead
-from yogurtbench.report.sections.summary import answer
+from yogurtbench.report.sections.summary import summarise
 from yogurtbench.results import run_folder
 
 
-def story_of(run: Invented, attempts: list[Attempt] | None = None) -> Story:
+def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return Story.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
 
 
 def entry(found: dict[str, Any], one: Any, metric: str, role: str = "cell") -> dict[str, Any]:
@@ -45,7 +45,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_it_says_what_the_report_says(found: dict[str, Any]) -> None:
     run = yogurt_phone()
     story = story_of(run)
-    assert found["answer"] == answer(story)
+    assert found["answer"] == summarise(story)
     assert (found["question"], found["clock"], found["emulated"]) == (run.question, "wall", False)
     assert len(found["comparisons"]) == len(story.comparison)
     assert found["advice"]["seconds"] > 0 and " --blocks " in found["advice"]["command"]
@@ -138,7 +138,7 @@ def test_guest_time_is_not_called_wall_time() -> None:
 
 def test_it_is_strict_json_of_an_empty_run_too(tmp_path: Path) -> None:
     run = yogurt_phone()
-    with run_folder.Run.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
+    with run_folder.StoredRun.create(tmp_path, run.name, "", run.plan(), environment(run)) as empty:
         report.make(empty.path)
     data = json.loads((empty.path / "verdicts.json").read_text(), parse_constant=pytest.fail)
     assert {one["verdict"] for one in data["comparisons"]} == {"not_run"}

@@ -101,7 +101,7 @@ def test_the_floor_plan_is_what_the_kernel_tells(folder: Path, cell: str, hook: 
     assert (devices["yogurt-2:yg2-cont"]["peer"], devices["yogurt-2:yg2-cont"]["kind"]) == ("host:yg2-host", "veth")
 
 
-class Person:
+class InputSource:
     """Somebody at a terminal of 30 by 100."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
@@ -135,12 +135,12 @@ class Person:
 
 
 @pytest.fixture
-def person(folder: Path) -> Person:
-    return Person(folder, "--cell", LIVE)
+def person(folder: Path) -> InputSource:
+    return InputSource(folder, "--cell", LIVE)
 
 
 @pytest.mark.root
-def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(person: Person) -> None:
+def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(person: InputSource) -> None:
     seen = person.sees("host# ")
     assert re.search(r"lab [0-9a-f]{12} host# ", seen)
     assert "30 100\r\n" in person.types("stty size\r", "host# ")
@@ -171,7 +171,7 @@ def children(of: int) -> list[int]:
 
 
 @pytest.mark.root
-def test_a_terminal_that_is_closed_takes_everything_with_it(person: Person) -> None:
+def test_a_terminal_that_is_closed_takes_everything_with_it(person: InputSource) -> None:
     person.sees("host# ")
     person.types("sleep 300 & echo do''ne\r", "\ndone\r\n")
     living = children(person.process)

@@ -16,7 +16,7 @@ from trials import trial
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.vm.host import host
 from yogurtbench.runner import lab_session
-from yogurtbench.runner.lab_session import Wishes
+from yogurtbench.runner.lab_session import LabOptions
 
 pytestmark = pytest.mark.vm
 
@@ -56,7 +56,7 @@ def test_a_shell_in_the_guest_reads_commands_from_a_pipe(
           "until grep -q listening said; do sleep 0.1; kill -0 $! || exit 3; done\n"
           "yogurt-1 ping -c1 -W5 10.42.0.2 > /dev/null; wait\nprintf '\\377\\n'; exit 7\n")  # fmt: skip
     said: list[str] = []
-    assert lab_session.do(guest, LIVE, Wishes(), said.append) == 7
+    assert lab_session.run_in_lab(guest, LIVE, LabOptions(), said.append) == 7
     out = capfdbinary.readouterr().out
     (plan,) = said
     assert "1001  yg1-host  netkit l3  mtu 1500   up  ── yogurt-1:yg1-cont" in plan
@@ -111,7 +111,7 @@ def test_a_shell_in_the_guest_has_a_terminal_of_its_own(guest: AgentHost) -> Non
 
 def recorded(guest: AgentHost, capfd: pytest.CaptureFixture[str], one: Any, **wishes: Any) -> dict[str, Any]:
     capfd.readouterr()
-    assert lab_session.do(guest, one, Wishes(as_json=True, trace=True, **wishes), print) == 0
+    assert lab_session.run_in_lab(guest, one, LabOptions(as_json=True, trace=True, **wishes), print) == 0
     record: dict[str, Any] = json.loads(capfd.readouterr().out)
     return record
 

@@ -12,7 +12,7 @@ import pytest
 from trials import WIRE, trial
 
 from yogurtbench.agent.trial import run_trial
-from yogurtbench.ebpf.loop_guard import PERIOD, Looping, Watchdog
+from yogurtbench.ebpf.loop_guard import PERIOD, LoopGuard, Looping
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.wire import Counters, Wire
 from yogurtbench.lab import Lab
@@ -43,9 +43,9 @@ class Paced:
         return self._end - self._began
 
 
-def probed(wire: Paced | None, seconds: float) -> Watchdog:
+def probed(wire: Paced | None, seconds: float) -> LoopGuard:
     """A probe that waits for its answer, uninterrupted."""
-    watchdog = Watchdog(wire)
+    watchdog = LoopGuard(wire)
     began = time.monotonic()
     with watchdog.watching():
         time.sleep(seconds)
@@ -91,13 +91,13 @@ def test_a_probe_that_is_answered_before_the_first_look_hides_no_loop() -> None:
 
 def test_a_probe_that_fails_over_a_loop_has_met_a_loop() -> None:
     wire = Paced(lambda t: 100_000 * t)
-    with pytest.raises(Looping), Watchdog(wire).watching():
+    with pytest.raises(Looping), LoopGuard(wire).watching():
         raise OSError("network is down")
     assert wire.detached
 
 
 def test_a_failure_over_a_quiet_wire_stays_what_it_is() -> None:
-    with pytest.raises(OSError, match="broken"), Watchdog(Paced(lambda _: 0)).watching():
+    with pytest.raises(OSError, match="broken"), LoopGuard(Paced(lambda _: 0)).watching():
         raise OSError("broken")
 
 

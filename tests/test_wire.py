@@ -16,7 +16,7 @@ from yogurtbench.core import process
 from yogurtbench.core.records import HostError
 from yogurtbench.ebpf import programs as compiled
 from yogurtbench.ebpf.programs import Programs
-from yogurtbench.ebpf.wire import ROLE_ROWS, WAYS, Attachment, Counters, attached, attachments
+from yogurtbench.ebpf.wire import ROLE_ROWS, WAYS, Attachment, Counters, attach_wire, attachments
 from yogurtbench.lab import Lab, Unsupported, bring_up
 from yogurtbench.loads.reachability import answers
 
@@ -129,7 +129,7 @@ def sent_by(lab: Lab) -> int:
 
 def carried(helper: str) -> dict[str, Any]:
     """Two kinds of pings over a wire: what the programs counted, and what the device says."""
-    with bring_up(cell(**{**WIRE, "helper": helper})) as lab, attached(programs(), lab) as wire:
+    with bring_up(cell(**{**WIRE, "helper": helper})) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
         alive = [answers(lab, ip) for ip in (4, 6)]
         before, device = wire.counters(), sent_by(lab)
@@ -155,7 +155,7 @@ def lives() -> dict[str, bool]:
     """Which helpers carry IPv4 over veth at tcx ingress, all in one room with one compile."""
     alive = {}
     for helper in ("redirect", "redirect_peer", "redirect_container"):
-        with bring_up(cell(**{**WIRE, "helper": helper})) as lab, attached(programs(), lab):
+        with bring_up(cell(**{**WIRE, "helper": helper})) as lab, attach_wire(programs(), lab):
             lab.settle()
             alive[helper] = answers(lab, 4)
     return alive
@@ -167,7 +167,7 @@ def test_redirect_and_redirect_peer_live_and_a_container_index_is_not_found_in_t
 
 
 def aimed_at_nobody() -> dict[str, Any]:
-    with bring_up(cell(**WIRE)) as lab, attached(programs(), lab) as wire:
+    with bring_up(cell(**WIRE)) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
         targets = programs().ours(traced=False)["targets"]
         row = targets.Key(ROLE_ROWS["wire"])
@@ -187,7 +187,7 @@ def test_a_wire_with_a_wrong_target_is_dead_and_its_counters_say_where(in_room: 
 
 
 def two_ways() -> dict[str, Any]:
-    with bring_up(cell(**WIRE, return_helper="redirect_peer")) as lab, attached(programs(), lab) as wire:
+    with bring_up(cell(**WIRE, return_helper="redirect_peer")) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
         alive = answers(lab, 4)
         before = wire.counters()
@@ -202,7 +202,7 @@ def test_the_way_back_can_be_another_program(in_room: InRoom) -> None:
 
 def one_way_only() -> dict[str, Any]:
     """There by redirect, back by an index that does not exist in the host."""
-    with bring_up(cell(**WIRE, return_helper="redirect_container")) as lab, attached(programs(), lab) as wire:
+    with bring_up(cell(**WIRE, return_helper="redirect_container")) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
         argv = ["ping", "-n", "-c1", "-W1", lab.server.ipv4]
         code = process.run(lab.client.namespace.command(argv), check=False).code
@@ -217,7 +217,7 @@ def test_a_wire_that_is_dead_on_the_way_back_alone_is_dead(in_room: InRoom) -> N
 
 
 def detached() -> dict[str, Any]:
-    with bring_up(cell(**WIRE)) as lab, attached(programs(), lab) as wire:
+    with bring_up(cell(**WIRE)) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
         alive = answers(lab, 4)
         wire.detach()
@@ -234,7 +234,7 @@ def test_a_detached_wire_carries_and_counts_nothing_and_detaching_twice_is_fine(
 def fresh_counters() -> list[int]:
     seen = []
     for _ in range(2):
-        with bring_up(cell(**WIRE)) as lab, attached(programs(), lab) as wire:
+        with bring_up(cell(**WIRE)) as lab, attach_wire(programs(), lab) as wire:
             seen.append(sum(c.packets for c in wire.counters().values()))
             lab.settle()
             ping(lab, 2)
@@ -250,7 +250,7 @@ def on_a_hook_that_is_not_there() -> str:
     strange = replace(cell(**WIRE), hook="netkit_peer", return_hook="netkit_peer")
     with bring_up(strange) as lab:
         try:
-            with attached(programs(), lab):
+            with attach_wire(programs(), lab):
                 return "attached"
         except Unsupported as reason:
             return str(reason)

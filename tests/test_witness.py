@@ -30,26 +30,26 @@ def test_the_first_drop_of_the_request_counts_not_that_of_its_reply_or_of_anothe
         drop(2, (IPV4, 8), 2),
         drop(3, (IPV4, 8), where="it"),
     ]
-    found = tracer.drop_of(events, 4, 1)
-    assert found and tracer.site(found) == "it:R"
+    found = tracer.find_drop(events, 4, 1)
+    assert found and tracer.drop_label(found) == "it:R"
 
 
 def test_a_neighbour_request_that_died_has_arp_in_front() -> None:
-    found = tracer.drop_of([drop(1, (ARP, 1), 0, where="skb_do_redirect")], 4, 1)
-    assert found and tracer.site(found) == "arp:skb_do_redirect:R"
-    assert tracer.drop_of([drop(1, (ARP, 1), 0)], 6, 1) is None
-    nd = tracer.drop_of([drop(1, (IPV6, 135), 0)], 6, 1)
-    assert nd and tracer.site(nd) == "nd:f:R"
+    found = tracer.find_drop([drop(1, (ARP, 1), 0, where="skb_do_redirect")], 4, 1)
+    assert found and tracer.drop_label(found) == "arp:skb_do_redirect:R"
+    assert tracer.find_drop([drop(1, (ARP, 1), 0)], 6, 1) is None
+    nd = tracer.find_drop([drop(1, (IPV6, 135), 0)], 6, 1)
+    assert nd and tracer.drop_label(nd) == "nd:f:R"
 
 
 def test_a_request_freed_because_nobody_answered_arp_died_of_arp() -> None:
-    found = tracer.drop_of([drop(1, (IPV4, 8), where="neigh_invalidate", reason="NEIGH_FAILED")], 4, 1)
-    assert found and tracer.site(found) == "arp:neigh_invalidate:NEIGH_FAILED"
+    found = tracer.find_drop([drop(1, (IPV4, 8), where="neigh_invalidate", reason="NEIGH_FAILED")], 4, 1)
+    assert found and tracer.drop_label(found) == "arp:neigh_invalidate:NEIGH_FAILED"
 
 
 def test_a_request_freed_because_nobody_answered_nd_died_of_nd_though_the_kernel_gives_no_reason() -> None:
-    found = tracer.drop_of([drop(1, (IPV6, 128), where="neigh_invalidate", reason="NOT_SPECIFIED")], 6, 1)
-    assert found and tracer.site(found) == "nd:neigh_invalidate:NOT_SPECIFIED"
+    found = tracer.find_drop([drop(1, (IPV6, 128), where="neigh_invalidate", reason="NOT_SPECIFIED")], 6, 1)
+    assert found and tracer.drop_label(found) == "nd:neigh_invalidate:NOT_SPECIFIED"
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_a_function_has_no_offset_module_or_compiler_suffix(symbol: str, name: s
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=9))
 def test_the_majority_is_said_at_least_as_often_as_any_other(sites: list[str]) -> None:
-    chosen = tracer.majority(sites)
+    chosen = tracer.most_common_site(sites)
     assert chosen is not None
     assert all(sites.count(chosen) >= sites.count(other) for other in sites)
 
 
 def test_no_sites_have_no_majority() -> None:
-    assert tracer.majority([]) is None
+    assert tracer.most_common_site([]) is None
 
 
 def test_hops_count_one_echos_tracepoints_both_ways() -> None:
     there, back = (IPV4, 8), (IPV4, 0)
     events = [event(QUEUE, 1, there), event(RX, 2, there), event(RECEIVE, 3, there), event(QUEUE, 4, back)]
     events += [event(RX, 5, there, 7), event(RX, 6, (ARP, 1), 0), drop(7, there)]
-    assert tracer.hops(events, 4, 1) == {"hops_netif_rx": 1.0, "hops_receive": 1.0, "hops_queue": 2.0}
+    assert tracer.count_hops(events, 4, 1) == {"hops_netif_rx": 1.0, "hops_receive": 1.0, "hops_queue": 2.0}
 
 
 def test_the_drawing_follows_the_record_of_a_wire_nobody_has_a_rule_for() -> None:
@@ -97,7 +97,7 @@ def test_the_drawing_follows_the_record_of_a_wire_nobody_has_a_rule_for() -> Non
         event(RECEIVE, 60, back, ifindex=7),
         drop(70, back),
     ]
-    steps = tracer.path(events, devices, {3: "nowhere of weird-host: mine"})
+    steps = tracer.packet_path(events, devices, {3: "nowhere of weird-host: mine"})
     assert steps == [
         "queue tunnel0-cont",
         "program nowhere of weird-host: mine",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from yogurtbench.core.records import Cell, Trial
-from yogurtbench.matrix.axes import Filler
+from yogurtbench.matrix.axes import CellBuilder
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "ping": {"count": 5, "interval": 0.002, "timeout": 5.0},
@@ -21,7 +21,7 @@ WIRE = {"device": "veth", "hook": "tcx_ingress", "helper": "redirect"}
 
 
 def cell(load: str = "reachability", **axes: Any) -> Cell:
-    filled, problems = Filler("wall").fill({"load": load, **axes})
+    filled, problems = CellBuilder("wall").fill({"load": load, **axes})
     assert filled, problems
     return filled
 

@@ -32,7 +32,7 @@ def main() -> None:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BaseException as error:
-        code = _ours(error)
+        code = _print_internal_error(error)
     sys.exit(code)
 
 
@@ -47,7 +47,7 @@ def _complete() -> int:
     from yogurtbench.cli import completion
     from yogurtbench.cli.app import app
 
-    return completion.answer(lambda: app(prog_name="yogurtbench"))
+    return completion.print_candidates(lambda: app(prog_name="yogurtbench"))
 
 
 def run(arguments: list[str]) -> int:
@@ -57,9 +57,9 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as error:  # Typer's own for an OSError; from anywhere else nobody knows what was not done
-        return _ours(error.__context__ if isinstance(error.__context__, OSError) else error)
+        return _print_internal_error(error.__context__ if isinstance(error.__context__, OSError) else error)
     except Exception as error:
-        return _ours(error)
+        return _print_internal_error(error)
 
 
 def _run(arguments: list[str]) -> int:
@@ -73,18 +73,18 @@ def _run(arguments: list[str]) -> int:
     try:
         return int(app(arguments, prog_name="yogurtbench", standalone_mode=False) or 0)
     except TyperException as error:
-        return _refused(error)
+        return _print_usage_error(error)
     except (YogurtError, OSError) as error:
-        return _told(error)
+        return _print_error(error)
 
 
-def _told(error: YogurtError | OSError) -> int:
+def _print_error(error: YogurtError | OSError) -> int:
     """A sentence for the person. What the machine refuses, wherever we met it, is no error of ours."""
     from yogurtbench.core import files
     from yogurtbench.core.records import HostError
 
     if isinstance(error, OSError) and error.errno not in files.REFUSED:
-        return _ours(error)
+        return _print_internal_error(error)
     sentence = f"{error.filename or 'this machine'}: {error.strerror or error}" if isinstance(error, OSError) else error
     print(f"yogurtbench: {sentence}", file=sys.stderr)
     return HostError.exit_code if isinstance(error, OSError) else error.exit_code
@@ -94,20 +94,20 @@ def _heed_signals() -> None:
     """SIGTERM interrupts as Ctrl-C does; when the terminal hangs up, the work goes on without it."""
     import signal
 
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, _end_interrupted)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a handler, unlike SIG_IGN, is not inherited by our tools
-        signal.signal(signal.SIGHUP, _left_alone)
+        signal.signal(signal.SIGHUP, _ignore_broken_pipe)
 
 
-def _left_alone(_number: int, _frame: FrameType | None) -> None:
+def _ignore_broken_pipe(_number: int, _frame: FrameType | None) -> None:
     return None
 
 
-def _interrupted(_number: int, _frame: FrameType | None) -> None:
+def _end_interrupted(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _refused(error: Exception) -> int:
+def _print_usage_error(error: Exception) -> int:
     """A wrong command line: Typer's own words, exit code 2 whatever Typer would have chosen."""
     show = getattr(error, "show", None)
     if show:
@@ -117,7 +117,7 @@ def _refused(error: Exception) -> int:
     return 2
 
 
-def _ours(error: BaseException) -> int:
+def _print_internal_error(error: BaseException) -> int:
     import traceback
 
     frames = traceback.extract_tb(error.__traceback__)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from yogurtbench.core.records import Environment
-from yogurtbench.report.run_data import Story
-from yogurtbench.report.sections.summary import answer
+from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.summary import summarise
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Run:
     """A stored run. ``story`` is everything the report is made of; :mod:`yogurtbench.plot` draws from it."""
 
     folder: Path
-    story: Story
+    story: RunData
 
     @property
     def observations(self) -> pd.DataFrame:
@@ -48,7 +48,7 @@ class Run:
     @property
     def answer(self) -> str:
         """The report's answer, in words."""
-        return answer(self.story)
+        return summarise(self.story)
 
     @property
     def emulated(self) -> str:
@@ -68,4 +68,4 @@ class Run:
 def load(folder: str | os.PathLike[str]) -> Run:
     """The run of a folder. Raises MatrixError where it is none."""
     path = Path(folder)
-    return Run(path, Story.read(path))
+    return Run(path, RunData.read(path))

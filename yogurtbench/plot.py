@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from matplotlib.figure import Figure
 
 from yogurtbench.core.records import MatrixError
-from yogurtbench.core.wording import nearest
+from yogurtbench.core.wording import suggest_nearest
 from yogurtbench.notebook import Run
 from yogurtbench.report.charts import ecdf as _ecdf
 from yogurtbench.report.charts import forest as _forest
 from yogurtbench.report.charts import hook_helper_grid as _truth
 from yogurtbench.report.charts import levels as _levels
 from yogurtbench.report.charts.base import Chart, slug
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 __all__ = ["charts", "ecdf", "forest", "levels", "truth"]
 
@@ -51,7 +51,7 @@ def charts(run: Run) -> Iterator[tuple[str, ...]]:
     return ((function, *words) for function in _DRAWERS for words, _ in _drawn(run, function))
 
 
-_DRAWERS: dict[str, Callable[[Story], Iterator[Chart]]] = {
+_DRAWERS: dict[str, Callable[[RunData], Iterator[Chart]]] = {
     "forest": _forest.draw,
     "levels": _levels.draw,
     "ecdf": _ecdf.draw,
@@ -68,7 +68,7 @@ def _one(run: Run, function: str, *wanted: str | None) -> Figure:
     if not there:
         raise MatrixError(f"{run.folder}: nothing was measured that {function} could draw")
     asked = " ".join(filter(None, wanted))
-    raise MatrixError(f"{function}: there is no chart of {asked} in this run{nearest(asked, there)}")
+    raise MatrixError(f"{function}: there is no chart of {asked} in this run{suggest_nearest(asked, there)}")
 
 
 def _drawn(run: Run, function: str) -> Iterator[tuple[tuple[str, ...], Chart]]:

@@ -23,13 +23,13 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench.agent import features
 from yogurtbench.agent.channel import Channel
-from yogurtbench.agent.trial import our_error, run_trial, wired
+from yogurtbench.agent.trial import attached_wire, describe_internal_error, run_trial
 from yogurtbench.core import process as shell
-from yogurtbench.core.builds import NOW, Texts, chosen, own
+from yogurtbench.core.builds import NOW, ProgramBuilds, program_set, user_program
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import Attempt, HostError, Trial
-from yogurtbench.ebpf.programs import Programs, prepare, sets
+from yogurtbench.ebpf.programs import Programs, compile_builds, program_sets
 from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox
 from yogurtbench.loads import LoadFailed, control, iperf3
@@ -49,45 +49,45 @@ def main() -> None:
     channel = _take_over_stdio()
     versions = ask_versions()
     try:
-        sandbox.furnish()
+        sandbox.set_up()
         found = features.probe()
     except (CommandFailed, NetlinkError, OSError) as error:  # the host tells the last words of an agent that ends
-        sys.exit(f"no network can be made here: {_in_words(error)}")
-    programs = sets()
+        sys.exit(f"no network can be made here: {_explain(error)}")
+    programs = program_sets()
     about = {"versions": versions(), "features": found, "settings": inherited.of_the_room()}
-    channel.send({"event": "ready", "kernel": platform.release(), **about, "lacking": _lacking()})
+    channel.send({"event": "ready", "kernel": platform.release(), **about, "lacking": _missing_for_clock()})
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
-        "trial": lambda order: _trial(order, programs, channel),
-        "lab": lambda order: _lab(order, programs, channel),
-        "shell": lambda order: _shell(order, programs, channel),
-        "plan": lambda order: _floor_plan(order, programs, channel),
-        "record": lambda order: _record(order, programs, channel),
-        "control": lambda _order: _control(channel),
+        "trial": lambda order: _serve_trial(order, programs, channel),
+        "lab": lambda order: _serve_command(order, programs, channel),
+        "shell": lambda order: _serve_shell(order, programs, channel),
+        "plan": lambda order: _serve_map(order, programs, channel),
+        "record": lambda order: _serve_probe(order, programs, channel),
+        "control": lambda _order: _serve_control(channel),
     }
     if "--still" in sys.argv:
-        _stand_still(programs, orders)
+        _serve_snapshot(programs, orders)
         return
-    while (order := _next(channel)) is not None and order["op"] != "stop":
+    while (order := _next_request(channel)) is not None and order["op"] != "stop":
         orders[order["op"]](order)
 
 
-def _in_words(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     number = error.code if isinstance(error, NetlinkError) else getattr(error, "errno", 0)
     if number in (errno.EPERM, errno.EACCES):
         return f"{os.strerror(number)}: it needs the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN"
     return str(error)
 
 
-def _lacking() -> list[str]:
+def _missing_for_clock() -> list[str]:
     """What the kernel lacks and this agent cannot do without."""
     if "--still" not in sys.argv:
         return []
     from yogurtbench.agent import checkpoint
 
-    return checkpoint.lacking()
+    return checkpoint.missing_features()
 
 
-def _stand_still(
+def _serve_snapshot(
     programs: MutableMapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]
 ) -> None:
     """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order.
@@ -96,14 +96,14 @@ def _stand_still(
     """
     from yogurtbench.agent import checkpoint as still
 
-    control.cannot_ask()
+    control.unmeasurable()
     iperf3.is_threaded()  # asked now, no trial has to
-    order = still.order()
+    order = still.read_request()
     while order["op"] == "compile":
-        prepare(programs, Texts.from_json(order["texts"]))
-        order = still.wait_for_order()
+        compile_builds(programs, ProgramBuilds.from_json(order["texts"]))
+        order = still.wait_for_request()
     orders[order["op"]](order)
-    still.hand_over()
+    still.flush_serial()
 
 
 def _take_over_stdio() -> Channel:
@@ -114,14 +114,14 @@ def _take_over_stdio() -> Channel:
     return channel
 
 
-def _next(channel: Channel) -> dict[str, Any] | None:
+def _next_request(channel: Channel) -> dict[str, Any] | None:
     try:
         return channel.receive(None)
     except EOFError:
         return None
 
 
-def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+def _serve_trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     trial = Trial.from_json(order["trial"])
 
     def tell(phase: str) -> None:
@@ -129,66 +129,69 @@ def _trial(order: dict[str, Any], programs: Mapping[str, Programs], channel: Cha
             channel.send({"event": "phase", "phase": phase})
 
     try:
-        attempt = run_trial(trial, programs[chosen(trial)], tell)
+        attempt = run_trial(trial, programs[program_set(trial)], tell)
     except Exception as error:  # such as programs of a side that nobody carried here
-        attempt = Attempt.without_values(trial, "failed", our_error(error))
+        attempt = Attempt.without_values(trial, "failed", describe_internal_error(error))
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
 
 
-def _lab(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+def _serve_command(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     """Run a command in the lab's host namespace, and pass its output on."""
-    with _ending(channel) as end:
-        with _visited(order, programs):
-            code = _pass_on(order["argv"], channel)
+    with _reporting_exit(channel) as end:
+        with _lab_of(order, programs):
+            code = _forward_output(order["argv"], channel)
         end(code)
 
 
-def _shell(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+def _serve_shell(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     """Tell the lab's floor plan, then be a shell in its host namespace."""
     from yogurtbench.agent import lab_shell
 
-    with _ending(channel) as end:
-        with _visited(order, programs) as (network, hung):
-            _send_plan(network, hung, programs, channel)
+    with _reporting_exit(channel) as end:
+        with _lab_of(order, programs) as (network, hung):
+            _send_map(network, hung, programs, channel)
             names = [namespace.name for namespace in network.namespaces if namespace.name]
             code = lab_shell.serve(network.cell.id, names, order["terminal"], channel)
         end(code)
 
 
-def _floor_plan(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
-    with _ending(channel) as end:
-        with _visited(order, programs) as (network, hung):
-            _send_plan(network, hung, programs, channel)
+def _serve_map(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+    with _reporting_exit(channel) as end:
+        with _lab_of(order, programs) as (network, hung):
+            _send_map(network, hung, programs, channel)
         end(0)
 
 
-def _send_plan(network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel) -> None:
+def _send_map(network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel) -> None:
     from yogurtbench.agent import lab_map
 
     channel.send({"event": "plan", "plan": lab_map.draw(network, hung, programs[NOW])})
 
 
-def _record(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+def _serve_probe(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     from yogurtbench.agent import probe_trace
 
-    with _ending(channel) as end:
-        made = probe_trace.record(Trial.from_json(order["trial"]), programs[NOW])
+    with _reporting_exit(channel) as end:
+        made = probe_trace.record_probe(Trial.from_json(order["trial"]), programs[NOW])
         channel.send({"event": "record", "record": made})
         end(0)
 
 
-def _control(channel: Channel) -> None:
+def _serve_control(channel: Channel) -> None:
     """Tell what cannot be asked on this machine, each with the reason."""
-    with _ending(channel) as end:
-        channel.send({"event": "control", "control": dict(control.cannot_ask())})
+    with _reporting_exit(channel) as end:
+        channel.send({"event": "control", "control": dict(control.unmeasurable())})
         end(0)
 
 
 @contextmanager
-def _visited(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
+def _lab_of(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
     """A cell's network and wire for the length of the block; what goes round in it ends with the block."""
     trial = Trial.from_json(order["trial"])
-    with bring_up(trial.cell) as network, wired(programs[NOW], network, own(trial), traced=False) as hung:
+    with (
+        bring_up(trial.cell) as network,
+        attached_wire(programs[NOW], network, user_program(trial), traced=False) as hung,
+    ):
         try:
             yield network, hung
         finally:
@@ -197,7 +200,7 @@ def _visited(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterato
 
 
 @contextmanager
-def _ending(channel: Channel) -> Iterator[Callable[[int], None]]:
+def _reporting_exit(channel: Channel) -> Iterator[Callable[[int], None]]:
     """Tell how an order ended: by the yielded call, or, where something went wrong in the lab, by that."""
     try:
         yield lambda code: channel.send({"event": "exit", "code": code, "error": ""})
@@ -205,7 +208,7 @@ def _ending(channel: Channel) -> Iterator[Callable[[int], None]]:
         channel.send({"event": "exit", "code": None, "error": str(error)})
 
 
-def _pass_on(argv: list[str], channel: Channel) -> int:
+def _forward_output(argv: list[str], channel: Channel) -> int:
     process = shell.start(argv)
     pipes = {process.process.stdout: "stdout", process.process.stderr: "stderr"}
     for stream, text in shell.chunks(pipes):
@@ -219,7 +222,7 @@ def ask_versions() -> Callable[[], dict[str, str]]:
     A tool that is not there is ``missing``; of one that does not answer, or without a number, it is said why the
     version is unknown.
     """
-    asked = {name: _asked(argv) for name, argv in _VERSION_COMMANDS.items()}
+    asked = {name: _start_asking(argv) for name, argv in _VERSION_COMMANDS.items()}
     deadline = time.monotonic() + _VERSION_SECONDS
 
     def answers() -> dict[str, str]:
@@ -229,7 +232,7 @@ def ask_versions() -> Callable[[], dict[str, str]]:
     return answers
 
 
-def _asked(argv: list[str]) -> shell.Background | None:
+def _start_asking(argv: list[str]) -> shell.Background | None:
     try:
         return shell.start(argv)
     except CommandFailed:

@@ -38,7 +38,7 @@ _POLL = 0.001
 _LEFT_FREE = 64 << 20
 
 
-def lacking() -> list[str]:
+def missing_features() -> list[str]:
     """What this kernel lacks and a guest that stands still needs, each with the setting that brings it."""
     needed = {
         "driver of QEMU's firmware configuration (qemu_fw_cfg, CONFIG_FW_CFG_SYSFS)": _ORDER.exists(),
@@ -47,19 +47,19 @@ def lacking() -> list[str]:
     return [what for what, is_there in needed.items() if not is_there]
 
 
-def wait_for_order() -> dict[str, Any]:
+def wait_for_request() -> dict[str, Any]:
     """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
     _clear_free_memory()
     moment = (int(time.monotonic()) + _REST) * NS_PER_S
     with _drained():  # a machine that stands still sends nothing
         pass
-    _stop()
-    found = order()
+    _stop_vm()
+    found = read_request()
     sleep_until(moment)
     return found
 
 
-def order() -> dict[str, Any]:
+def read_request() -> dict[str, Any]:
     """Read the order that the host left for this boot or this waking.
 
     Up to its end only: the kernel reads such a file byte by byte, a page at a time, each time from its beginning.
@@ -72,7 +72,7 @@ def order() -> dict[str, Any]:
     return found
 
 
-def hand_over() -> None:
+def flush_serial() -> None:
     """Return when all that was said is with the host: a machine that powers off loses what is still on its way.
 
     QEMU holds bytes back while nobody takes them (side by side, the host is busy waking another guest), and tcdrain(3)
@@ -91,13 +91,13 @@ def _clear_free_memory() -> None:
     mmap.mmap(-1, max(mmap.PAGESIZE, free - _LEFT_FREE), flags=flags).close()
 
 
-def _stop() -> None:
+def _stop_vm() -> None:
     """Stop the machine, and go on when it is woken."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not _may_use_ports(libc):
         raise OSError(ctypes.get_errno(), "iopl")
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    page.write(_code())
+    page.write(_stop_code())
     ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
 
 
@@ -105,7 +105,7 @@ def _may_use_ports(libc: ctypes.CDLL) -> bool:
     return not libc.iopl(_ALL_PORTS)
 
 
-def _code() -> bytes:
+def _stop_code() -> bytes:
     """The stop, as a C function that returns at one exact instruction, whatever the clock did meanwhile.
 
     Where QEMU's main loop finds the CPU stopped and the machine still running, it lets the clock leap to the next event

@@ -21,10 +21,10 @@ def probe() -> dict[str, bool]:
 
     Raises NetlinkError where it may not be tried: then nobody knows.
     """
-    return {"netkit": _makes("netkit"), "veth": _makes("veth"), "tcx": _knows_tcx()}
+    return {"netkit": _can_make("netkit"), "veth": _can_make("veth"), "tcx": _supports_tcx()}
 
 
-def _makes(kind: str) -> bool:
+def _can_make(kind: str) -> bool:
     """Whether a pair of the kind can be made (and is taken away again). Raises NetlinkError where that is forbidden."""
     host = namespace.host()
     try:
@@ -44,7 +44,7 @@ def _makes(kind: str) -> bool:
     return True
 
 
-def _knows_tcx() -> bool:
+def _supports_tcx() -> bool:
     """BPF_PROG_QUERY on lo's tcx ingress: EINVAL from a kernel that knows no such attach type (bpf(2)).
 
     Where bpf(2) itself is forbidden nothing can be attached there either.

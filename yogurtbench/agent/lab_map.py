@@ -10,7 +10,7 @@ from yogurtbench.ebpf import attached
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab
-from yogurtbench.lab.inventory import survey
+from yogurtbench.lab.inventory import read_inventory
 
 #: What somebody in a lab's shell may want to look with.
 _TOOLS = ("tcpdump", "ping", "bpftool", "ip", "iperf3")
@@ -22,13 +22,13 @@ def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
     ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces`` (see lab.survey;
     every device has its ``programs`` too: ``hook, id, name, helpers``), ``tools`` (those that are there).
     """
-    namespaces = survey(lab)
+    namespaces = read_inventory(lab)
     names = attached.full_names(hung.functions) if hung else {}
     helper = attached.helper_names(programs.ours(traced=False)) if hung else _unnamed
     for namespace, told in zip(lab.namespaces, namespaces, strict=True):
         links = {link["index"]: link for link in namespace.ip.get_links()}
         for device in told["devices"]:
-            found = attached.programs(namespace, links[device["ifindex"]], helper)
+            found = attached.read_attached(namespace, links[device["ifindex"]], helper)
             device["programs"] = [{**asdict(one), "name": names.get(one.id, one.name)} for one in found]
     pots = {
         role: {

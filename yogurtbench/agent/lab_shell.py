@@ -33,17 +33,17 @@ def serve(cell: str, namespaces: Sequence[str], terminal: Mapping[str, Any] | No
     """
     if not shutil.which("bash"):
         raise HostError("a shell in the lab needs bash, which is not installed")
-    _RC.write_text(_rc(cell, namespaces))
+    _RC.write_text(_startup_file(cell, namespaces))
     sitting = _on_terminal(terminal) if terminal else _on_pipes()
     try:
-        _pass_on(sitting, channel)
+        _forward(sitting, channel)
         code = sitting.process.wait()
         return code if code >= 0 else 128 - code
     finally:
         sitting.close()
 
 
-class _Sitting:
+class _ShellProcess:
     """A shell under way: its process, where its input goes, and where its output comes from, by name of the stream."""
 
     def __init__(self, process: subprocess.Popen[bytes], typed: int, printed: dict[int, str]) -> None:
@@ -101,7 +101,7 @@ class _Sitting:
             self._shut(descriptor)
 
 
-def _on_terminal(terminal: Mapping[str, Any]) -> _Sitting:
+def _on_terminal(terminal: Mapping[str, Any]) -> _ShellProcess:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(ours, (terminal["rows"], terminal["columns"]))
     environment = {**os.environ, "TERM": terminal["term"]}
@@ -111,10 +111,10 @@ def _on_terminal(terminal: Mapping[str, Any]) -> _Sitting:
         process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     finally:
         os.close(theirs)
-    return _Sitting(process, ours, {ours: "stdout"})
+    return _ShellProcess(process, ours, {ours: "stdout"})
 
 
-def _on_pipes() -> _Sitting:
+def _on_pipes() -> _ShellProcess:
     environment = {**os.environ, "BASH_ENV": str(_RC)}
     pipe = subprocess.PIPE
     process = subprocess.Popen(
@@ -124,10 +124,10 @@ def _on_pipes() -> _Sitting:
     typed, out, err = (os.dup(each.fileno()) for each in (process.stdin, process.stdout, process.stderr))
     for each in (process.stdin, process.stdout, process.stderr):
         each.close()
-    return _Sitting(process, typed, {out: "stdout", err: "stderr"})
+    return _ShellProcess(process, typed, {out: "stdout", err: "stderr"})
 
 
-def _pass_on(sitting: _Sitting, channel: Channel) -> None:
+def _forward(sitting: _ShellProcess, channel: Channel) -> None:
     """Until the shell ends: what it leaves running in the background may hold its output open; it is not waited for."""
     over = os.pidfd_open(sitting.process.pid)
     printing = dict(sitting.printed)
@@ -138,7 +138,7 @@ def _pass_on(sitting: _Sitting, channel: Channel) -> None:
             ready, _, _ = select.select([over, channel.fileno(), *printing], sitting.eager, [])
             sitting.write()
             for descriptor in set(ready) & set(printing):
-                if not _printed(descriptor, sitting, channel):
+                if not _decode_output(descriptor, sitting, channel):
                     del printing[descriptor]
             if over in ready:
                 break
@@ -147,11 +147,11 @@ def _pass_on(sitting: _Sitting, channel: Channel) -> None:
     finally:
         os.close(over)
     for descriptor in printing:
-        while _printed(descriptor, sitting, channel):
+        while _decode_output(descriptor, sitting, channel):
             pass
 
 
-def _printed(descriptor: int, sitting: _Sitting, channel: Channel) -> bool:
+def _decode_output(descriptor: int, sitting: _ShellProcess, channel: Channel) -> bool:
     """Pass on what was printed; whether there was something, or nothing yet while the shell runs."""
     text = sitting.read(descriptor)
     if text:
@@ -160,7 +160,7 @@ def _printed(descriptor: int, sitting: _Sitting, channel: Channel) -> bool:
     return bool(text)
 
 
-def _rc(cell: str, namespaces: Sequence[str]) -> str:
+def _startup_file(cell: str, namespaces: Sequence[str]) -> str:
     """What the shell reads first: a prompt that says where it is, and the namespaces' names as commands."""
     functions = "".join(f'{name}() {{ in_namespace {name} "$@"; }}\n' for name in namespaces)
     return f"""unset HISTFILE

@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from yogurtbench.agent.trial import wired
+from yogurtbench.agent.trial import attached_wire
 from yogurtbench.core import install_hints
-from yogurtbench.core.builds import own
+from yogurtbench.core.builds import user_program
 from yogurtbench.core.records import HostError, Trial
 from yogurtbench.ebpf import tracer
-from yogurtbench.ebpf.loop_guard import Looping, Watchdog
+from yogurtbench.ebpf.loop_guard import LoopGuard, Looping
 from yogurtbench.ebpf.programs import Programs
-from yogurtbench.ebpf.tracer import Event, Witness
-from yogurtbench.ebpf.wire import Wire, place
+from yogurtbench.ebpf.tracer import Event, Tracer
+from yogurtbench.ebpf.wire import Wire, attachment_point
 from yogurtbench.lab import Lab, bring_up
-from yogurtbench.lab.inventory import survey
+from yogurtbench.lab.inventory import read_inventory
 from yogurtbench.lab.packet_socket import MOST_FRAMES, Tap, tapping
 from yogurtbench.loads import probes
 
@@ -53,7 +53,7 @@ _WORDS = {
 _CODES = {1: "NET_XMIT_DROP", 2: "NET_XMIT_CN", 16: "NETDEV_TX_BUSY"}
 
 
-def record(trial: Trial, programs: Programs) -> dict[str, Any]:
+def record_probe(trial: Trial, programs: Programs) -> dict[str, Any]:
     """Send one echo for each IP version that the lab has, and record it.
 
     ``probes``, a dictionary each: ``ip, source, destination, answered, dropped`` (where, as in the metric dropped_at),
@@ -68,23 +68,23 @@ def record(trial: Trial, programs: Programs) -> dict[str, Any]:
         raise HostError(
             "a probe is recorded by the kernel's tracepoints, and this kernel has no BTF that describes them"
         )
-    made = (_recorded(trial, programs, ip) for ip in (4, 6))
+    made = (_record_probe(trial, programs, ip) for ip in (4, 6))
     return {"probes": [probe for probe in made if probe]}
 
 
-def _recorded(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] | None:
+def _record_probe(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] | None:
     """The record of one echo; None where the lab has no such IP version."""
 
     def compiled() -> Any:
         return programs.ours(traced=True)
 
-    with bring_up(trial.cell) as network, wired(programs, network, own(trial), traced=True) as hung:
+    with bring_up(trial.cell) as network, attached_wire(programs, network, user_program(trial), traced=True) as hung:
         if ip == 6 and network.no_ipv6:
             return None
-        beside, watchdog = hung.records() if hung else [], Watchdog(hung)
+        beside, watchdog = hung.records() if hung else [], LoopGuard(hung)
         with (
             tapping(network) as taps,
-            tracer.watching(compiled, network.namespaces, beside, closely=True) as seen,
+            tracer.tracing(compiled, network.namespaces, beside, closely=True) as seen,
         ):
             if seen is None:
                 how = install_hints.how_to_get("bcc")
@@ -98,24 +98,24 @@ def _recorded(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] | Non
                 watchdog.look()
             except Looping as loop:
                 made["looped"] = loop.seconds
-            return {**made, "taps": [_told(tap, sent_at) for tap in taps]}
+            return {**made, "taps": [_describe_events(tap, sent_at) for tap in taps]}
 
 
-def _probe(network: Lab, ip: int, seen: Witness, hung: Wire | None) -> dict[str, Any]:
+def _probe(network: Lab, ip: int, seen: Tracer, hung: Wire | None) -> dict[str, Any]:
     """Send the echo; what came of it, and its events from then on."""
     client, address = network.client, network.server.address(ip)
-    with probes.opened(network, ip) as sender:
+    with probes.open_icmp_socket(network, ip) as sender:
         seen.reset()
         sent = time.monotonic_ns()
-        answered = probes.echoed(sender, address, ip, _SEQUENCE, seen)
+        answered = probes.echo_once(sender, address, ip, _SEQUENCE, seen)
     events = [event for event in seen.events() if event.time >= sent]
-    drop = None if answered else tracer.drop_of(events, ip, _SEQUENCE)
+    drop = None if answered else tracer.find_drop(events, ip, _SEQUENCE)
     return {
         "ip": ip,
         "source": client.address(ip),
         "destination": address,
         "answered": answered,
-        "dropped": tracer.site(drop) if drop else None,
+        "dropped": tracer.drop_label(drop) if drop else None,
         "overflowed": seen.overflowed,
         "events": list(_events(events, sent, _devices(network), _programs(network, hung))),
     }
@@ -123,7 +123,7 @@ def _probe(network: Lab, ip: int, seen: Witness, hung: Wire | None) -> dict[str,
 
 def _programs(network: Lab, hung: Wire | None) -> dict[int, tuple[Place, str]]:
     """Where each program hangs, and its hook and name, by its row."""
-    ends = {a: place(a, network)[0] for a in (hung.attached if hung else ())}
+    ends = {a: attachment_point(a, network)[0] for a in (hung.attached if hung else ())}
     return {a.row: ((end.namespace.name or "host", end.name), f"{a.hook}: {a.program}") for a, end in ends.items()}
 
 
@@ -132,7 +132,7 @@ def _devices(network: Lab) -> dict[int, Place]:
     through_lo = network.client.namespace.name or ""
     return {
         device["ifindex"]: (through_lo if device["ifindex"] == 1 else namespace["name"], device["name"])
-        for namespace in survey(network)
+        for namespace in read_inventory(network)
         for device in namespace["devices"]
     }
 
@@ -149,7 +149,7 @@ def _events(
         if event.kind not in (tracer.XMIT, tracer.HIT):
             packets[event.skb] = _packet(event)
             numbers.setdefault(event.skb, len(numbers) + 1)
-        hit, note = programs.get(event.type, _NOWHERE) if event.kind == tracer.HIT else (None, _note(event))
+        hit, note = programs.get(event.type, _NOWHERE) if event.kind == tracer.HIT else (None, _describe_event(event))
         namespace, device = hit or devices.get(event.ifindex, ("", ""))
         yield {
             "ns": event.time - sent,
@@ -166,13 +166,13 @@ def _packet(event: Event) -> str:
     return _WORDS.get(event.shape, f"EtherType {event.protocol:#06x}, type {event.type}")
 
 
-def _note(event: Event) -> str:
+def _describe_event(event: Event) -> str:
     if event.kind == tracer.DROP:
         return f"{event.where}: {event.reason}"
     return _CODES.get(event.code, f"returned {event.code}") if event.code else ""
 
 
-def _told(tap: Tap, sent_at: int) -> dict[str, Any]:
+def _describe_events(tap: Tap, sent_at: int) -> dict[str, Any]:
     carried = tap.frames()
     frames = [frame for frame in carried if frame.time >= sent_at]
     return {

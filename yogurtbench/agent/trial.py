@@ -12,19 +12,19 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench import lab, loads
-from yogurtbench.core.builds import Own, own
-from yogurtbench.core.clock import in_step
+from yogurtbench.core.builds import UserProgram, user_program
+from yogurtbench.core.clock import align_to_step
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial, metrics_of
 from yogurtbench.ebpf import run_time, wire
 from yogurtbench.ebpf.drops import Drops, counting
-from yogurtbench.ebpf.loop_guard import Looping, Watchdog
+from yogurtbench.ebpf.loop_guard import LoopGuard, Looping
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.run_time import RunTime
-from yogurtbench.ebpf.tracer import Witness, layout, watching
+from yogurtbench.ebpf.tracer import Tracer, layout, tracing
 from yogurtbench.ebpf.wire import Counters, Wire
-from yogurtbench.loads import Bench, Flow, LoadFailed, Measured, control
-from yogurtbench.loads.probes import answers, ask
+from yogurtbench.loads import Flow, LoadContext, LoadFailed, LoadResult, control
+from yogurtbench.loads.probes import is_reachable, ping
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -37,7 +37,7 @@ class _Dead(Exception):
         self.seen = seen
 
 
-def _nobody(_phase: str) -> None:
+def _ignore(_phase: str) -> None:
     return None
 
 
@@ -63,20 +63,20 @@ class Phases:
         self._tell(name)
 
 
-def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _nobody) -> Attempt:
+def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _ignore) -> Attempt:
     """Run a trial in a fresh lab. What goes wrong there is the attempt's status, never an exception.
 
     ``tell`` hears the name of each phase as it begins (lab, wire, probe, load, undo). The first trial of a process is
     preceded by the probes' positive control (loads.control), unless that was made before.
     """
-    control.cannot_ask()
+    control.unmeasurable()
     phases = Phases("lab", tell)
     try:
         try:
             measured, counted = _measure(trial, programs, phases)
             if measured.values.get("reachable") == 0:
                 phases.begin("lab")
-                _must_stay_dead(trial, programs, phases)
+                _confirm_dead(trial, programs, phases)
         finally:
             phases.end()
         assert_path(measured.flow, counted)
@@ -91,7 +91,7 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _n
     except (LoadFailed, CommandFailed, HostError, NetlinkError, OSError) as error:
         return Attempt.without_values(trial, "failed", str(error), seconds=phases.seconds)
     except Exception as error:  # whatever a tool or a kernel did that nobody thought of: one row, and the agent lives
-        return Attempt.without_values(trial, "failed", our_error(error), seconds=phases.seconds)
+        return Attempt.without_values(trial, "failed", describe_internal_error(error), seconds=phases.seconds)
     details = {**measured.details, "counters": {k: [c.packets, c.bytes] for k, c in counted.items()}}
     observations = tuple(_observations(trial, measured, counted))
     # One answer that could not be had fails the trial, and its other answers stand.
@@ -99,48 +99,48 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _n
     return Attempt(trial, "failed" if why else "ok", observations, why, seconds=phases.seconds, details=details)
 
 
-def our_error(error: Exception) -> str:
+def describe_internal_error(error: Exception) -> str:
     """An error that should not have been, in a sentence: its type, and the last place of ours that it came through."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     where = f" in {Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}" if frames else ""
     return f"an error of ours: {type(error).__name__}{where}: {error}"
 
 
-def _must_stay_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
+def _confirm_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
     """A wire that carries nothing is asked once more, in another lab. Raises LoadFailed where it then answers."""
     traced = bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.begin("wire")
-        with wired(programs, network, own(trial), traced=traced) as hung:
+        with attached_wire(programs, network, user_program(trial), traced=traced) as hung:
             phases.begin("probe")
-            with _witnessed(network, programs, hung, traced=traced) as seen:
+            with _tracer_for(network, programs, hung, traced=traced) as seen:
                 phases.begin("load")
-                answered = ask(network, 4, seen, probes=1).answered
+                answered = ping(network, 4, seen, probes=1).answered
                 phases.begin("undo")
     if answered:
         raise LoadFailed("the wire carried nothing in one lab and answered in the next: neither can be believed")
 
 
-def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured, dict[str, Counters]]:
+def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[LoadResult, dict[str, Counters]]:
     traced = trial.cell.load == "reachability" and bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.begin("wire")
-        with wired(programs, network, own(trial), traced=traced) as hung:
+        with attached_wire(programs, network, user_program(trial), traced=traced) as hung:
             phases.begin("probe")
-            watchdog, probes = Watchdog(hung), trial.cell.load in YES_NO
+            watchdog, probes = LoopGuard(hung), trial.cell.load in YES_NO
             with watchdog.watching():
                 network.settle()
                 if not probes:
-                    _must_answer(Bench(network, trial))
+                    _require_reply(LoadContext(network, trial))
             before, noted = (hung.counters(), hung.tallies()) if hung else ({}, {})
-            with _witnessed(network, programs, hung, traced=traced) as seen:
+            with _tracer_for(network, programs, hung, traced=traced) as seen:
                 phases.begin("load")
-                bench = Bench(network, trial, seen, hung.places(network) if hung else {})
+                bench = LoadContext(network, trial, seen, hung.places(network) if hung else {})
                 if trial.clock == "instructions":
-                    in_step()
+                    align_to_step()
                 try:
                     with watchdog.watching() if probes else nullcontext():
-                        measured = _load(bench, hung, programs)
+                        measured = _run_load(bench, hung, programs)
                 finally:
                     phases.begin("undo")
                 # Blind programs count nothing: there is no path to assert.
@@ -150,7 +150,7 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[Measured
             return _with_tallies(measured, noted, hung), counted
 
 
-def _with_tallies(measured: Measured, noted: Mapping[str, list[Counters]], hung: Wire | None) -> Measured:
+def _with_tallies(measured: LoadResult, noted: Mapping[str, list[Counters]], hung: Wire | None) -> LoadResult:
     """What a wire of one's own counted by itself during the load goes into the details: packets and bytes by slot."""
     if not noted or hung is None:
         return measured
@@ -161,11 +161,11 @@ def _with_tallies(measured: Measured, noted: Mapping[str, list[Counters]], hung:
     return replace(measured, details={**measured.details, "tallies": tallies})
 
 
-def _load(bench: Bench, hung: Wire | None, programs: Programs) -> Measured:
+def _run_load(bench: LoadContext, hung: Wire | None, programs: Programs) -> LoadResult:
     run = loads.RUN[bench.trial.cell.load]
     if bench.trial.role != "diagnostic" or hung is None:
         return run(bench)
-    with _dropping(bench.lab, programs) as dropping, run_time.enabled():
+    with _drop_counter(bench.lab, programs) as dropping, run_time.statistics_enabled():
         before = hung.run_times()
         measured = run(bench)
         spent = {name: now - before[name] for name, now in hung.run_times().items()}
@@ -173,45 +173,47 @@ def _load(bench: Bench, hung: Wire | None, programs: Programs) -> Measured:
     return _diagnosed(replace(measured, details={**measured.details, **dropped}), spent)
 
 
-def _dropping(network: lab.Lab, programs: Programs) -> AbstractContextManager[Drops | None]:
+def _drop_counter(network: lab.Lab, programs: Programs) -> AbstractContextManager[Drops | None]:
     """The count of drops, where the kernel says how its packets are laid out."""
     return counting(programs.drops(), network.namespaces) if layout() else nullcontext()
 
 
-def _diagnosed(measured: Measured, spent: Mapping[str, RunTime]) -> Measured:
+def _diagnosed(measured: LoadResult, spent: Mapping[str, RunTime]) -> LoadResult:
     """Only the run times: what the load measured was slowed by looking. The value is the wire's, both ways together."""
     wires = [time for name, time in spent.items() if name.startswith("wire.")]
     whole = RunTime(sum(time.ns for time in wires), sum(time.runs for time in wires))
     programs = {name: {"ns": time.ns, "runs": time.runs, "ns_per_run": time.mean} for name, time in spent.items()}
     details = {**measured.details, "run_times": programs}
-    return Measured({DIAGNOSTIC_METRIC: whole.mean}, measured.flow, details)
+    return LoadResult({DIAGNOSTIC_METRIC: whole.mean}, measured.flow, details)
 
 
 @contextmanager
-def wired(programs: Programs, network: lab.Lab, theirs: Own | None, *, traced: bool) -> Iterator[Wire | None]:
+def attached_wire(
+    programs: Programs, network: lab.Lab, theirs: UserProgram | None, *, traced: bool
+) -> Iterator[Wire | None]:
     """The wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
     if not wire.attachments(network.cell):
         yield None
         return
-    with wire.attached(programs, network, theirs, traced=traced) as hung:
+    with wire.attach_wire(programs, network, theirs, traced=traced) as hung:
         yield hung
 
 
-def _witnessed(
+def _tracer_for(
     network: lab.Lab, programs: Programs, hung: Wire | None, *, traced: bool
-) -> AbstractContextManager[Witness | None]:
+) -> AbstractContextManager[Tracer | None]:
     """The witness for reachability; no other load pays for it."""
     if not traced:
         return nullcontext()
-    return watching(lambda: programs.ours(traced=True), network.namespaces, hung.records() if hung else ())
+    return tracing(lambda: programs.ours(traced=True), network.namespaces, hung.records() if hung else ())
 
 
-def _must_answer(bench: Bench) -> None:
+def _require_reply(bench: LoadContext) -> None:
     """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be measured."""
     cell = bench.trial.cell
     ip = cell.ip or 4
-    if not answers(bench.lab, ip):
-        control.must_be_askable(f"IPv{ip}")
+    if not is_reachable(bench.lab, ip):
+        control.require_measurable(f"IPv{ip}")
         metric = "reachable_v6" if cell.ip == 6 else "reachable"
         raise _Dead(Observation.of(metric, 0.0, bench.trial.clock))
 
@@ -232,7 +234,7 @@ def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
             raise LoadFailed(f"path assertion: {name} counted {seen} packets where the load had {wanted}")
 
 
-def _observations(trial: Trial, measured: Measured, counted: Mapping[str, Counters]) -> Iterator[Observation]:
+def _observations(trial: Trial, measured: LoadResult, counted: Mapping[str, Counters]) -> Iterator[Observation]:
     for metric, value in measured.values.items():
         yield Observation.measured(metric, value, trial.clock)
     for metric, (status, error) in measured.missing.items():

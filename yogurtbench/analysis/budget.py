@@ -14,8 +14,8 @@ from statistics import median
 
 from yogurtbench.analysis import comparison
 from yogurtbench.core.records import HEADLINE, YogurtError
-from yogurtbench.core.wording import counted
-from yogurtbench.plan.plan import Plan, block_seconds, decidable, is_estimated, span
+from yogurtbench.core.wording import count_of
+from yogurtbench.plan.plan import Plan, block_seconds, format_duration, is_estimated, max_decidable_cells
 from yogurtbench.results import run_folder
 
 #: Standard deviations of a block's log-ratio that are assumed where nothing was measured; two equal labs, pinned to one
@@ -33,7 +33,7 @@ class Noise:
 
 
 @dataclass(frozen=True, slots=True)
-class Bought:
+class BudgetEstimate:
     """What ``seconds`` buy on ``lab``: whole blocks of ``block_seconds`` each, at most as many as the plan takes.
 
     ``half_widths``: (standard deviation, half the width of the 95 % interval to expect as a share, None where no
@@ -54,32 +54,32 @@ class Bought:
     gate_cells: int
 
 
-def buy(plan: Plan, lab: str, seconds: float, noise: Noise | None = None) -> Bought:
+def estimate_budget(plan: Plan, lab: str, seconds: float, noise: Noise | None = None) -> BudgetEstimate:
     """What so many seconds buy of a plan; counted as ``run --budget`` counts them, from the first trial on."""
     block = block_seconds(plan, lab)
     blocks = min(plan.blocks.max, int(seconds / block))
     deviations = (noise.median, noise.most) if noise else ASSUMED
-    return Bought(
+    return BudgetEstimate(
         lab=lab,
         seconds=seconds,
         block_seconds=round(block, 1),
         blocks=blocks,
         most_blocks=plan.blocks.max,
-        half_widths=tuple((sd, expected(blocks, sd)) for sd in deviations) if is_estimated(plan) else (),
+        half_widths=tuple((sd, expected_width(blocks, sd)) for sd in deviations) if is_estimated(plan) else (),
         noise=noise,
         precision=plan.blocks.precision if plan.blocks.min < plan.blocks.max else None,
-        decidable=decidable(blocks),
+        decidable=max_decidable_cells(blocks),
         gate_cells=sum(planned.gate for planned in plan.cells),
     )
 
 
-def expected(blocks: int, sd: float) -> float | None:
+def expected_width(blocks: int, sd: float) -> float | None:
     """Half the width to expect of the interval of so many blocks, as a share; None where there is no interval."""
     width = math.expm1(sd * comparison.widths_in_deviations(blocks))
     return None if math.isnan(width) else round(width, 6)
 
 
-def measured(plan: Plan, out: Path, lab: str) -> Noise | None:
+def measured_deviations(plan: Plan, out: Path, lab: str) -> Noise | None:
     """What the newest run of the same experiment below ``out`` measured on that lab; None where there is none.
 
     A run counts where it compared cells of this plan, over enough blocks for an interval, on the wall clock.
@@ -108,10 +108,11 @@ def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
     return [math.log(high / low) / 2 / comparison.widths_in_deviations(int(n)) for low, high, n in widths]
 
 
-def sentences(bought: Bought) -> Iterator[str]:
+def describe_budget(bought: BudgetEstimate) -> Iterator[str]:
     """A budget in lines of text, as ``yogurtbench plan`` prints it."""
-    whole = f"{'' if bought.blocks < bought.most_blocks else 'all '}{counted(bought.blocks, 'block')}"
-    yield f"a budget of {span(bought.seconds)} on {bought.lab}: {whole} of about {span(bought.block_seconds)} each"
+    whole = f"{'' if bought.blocks < bought.most_blocks else 'all '}{count_of(bought.blocks, 'block')}"
+    budget, each = format_duration(bought.seconds), format_duration(bought.block_seconds)
+    yield f"a budget of {budget} on {bought.lab}: {whole} of about {each} each"
     if not bought.half_widths:
         yield f"  {'one block is enough' if bought.blocks else 'one would be enough'}: nothing is estimated here"
     elif bought.blocks < comparison.FEWEST:

@@ -33,7 +33,7 @@ _ROUNDING = 1e-9
 _RUNS_A_DEGREE = 4
 
 
-def lacking() -> str:
+def why_unavailable() -> str:
     """Why nothing can be searched here, in a sentence; empty where it can."""
     if find_spec("ruptures"):
         return ""
@@ -47,15 +47,15 @@ def change_points(logs: Floats, family: int = 1) -> list[int]:
 
     ``family``: how many series are searched together. None below :data:`FEWEST` values, nor where :func:`lacking`.
     """
-    if len(logs) < FEWEST or lacking():
+    if len(logs) < FEWEST or why_unavailable():
         return []
     from ruptures import KernelCPD
 
-    search = KernelCPD(kernel="linear", min_size=SHORTEST).fit(_without_loners(logs))
+    search = KernelCPD(kernel="linear", min_size=SHORTEST).fit(_median_filter_3(logs))
     return [int(place) for place in search.predict(pen=penalty(logs, family))[:-1]]
 
 
-def _without_loners(logs: Floats) -> Floats:
+def _median_filter_3(logs: Floats) -> Floats:
     """Running medians of three: what stands alone goes, steps stay sharp; the ends by their neighbours' medians."""
     inner = np.median(sliding_window_view(logs, 3), axis=1)
     first, last = np.median([logs[0], *inner[:2]]), np.median([logs[-1], *inner[-2:]])
@@ -72,10 +72,10 @@ def penalty(logs: Floats, family: int = 1) -> float:
     """
     places = (len(logs) - 1) * max(1, family)
     quantile = stats.t.ppf(1 - ALPHA / (2 * places), len(logs) / _RUNS_A_DEGREE)
-    return float((noise(logs) * quantile) ** 2)
+    return float((estimate_noise(logs) * quantile) ** 2)
 
 
-def noise(logs: Floats) -> float:
+def estimate_noise(logs: Floats) -> float:
     """The standard deviation between runs, robust: from the median absolute deviation of successive differences.
 
     A step is in one difference only and an outlier in two, so neither is taken for noise.

@@ -187,7 +187,7 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
 # --- values: one a cell and block ----------------------------------------------------------------------------------
 
 
-class Values:
+class BlockValues:
     """The frame as one value a (cell, role, metric) and block, and the statuses of the blocks without one."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -254,7 +254,7 @@ def _tuples(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     return zip(*(frame[column].astype(object).tolist() for column in columns), strict=True)
 
 
-def resolved(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+def drop_unresolved(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     """The frame with its column ROUNDING: as it is, or made from the plan's options where it was read from a file."""
     if ROUNDING in frame:
         return frame
@@ -267,8 +267,8 @@ def resolved(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
         frame, "trial", "cell", "role", "load", "clock", "payload", "metric", "value"
     ):
         size = None if pd.isna(payload) else int(payload)
-        source = resolution.Source(load, clock, size, options.get((cell, role), {}), values.get(trial, {}))
-        moved.append(resolution.rounding(metric, value, source))
+        source = resolution.ResolutionSource(load, clock, size, options.get((cell, role), {}), values.get(trial, {}))
+        moved.append(resolution.rounding_of(metric, value, source))
     return frame.assign(**{ROUNDING: moved})
 
 
@@ -299,7 +299,7 @@ class Logs:
         return ratio_of(max(float(self.high.max()), float(-self.low.min()))) - 1
 
 
-def widened(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) -> Logs:
+def widen_by_rounding(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) -> Logs:
     """The log-ratios x/y of positive values whose rounding can have moved them so far, up or down."""
     with np.errstate(divide="ignore", over="ignore"):
         told = np.log(x) - np.log(y)
@@ -330,7 +330,7 @@ def why_rounded(note: str) -> str:
 
 def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, moved: float) -> str:
     """Why rounding leaves values undecided, and what would decide; ``where``: the load and the clock."""
-    why = resolution.because(metric, *where, value, moved)
+    why = resolution.explain_rounding(metric, *where, value, moved)
     if math.isinf(moved):
         return why
     if logs.told.any() or not math.isfinite(logs.size):
@@ -342,7 +342,7 @@ def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Comparison:
     """One question: a cell's metric against one of its baselines."""
 
     cell: str
@@ -365,14 +365,14 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     moved the ratio, as a share, which the interval has in it (nan: the value tells nothing). Metrics without a
     direction and yes/no metrics are not compared (see :func:`words`).
     """
-    values, clock = Values(resolved(frame, plan)), str(plan.get("clock", "wall"))
+    values, clock = BlockValues(drop_unresolved(frame, plan)), str(plan.get("clock", "wall"))
     shared = dict(_first_rows(frame))
-    elsewhere = _where_others_ran(plan, shared)
+    elsewhere = _kernel_locations(plan, shared)
     rows = [
         _row(asked, values, shared.get(asked.cell, elsewhere.get(entry["cell"]["kernel"], {})), entry)
-        for entry, asked in _questions(values, plan, clock)
+        for entry, asked in _comparisons(values, plan, clock)
     ]
-    table = pd.DataFrame(_judged(rows), columns=list(COLUMNS))
+    table = pd.DataFrame(_with_verdicts(rows), columns=list(COLUMNS))
     return table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_NUMBERS, "float64"))
 
 
@@ -387,13 +387,15 @@ def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((row["cell"], row) for row in rows_of(first[keys]))
 
 
-def _where_others_ran(plan: Mapping[str, Any], shared: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _kernel_locations(plan: Mapping[str, Any], shared: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Where cells of the same axis kernel ran, by that word: a cell that never ran would have run there too."""
     cells = [Cell.from_json(entry["cell"]) for entry in plan["cells"]]
     return {cell.kernel: shared[cell.id] for cell in cells if cell.id in shared}
 
 
-def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[tuple[dict[str, Any], _Asked]]:
+def _comparisons(
+    values: BlockValues, plan: Mapping[str, Any], clock: str
+) -> Iterator[tuple[dict[str, Any], _Comparison]]:
     margins = plan.get("margins", {})
     for entry in plan["cells"]:
         if entry["role"] not in ("cell", "canary"):
@@ -406,7 +408,7 @@ def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[
                 margin = margins.get(metric, MARGIN[clock])
                 yield (
                     entry,
-                    _Asked(
+                    _Comparison(
                         cell.id,
                         cell.load,
                         entry["role"],
@@ -420,7 +422,7 @@ def _questions(values: Values, plan: Mapping[str, Any], clock: str) -> Iterator[
                 )
 
 
-def floors(table: pd.DataFrame) -> pd.DataFrame:
+def decided_minima(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of :func:`compare` whose fastest round trip is decided while their median is not."""
     cells = table[table["role"] == "cell"].set_index(["cell", "baseline"], drop=False)
     vague = cells.index[(cells["metric"] == FLOORED) & (cells["verdict"] == "inconclusive")]
@@ -434,7 +436,9 @@ def comparable(metric: str) -> bool:
     return known is not None and known.better != "none" and known.unit != "bool"
 
 
-def _row(asked: _Asked, values: Values, shared: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+def _row(
+    asked: _Comparison, values: BlockValues, shared: Mapping[str, Any], entry: Mapping[str, Any]
+) -> dict[str, Any]:
     cell = values.of(asked.cell, asked.role, asked.metric)
     base = values.of(asked.baseline, "baseline", asked.metric) if asked.baseline else {}
     known = METRICS[asked.metric]
@@ -454,7 +458,7 @@ def _axes(cell: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _unit(asked: _Asked) -> str:
+def _unit(asked: _Comparison) -> str:
     return unit_on("instructions" if asked.exact else "wall", METRICS[asked.metric].unit)
 
 
@@ -463,7 +467,7 @@ def _median(values: Iterable[float]) -> float:
     return float(median(found)) if found else math.nan
 
 
-def _measured(asked: _Asked, cell: Series, base: Series, values: Values) -> dict[str, Any]:
+def _measured(asked: _Comparison, cell: Series, base: Series, values: BlockValues) -> dict[str, Any]:
     blocks = sorted(cell.keys() & base.keys())
     gaps = {**_unpaired(cell, base),
             **values.missing(asked.baseline or "", "baseline", asked.metric),
@@ -473,7 +477,13 @@ def _measured(asked: _Asked, cell: Series, base: Series, values: Values) -> dict
     named = _without_pairs(asked, cell, gaps) if not blocks else _degenerate(pairs, asked, gaps)
     chances = _chances(pairs.logs, asked) if pairs.logs and len(blocks) >= FEWEST else {}
     why = _rounded(pairs, asked) if named in (None, "inconclusive") else ""
-    return {**found, **chances, "rounded": why, "verdict": named, "note": _note(named, gaps, len(blocks)) or why}
+    return {
+        **found,
+        **chances,
+        "rounded": why,
+        "verdict": named,
+        "note": _describe_rounding(named, gaps, len(blocks)) or why,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -486,16 +496,16 @@ class _Pairs:
     logs: Logs | None
 
 
-def _paired(asked: _Asked, blocks: Sequence[int], cell: Series, base: Series, values: Values) -> _Pairs:
+def _paired(asked: _Comparison, blocks: Sequence[int], cell: Series, base: Series, values: BlockValues) -> _Pairs:
     sides = (asked.cell, asked.role, cell), (asked.baseline or "", "baseline", base)
     x, y = (np.array([series[b] for b in blocks]) for *_, series in sides)
     told = [values.rounding(who, role, asked.metric) for who, role, _ in sides]
     moved = np.array([told[0].get(b, 0.0) for b in blocks]), np.array([told[1].get(b, 0.0) for b in blocks])
     positive = len(blocks) and bool((x > 0).all() and (y > 0).all())
-    return _Pairs(x, y, moved, widened(x, y, *moved) if positive else None)
+    return _Pairs(x, y, moved, widen_by_rounding(x, y, *moved) if positive else None)
 
 
-def _rounded(pairs: _Pairs, asked: _Asked) -> str:
+def _rounded(pairs: _Pairs, asked: _Comparison) -> str:
     """Why rounding leaves undecided what would else be decided; empty where it does not."""
     logs = pairs.logs
     if logs is None or not logs.are_rounded:
@@ -518,7 +528,7 @@ def _unpaired(cell: Series, base: Series) -> dict[int, str]:
     return dict.fromkeys((cell.keys() ^ base.keys()) - {last}, "not run") if cell and base else {}
 
 
-def wide(logs: Logs) -> Effect:
+def pivot_blocks(logs: Logs) -> Effect:
     """The estimate of what was told, and its interval with what rounding leaves beside it."""
     told = hodges_lehmann(logs.told)
     return Effect(told.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, told.n)
@@ -532,7 +542,7 @@ def is_more_rounding_than_noise(logs: Logs, told: Effect) -> bool:
 def _ratios(logs: Logs | None, exact: bool) -> dict[str, float]:
     if logs is None:
         return {}
-    effect = wide(logs)
+    effect = pivot_blocks(logs)
     low, high = (float(logs.low.min()), float(logs.high.max())) if exact else (effect.low, effect.high)
     found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high,
              "median_ratio": float(np.median(logs.told))}  # fmt: skip
@@ -541,14 +551,14 @@ def _ratios(logs: Logs | None, exact: bool) -> dict[str, float]:
     return {**told, "resolution": told["resolution"] - 1}
 
 
-def _chances(logs: Logs, asked: _Asked) -> dict[str, Any]:
+def _chances(logs: Logs, asked: _Comparison) -> dict[str, Any]:
     if asked.exact:
         return {}
     chances = _p(logs, asked)
     return {"chances": chances, "p": min(chances.values())}
 
 
-def _p(logs: Logs, asked: _Asked) -> dict[str, float]:
+def _p(logs: Logs, asked: _Comparison) -> dict[str, float]:
     """Two-sided p by the verdict it speaks for, whatever rounding did."""
     margin = math.log1p(asked.margin)
     below, above = p_beyond(logs.high, margin)[0], p_beyond(logs.low, margin)[1]
@@ -556,7 +566,7 @@ def _p(logs: Logs, asked: _Asked) -> dict[str, float]:
     return {"faster": faster, "slower": slower, "equivalent": p_within(logs.low, margin, logs.high)}
 
 
-def _without_pairs(asked: _Asked, cell: Series, gaps: Mapping[int, str]) -> str:
+def _without_pairs(asked: _Comparison, cell: Series, gaps: Mapping[int, str]) -> str:
     if asked.baseline is None and cell:
         return "no_baseline"
     statuses = set(gaps.values())
@@ -575,7 +585,7 @@ _ABSENT = (
 )
 
 
-def _degenerate(pairs: _Pairs, asked: _Asked, gaps: Mapping[int, str]) -> str | None:
+def _degenerate(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, str]) -> str | None:
     """The verdict that can be told without statistics; None where they must decide."""
     if gaps:
         return "incomplete"
@@ -597,7 +607,7 @@ def is_constant(*series: Logs) -> bool:
     return all(float(np.ptp(logs.told)) < _NO_SPREAD and not logs.are_rounded for logs in series)
 
 
-def _exact_verdict(logs: Logs, asked: _Asked) -> str:
+def _exact_verdict(logs: Logs, asked: _Comparison) -> str:
     margin = math.log1p(asked.margin)
     if logs.low.min() >= -margin and logs.high.max() <= margin:
         return "equivalent"
@@ -607,13 +617,13 @@ def _exact_verdict(logs: Logs, asked: _Asked) -> str:
     return "faster" if less == (METRICS[asked.metric].better == "lower") else "slower"
 
 
-def _note(named: str | None, gaps: Mapping[int, str], n: int) -> str:
+def _describe_rounding(named: str | None, gaps: Mapping[int, str], n: int) -> str:
     if named == "incomplete":
         return f"{len(gaps)} of {len(gaps) + n} blocks without a pair ({', '.join(sorted(set(gaps.values())))})"
     return DEGENERATE.get(named or "", "")
 
 
-def _judged(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Fill in what depends on how many were asked: adjusted p, the verdict, and the note that goes with it."""
     for family, adjust in (("gate", holm), ("canary", holm), ("exploratory", benjamini_hochberg)):
         asked = [row for row in rows if row["family"] == family and row["verdict"] is None]
@@ -645,7 +655,7 @@ def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | Non
     cells without a value (dead, failed, nothing to compare with) do not hold the others up. What rounding adds is left
     out, since no number of blocks takes it away. Never looks at whether there is a difference.
     """
-    values = Values(frame)
+    values = BlockValues(frame)
     bases = [cell for cell, role in values.metrics if role == "baseline"]
     main = baseline or (bases[0] if bases else "")
     loads = dict(_tuples(frame.drop_duplicates("cell"), "cell", "load"))
@@ -691,8 +701,10 @@ def _drift(cell: str, rows: pd.DataFrame, margins: Mapping[str, float]) -> dict[
     if not whole.any():
         return None
     last, first = (value.loc[whole, which].to_numpy(dtype=float) for which in ("last", "first"))
-    logs = widened(last, first, *(moved.loc[whole, which].to_numpy(dtype=float) for which in ("last", "first")))
-    effect = wide(logs)
+    logs = widen_by_rounding(
+        last, first, *(moved.loc[whole, which].to_numpy(dtype=float) for which in ("last", "first"))
+    )
+    effect = pivot_blocks(logs)
     margin = math.log1p(margins.get(metric, MARGIN[clock]))
     return {"cell": cell, "metric": metric, "n": effect.n, "ratio": ratio_of(effect.estimate),
             "ratio_low": ratio_of(effect.low), "ratio_high": ratio_of(effect.high),
@@ -708,7 +720,7 @@ def _drift_verdict(effect: Effect, margin: float) -> Literal["drift", "steady", 
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
-def words(frame: pd.DataFrame) -> pd.DataFrame:
+def categorical_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     """Yes/no and word metrics: a row a cell, a column a metric; the share of yes (0-1), or the commonest word."""
     ok = frame[(frame["status"] == "ok") & ~frame["role"].isin(ASIDE) & frame["unit"].isin(["bool", "text"])]
     shares = ok[ok["unit"] == "bool"].pivot_table(
@@ -721,7 +733,7 @@ def words(frame: pd.DataFrame) -> pd.DataFrame:
 
 def dead_wires(frame: pd.DataFrame) -> pd.DataFrame:
     """Reachability cells where nothing ever answered: index cell, columns ``reachable_v6`` and ``dropped_at``."""
-    found = words(frame)
+    found = categorical_metrics(frame)
     if "reachable" not in found:
         return pd.DataFrame(columns=["reachable_v6", "dropped_at"])
     return found[found["reachable"] == 0].reindex(columns=["reachable_v6", "dropped_at"])

@@ -27,21 +27,21 @@ from yogurtbench.analysis.comparison import (
     DEGENERATE,
     EMULATED,
     MARGIN,
+    BlockValues,
     Effect,
     Floats,
     Logs,
     Series,
-    Values,
     are_identical,
     benjamini_hochberg,
     comparable,
+    drop_unresolved,
     holm,
     is_constant,
     is_more_rounding_than_noise,
     ratio_of,
-    resolved,
     rounded_note,
-    widened,
+    widen_by_rounding,
 )
 from yogurtbench.core import resolution
 from yogurtbench.core.records import (
@@ -88,7 +88,7 @@ UNDECIDED: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MeasuredCell:
     """A cell as one side measured it.
 
     ``values`` maps metrics to one value a block, ``missing`` metrics to the status of blocks without one, ``words``
@@ -114,8 +114,8 @@ class Entry:
             return math.inf if moved is None else moved
         cell, told = self.cell, {name: series[block] for name, series in self.values.items() if block in series}
         clock = "instructions" if {_PER_PACKET, _PER_BYTE} & told.keys() else "wall"
-        source = resolution.Source(cell.load, clock, cell.payload, self.options, told)
-        return resolution.rounding(metric, told[metric], source)
+        source = resolution.ResolutionSource(cell.load, clock, cell.payload, self.options, told)
+        return resolution.rounding_of(metric, told[metric], source)
 
     @property
     def metrics(self) -> list[str]:
@@ -136,7 +136,7 @@ class Entry:
         return next((state for status, state in _STATES.items() if status in gaps.values()), "missing")
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Entry:
+    def from_json(cls, data: Mapping[str, Any]) -> MeasuredCell:
         """The inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
         return cls(
             **{
@@ -156,7 +156,7 @@ _STATES: dict[str, State] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class MeasuredRun:
     """A measured run as the gate sees it: from a run folder, or from a stored baseline.
 
     ``failed`` has a sentence for each trial that failed or crashed, ``plan`` is the digest of what was asked.
@@ -167,13 +167,13 @@ class Side:
     plan: str
     margins: dict[str, float]
     failed: tuple[str, ...]
-    entries: dict[Key, Entry]
+    entries: dict[Key, MeasuredCell]
 
     @classmethod
-    def of(cls, name: str, plan: Mapping[str, Any], environment: Environment, frame: pd.DataFrame) -> Side:
+    def of(cls, name: str, plan: Mapping[str, Any], environment: Environment, frame: pd.DataFrame) -> MeasuredRun:
         """From plan.json, environment.json and the tidy frame (store.to_frame)."""
-        rows = resolved(frame, plan)[~frame["role"].isin(ASIDE)]
-        values, words = Values(rows), _words(rows)
+        rows = drop_unresolved(frame, plan)[~frame["role"].isin(ASIDE)]
+        values, words = BlockValues(rows), _words(rows)
         entries = [_entry(entry, values, words) for entry in plan["cells"]]
         return cls(
             name,
@@ -205,9 +205,9 @@ class Side:
         return data | {"entries": [asdict(entry) for entry in self.entries.values()]}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Side:
+    def from_json(cls, data: Mapping[str, Any]) -> MeasuredRun:
         """The inverse of :meth:`to_json`, also after a round trip through JSON text."""
-        entries = [Entry.from_json(entry) for entry in data["entries"]]
+        entries = [MeasuredCell.from_json(entry) for entry in data["entries"]]
         environment, failed = Environment.from_json(data["environment"]), tuple(data["failed"])
         keyed = {(entry.cell.id, entry.role): entry for entry in entries}
         return cls(**{**data, "environment": environment, "failed": failed, "entries": keyed})
@@ -219,12 +219,12 @@ def plan_digest(plan: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical([plan.get("clock", "wall"), sorted(cells, key=canonical)]).encode()).hexdigest()
 
 
-def _entry(entry: Mapping[str, Any], values: Values, words: Mapping[Key, dict[str, str]]) -> Entry:
+def _entry(entry: Mapping[str, Any], values: BlockValues, words: Mapping[Key, dict[str, str]]) -> MeasuredCell:
     cell, role = Cell.from_json(entry["cell"]), entry["role"]
     metrics = values.metrics.get((cell.id, role), [])
     series = {metric: values.of(cell.id, role, metric) for metric in metrics}
     missing = {metric: values.missing(cell.id, role, metric) for metric in metrics}
-    return Entry(
+    return MeasuredCell(
         cell, role, tuple(entry["baselines"]), bool(entry["gate"]), dict(entry["options"]),
         {metric: found for metric, found in series.items() if found},
         {metric: found for metric, found in missing.items() if found},
@@ -267,7 +267,7 @@ def _by_block(series: Mapping[Any, Any]) -> dict[int, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Unlike:
+class Mismatch:
     """Something in which the sides differ, so that their numbers must not be compared."""
 
     what: str
@@ -315,9 +315,9 @@ class Finding:
 class Decision:
     """What the gate says. Nothing was compared where ``unlike`` is not empty."""
 
-    old: Side
-    new: Side
-    unlike: tuple[Unlike, ...]
+    old: MeasuredRun
+    new: MeasuredRun
+    unlike: tuple[Mismatch, ...]
     findings: tuple[Finding, ...]
     cautions: tuple[str, ...]
 
@@ -367,30 +367,30 @@ class Decision:
 
 
 def decide(
-    old: Side, new: Side, margins: Mapping[str, float] | None = None, gate: Collection[str] | None = None
+    old: MeasuredRun, new: MeasuredRun, margins: Mapping[str, float] | None = None, gate: Collection[str] | None = None
 ) -> Decision:
     """Hold ``new`` against ``old``.
 
     ``margins``: shares by metric (default: the old side's, as promised then); ``gate``: ids of the cells that decide
     (default: those of either side).
     """
-    differing = tuple(unlike(old, new))
+    differing = tuple(mismatches(old, new))
     if differing:
         return Decision(old, new, differing, (), ())
     margins, gate = old.margins if margins is None else margins, old.gate | new.gate if gate is None else gate
-    asked = [_Asked(old, new, key, margins, gate) for key in dict.fromkeys((*old.entries, *new.entries))]
-    findings = tuple(_judged([one for question in asked for one in question.findings()]))
+    asked = [_CellComparison(old, new, key, margins, gate) for key in dict.fromkeys((*old.entries, *new.entries))]
+    findings = tuple(_with_verdict_of([one for question in asked for one in question.findings()]))
     return Decision(old, new, (), findings, tuple(_cautions(old, new, findings)))
 
 
-def unlike(old: Side, new: Side) -> Iterator[Unlike]:
+def mismatches(old: MeasuredRun, new: MeasuredRun) -> Iterator[Mismatch]:
     """In what the sides differ that must be equal: the environment's identity, the loads' options, the baselines."""
     ours, theirs = _identity(old.environment), _identity(new.environment)
     for name in dict.fromkeys((*ours, *theirs)):
         if ours.get(name) != theirs.get(name):
-            yield Unlike(name, ours.get(name, ""), theirs.get(name, ""))
+            yield Mismatch(name, ours.get(name, ""), theirs.get(name, ""))
     shared = [(old.entries[key], new.entries[key]) for key in old.entries if key in new.entries]
-    yield from dict.fromkeys(one for pair in shared for one in _asked_differently(*pair))
+    yield from dict.fromkeys(one for pair in shared for one in _option_mismatches(*pair))
 
 
 def _identity(environment: Environment) -> dict[str, str]:
@@ -398,22 +398,22 @@ def _identity(environment: Environment) -> dict[str, str]:
     return {**{name: getattr(environment, name) for name in fields}, **environment.identity}
 
 
-def _asked_differently(old: Entry, new: Entry) -> Iterator[Unlike]:
+def _option_mismatches(old: MeasuredCell, new: MeasuredCell) -> Iterator[Mismatch]:
     load = old.cell.load
     for name in dict.fromkeys((*old.options, *new.options)):
         before, now = (one.options.get(name, "") for one in (old, new))
         if before != now:
-            yield Unlike(f"{load} {name}", str(before), str(now))
+            yield Mismatch(f"{load} {name}", str(before), str(now))
     if old.baselines[:1] != new.baselines[:1]:
-        yield Unlike(f"baseline of {load} {old.cell.id}", *("".join(one.baselines[:1]) for one in (old, new)))
+        yield Mismatch(f"baseline of {load} {old.cell.id}", *("".join(one.baselines[:1]) for one in (old, new)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _CellComparison:
     """A cell (or baseline, or canary) of either side, and what is asked about it."""
 
-    before: Side
-    after: Side
+    before: MeasuredRun
+    after: MeasuredRun
     key: Key
     margins: Mapping[str, float]
     gate: Collection[str]
@@ -429,7 +429,7 @@ class _Asked:
             if self._is_asked(one, metric):
                 yield self._finding(old, new, self._blank(one, metric, metric in deciding))
 
-    def _is_asked(self, one: Entry, metric: str) -> bool:
+    def _is_asked(self, one: MeasuredCell, metric: str) -> bool:
         """Main baselines divide on the wall clock; canary and tails say nothing where nothing is noisy."""
         if self.before.exact and metric in _TAILS:
             return False
@@ -437,14 +437,16 @@ class _Asked:
             return not self.before.exact and metric == HEADLINE[one.cell.load]
         return one.role == "cell" or self.before.exact or bool(one.baselines) or _yes_no(metric)
 
-    def _blank(self, one: Entry, metric: str, deciding: bool) -> Finding:
+    def _blank(self, one: MeasuredCell, metric: str, deciding: bool) -> Finding:
         decides = deciding and one.role != "canary" and one.cell.id in self.gate
         family: Family = "canary" if one.role == "canary" else "gate" if decides else "exploratory"
         clock = self.before.environment.clock
         margin = self.margins.get(metric, MARGINS[clock])
         return Finding(one.cell, one.role, metric, unit_on(clock, METRICS[metric].unit), family, margin)
 
-    def _finding(self, old: Entry | None, new: Entry | None, blank: Finding) -> tuple[Finding, dict[str, float]]:
+    def _finding(
+        self, old: MeasuredCell | None, new: MeasuredCell | None, blank: Finding
+    ) -> tuple[Finding, dict[str, float]]:
         if old is None or new is None:
             absent = self.before.name if old is None else self.after.name
             return replace(blank, verdict="missing", note=f"{absent} does not have this cell"), {}
@@ -458,7 +460,7 @@ class _Asked:
             return _yes_or_no(blank, old, new), {}
         return _exact(blank, old, new) if self.before.exact else self._noisy(blank, old, new)
 
-    def _by_state(self, old: Entry, new: Entry, metric: str) -> tuple[str, str]:
+    def _by_state(self, old: MeasuredCell, new: MeasuredCell, metric: str) -> tuple[str, str]:
         """A verdict for sides that do not both have a value in every block; none where they have."""
         before, now = old.state(metric), new.state(metric)
         if "missing" in (before, now):
@@ -473,9 +475,9 @@ class _Asked:
             return "", ""
         if before == now or {before, now} <= _GONE:
             return "unchanged", f"{before} on both sides" if before == now else f"{before}, now {now}"
-        return _turned(before, now)
+        return _liveness_change(before, now)
 
-    def _noisy(self, blank: Finding, old: Entry, new: Entry) -> tuple[Finding, dict[str, float]]:
+    def _noisy(self, blank: Finding, old: MeasuredCell, new: MeasuredCell) -> tuple[Finding, dict[str, float]]:
         sides = ((self.before, old), (self.after, new))
         cells = [entry.values[blank.metric] for _, entry in sides]
         if not old.baselines:
@@ -497,7 +499,7 @@ class _Asked:
 _GONE = {"dead", "looping"}
 
 
-def _turned(before: State, now: State) -> tuple[str, str]:
+def _liveness_change(before: State, now: State) -> tuple[str, str]:
     if now in _GONE and before == "measured":
         return "regression", f"the wire was alive and is now {now}"
     if before in _GONE and now == "measured":
@@ -542,12 +544,12 @@ def _with_effect(blank: Finding, effect: Effect) -> Finding:
 # --- yes and no ----------------------------------------------------------------------------------------------------
 
 
-def _yes_or_no(blank: Finding, old: Entry, new: Entry) -> Finding:
+def _yes_or_no(blank: Finding, old: MeasuredCell, new: MeasuredCell) -> Finding:
     before, now = (set(entry.values[blank.metric].values()) for entry in (old, new))
     if len(before) > 1 or len(now) > 1:
         return _named(blank, "unsteady")
     if before == now:
-        return replace(blank, verdict="identical", note=_elsewhere(old, new))
+        return replace(blank, verdict="identical", note=_other_kernel_site(old, new))
     was, now_is = max(before), max(now)
     note = f"was {_ANSWER[was]}, is {_ANSWER[now_is]}{_died_at(new)}"
     return replace(blank, verdict=_direction(blank, more=now_is > was), note=note)
@@ -556,12 +558,12 @@ def _yes_or_no(blank: Finding, old: Entry, new: Entry) -> Finding:
 _ANSWER: dict[float, str] = {0.0: "no", 1.0: "yes"}
 
 
-def _died_at(new: Entry) -> str:
+def _died_at(new: MeasuredCell) -> str:
     site = new.words.get("dropped_at")
     return f" (dies at {site})" if site else ""
 
 
-def _elsewhere(old: Entry, new: Entry) -> str:
+def _other_kernel_site(old: MeasuredCell, new: MeasuredCell) -> str:
     before, now = (entry.words.get("dropped_at", "") for entry in (old, new))
     return f"dies at {now}, before at {before}" if before != now and before and now else ""
 
@@ -569,14 +571,14 @@ def _elsewhere(old: Entry, new: Entry) -> str:
 # --- the instruction clock -----------------------------------------------------------------------------------------
 
 
-def _exact(blank: Finding, old: Entry, new: Entry) -> tuple[Finding, dict[str, float]]:
+def _exact(blank: Finding, old: MeasuredCell, new: MeasuredCell) -> tuple[Finding, dict[str, float]]:
     """Every block of one side against every block of the other; there should be no spread in either."""
     if _are_identical(blank, [old, new]):
         return replace(blank, verdict="identical", ratio=1.0, low=1.0, high=1.0), {}
-    x, y = (_told(entry, blank.metric) for entry in (old, new))
+    x, y = (_describe_finding(entry, blank.metric) for entry in (old, new))
     if min(*x[0], *y[0]) <= 0:
         return _named(blank, "zeros"), {}
-    logs = _every(x, y)
+    logs = _all_metrics(x, y)
     low, high = _ratio(float(logs.low.min())), _ratio(float(logs.high.max()))
     found = replace(blank, ratio=blank.new / blank.old, low=low, high=high, verdict=_exact_verdict(blank, logs))
     told = _exact_verdict(blank, logs.unrounded)
@@ -591,27 +593,27 @@ def _exact_verdict(blank: Finding, logs: Logs) -> str:
     return "equivalent" if low >= -margin and high <= margin else "inconclusive"
 
 
-def _every(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
+def _all_metrics(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
     """The log-ratios of every value of ``y`` over every value of ``x``, each with how far it can have been moved."""
     pairs = [np.repeat(one, len(x[0])) for one in y], [np.tile(one, len(y[0])) for one in x]
-    return widened(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1])
+    return widen_by_rounding(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1])
 
 
-def _told(entry: Entry, metric: str) -> tuple[Floats, Floats]:
+def _describe_finding(entry: MeasuredCell, metric: str) -> tuple[Floats, Floats]:
     """A side's values, and how far rounding can have moved each."""
     series = entry.values[metric]
     return np.array(list(series.values())), np.array([entry.rounding(metric, block) for block in series])
 
 
-def _are_identical(blank: Finding, entries: Sequence[Entry]) -> bool:
-    told = [_told(entry, blank.metric) for entry in entries]
+def _are_identical(blank: Finding, entries: Sequence[MeasuredCell]) -> bool:
+    told = [_describe_finding(entry, blank.metric) for entry in entries]
     values, moved = (np.concatenate(one) for one in zip(*told, strict=True))
     return are_identical(blank.metric, values, np.full_like(values, values[0]), moved)
 
 
-def _why(blank: Finding, logs: Logs, *entries: Entry) -> str:
+def _why(blank: Finding, logs: Logs, *entries: MeasuredCell) -> str:
     """Why rounding leaves it undecided, by the value that it moved the most."""
-    told = [pair for entry in entries for pair in zip(*_told(entry, blank.metric), strict=True)]
+    told = [pair for entry in entries for pair in zip(*_describe_finding(entry, blank.metric), strict=True)]
     value, moved = max(told, key=lambda pair: pair[1])
     clock = "instructions" if "instructions" in blank.unit else "wall"
     return rounded_note(blank.metric, (blank.cell.load, clock), logs, value, moved)
@@ -665,7 +667,7 @@ def _wide_shift(x: Logs, y: Logs) -> Effect:
     return replace(told, low=shift(x.high, y.low).low, high=shift(x.low, y.high).high)
 
 
-def _rounded(blank: Finding, x: Logs, y: Logs, *entries: Entry) -> str:
+def _rounded(blank: Finding, x: Logs, y: Logs, *entries: MeasuredCell) -> str:
     """What is to be said of rounding where nothing is decided; empty where it is not what leaves it undecided."""
     every = Logs(*(np.subtract.outer(b, a).ravel() for a, b in ((x.told, y.told), (x.high, y.low), (x.low, y.high))))
     if not every.are_rounded:
@@ -689,7 +691,7 @@ def _chances(x: Logs, y: Logs, blank: Finding) -> dict[str, float]:
     return {"equivalent": within, _direction(blank, more=False): less, _direction(blank, more=True): more}
 
 
-def _base(side: Side, entry: Entry) -> Entry | None:
+def _base(side: MeasuredRun, entry: MeasuredCell) -> MeasuredCell | None:
     return side.entries.get((entry.baselines[0], "baseline"))
 
 
@@ -706,13 +708,13 @@ def _unpaired(cells: Sequence[Series], bases: Sequence[Series]) -> str:
     return "" if min(numbers) > 0 else "zeros"
 
 
-def _logs(cell: Entry, base: Entry | None, metric: str) -> Logs:
+def _logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Logs:
     """A side's log-ratios to its own blocks' baseline."""
     assert base
     blocks = sorted(cell.values[metric])
     values = [np.array([one.values[metric][block] for block in blocks]) for one in (cell, base)]
     moved = [np.array([one.rounding(metric, block) for block in blocks]) for one in (cell, base)]
-    return widened(values[0], values[1], moved[0], moved[1])
+    return widen_by_rounding(values[0], values[1], moved[0], moved[1])
 
 
 def _degenerate(x: Logs, y: Logs) -> str:
@@ -728,7 +730,7 @@ def _degenerate(x: Logs, y: Logs) -> str:
     return next((name for name, holds in names.items() if holds), "")
 
 
-def _judged(asked: list[tuple[Finding, dict[str, float]]]) -> Iterator[Finding]:
+def _with_verdict_of(asked: list[tuple[Finding, dict[str, float]]]) -> Iterator[Finding]:
     """Make the verdicts that depend on how many were asked; what decides comes first."""
     for family, adjust in (("gate", holm), ("canary", holm), ("exploratory", benjamini_hochberg)):
         mine = [(one, chances) for one, chances in asked if one.family == family]
@@ -748,7 +750,7 @@ def _with_verdict(one: Finding, chances: Mapping[str, float], adjusted: float) -
 # --- what to be wary of --------------------------------------------------------------------------------------------
 
 
-def _cautions(old: Side, new: Side, findings: Iterable[Finding]) -> Iterator[str]:
+def _cautions(old: MeasuredRun, new: MeasuredRun, findings: Iterable[Finding]) -> Iterator[str]:
     if new.environment.accelerator == "tcg" and not new.exact:
         yield EMULATED
     moved = [one for one in findings if one.role == "canary" and one.verdict in ("regression", "improvement")]
@@ -758,10 +760,10 @@ def _cautions(old: Side, new: Side, findings: Iterable[Finding]) -> Iterator[str
         yield f"the margins differ between the sides; those of {old.name} count"
 
 
-def side_of(folder: Path) -> Side:
+def read_run(folder: Path) -> MeasuredRun:
     """The side that a run folder is. Raises MatrixError where it is none."""
     _, frame = run_folder.load(folder)
     plan = run_folder.read_plan(folder)
     environment = run_folder.read_environment(folder)
-    with run_folder.understood_plan(folder):
-        return Side.of(folder.resolve().name, plan, environment, frame)
+    with run_folder.read_known_plan(folder):
+        return MeasuredRun.of(folder.resolve().name, plan, environment, frame)

@@ -19,14 +19,14 @@ from yogurtbench.analysis import change_points, comparison, gate
 from yogurtbench.analysis.change_points import Floats
 from yogurtbench.core.labels import traffic_names, wire_names
 from yogurtbench.core.records import HEADLINE, METRICS, Attempt, Cell, Environment, MatrixError, canonical
-from yogurtbench.core.wording import nearest
+from yogurtbench.core.wording import suggest_nearest
 from yogurtbench.results import run_folder
 
 PAGE = "history.html"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Setup:
     """Where runs must have been made alike to stand in one series; ``machine`` is empty where it does not matter."""
 
     lab: str
@@ -36,7 +36,7 @@ class Place:
     machine: str
 
     @classmethod
-    def of(cls, environment: Environment) -> Place:
+    def of(cls, environment: Environment) -> Setup:
         """Of a run's environment."""
         where = environment
         machine = where.identity.get("machine", "")
@@ -56,7 +56,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LevelChange:
     """A new level: the first run that has it, the ratios before and from then on, what else changed with that run."""
 
     run: str
@@ -72,7 +72,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class RatioSeries:
     """A cell's metric over the runs of one place: ``ratio`` to the baseline a run, oldest first, its 95 % interval.
 
     ``resolution``: how far rounding can have moved each ratio, as a share.
@@ -80,7 +80,7 @@ class Series:
     ``runs`` are the names of the runs that have a ratio, ``missing`` of those of this place that asked and have none.
     """
 
-    where: Place
+    where: Setup
     cell: Cell
     options: str
     wire: str
@@ -95,7 +95,7 @@ class Series:
     low: tuple[float, ...]
     high: tuple[float, ...]
     resolution: tuple[float, ...]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[LevelChange, ...] = ()
 
     @property
     def deciding(self) -> bool:
@@ -117,7 +117,7 @@ class Series:
         """How many more runs it takes until changes are looked for; none on the instruction clock."""
         return 0 if self.where.clock == "instructions" else max(0, change_points.FEWEST - len(self.runs))
 
-    def is_worse(self, change: Change) -> bool:
+    def is_worse(self, change: LevelChange) -> bool:
         """Whether a change is one for the worse."""
         return (change.ratio > 1) == (METRICS[self.metric].better == "lower")
 
@@ -130,11 +130,11 @@ class History:
     folder: Path
     runs: tuple[str, ...]
     left_out: dict[str, str]
-    series: tuple[Series, ...]
+    series: tuple[RatioSeries, ...]
     note: str = ""
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[Setup]:
         """Where the runs were made, oldest first."""
         return list(dict.fromkeys(one.where for one in self.series))
 
@@ -149,7 +149,7 @@ class _Run:
     """A stored run: its comparisons by (cell, baseline, metric, options), and what else was as it was."""
 
     name: str
-    where: Place
+    where: Setup
     cells: dict[str, Cell]
     reference: frozenset[str]
     rows: dict[tuple[str, str, str, str], dict[str, Any]]
@@ -157,15 +157,15 @@ class _Run:
     beside: dict[str, str]
 
 
-_Key = tuple[Place, tuple[str, str, str, str]]
+_Key = tuple[Setup, tuple[str, str, str, str]]
 
 
-def find(asked: Path, out: Path) -> Path:
+def find_runs(asked: Path, out: Path) -> Path:
     """The folder of an experiment: its path, or its name below ``out``. Raises MatrixError where there is none."""
     found = next((path for path in (out / asked, asked) if path.is_dir()), None)
     if found is None:
         known = sorted(path.name for path in out.iterdir() if path.is_dir()) if out.is_dir() else []
-        guess = nearest(str(asked), known) if known else f"; there is no folder {out} yet"
+        guess = suggest_nearest(str(asked), known) if known else f"; there is no folder {out} yet"
         raise MatrixError(f"{asked}: no experiment of that name in {out}{guess}")
     if (found / run_folder.TRIALS).exists():
         raise MatrixError(f"{asked}: a single run; its experiment is {found.resolve().parent}")
@@ -189,9 +189,9 @@ def read(folder: Path) -> History:
             runs.append(_run(path))
         except MatrixError as error:
             left_out[path.name] = str(error).removeprefix(f"{path}: ").replace(f"{path}/", "")
-    series = _judged(list(_series(runs)), {run.name: run for run in runs})
+    series = _judge_levels(list(_series(runs)), {run.name: run for run in runs})
     names = tuple(run.name for run in runs)
-    return History(folder.resolve().name, folder, names, left_out, tuple(series), change_points.lacking())
+    return History(folder.resolve().name, folder, names, left_out, tuple(series), change_points.why_unavailable())
 
 
 # --- a run ---------------------------------------------------------------------------------------------------------
@@ -201,18 +201,18 @@ def _run(path: Path) -> _Run:
     """A finished run; MatrixError says why a folder is none."""
     attempts, frame = run_folder.load(path)
     plan, environment = run_folder.read_plan(path), run_folder.read_environment(path)
-    with run_folder.understood_plan(path):
+    with run_folder.read_known_plan(path):
         _check_finished(attempts, plan)
         entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
         options = {(cell.id, entry["role"]): canonical(entry["options"]) for cell, entry in entries}
         return _Run(
             path.name,
-            Place.of(environment),
+            Setup.of(environment),
             {cell.id: cell for cell, _ in entries},
             frozenset(cell.wire_id for cell, entry in entries if entry["role"] == "baseline"),
             dict(_rows(comparison.rows_of(comparison.compare(frame, plan)), options)),
             dict(plan.get("margins", {})),
-            _beside(environment, plan),
+            _changed_versions(environment, plan),
         )
 
 
@@ -236,7 +236,7 @@ def _rows(
             yield (row["cell"], row["baseline"], row["metric"], options[row["cell"], "cell"]), row
 
 
-def _beside(environment: Environment, plan: Mapping[str, Any]) -> dict[str, str]:
+def _changed_versions(environment: Environment, plan: Mapping[str, Any]) -> dict[str, str]:
     """What is told beside a change where it changed too: versions, and programs of one's own by their digest."""
     programs = plan.get("programs") or {}
     digests = {name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in programs.items()}
@@ -250,7 +250,7 @@ _OF_THE_PLACE = frozenset({"lab", "accelerator", "clock", "kernel", "machine"})
 # --- series --------------------------------------------------------------------------------------------------------
 
 
-def _series(runs: list[_Run]) -> Iterator[Series]:
+def _series(runs: list[_Run]) -> Iterator[RatioSeries]:
     cells = {key: cell for run in runs for key, cell in run.cells.items()}
     wires = wire_names(cells.values(), {wire for run in runs for wire in run.reference})
     traffic, keyed = traffic_names(cells), _by_key(runs)
@@ -260,9 +260,9 @@ def _series(runs: list[_Run]) -> Iterator[Series]:
             cell, wire = cells[key[0]], wires[cells[key[0]].wire_id]
             ratio, low, high, resolution = (tuple(float(row[name]) for _, row in good) for name in _RATIOS)
             have = tuple(run.name for run, _ in good)
-            yield Series(
+            yield RatioSeries(
                 where=where, cell=cell, options=key[3], wire=wire.name, colour=wire.colour, mark=wire.mark,
-                traffic=traffic[cell.id] + _asked(key, keyed), baseline=wires[cells[key[1]].wire_id].name,
+                traffic=traffic[cell.id] + _read_margins(key, keyed), baseline=wires[cells[key[1]].wire_id].name,
                 metric=key[2],
                 runs=have, missing=tuple(run.name for run in mine if run.name not in have),
                 ratio=ratio, low=low, high=high, resolution=resolution,
@@ -280,21 +280,21 @@ def _by_key(runs: list[_Run]) -> dict[_Key, list[_Run]]:
     return found
 
 
-def _asked(key: tuple[str, str, str, str], keyed: Iterable[_Key]) -> str:
+def _read_margins(key: tuple[str, str, str, str], keyed: Iterable[_Key]) -> str:
     """The options of a load that was not asked in the same way in all runs."""
     alike = [json.loads(other[3]) for _, other in keyed if other[:3] == key[:3]]
     mine = json.loads(key[3])
     return "".join(f", {name} {mine[name]}" for name in mine if any(one.get(name) != mine[name] for one in alike))
 
 
-def _judged(series: list[Series], runs: Mapping[str, _Run]) -> list[Series]:
+def _judge_levels(series: list[RatioSeries], runs: Mapping[str, _Run]) -> list[RatioSeries]:
     """With their changes: deciding metrics are one family, the others another, as in a report."""
     long_enough = [one.deciding for one in series if not one.more_needed and one.where.clock == "wall"]
     families = {deciding: long_enough.count(deciding) for deciding in (True, False)}
     return [replace(one, changes=tuple(_changes(one, runs, families[one.deciding]))) for one in series]
 
 
-def _changes(one: Series, runs: Mapping[str, _Run], family: int) -> Iterator[Change]:
+def _changes(one: RatioSeries, runs: Mapping[str, _Run], family: int) -> Iterator[LevelChange]:
     exact = one.where.clock == "instructions"
     margin = runs[one.runs[-1]].margins.get(one.metric, gate.MARGINS["instructions"])
     moved = np.log1p(np.nan_to_num(np.array(one.resolution), nan=np.inf))
@@ -303,16 +303,16 @@ def _changes(one: Series, runs: Mapping[str, _Run], family: int) -> Iterator[Cha
     levels = np.exp(change_points.levels(one.logs, places))
     for place, before, after in zip(places, levels, levels[1:], strict=False):
         beside = tuple(_differing(one, runs[one.runs[place - 1]].beside, runs[one.runs[place]].beside))
-        yield Change(one.runs[place], place, float(before), float(after), beside)
+        yield LevelChange(one.runs[place], place, float(before), float(after), beside)
 
 
-def _differing(one: Series, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+def _differing(one: RatioSeries, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
     for name in dict.fromkeys((*before, *after)):
         if before.get(name) != after.get(name) and (not name.endswith(".c") or name == one.cell.program):
             yield f"{name} {before.get(name, '–')} → {after.get(name, '–')}"
 
 
-def _series_json(one: Series) -> dict[str, Any]:
+def _series_json(one: RatioSeries) -> dict[str, Any]:
     return {
         **asdict(one.where),
         "cell": one.cell.id, "wire": one.wire, "load": one.cell.load, "traffic": one.traffic, "options": one.options,

@@ -14,7 +14,7 @@ from yogurtbench.core import output
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from yogurtbench.analysis.budget import Bought
+    from yogurtbench.analysis.budget import BudgetEstimate
     from yogurtbench.analysis.gate import Decision
     from yogurtbench.analysis.history import History
     from yogurtbench.matrix.clocks import Begun, Plans
@@ -35,7 +35,7 @@ Matrix = Annotated[
         help="A matrix: YAML (1.2) or JSON.",
         show_default=False,
         readable=False,
-        autocompletion=completion.matrices,
+        autocompletion=completion.complete_matrices,
     ),
 ]
 RunFolder = Annotated[
@@ -44,22 +44,27 @@ RunFolder = Annotated[
         help="A run's folder: results/<name>/<time>-<hex>.",
         show_default=False,
         readable=False,
-        autocompletion=completion.runs,
+        autocompletion=completion.complete_runs,
     ),
 ]
 Lab = Annotated[
     Optional[str],
-    typer.Option(help="auto, native or vm, instead of what the matrix says.", autocompletion=completion.words("lab")),
+    typer.Option(
+        help="auto, native or vm, instead of what the matrix says.", autocompletion=completion.complete_words("lab")
+    ),
 ]
 Clock = Annotated[
     Optional[str],
     typer.Option(
-        help="auto, wall or instructions, instead of what the matrix says.", autocompletion=completion.words("clock")
+        help="auto, wall or instructions, instead of what the matrix says.",
+        autocompletion=completion.complete_words("clock"),
     ),
 ]
 Only = Annotated[
     Optional[str],
-    typer.Option(help="Only cells like this: 'hook=netkit_peer,payload=64'.", autocompletion=completion.selectors),
+    typer.Option(
+        help="Only cells like this: 'hook=netkit_peer,payload=64'.", autocompletion=completion.complete_selectors
+    ),
 ]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
 Jobs = Annotated[
@@ -82,7 +87,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     resume: Annotated[
         Optional[Path],
-        typer.Option(help="Go on with a run that was broken off.", autocompletion=completion.runs),
+        typer.Option(help="Go on with a run that was broken off.", autocompletion=completion.complete_runs),
     ] = None,
     only: Only = None,
     blocks: Blocks = None,
@@ -99,8 +104,8 @@ def run(
     from yogurtbench.runner import session
 
     _check_github(github)
-    wishes = session.Wishes(out=out, resume=resume, budget=budget, quiet=quiet, jobs=_jobs(jobs))
-    ended = session.run(_plans(matrix, lab, clock, only, blocks, session.begun(resume)), wishes)
+    wishes = session.RunOptions(out=out, resume=resume, budget=budget, quiet=quiet, jobs=_jobs(jobs))
+    ended = session.run(_plans(matrix, lab, clock, only, blocks, session.how_it_began(resume)), wishes)
     _print_result(ended.folder, as_json, github=github)
     return ended.exit_code
 
@@ -124,31 +129,31 @@ def plan(
     """
     from yogurtbench.runner import outlook
 
-    ahead = outlook.of(_plans(matrix, lab, clock, only, blocks), _jobs(jobs))
-    bought = _bought(ahead.plan, ahead.labs, budget, out) if budget else []
+    ahead = outlook.outlook_of(_plans(matrix, lab, clock, only, blocks), _jobs(jobs))
+    bought = _estimate(ahead.plan, ahead.labs, budget, out) if budget else []
     if as_json:
         from dataclasses import asdict
 
         _print_json({**ahead.as_json(), "budget": [asdict(one) for one in bought]})
     else:
-        typer.echo(ahead.as_text(_lines(bought)))
+        typer.echo(ahead.as_text(_lines_of(bought)))
     return 0
 
 
-def _bought(made: Plan, labs: Sequence[str], budget: str, out: Path) -> list[Bought]:
+def _estimate(made: Plan, labs: Sequence[str], budget: str, out: Path) -> list[BudgetEstimate]:
     from yogurtbench.analysis import budget as budgets
     from yogurtbench.matrix.units import seconds
 
     time = seconds("--budget", budget)
-    return [budgets.buy(made, lab, time, budgets.measured(made, out, lab)) for lab in labs]
+    return [budgets.estimate_budget(made, lab, time, budgets.measured_deviations(made, out, lab)) for lab in labs]
 
 
-def _lines(bought: Sequence[Bought]) -> list[str]:
+def _lines_of(bought: Sequence[BudgetEstimate]) -> list[str]:
     if not bought:
         return []
     from yogurtbench.analysis import budget as budgets
 
-    return [line for one in bought for line in budgets.sentences(one)]
+    return [line for one in bought for line in budgets.describe_budget(one)]
 
 
 @app.command()
@@ -166,14 +171,14 @@ def report(
     """
     from yogurtbench import report as reports
     from yogurtbench.core.records import HostError
-    from yogurtbench.report.run_data import Story
+    from yogurtbench.report.run_data import RunData
 
     _check_github(github)
     if which_wire:
         from yogurtbench.report.export import wire_catalogue as pages
 
         pages.check(which_wire)
-    Story.read(run_folder)  # what cannot be read is told before anything is written
+    RunData.read(run_folder)  # what cannot be read is told before anything is written
     code = 0
     try:
         reports.make(run_folder)
@@ -214,12 +219,14 @@ def check(
             help="A run's folder, or a matrix to measure now.",
             show_default=False,
             readable=False,
-            autocompletion=completion.runs_and_matrices,
+            autocompletion=completion.complete_runs_and_matrices,
         ),
     ],
     baseline: Annotated[
         Optional[Path],
-        typer.Option(help="What baseline has written.", show_default=False, autocompletion=completion.baselines),
+        typer.Option(
+            help="What baseline has written.", show_default=False, autocompletion=completion.complete_baselines
+        ),
     ] = None,
     base_program: Annotated[
         Optional[Path], typer.Option(help="An older text of the matrix's own program.", show_default=False)
@@ -247,12 +254,12 @@ def check(
 
     _check_github(github)
     if base_program or base_programs:
-        plan = _target(target, only)
+        plan = _target_of(target, only)
         how = {"quiet": quiet, "as_json": as_json, "github": github}
         return _check_sides(plan, base_program, base_programs, baseline, out, _jobs(jobs), **how)
     if baseline is None:
         raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
-    decision = gate.decide(baselines.read(baseline), gate.side_of(target))
+    decision = gate.decide(baselines.read(baseline), gate.read_run(target))
     return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
 
 
@@ -273,13 +280,13 @@ def compare(
 
     _check_github(github)
     if out is None:
-        return _print_decision(gate.decide(gate.side_of(old), gate.side_of(new)), as_json, github=github)
+        return _print_decision(gate.decide(gate.read_run(old), gate.read_run(new)), as_json, github=github)
     from yogurtbench.core.records import HostError
     from yogurtbench.report.pages import compare as pages
-    from yogurtbench.report.run_pair import Pair
+    from yogurtbench.report.run_pair import RunPair
 
     pages.check(out)
-    pair = Pair.read(old, new)
+    pair = RunPair.read(old, new)
     code = _print_decision(pair.decision, as_json, github=github)
     try:
         pages.put(pair, out)
@@ -298,7 +305,7 @@ def history(
             help="An experiment's name, or its folder.",
             show_default=False,
             readable=False,
-            autocompletion=completion.experiments,
+            autocompletion=completion.complete_experiments,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where run folders are.")] = Path("results"),
@@ -312,7 +319,7 @@ def history(
     """
     from yogurtbench.analysis import history as histories
 
-    return _print_history(histories.read(histories.find(experiment, out)), as_json)
+    return _print_history(histories.read(histories.find_runs(experiment, out)), as_json)
 
 
 @app.command()
@@ -321,7 +328,9 @@ def lab(
     command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
     cell: Annotated[
         str,
-        typer.Option(help="A cell's id, the beginning of it, or 'hook=…,helper=…'.", autocompletion=completion.cells),
+        typer.Option(
+            help="A cell's id, the beginning of it, or 'hook=…,helper=…'.", autocompletion=completion.complete_cells
+        ),
     ] = "",
     pcap: Annotated[
         Optional[Path], typer.Option(help="Record one probe's frames on every device: pcapng.", show_default=False)
@@ -341,7 +350,7 @@ def lab(
     """
     from yogurtbench.runner import lab_session, session
 
-    wishes = lab_session.Wishes(argv=command or [], pcap=pcap, trace=trace, as_json=as_json)
+    wishes = lab_session.LabOptions(argv=command or [], pcap=pcap, trace=trace, as_json=as_json)
     return session.lab(_plans(matrix, lab, None, None, None).likely, cell, wishes)
 
 
@@ -362,12 +371,12 @@ def doctor(
     if clock:
         from yogurtbench.runner import session
 
-        answer = session.clock(_jobs(jobs))
+        answer = session.check_clock(_jobs(jobs))
         output.echo_json(answer.as_json()) if as_json else typer.echo(answer.as_text())
         return 0 if answer.passed else 3
     from yogurtbench.hosts import doctor as doctors
 
-    findings = doctors.examine()
+    findings = doctors.run_checks()
     output.echo_json(doctors.as_json(findings)) if as_json else typer.echo(doctors.as_text(findings))
     return 0 if doctors.can_run(findings) else 3
 
@@ -399,7 +408,7 @@ def init(
     ] = None,
     question: Annotated[
         str,
-        typer.Option(help="which-wire, payload, regression or own-wire.", autocompletion=completion.questions),
+        typer.Option(help="which-wire, payload, regression or own-wire.", autocompletion=completion.complete_questions),
     ] = "which-wire",
     as_json: Json = False,
 ) -> int:
@@ -473,7 +482,9 @@ def _plans(
         words = MEANINGS[option]
         if value is not None and value not in words:
             raise MatrixError(f"--{option} {value or repr('')}: not one of {', '.join(words)}{close_to(value, words)}")
-    return clocks.plans(load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks, begun=begun)
+    return clocks.plans_by_clock(
+        load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks, begun=begun
+    )
 
 
 def _jobs(given: str) -> int | None:
@@ -487,7 +498,7 @@ def _jobs(given: str) -> int | None:
     raise MatrixError(f"--jobs {given or repr('')}: a number of trials side by side, 1 or more, or auto")
 
 
-def _target(target: Path, only: str | None) -> Plan:
+def _target_of(target: Path, only: str | None) -> Plan:
     """The plan of a run's folder, or of a matrix."""
     from yogurtbench.core.records import MatrixError
     from yogurtbench.plan.plan import Plan
@@ -499,7 +510,7 @@ def _target(target: Path, only: str | None) -> Plan:
         raise MatrixError("check: --only chooses cells of a matrix; a run's folder is held against whole")
     store.check_folder(target)
     stored = store.read_plan(target)
-    with store.understood_plan(target):
+    with store.read_known_plan(target):
         return Plan.from_json(stored)
 
 
@@ -523,11 +534,15 @@ def _check_sides(
     if base_program and base_programs:
         raise MatrixError("check: either --base-program or --base-programs, not both")
     stored = baselines.read(baseline) if baseline else None
-    change = ab.of_own(plan, base_program) if base_program else ab.of_programs(plan, Path(base_programs or ""))
-    found = session.sides(change, out, quiet=quiet, jobs=jobs)
-    code = _print_decision(ab.decide(change, found), as_json, github=github)
+    change = (
+        ab.change_of_user_program(plan, base_program)
+        if base_program
+        else ab.change_of_programs(plan, Path(base_programs or ""))
+    )
+    found = session.run_both_sides(change, out, quiet=quiet, jobs=jobs)
+    code = _print_decision(ab.decide_change(change, found), as_json, github=github)
     if stored and baseline:
-        typer.echo(ab.against(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)
+        typer.echo(ab.compare_with_baseline(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)
     return code
 
 
@@ -543,11 +558,11 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     from yogurtbench.report import summary
     from yogurtbench.report.export import wire_catalogue
     from yogurtbench.report.measured import levels
-    from yogurtbench.report.run_data import Story
-    from yogurtbench.report.sections.summary import answer
+    from yogurtbench.report.run_data import RunData
+    from yogurtbench.report.sections.summary import summarise
     from yogurtbench.report.terminal import run as terminal
 
-    story = Story.read(folder)
+    story = RunData.read(folder)
     if github:
         from yogurtbench.cli import github as hub
 
@@ -556,15 +571,15 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
         output.echo_json(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
     console = output.console()
-    lines = terminal.effects(story.comparison, console.width)
+    lines = terminal.comparisons(story.comparison, console.width)
     if not lines:
         lines = terminal.measured(levels(story), console.width, story.emulated)
-        lines += terminal.truths(wire_catalogue.tried(story.attempts), console.width)
+        lines += terminal.reachability(wire_catalogue.tried(story.attempts), console.width)
     for line in lines:
         console.print(line, overflow="fold")
-    for line in terminal.troubles(story.attempts, console.width):
+    for line in terminal.failures(story.attempts, console.width):
         console.print(line)
-    typer.echo(answer(story))
+    typer.echo(summarise(story))
     if (folder / "report.html").exists():
         typer.echo(f"report: {folder / 'report.html'}")
 

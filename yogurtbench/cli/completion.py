@@ -21,7 +21,7 @@ from typer import _completion_classes
 from yogurtbench.core.glossary import MEANINGS, meaning
 from yogurtbench.core.paths import MATRICES
 from yogurtbench.core.records import AXES, Cell, YogurtError
-from yogurtbench.core.wording import counted
+from yogurtbench.core.wording import count_of
 
 Offer = tuple[str, str]
 
@@ -31,19 +31,19 @@ VARIABLE = "_YOGURTBENCH_COMPLETE"
 _BREAKS = re.compile(r"[=:]+")
 
 
-def words(axis: str) -> Callable[[], list[Offer]]:
+def complete_words(axis: str) -> Callable[[], list[Offer]]:
     """The words of an option, with their meanings."""
     return lambda: list(MEANINGS[axis].items())
 
 
-def questions() -> list[Offer]:
+def complete_questions() -> list[Offer]:
     """What init can ask."""
     from yogurtbench.cli.init import QUESTIONS
 
     return list(QUESTIONS.items())
 
 
-def matrices(incomplete: str) -> list[Offer]:
+def complete_matrices(incomplete: str) -> list[Offer]:
     """Matrices of the folder that is begun, and of those below it; ours where it has no experiments/ of its own."""
     folder = Path(incomplete if incomplete.endswith("/") else os.path.dirname(incomplete))
     near = [path for path in _children(folder) if not path.name.startswith(".")]
@@ -75,29 +75,29 @@ def _question(path: Path) -> str:
     return found[1] if found else ""
 
 
-def runs() -> list[Offer]:
+def complete_runs() -> list[Offer]:
     """The runs below results/, the newest last."""
     found = Path("results").glob("*/*/plan.json")
     return [(str(plan.parent), "") for plan in sorted(found, key=lambda plan: plan.parent.name)]
 
 
-def experiments() -> list[Offer]:
+def complete_experiments() -> list[Offer]:
     """The experiments that have runs below results/, with how many."""
     counts = Counter(plan.parent.parent.name for plan in Path("results").glob("*/*/plan.json"))
-    return [(name, counted(found, "run")) for name, found in sorted(counts.items())]
+    return [(name, count_of(found, "run")) for name, found in sorted(counts.items())]
 
 
-def runs_and_matrices(incomplete: str) -> list[Offer]:
+def complete_runs_and_matrices(incomplete: str) -> list[Offer]:
     """Both: for commands that take either."""
-    return [*runs(), *matrices(incomplete)]
+    return [*complete_runs(), *complete_matrices(incomplete)]
 
 
-def baselines() -> list[Offer]:
+def complete_baselines() -> list[Offer]:
     """The stored baselines."""
     return [(str(path), "") for path in sorted(Path("results/baselines").glob("*.json"))]
 
 
-def cells(ctx: typer.Context, incomplete: str) -> list[Offer]:
+def complete_cells(ctx: typer.Context, incomplete: str) -> list[Offer]:
     """The cells of the matrix that was named: by what tells them apart; by id where one is begun."""
     try:
         found = _cells(_matrix(ctx))
@@ -127,12 +127,12 @@ def _cells(matrix: Path | None) -> list[tuple[Cell, str]]:
         return []
     plan = make_plan(load(places.matrix(matrix)))
     found = list({planned.cell.id: planned.cell for planned in plan.cells}.values())
-    telling = _telling(found)
+    telling = _describe_cell(found)
     told = ({axis: value for axis in telling if (value := getattr(cell, axis)) is not None} for cell in found)
-    return [(cell, axes.text(one)) for cell, one in zip(found, told, strict=True)]
+    return [(cell, axes.axis_text(one)) for cell, one in zip(found, told, strict=True)]
 
 
-def _telling(cells: Sequence[Cell]) -> list[str]:
+def _describe_cell(cells: Sequence[Cell]) -> list[str]:
     """Few axes that tell the cells apart: in the order of the contract, each that parts what was together."""
     found: list[str] = ["load"]
     kinds: list[tuple[Any, ...]] = [(cell.load,) for cell in cells]
@@ -143,7 +143,7 @@ def _telling(cells: Sequence[Cell]) -> list[str]:
     return sorted(found, key=AXES.index)
 
 
-def selectors(ctx: typer.Context, incomplete: str) -> list[Offer]:
+def complete_selectors(ctx: typer.Context, incomplete: str) -> list[Offer]:
     """``axis=word`` for the last part of a selector: what the matrix names, or everything where none is known."""
     before, comma, part = incomplete.rpartition(",")
     named = {one.partition("=")[0] for one in before.split(",")}
@@ -192,7 +192,7 @@ def _named(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for point in points:
         for axis, given in (point if isinstance(point, dict) else {}).items():
             several = [given] if axis == "cpus" and axes.is_pair(given) else _listed(given)
-            yield from ((axis, axes.word(one)) for one in several)
+            yield from ((axis, axes.axis_word(one)) for one in several)
     for load in _listed(value.get("loads")):
         yield "load", str(load.get("kind") if isinstance(load, dict) else load)
 
@@ -201,7 +201,7 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def answer(app: Callable[[], object]) -> int:
+def print_candidates(app: Callable[[], object]) -> int:
     """Let Typer answer the shell that asks; the exit code it asks for (fish: 1 where files are to be offered).
 
     bash takes ``hook=tcx`` for three words, of which it asks for the last: they are put together for Typer, and what

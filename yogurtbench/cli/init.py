@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yogurtbench.core import files
 from yogurtbench.core.records import MatrixError
-from yogurtbench.core.wording import nearest
+from yogurtbench.core.wording import suggest_nearest
 from yogurtbench.matrix.schema import FILE, FOLDER_NAME
 
 #: What a matrix can ask, by the word for it: the templates are questions/<word>.yaml, and .c where it needs a program.
@@ -28,7 +28,7 @@ def write(question: str, file: Path | None = None) -> list[Path]:
     name cannot name a folder of results, or one of the files is there already.
     """
     if question not in QUESTIONS:
-        raise MatrixError(f"--question {question or repr('')}{nearest(question, QUESTIONS)}")
+        raise MatrixError(f"--question {question or repr('')}{suggest_nearest(question, QUESTIONS)}")
     stem = question.replace("-", "_")
     matrix = file or Path(f"{stem}.yaml")
     if not re.fullmatch(FOLDER_NAME, matrix.stem):
@@ -52,5 +52,5 @@ def _filled(template: Path, matrix: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with files.telling(path), path.open("x", encoding="utf-8") as file:
+    with files.explaining_errors(path), path.open("x", encoding="utf-8") as file:
         file.write(text)

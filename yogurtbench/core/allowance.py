@@ -12,13 +12,13 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _OURS = Path("/proc/self/cgroup")
 
 
-def cpus() -> int:
+def available_cpus() -> int:
     """How many CPUs may be busy at once: those that we may run on, and no more than a quota is worth; at least one."""
     quotas = [quota for folder in _folders() if (quota := _quota(folder))]
     return max(1, int(min([len(os.sched_getaffinity(0)), *quotas])))
 
 
-def memory() -> int:
+def available_memory() -> int:
     """Bytes that are to be had: what the machine has available, and no more than a limit leaves."""
     left = [rest for folder in _folders() if (rest := _left(folder)) is not None]
     return max(0, min([psutil.virtual_memory().available, *left]))

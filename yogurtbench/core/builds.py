@@ -29,7 +29,7 @@ _ROLES = ("wire", "primary", "peer")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Own:
+class UserProgram:
     """A wire of one's own: the file's name and text. ``xdp``: whether it is written for XDP hooks."""
 
     name: str
@@ -44,26 +44,26 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
+class ProgramBuilds:
     """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it records what it sees.
 
     ``base``: the files of bpf/ as they were, by name, for texts of BASE.
     """
 
     ours: frozenset[str] = frozenset()
-    own: frozenset[tuple[Own, bool]] = frozenset()
+    own: frozenset[tuple[UserProgram, bool]] = frozenset()
     base: frozenset[tuple[str, str]] = frozenset()
 
-    def __or__(self, other: Texts) -> Texts:
-        return Texts(self.ours | other.ours, self.own | other.own, self.base | other.base)
+    def __or__(self, other: ProgramBuilds) -> ProgramBuilds:
+        return ProgramBuilds(self.ours | other.ours, self.own | other.own, self.base | other.base)
 
-    def __sub__(self, other: Texts) -> Texts:
-        return Texts(self.ours - other.ours, self.own - other.own, self.base - other.base)
+    def __sub__(self, other: ProgramBuilds) -> ProgramBuilds:
+        return ProgramBuilds(self.ours - other.ours, self.own - other.own, self.base - other.base)
 
     def __bool__(self) -> bool:
         return bool(self.ours or self.own or self.base)
 
-    def bounded(self, size: int) -> Texts:
+    def truncated(self, size: int) -> ProgramBuilds:
         """With as many wires of one's own as their sources fit into ``size`` characters together."""
         own = sorted(self.own)
         sizes = accumulate(len(one.source) for one, _ in own)
@@ -81,7 +81,7 @@ class Texts:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`."""
-        own = frozenset((Own(**one), traced) for one, traced in data["own"])
+        own = frozenset((UserProgram(**one), traced) for one, traced in data["own"])
         return cls(frozenset(data["ours"]), own, _unpacked(data["base"]))
 
 
@@ -96,38 +96,38 @@ def _unpacked(text: str) -> frozenset[tuple[str, str]]:
 
 
 #: The texts of bpf/ as they are now. Every saved guest has compiled them all: so one guest serves most matrices.
-COMMON = Texts(frozenset({NOW, NOW + TRACED, BLIND, DROPS}))
+COMMON = ProgramBuilds(frozenset({NOW, NOW + TRACED, BLIND, DROPS}))
 
 
-def chosen(trial: Trial) -> str:
+def program_set(trial: Trial) -> str:
     """The word of the programs that a trial is run with."""
     return BLIND if trial.role == "blind" else str(trial.options.get("programs", NOW))
 
 
-def own(trial: Trial) -> Own | None:
+def user_program(trial: Trial) -> UserProgram | None:
     """The wire of one's own that a trial's cell names; its text rides along in the trial's options."""
     cell = trial.cell
     if cell.program == "builtin":
         return None
-    return Own(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
+    return UserProgram(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
 
 
-def needed(trials: Iterable[Trial]) -> Texts:
+def required_builds(trials: Iterable[Trial]) -> ProgramBuilds:
     """The texts that these trials run."""
-    found = Texts()
+    found = ProgramBuilds()
     for trial in trials:
-        found |= _needed(trial)
+        found |= _required_builds(trial)
     return found
 
 
-def _needed(trial: Trial) -> Texts:
+def _required_builds(trial: Trial) -> ProgramBuilds:
     asks = trial.cell.load == "reachability"  # the witness is needed where there is no wire too
-    theirs = own(trial)
+    theirs = user_program(trial)
     ours: set[str] = set()
     if asks:
-        ours.add(chosen(trial) + TRACED)
+        ours.add(program_set(trial) + TRACED)
     elif trial.cell.has_programs:
-        ours.add(chosen(trial))
+        ours.add(program_set(trial))
     if trial.role == "diagnostic" and trial.cell.has_programs:
         ours.add(DROPS)
-    return Texts(frozenset(ours), frozenset({(theirs, asks)} if theirs else ()))
+    return ProgramBuilds(frozenset(ours), frozenset({(theirs, asks)} if theirs else ()))

@@ -20,6 +20,6 @@ def sleep_until(moment: int) -> None:
     libc.clock_nanosleep(time.CLOCK_MONOTONIC, _ABSOLUTE, (ctypes.c_long * 2)(*divmod(moment, NS_PER_S)), None)
 
 
-def in_step() -> None:
+def align_to_step() -> None:
     """Sleep until the next whole tenth of a second: what came before moves nothing of what comes after."""
     sleep_until((time.monotonic_ns() // _STEP + 1) * _STEP)

@@ -23,28 +23,28 @@ REFUSED = NAMING | {
 }  # fmt: skip
 
 
-def refused(path: Path | str, error: OSError, what: str = "written", then: str = "") -> YogurtError:
+def raise_unwritable(path: Path | str, error: OSError, what: str = "written", then: str = "") -> YogurtError:
     """What to say where the machine does not let us read or write a file: ``then`` ends the sentence.
 
     A MatrixError where the name is wrong, a HostError where the machine is full, read-only or another user's.
     """
     kind = MatrixError if error.errno in NAMING else HostError
-    return kind(f"{path}: cannot be {what} ({reason(error)}){then}")
+    return kind(f"{path}: cannot be {what} ({reason_of(error)}){then}")
 
 
-def reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """The system's words for an error; those of libraries that carry its number, too."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 @contextmanager
-def telling(path: Path, what: str = "written", then: str = "") -> Iterator[None]:
+def explaining_errors(path: Path, what: str = "written", then: str = "") -> Iterator[None]:
     """Within it an OSError becomes a sentence about ``path``, or about the file that the error names."""
     try:
         yield
     except OSError as error:
         named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
-        raise refused(named, error, what, then) from error
+        raise raise_unwritable(named, error, what, then) from error
 
 
 def check_target(path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
@@ -57,20 +57,20 @@ def check_target(path: Path, is_ours: Callable[[Path], bool], what: str) -> None
     except FileNotFoundError:
         return
     except OSError as error:
-        raise refused(path, error) from error
+        raise raise_unwritable(path, error) from error
     if not stat.S_ISREG(mode):
         raise MatrixError(f"{path}: cannot be written (a device or a pipe, not a file)")
     if not ours:
         raise MatrixError(f"{path}: is there already and is not {what}, so it is not overwritten; name another file")
 
 
-def begins(path: Path, mark: bytes, within: int = 4096) -> bool:
+def starts_with(path: Path, mark: bytes, within: int = 4096) -> bool:
     """Whether ``mark`` stands near a file's beginning."""
     with path.open("rb") as file:
         return mark in file.read(within)
 
 
-def replace(path: Path, write: Callable[[Path], object], then: str = "") -> Path:
+def replace_file(path: Path, write: Callable[[Path], object], then: str = "") -> Path:
     """Let ``write`` make the file, whole or not at all; a symbolic link stays one. Raises as :func:`refused` says."""
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
@@ -78,7 +78,7 @@ def replace(path: Path, write: Callable[[Path], object], then: str = "") -> Path
         write(part)
         part.replace(target)
     except OSError as error:
-        raise refused(path, error, then=then) from error
+        raise raise_unwritable(path, error, then=then) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -87,4 +87,4 @@ def replace(path: Path, write: Callable[[Path], object], then: str = "") -> Path
 
 def write_text(path: Path, text: str, then: str = "") -> Path:
     """Write a text, whole or not at all."""
-    return replace(path, lambda part: part.write_text(text, encoding="utf-8"), then)
+    return replace_file(path, lambda part: part.write_text(text, encoding="utf-8"), then)

@@ -48,7 +48,7 @@ def package(thing: str, release: Mapping[str, str] | None = None) -> str:
     return _package(thing, distribution(release).family or _KNOWN_BEST)
 
 
-def install(*things: str, release: Mapping[str, str] | None = None) -> str:
+def install_command(*things: str, release: Mapping[str, str] | None = None) -> str:
     """The command that installs things, by their words; empty where there is no package, or we do not know it."""
     family = distribution(release).family
     packages = dict.fromkeys(name for thing in things if (name := _package(thing, family)))
@@ -70,7 +70,7 @@ def how_to_get(*things: str, release: Mapping[str, str] | None = None) -> str:
         return f"install what Debian calls {names} with your package manager"
     if without := no_package(things[0], release):
         return without
-    return "; ".join(clause for clause in (install(*things, release=release), there.guess) if clause)
+    return "; ".join(clause for clause in (install_command(*things, release=release), there.guess) if clause)
 
 
 def no_package(thing: str, release: Mapping[str, str] | None = None) -> str:
@@ -106,7 +106,7 @@ def _unquoted(value: str) -> str:
         return value.strip("\"'")
 
 
-def words() -> tuple[str, ...]:
+def known_words() -> tuple[str, ...]:
     """The words of all things in the table."""
     return tuple(word for word, *_ in _lines("package"))
 

@@ -43,7 +43,7 @@ VERDICT_MARKS: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class WireLabel:
     """A network as people call it: its name, its colour (hex), its mark (matplotlib), whether cells are held to it."""
 
     id: str
@@ -53,21 +53,21 @@ class Wire:
     reference: bool
 
 
-def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, Wire]:
+def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, WireLabel]:
     """Names and colours by wire id, in the order of the plan; baselines in ink, told apart by their marks."""
     wires = {cell.wire_id: cell for cell in cells}
-    names = _told_apart({wire: (wire_name(cell), cell.wire) for wire, cell in wires.items()})
+    names = _distinguish({wire: (wire_name(cell), cell.wire) for wire, cell in wires.items()})
     others = [wire for wire in wires if wire not in reference]
     inked = [wire for wire in wires if wire in reference]
     places = {wire: place for place, wire in enumerate(others)} | {wire: -1 - n for n, wire in enumerate(inked)}
     return {wire: _wire(wire, names[wire], places[wire]) for wire in wires}
 
 
-def _wire(wire: str, name: str, place: int) -> Wire:
+def _wire(wire: str, name: str, place: int) -> WireLabel:
     if place < 0:
-        return Wire(wire, name, INK, MARKS[(-1 - place) % len(MARKS)], reference=True)
+        return WireLabel(wire, name, INK, MARKS[(-1 - place) % len(MARKS)], reference=True)
     mark = MARKS[(place // len(PALETTE)) % len(MARKS)]
-    return Wire(wire, name, PALETTE[place % len(PALETTE)], mark, reference=False)
+    return WireLabel(wire, name, PALETTE[place % len(PALETTE)], mark, reference=False)
 
 
 def wire_name(cell: Cell) -> str:
@@ -81,7 +81,7 @@ def wire_name(cell: Cell) -> str:
     return f"{device}{place}{there}{way_back}{own}"
 
 
-def _told_apart(named: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+def _distinguish(named: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
     """Names with the axes added in which wires of the same name differ."""
     alike: dict[str, list[str]] = {}
     for wire, (name, _) in named.items():
@@ -136,7 +136,7 @@ _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
 }
 
 
-def scale(unit: str, value: float) -> tuple[float, str]:
+def scale_of(unit: str, value: float) -> tuple[float, str]:
     """The factor to divide by and the unit to print for numbers about as large as ``value``."""
     for factor, name in _STEPS.get(unit, ()):
         if abs(value) >= factor:
@@ -149,15 +149,15 @@ def unit_name(unit: str) -> str:
     return unit.replace("instructions", "guest instructions")
 
 
-def number(value: float, unit: str) -> str:
+def format_number(value: float, unit: str) -> str:
     """A value with three or four figures and its unit."""
     if value is None or math.isnan(value):
         return "–"
-    factor, name = scale(unit, value)
+    factor, name = scale_of(unit, value)
     return f"{_figures(value / factor, whole=factor == 1 and value == int(value))} {name}".strip()
 
 
-def grouped(value: float) -> str:
+def format_grouped(value: float) -> str:
     """A tick's number: digits in threes."""
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:g}"
 
@@ -168,7 +168,7 @@ def _figures(value: float, *, whole: bool) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
 
 
-def change(ratio: float, digits: int = 1) -> str:
+def format_change(ratio: float, digits: int = 1) -> str:
     """A ratio as a signed percentage: 0.88 is −12.0 %."""
     if ratio is None or math.isnan(ratio):
         return "–"
@@ -177,11 +177,11 @@ def change(ratio: float, digits: int = 1) -> str:
     return f"{sign}{abs(percent):.{digits}f} %"
 
 
-def interval(low: float, high: float, digits: int = 1) -> str:
+def format_interval(low: float, high: float, digits: int = 1) -> str:
     """Two ratios as a range of percentages; empty where there is none."""
     if math.isnan(low) or math.isnan(high):
         return ""
-    return f"{change(low, digits)[:-2]} … {change(high, digits)}"
+    return f"{format_change(low, digits)[:-2]} … {format_change(high, digits)}"
 
 
 #: What is of less and of more, by how the metric's name begins; else less and more.

@@ -178,7 +178,7 @@ def start(
 
 
 @contextlib.contextmanager
-def background(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Background]:
+def run_in_background(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Background]:
     """A process for the length of a ``with`` block: ended and reaped on the way out, however that is."""
     process = start(argv, environment=environment)
     try:
@@ -187,7 +187,7 @@ def background(argv: Sequence[str], *, environment: Mapping[str, str] | None = N
         process.end()
 
 
-def dying_with_us(argv: Sequence[str]) -> list[str]:
+def kill_with_parent(argv: Sequence[str]) -> list[str]:
     """A command line whose process the kernel kills when ours ends, however that is (prctl(2), PR_SET_PDEATHSIG)."""
     return ["setpriv", "--pdeathsig", "KILL", *argv]
 

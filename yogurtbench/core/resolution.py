@@ -55,7 +55,7 @@ _SOCKPERF = frozenset({"sockperf", "sockperf_tcp", "rtt_under_load"})
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ResolutionSource:
     """The trial that told a value, as far as it is known: ``values`` are its other metrics, ``details`` its attempt's.
 
     Of a run or a baseline stored by an older version the details may be empty.
@@ -69,15 +69,17 @@ class Source:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_attempt(attempt: Attempt) -> tuple[float, ...]:
+def resolution_of_attempt(attempt: Attempt) -> tuple[float, ...]:
     """The rounding of each of an attempt's observations, in their order; of what is no number, 0."""
     trial = attempt.trial
     values = {one.metric: one.value for one in attempt.observations if one.value is not None}
-    source = Source(trial.cell.load, trial.clock, trial.cell.payload, trial.options, values, attempt.details)
-    return tuple(0.0 if one.value is None else rounding(one.metric, one.value, source) for one in attempt.observations)
+    source = ResolutionSource(trial.cell.load, trial.clock, trial.cell.payload, trial.options, values, attempt.details)
+    return tuple(
+        0.0 if one.value is None else rounding_of(one.metric, one.value, source) for one in attempt.observations
+    )
 
 
-def rounding(metric: str, value: float, source: Source) -> float:
+def rounding_of(metric: str, value: float, source: ResolutionSource) -> float:
     """How far rounding can have moved this value, up or down, in its unit; infinite where it tells nothing.
 
     >>> rounding("rtt_p50", 11_000.0, Source("ping", "wall"))
@@ -94,7 +96,7 @@ def rounding(metric: str, value: float, source: Source) -> float:
     return _OF[metric](value, source) if metric in _OF else METRICS[metric].rounding if metric in METRICS else 0.0
 
 
-def is_of_few(metric: str, source: Source) -> bool:
+def is_of_few(metric: str, source: ResolutionSource) -> bool:
     """Whether a quantile is asked of fewer values than it takes to have one."""
     if metric not in FEWEST_FOR:
         return False
@@ -110,40 +112,40 @@ def _of_ping(metric: str, value: float) -> float:
     return _STAMP_NS + (printed if metric == "rtt_min" else max(printed, _PING_SHARE * value))
 
 
-def _of_rate(value: float, source: Source) -> float:
+def _of_rate(value: float, source: ResolutionSource) -> float:
     """Bytes or packets over seconds: the seconds are told to the microsecond."""
     return value * _STAMP / _seconds(source)
 
 
-def _of_throughput(value: float, source: Source) -> float:
+def _of_throughput(value: float, source: ResolutionSource) -> float:
     last = 8.0 * (source.payload or 0) / _seconds(source) if source.load == "iperf3_udp" and _by_time(source) else 0.0
     return _of_rate(value, source) + last
 
 
-def _of_packets(value: float, source: Source) -> float:
+def _of_packets(value: float, source: ResolutionSource) -> float:
     return _of_rate(value, source) + (1 / _seconds(source) if _by_time(source) else 0.0)
 
 
-def _of_loss(value: float, source: Source) -> float:
+def _of_loss(value: float, source: ResolutionSource) -> float:
     """Half a packet of those that were sent."""
     sent = _round_trips(source) if source.load != "iperf3_udp" else _packets(source) / max(1 - value, 1e-9)
     return 0.5 / max(1.0, sent or _COUNT)
 
 
-def _of_cpu(value: float, amount: float, source: Source) -> float:
+def _of_cpu(value: float, amount: float, source: ResolutionSource) -> float:
     cpu = source.details.get("cpu")
     apart = isinstance(cpu, Mapping) and bool(cpu.get("interrupts_apart"))
     seconds = 2 * _STAMP + (_TICK * _TICK_COLUMNS * _cpus(source) if apart else 0.0)
     return seconds * 1e9 / max(1.0, amount) + _of_rate(value, source)
 
 
-def _cpus(source: Source) -> int:
+def _cpus(source: ResolutionSource) -> int:
     """CPUs whose ticks were read: as the counters by CPU have it, else those of two ends."""
     columns = source.details.get("softnet") or {}
     return max((len(column) for column in columns.values()), default=2)
 
 
-_OF: dict[str, Callable[[float, Source], float]] = {
+_OF: dict[str, Callable[[float, ResolutionSource], float]] = {
     "throughput": _of_throughput,
     "packets_per_second": _of_packets,
     "loss": _of_loss,
@@ -157,7 +159,7 @@ _OF: dict[str, Callable[[float, Source], float]] = {
 # --- how much there was of it --------------------------------------------------------------------------------------
 
 
-def _round_trips(source: Source) -> float | None:
+def _round_trips(source: ResolutionSource) -> float | None:
     """How many a request-response load measured; None where nobody can tell."""
     options, told = source.options, source.details.get("counted")
     if told is not None:
@@ -170,11 +172,11 @@ def _round_trips(source: Source) -> float | None:
     return max(0.0, _seconds(source) - _WARM_UP) * 1e9 / mean if mean > 0 and "duration" in options else None
 
 
-def _by_time(source: Source) -> bool:
+def _by_time(source: ResolutionSource) -> bool:
     return not source.options.get("bytes") or "--time" in source.details.get("argv", ())
 
 
-def _seconds(source: Source) -> float:
+def _seconds(source: ResolutionSource) -> float:
     """How long a load took: by what it moved, else as it was asked."""
     moved = source.details.get("delivered_bytes") or source.options.get("bytes")
     rate = source.values.get("throughput", 0.0)
@@ -183,18 +185,18 @@ def _seconds(source: Source) -> float:
     return max(_STAMP, float(source.options.get("duration") or _SECONDS))
 
 
-def _bytes(source: Source) -> float:
+def _bytes(source: ResolutionSource) -> float:
     return source.values.get("throughput", 0.0) * _seconds(source) / 8
 
 
-def _packets(source: Source) -> float:
+def _packets(source: ResolutionSource) -> float:
     return source.values.get("packets_per_second", 0.0) * _seconds(source)
 
 
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
-def because(metric: str, load: str, clock: str, value: float, rounding: float) -> str:
+def explain_rounding(metric: str, load: str, clock: str, value: float, rounding: float) -> str:
     """What of a value is not told, and what would tell it.
 
     >>> because("rtt_p50", "ping", "wall", 11_000.0, 999.0)

@@ -67,7 +67,7 @@ class Looked:
         return f"{self.tool.name} of {self.tool.whose}, and {self.fault}"
 
 
-def look(name: str) -> Looked:
+def find_tools(name: str) -> Looked:
     """Look for a program of :data:`TOOLS` on PATH and ask it who it is."""
     tool, path = TOOLS[name], shutil.which(name) or ""
     if not path:

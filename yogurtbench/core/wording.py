@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 
-def counted(number: int, noun: str, several: str = "") -> str:
+def count_of(number: int, noun: str, several: str = "") -> str:
     """``1 block``, ``2 blocks``; ``several`` where an s does not make it more than one."""
     return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
@@ -24,7 +24,7 @@ class WrittenFloat(float):
     written = ""
 
 
-def as_written(number: float, text: str) -> int | float:
+def format_value(number: float, text: str) -> int | float:
     """The number, which remembers the ``text`` it was read from where Python would write it otherwise."""
     if str(number) == text:
         return number
@@ -33,7 +33,7 @@ def as_written(number: float, text: str) -> int | float:
     return remembered
 
 
-def written(value: object) -> str:
+def format_words(value: object) -> str:
     """A value as somebody wrote it."""
     return getattr(value, "written", "") or str(value)
 
@@ -52,7 +52,7 @@ def kind(value: object) -> str:
     if isinstance(value, str):
         return f"the word {value!r}" if len(value) <= 60 else f"the text {value[:57]!r}…"
     if isinstance(value, int | float):
-        return f"the number {_shortened(written(value))}"
+        return f"the number {_shortened(format_words(value))}"
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
@@ -60,7 +60,7 @@ def in_quotes(value: object) -> str:
     """How somebody has to write what YAML read as a number, to be read as text; empty for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    return f': write it in quotes, "{_shortened(written(value))}"'
+    return f': write it in quotes, "{_shortened(format_words(value))}"'
 
 
 def no_space(value: object) -> str:
@@ -74,7 +74,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def closest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+def closest_to(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
     """The known word that is nearest; empty where none is near."""
     close = difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=cutoff)
     return close[0] if close else ""
@@ -82,11 +82,11 @@ def closest(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
 
 def close_to(word: str, words: Iterable[str]) -> str:
     """``: did you mean tcx_ingress?`` where a known word is near, else nothing."""
-    close = closest(word, words)
+    close = closest_to(word, words)
     return f": did you mean {close}?" if close else ""
 
 
-def nearest(word: str, words: Iterable[str]) -> str:
+def suggest_nearest(word: str, words: Iterable[str]) -> str:
     """``: did you mean tcx_ingress?`` where a known word is near, else ``; known:`` and all of them."""
     known = list(words)
     return close_to(word, known) or f"; known: {', '.join(known)}"

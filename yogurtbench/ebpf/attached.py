@@ -46,7 +46,7 @@ sched_bpf.options = FilterOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Hung:
+class AttachedProgram:
     """A program that hangs somewhere: ``id`` and ``name`` are the kernel's, ``helpers`` the functions it calls."""
 
     hook: str
@@ -56,7 +56,7 @@ class Hung:
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
+class ProgramInfo:
     """What the kernel tells of a loaded program; ``calls``: the offsets of the helpers it calls, in order."""
 
     id: int
@@ -64,13 +64,13 @@ class Info:
     calls: tuple[int, ...]
 
 
-def programs(namespace: Namespace, link: Any, helper: Callable[[int], str]) -> Iterator[Hung]:
-    """A device's programs (it comes as a link message), hook by hook; ``helper`` names a call of :class:`Info`."""
+def read_attached(namespace: Namespace, link: Any, helper: Callable[[int], str]) -> Iterator[AttachedProgram]:
+    """A device's programs (it comes as a link message), hook by hook; ``helper`` names a call of ProgramInfo."""
     with namespace.entered():
         found = [*_multi(link["index"]), *_filters(namespace, link["index"]), *_xdp(link)]
     for hook, identifier in found:
-        told = info(identifier)
-        yield Hung(hook, identifier, told.name, tuple(dict.fromkeys(filter(None, map(helper, told.calls)))))
+        told = read_info(identifier)
+        yield AttachedProgram(hook, identifier, told.name, tuple(dict.fromkeys(filter(None, map(helper, told.calls)))))
 
 
 def _multi(ifindex: int) -> Iterator[tuple[str, int]]:
@@ -107,22 +107,22 @@ def _xdp(link: Any) -> Iterator[tuple[str, int]]:
         yield _XDP.get(mode, mode), int(identifier)
 
 
-def info(identifier: int) -> Info:
+def read_info(identifier: int) -> ProgramInfo:
     """A loaded program by its id. Raises OSError where it is gone."""
     descriptor = bpf(_PROG_GET_FD_BY_ID, struct.pack("=I", identifier))
     try:
-        return info_of(descriptor)
+        return read_info_of(descriptor)
     finally:
         os.close(descriptor)
 
 
-def info_of(descriptor: int) -> Info:
+def read_info_of(descriptor: int) -> ProgramInfo:
     """A loaded program by its file descriptor."""
     size = _asked(descriptor, 0, 0)[4]
     code = ctypes.create_string_buffer(size)
     told = _asked(descriptor, size, ctypes.addressof(code))
     name = told[11].split(b"\0")[0].decode(errors="replace")
-    return Info(told[1], name, tuple(_calls(code.raw[: told[4]])))
+    return ProgramInfo(told[1], name, tuple(_calls(code.raw[: told[4]])))
 
 
 def _asked(descriptor: int, size: int, address: int) -> tuple[Any, ...]:
@@ -153,4 +153,4 @@ def helper_names(bpf_handle: Any) -> Callable[[int], str]:
 
 def full_names(functions: Mapping[Any, Any]) -> dict[int, str]:
     """A wire's programs by id with their whole C names, of which the kernel keeps 15 characters."""
-    return {info_of(function.fd).id: attachment.program for attachment, function in functions.items()}
+    return {read_info_of(function.fd).id: attachment.program for attachment, function in functions.items()}

@@ -29,7 +29,7 @@ class Drops:
 @contextmanager
 def counting(bpf: Any, namespaces: Iterable[Namespace]) -> Iterator[Drops]:
     """Count what is dropped in these namespaces for the length of the block; ``bpf``: :meth:`Programs.drops`."""
-    tracer.watch_only(bpf, namespaces)
+    tracer.filter_namespaces(bpf, namespaces)
     bpf["yb_drops"].clear()
     bpf.attach_raw_tracepoint(tp=_TRACEPOINT, fn_name=_PROGRAM)
     try:

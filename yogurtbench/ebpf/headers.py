@@ -21,7 +21,7 @@ _SOURCES = Path("/usr/src")
 _KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 
 
-def found() -> Path | None:
+def find_headers() -> Path | None:
     """The folder (or archive) of headers bcc will use, None where there is none; makes nothing."""
     if named := os.environ.get(_VARIABLE):
         return Path(named)
@@ -34,12 +34,12 @@ def found() -> Path | None:
     return flavours[-1] if flavours else None
 
 
-def provide() -> None:
+def provide_headers() -> None:
     """See that bcc finds headers: sets BCC_KERNEL_SOURCE for this process where bcc would not find any by itself.
 
     Raises HostError where the machine has no kernel headers at all.
     """
-    where = found()
+    where = find_headers()
     if where is None:
         raise HostError(
             "bcc needs kernel headers and this machine has none, for any kernel: "

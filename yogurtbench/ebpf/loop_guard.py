@@ -31,7 +31,7 @@ class Looping(Exception):
         self.seconds = seconds
 
 
-class Watched(Protocol):
+class Stoppable(Protocol):
     """What the watchdog needs of a wire."""
 
     def counters(self) -> Mapping[str, Counters]:
@@ -47,10 +47,10 @@ class Watched(Protocol):
         ...
 
 
-class Watchdog:
+class LoopGuard:
     """Watches a wire; None: there are no programs, and nothing can go round."""
 
-    def __init__(self, wire: Watched | None) -> None:
+    def __init__(self, wire: Stoppable | None) -> None:
         self._wire = wire
         self._looped: float | None = None
         self._rest()
@@ -73,17 +73,17 @@ class Watchdog:
     def look(self) -> None:
         """Look now, with nobody sending. Raises Looping."""
         if self._wire:
-            self._bark_at_loops()
+            self._stop_if_looping()
             self._judge()
 
     def _glance(self) -> None:
         """Cheap where little happens: a dead or a slow wire is not even looked at."""
         if self._looped is None and self._packets() - self._seen > _PACKETS:
-            self._bark_at_loops()
+            self._stop_if_looping()
         if self._looped is None:
             self._rest()
 
-    def _bark_at_loops(self) -> None:
+    def _stop_if_looping(self) -> None:
         if self._looped is None and self._goes_round():
             assert self._wire
             self._wire.silence()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from yogurtbench.core import install_hints
-from yogurtbench.core.builds import BASE, BLIND, DROPS, NOW, TRACED, Own, Texts
+from yogurtbench.core.builds import BASE, BLIND, DROPS, NOW, TRACED, ProgramBuilds, UserProgram
 from yogurtbench.core.printable import printable
 from yogurtbench.core.records import HostError
 from yogurtbench.ebpf import headers, tracer
@@ -52,7 +52,7 @@ class NoSuchProgram(HostError):
     """The folder, of another time, has no such program."""
 
 
-class Placed(Protocol):
+class ProgramRef(Protocol):
     """What decides which compiled text a program comes from: its C name and its way."""
 
     @property
@@ -86,45 +86,47 @@ class Programs:
         Raises HostError where bcc or its headers are missing.
         """
         if traced not in self._ours:
-            layout = _tracing() if traced else ()
+            layout = _tracing_flags() if traced else ()
             files = [*_WITNESS, *_FILES] if traced else _FILES
             there = [name for name in files if (self.folder / name).is_file()]  # an older folder may lack some
             of_another = self.folder != source_folder()
-            self._ours[traced] = self._compiled(text(self.folder, *there), layout, "the wires", in_child=of_another)
+            self._ours[traced] = self._compiled(
+                join_sources(self.folder, *there), layout, "the wires", in_child=of_another
+            )
         return self._ours[traced]
 
     def drops(self) -> Any:
         """Bcc's handle of what counts drops. The kernel must have a :func:`witness.layout`."""
-        source = text(source_folder(), *_DROPS)
+        source = join_sources(source_folder(), *_DROPS)
         self._drops = self._drops or self._compiled(source, tracer.layout(), "the count of drops")
         return self._drops
 
-    def handle(self, placed: Placed, own: Own | None, *, traced: bool) -> Any:
+    def handle(self, placed: ProgramRef, own: UserProgram | None, *, traced: bool) -> Any:
         """The handle that holds a program. Raises HostError, with the user's own line, where it does not compile."""
         if own is None or not placed.program.startswith("yb_"):
             return self.ours(traced=traced)
         return self.theirs(own, placed.way, traced=traced)
 
-    def theirs(self, own: Own, way: str, *, traced: bool) -> Any:
+    def theirs(self, own: UserProgram, way: str, *, traced: bool) -> Any:
         """The handle of a wire of one's own for one way. Raises HostError as :meth:`handle` does."""
         key = (own.source, way, own.xdp, traced)
         if key not in self._own:
-            flags = [f"-DYB_WAY={_WAYS.index(way)}", *(_tracing() if traced else ())]
-            self._own[key] = self._compiled(own_text(own, traced=traced), flags, own.name, in_child=True)
+            flags = [f"-DYB_WAY={_WAYS.index(way)}", *(_tracing_flags() if traced else ())]
+            self._own[key] = self._compiled(user_source(own, traced=traced), flags, own.name, in_child=True)
         return self._own[key]
 
-    def load(self, handle: Any, name: str, kind: str, own: Own | None = None) -> Any:
+    def load(self, handle: Any, name: str, kind: str, own: UserProgram | None = None) -> Any:
         """A loaded program by its C name, ``kind`` SCHED_CLS or XDP.
 
         Raises HostError with the verifier's words, NoSuchProgram where the text has none of the name.
         """
-        with _quiet() as said:
+        with _capture_stderr() as said:
             try:
                 return handle.load_func(name, getattr(handle, kind))
             except Exception as error:
                 if str(error).startswith("Unknown program"):
                     raise NoSuchProgram(f"there is no program {name} in {self.folder.name}") from error
-                why = printable(refusal(said(), own))
+                why = printable(verifier_error(said(), own))
                 raise HostError(f"the kernel refused the program {name}: {why} ({error})") from error
 
     def _compiled(self, source: str, flags: Sequence[str], what: str, *, in_child: bool = False) -> Any:
@@ -133,13 +135,13 @@ class Programs:
         if key in self._refused:
             raise self._refused[key]
         try:
-            return _compiled(source, [f"-I{self.folder}", *self.flags, *flags], what, in_child=in_child)
+            return _compile(source, [f"-I{self.folder}", *self.flags, *flags], what, in_child=in_child)
         except HostError as refused:
             self._refused[key] = refused
             raise
 
 
-def _written(files: Iterable[tuple[str, str]]) -> Path:
+def _write_base(files: Iterable[tuple[str, str]]) -> Path:
     """A folder, beside ours, with the programs of the other side."""
     folder = source_folder().with_name("bpf-base")
     folder.mkdir()
@@ -148,12 +150,12 @@ def _written(files: Iterable[tuple[str, str]]) -> Path:
     return folder
 
 
-def sets() -> dict[str, Programs]:
+def program_sets() -> dict[str, Programs]:
     """The programs by the word that chooses them: what is now, seeing and blind."""
     return {NOW: Programs(), BLIND: Programs(flags=("-DYB_BLIND",))}
 
 
-def prepare(programs: MutableMapping[str, Programs], texts: Texts) -> None:
+def compile_builds(programs: MutableMapping[str, Programs], texts: ProgramBuilds) -> None:
     """Compile what :func:`texts.needed` names; with ``texts.base`` there is another side from then on.
 
     Raises HostError where bcc or its headers are missing.
@@ -162,7 +164,7 @@ def prepare(programs: MutableMapping[str, Programs], texts: Texts) -> None:
     (a wire of one's own, the programs of another time) its trials will say.
     """
     if texts.base:
-        programs[BASE] = Programs(_written(texts.base))
+        programs[BASE] = Programs(_write_base(texts.base))
     seeing = bool(tracer.layout())
     for name in sorted(texts.ours):
         if name != DROPS:
@@ -179,7 +181,7 @@ def prepare(programs: MutableMapping[str, Programs], texts: Texts) -> None:
         symbol_at(0)  # reads the kernel's symbols, which are asked for where packets are dropped
 
 
-def text(folder: Path, *files: str) -> str:
+def join_sources(folder: Path, *files: str) -> str:
     """C files as one text; ``#line`` keeps the compiler's messages in the authors' own files."""
     return "".join(f'#line 1 "{name}"\n{(folder / name).read_text()}\n' for name in files)
 
@@ -189,11 +191,11 @@ def _quoted(name: str) -> str:
     return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _tracing() -> tuple[str, ...]:
+def _tracing_flags() -> tuple[str, ...]:
     return "-DYB_TRACE", *tracer.layout()
 
 
-def own_text(own: Own, *, traced: bool = False) -> str:
+def user_source(own: UserProgram, *, traced: bool = False) -> str:
     """A wire of one's own between our header and the programs that count and call it.
 
     ``traced``: they record their hits too, each in a record of its own.
@@ -206,11 +208,11 @@ def own_text(own: Own, *, traced: bool = False) -> str:
         f"\tyb_count(YB_{role.upper()}_ROW + YB_WAY, {size});\n\treturn {role}(ctx);\n}}\n"
         for role in own.roles
     )
-    header = text(source_folder(), *(_WITNESS if traced else ()), "yogurt.h")
+    header = join_sources(source_folder(), *(_WITNESS if traced else ()), "yogurt.h")
     return f'{header}{before}#line 1 "{_quoted(own.name)}"\n{own.source}\n#line 1 "generated"\n{after}'
 
 
-def refusal(log: str, own: Own | None) -> str:
+def verifier_error(log: str, own: UserProgram | None) -> str:
     """The verifier's reason out of its log, with the last line of the user's file it was looking at."""
     said = [line for line in log.strip().splitlines() if not re.match(r"processed \d+ insns|\s*$", line)]
     reason = said[-1].strip() if said else "no reason was given"
@@ -231,8 +233,8 @@ def _shifted_lines(source: str) -> dict[int, int]:
     return {line + sum(begin <= line for begin in begins): line for line in lines}
 
 
-def _compiled(source: str, flags: Iterable[str], what: str, *, in_child: bool) -> Any:
-    headers.provide()
+def _compile(source: str, flags: Iterable[str], what: str, *, in_child: bool) -> Any:
+    headers.provide_headers()
     try:
         from bcc import BPF
     except ImportError as error:
@@ -242,16 +244,16 @@ def _compiled(source: str, flags: Iterable[str], what: str, *, in_child: bool) -
         ) from error
     compile_it = partial(BPF, text=source, cflags=["-w", *flags])
     if in_child:
-        try_compiling(compile_it, what, complaint)
-    with _quiet() as said:
+        try_compiling(compile_it, what, compiler_error)
+    with _capture_stderr() as said:
         try:
             return compile_it()
         except Exception as error:
-            why = printable(complaint(said()) or str(error))
+            why = printable(compiler_error(said()) or str(error))
             raise HostError(f"bcc could not compile {what}: {why}") from error
 
 
-def complaint(said: str) -> str:
+def compiler_error(said: str) -> str:
     """The compiler's first error, ``file:line:column: (fatal) error: …``, with the line it quotes."""
     lines = said.splitlines()
     at = next((n for n, line in enumerate(lines) if re.search(r"[^ ]: (fatal )?error: ", line)), None)
@@ -259,7 +261,7 @@ def complaint(said: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[Callable[[], str]]:
+def _capture_stderr() -> Iterator[Callable[[], str]]:
     """Catch what LLVM and libbpf write to file descriptor 2; the yielded call gives it."""
     read_end, write_end = os.pipe2(os.O_NONBLOCK)
     saved = os.dup(2)

@@ -34,7 +34,7 @@ class RunTime:
 
 
 @contextmanager
-def enabled() -> Iterator[None]:
+def statistics_enabled() -> Iterator[None]:
     """Statistics for the length of the block, by a file descriptor: whatever becomes of us, they end with it.
 
     The machine's sysctl (kernel.bpf_stats_enabled) is left as it is. Raises Unsupported where the kernel refuses.
@@ -50,12 +50,12 @@ def enabled() -> Iterator[None]:
         os.close(descriptor)
 
 
-def of(descriptor: int) -> RunTime:
+def read_run_time(descriptor: int) -> RunTime:
     """What a program's file descriptor says until now (bpf_prog_show_fdinfo in kernel/bpf/syscall.c)."""
-    return parse(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
+    return parse_run_time(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
 
 
-def parse(fdinfo: str) -> RunTime:
+def parse_run_time(fdinfo: str) -> RunTime:
     """The text of a program's fdinfo. Raises Unsupported where it has no statistics (before Linux 5.1)."""
     fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
     try:

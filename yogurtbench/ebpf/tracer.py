@@ -67,7 +67,7 @@ class Event:
         return self.protocol, self.type
 
 
-def drop_of(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
+def find_drop(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
     """The first drop of an echo request, or of the neighbour request made for it, in order of time."""
     for event in sorted(events, key=lambda e: e.time):
         if event.kind == DROP and _belongs(event, ip, sequence):
@@ -75,26 +75,26 @@ def drop_of(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
     return None
 
 
-def site(drop: Event) -> str:
+def drop_label(drop: Event) -> str:
     """A drop in the contract's words: ``function:REASON``, ``arp:`` (IPv6: ``nd:``) in front where resolving died."""
     died_resolving = drop.shape in _ASKS or drop.reason == "NEIGH_FAILED" or drop.where in _GIVES_UP
     prefix = ("nd:" if drop.protocol == _IPV6 else "arp:") if died_resolving else ""
     return f"{prefix}{drop.where}:{drop.reason}"
 
 
-def majority(sites: Sequence[str]) -> str | None:
+def most_common_site(sites: Sequence[str]) -> str | None:
     """The word said most often; among equals the one said first."""
     return max(sites, key=sites.count) if sites else None
 
 
-def hops(events: Sequence[Event], ip: int, sequence: int) -> dict[str, float]:
+def count_hops(events: Sequence[Event], ip: int, sequence: int) -> dict[str, float]:
     """How often one echo's request and reply passed each tracepoint, by metric."""
     of_echo = [e for e in events if e.shape in (_REQUESTS[ip], _REPLIES[ip]) and e.sequence == sequence]
     counted = {"hops_netif_rx": RX, "hops_receive": RECEIVE, "hops_queue": QUEUE}
     return {metric: float(sum(e.kind == kind for e in of_echo)) for metric, kind in counted.items()}
 
 
-def path(events: Sequence[Event], devices: Mapping[int, str], programs: Mapping[int, str]) -> list[str]:
+def packet_path(events: Sequence[Event], devices: Mapping[int, str], programs: Mapping[int, str]) -> list[str]:
     """An echo's way there and back as recorded, a step an event: what happened and where, in order of time.
 
     ``devices`` names ifindexes, ``programs`` the rows of attached programs. The events must be one echo's alone.
@@ -160,7 +160,7 @@ def _reasons(types: btf.BTF) -> None:
     )
 
 
-class _Record:
+class _EventBuffer:
     """The record that one compiled text keeps: at most 1024 events."""
 
     def __init__(self, bpf: Any) -> None:
@@ -188,11 +188,11 @@ class _Record:
         return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, why, raw.skb, code)
 
 
-class Witness:
+class Tracer:
     """The tracepoints, attached. ``events`` may be read at any time."""
 
     def __init__(self, bpf: Any, *beside: Any) -> None:
-        self._records = [_Record(handle) for handle in (bpf, *beside)]
+        self._records = [_EventBuffer(handle) for handle in (bpf, *beside)]
 
     def events(self) -> list[Event]:
         """Everything recorded since it was attached, in order of time; of what goes round, the first 1024 events."""
@@ -210,9 +210,9 @@ class Witness:
 
 
 @contextmanager
-def watching(
+def tracing(
     bpf: Callable[[], Any], namespaces: Iterable[Namespace], beside: Iterable[Any] = (), *, closely: bool = False
-) -> Iterator[Witness | None]:
+) -> Iterator[Tracer | None]:
     """A witness of these namespaces for the length of the block; None without bcc.
 
     ``beside``: handles that record hits of their own (wire.Wire.records). ``closely``: net_dev_xmit too.
@@ -223,16 +223,16 @@ def watching(
         yield None
         return
     with ExitStack() as undo:
-        watch_only(handle, namespaces)
+        filter_namespaces(handle, namespaces)
         for tracepoint, name in (_TRACEPOINTS | (_CLOSELY if closely else {})).items():
             handle.attach_raw_tracepoint(tp=tracepoint.encode(), fn_name=name.encode())
             undo.callback(handle.detach_raw_tracepoint, tracepoint.encode())
-        made = Witness(handle, *beside)
+        made = Tracer(handle, *beside)
         made.reset()
         yield made
 
 
-def watch_only(handle: Any, namespaces: Iterable[Namespace]) -> None:
+def filter_namespaces(handle: Any, namespaces: Iterable[Namespace]) -> None:
     """Have the programs of a handle look at these namespaces and no other."""
     table = handle["yb_netns"]
     table.clear()

@@ -13,13 +13,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from yogurtbench.core.builds import Own
+from yogurtbench.core.builds import UserProgram
 from yogurtbench.core.records import Cell
 from yogurtbench.ebpf import run_time
 from yogurtbench.ebpf.programs import NoSuchProgram, Programs
 from yogurtbench.ebpf.run_time import RunTime
-from yogurtbench.lab import End, Lab, Pot, Unsupported
-from yogurtbench.lab.link_down import Switch, switch
+from yogurtbench.lab import Endpoint, Interface, Lab, Unsupported
+from yogurtbench.lab.link_down import LinkDown, switch
 
 #: enum bpf_attach_type, uapi/linux/bpf.h
 ATTACH_TYPES = {"tcx_ingress": 46, "tcx_egress": 47, "netkit_primary": 54, "netkit_peer": 55}
@@ -60,7 +60,7 @@ class Attachment:
         return ROLE_ROWS[self.role] + WAYS.index(self.way)
 
 
-def attachments(cell: Cell, own: Own | None = None) -> tuple[Attachment, ...]:
+def attachments(cell: Cell, own: UserProgram | None = None) -> tuple[Attachment, ...]:
     """Which programs go where, for a cell: pure, in the order in which they are attached.
 
     ``own`` is the wire of one's own that the cell names; what it does not define is built in.
@@ -78,16 +78,18 @@ def attachments(cell: Cell, own: Own | None = None) -> tuple[Attachment, ...]:
         on_netkit = cell.topology != "uplink" or end == "b"  # an uplink is a veth
         if on_netkit and cell.primary not in (None, "none") and hook != "netkit_primary":
             found.append(
-                Attachment(end, "netkit_primary", "primary", into, _beside("primary", cell.primary, roles, into))
+                Attachment(
+                    end, "netkit_primary", "primary", into, _companion_program("primary", cell.primary, roles, into)
+                )
             )
         if on_netkit and cell.peer not in (None, "none") and hook != "netkit_peer":
-            found.append(Attachment(end, "netkit_peer", "peer", way, _beside("peer", cell.peer, roles, way)))
+            found.append(Attachment(end, "netkit_peer", "peer", way, _companion_program("peer", cell.peer, roles, way)))
         if hook != "none":
             found.append(Attachment(end, hook, "wire", way, "yb_wire" if own else _program(cell, hook, helper, way)))
     return tuple(found)
 
 
-def _beside(role: str, word: str, own: Collection[str], way: str) -> str:
+def _companion_program(role: str, word: str, own: Collection[str], way: str) -> str:
     """The program of a role beside the wire: the user's where the file defines it."""
     return f"yb_{role}" if role in own else f"{role}_{word}_{way}"
 
@@ -106,10 +108,10 @@ class Wire:
 
     programs: Programs
     attached: tuple[Attachment, ...]
-    own: Own | None
+    own: UserProgram | None
     traced: bool
     functions: dict[Attachment, Any] = field(repr=False)
-    switch: Switch = field(repr=False)
+    switch: LinkDown = field(repr=False)
     undo: ExitStack = field(repr=False)
 
     def counters(self) -> dict[str, Counters]:
@@ -118,7 +120,7 @@ class Wire:
 
     def run_times(self) -> dict[str, RunTime]:
         """How long each program has run since it was loaded, by role and way; it grows while statistics are on."""
-        return {f"{a.role}.{a.way}": run_time.of(function.fd) for a, function in self.functions.items()}
+        return {f"{a.role}.{a.way}": run_time.read_run_time(function.fd) for a, function in self.functions.items()}
 
     def tallies(self) -> dict[str, list[Counters]]:
         """What a wire of one's own counted by itself (YB_COUNT), per way: a list by slot. Empty for built-in wires."""
@@ -127,7 +129,7 @@ class Wire:
 
     def places(self, lab: Lab) -> dict[int, str]:
         """Where each program hangs, by its row: ``tcx_ingress of yg1-host: redirect_forward``."""
-        return {a.row: f"{a.hook} of {place(a, lab)[0].name}: {a.program}" for a in self.attached}
+        return {a.row: f"{a.hook} of {attachment_point(a, lab)[0].name}: {a.program}" for a in self.attached}
 
     def _row(self, name: str, attachment: Attachment, row: int) -> Counters:
         table = self.programs.handle(attachment, self.own, traced=self.traced)[name]
@@ -159,7 +161,9 @@ def _sum(per_cpu: Any) -> Counters:
 
 
 @contextmanager
-def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bool = False) -> Iterator[Wire]:
+def attach_wire(
+    programs: Programs, lab: Lab, own: UserProgram | None = None, *, traced: bool = False
+) -> Iterator[Wire]:
     """The wire of the lab's cell for the length of the block, its counters at zero; ``traced``: for a witness.
 
     The programs leave with their devices when the lab goes down, all at once; detaching each would wait for an RCU
@@ -170,12 +174,12 @@ def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bo
     wanted = attachments(lab.cell, own)
     detaching = ExitStack()
     for attachment in wanted:
-        _aim(programs.handle(attachment, own, traced=traced), attachment, lab)
+        _set_target(programs.handle(attachment, own, traced=traced), attachment, lab)
     functions: dict[Attachment, Any] = {}
     for attachment in wanted:
         handle = programs.handle(attachment, own, traced=traced)
         try:
-            functions[attachment] = programs.load(handle, attachment.program, _kind(attachment), own)
+            functions[attachment] = programs.load(handle, attachment.program, _program_type(attachment), own)
         except NoSuchProgram as absent:
             raise Unsupported(str(absent)) from absent
         _attach(handle, functions[attachment], attachment, lab, detaching)
@@ -183,15 +187,15 @@ def attached(programs: Programs, lab: Lab, own: Own | None = None, *, traced: bo
         yield Wire(programs, wanted, own, traced, functions, off_switch, detaching)
 
 
-def _far(attachment: Attachment, lab: Lab) -> tuple[End, Pot]:
+def _destination(attachment: Attachment, lab: Lab) -> tuple[Interface, Endpoint]:
     """The host end and the pot that the packets of an attachment's way are bound for."""
     assert lab.a and lab.b  # only topologies with two host ends have wires
     return (lab.b, lab.server) if attachment.way == "forward" else (lab.a, lab.client)
 
 
-def _aim(bpf: Any, attachment: Attachment, lab: Lab) -> None:
+def _set_target(bpf: Any, attachment: Attachment, lab: Lab) -> None:
     """Write the row's target and zero its counters."""
-    host_end, pot = _far(attachment, lab)
+    host_end, pot = _destination(attachment, lab)
     helper = lab.cell.helper if attachment.way == "forward" else lab.cell.return_helper
     into_container = attachment.role == "primary" or helper == "redirect_container"
     ifindex = pot.end.ifindex if into_container else host_end.ifindex
@@ -206,11 +210,11 @@ def _aim(bpf: Any, attachment: Attachment, lab: Lab) -> None:
         devices[devices.Key(attachment.row)] = devices.Leaf(ifindex)
 
 
-def _kind(attachment: Attachment) -> str:
+def _program_type(attachment: Attachment) -> str:
     return "XDP" if attachment.hook.startswith("xdp") else "SCHED_CLS"
 
 
-def place(attachment: Attachment, lab: Lab) -> tuple[End, str]:
+def attachment_point(attachment: Attachment, lab: Lab) -> tuple[Interface, str]:
     """The end a program is attached to, and its hook there."""
     host_end = lab.a if attachment.end == "a" else lab.b
     assert host_end
@@ -222,27 +226,27 @@ def place(attachment: Attachment, lab: Lab) -> tuple[End, str]:
 
 def _attach(handle: Any, function: Any, attachment: Attachment, lab: Lab, undo: ExitStack) -> None:
     """Attach one program and register its undoing."""
-    end, hook = place(attachment, lab)
+    end, hook = attachment_point(attachment, lab)
     try:
         with end.namespace.entered():
             detach = _ATTACH[hook](handle, function, end, hook)
     except Exception as error:  # bcc raises bare Exception, pyroute2 NetlinkError: both mean "this kernel says no"
         raise Unsupported(f"this kernel does not attach to {attachment.hook} on {end.name}: {error}") from error
-    undo.callback(_leaving, end, detach)
+    undo.callback(_detach, end, detach)
 
 
-def _leaving(end: End, detach: Callable[[], Any]) -> None:
+def _detach(end: Interface, detach: Callable[[], Any]) -> None:
     with end.namespace.entered():
         detach()
 
 
-def _attach_by_type(bpf: Any, function: Any, end: End, hook: str) -> Callable[[], Any]:
+def _attach_by_type(bpf: Any, function: Any, end: Interface, hook: str) -> Callable[[], Any]:
     kind = ATTACH_TYPES[hook]
     bpf.attach_func(function, end.ifindex, kind)
     return lambda: bpf.detach_func(function, end.ifindex, kind)
 
 
-def _attach_clsact(_bpf: Any, function: Any, end: End, hook: str) -> Callable[[], Any]:
+def _attach_clsact(_bpf: Any, function: Any, end: Interface, hook: str) -> Callable[[], Any]:
     """A direct-action filter on clsact (tc-bpf(8))."""
     ip = end.namespace.ip
     ip.tc("add", "clsact", end.ifindex)
@@ -251,13 +255,13 @@ def _attach_clsact(_bpf: Any, function: Any, end: End, hook: str) -> Callable[[]
     return lambda: ip.tc("del", "clsact", end.ifindex)
 
 
-def _attach_xdp(bpf: Any, function: Any, end: End, hook: str) -> Callable[[], Any]:
+def _attach_xdp(bpf: Any, function: Any, end: Interface, hook: str) -> Callable[[], Any]:
     flags = _XDP_FLAGS[hook]
     bpf.attach_xdp(end.name, function, flags)
     return lambda: bpf.remove_xdp(end.name, flags)
 
 
-_ATTACH: dict[str, Callable[[Any, Any, End, str], Callable[[], Any]]] = {
+_ATTACH: dict[str, Callable[[Any, Any, Interface, str], Callable[[], Any]]] = {
     **dict.fromkeys(ATTACH_TYPES, _attach_by_type),
     **dict.fromkeys(CLSACT_PARENTS, _attach_clsact),
     **dict.fromkeys(_XDP_FLAGS, _attach_xdp),

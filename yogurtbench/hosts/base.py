@@ -20,7 +20,7 @@ _GRACE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class UnderWay:
+class RunningTrial:
     """A trial that was ordered: the machine that does it, and until when (monotonic seconds) it is waited for."""
 
     trial: Trial
@@ -28,7 +28,7 @@ class UnderWay:
     ends: float
 
 
-class Person(Protocol):
+class InputSource(Protocol):
     """Somebody who talks to an agent while an order is carried out."""
 
     @property
@@ -41,7 +41,7 @@ class Person(Protocol):
         ...
 
 
-def _nothing(_trial: Trial, _phase: str) -> None:
+def _ignore(_trial: Trial, _phase: str) -> None:
     return None
 
 
@@ -77,7 +77,7 @@ class AgentHost:
         return self.attempts(lambda: next(left, None))
 
     def attempts(
-        self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None] = _nothing
+        self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None] = _ignore
     ) -> Generator[Attempt, None, None]:
         """Attempts as they end, of up to ``jobs`` trials side by side.
 
@@ -85,16 +85,16 @@ class AgentHost:
         under way either. ``phase`` hears what a trial does now, where its agent says so. Close the generator
         (contextlib.closing) to give up what is under way.
         """
-        under_way: list[UnderWay] = []
+        under_way: list[RunningTrial] = []
         try:
             while True:
                 while len(under_way) < self.jobs and (trial := due()):
                     under_way.append(self._begin(trial))
                 if not under_way:
                     return
-                ended = _first_to_end(under_way)
+                ended = _first_ready(under_way)
                 under_way.remove(ended)
-                yield self.stamped(self._end(ended, phase))
+                yield self.with_host(self._end(ended, phase))
         finally:
             for each in under_way:
                 self._give_up(each.machine)
@@ -120,7 +120,7 @@ class AgentHost:
         self,
         order: dict[str, Any],
         heard: Callable[[dict[str, Any]], None],
-        person: Callable[[], Person | None] = lambda: None,
+        person: Callable[[], InputSource | None] = lambda: None,
     ) -> int:
         """Give an order; ``heard`` is told each event until its end. Returns the exit code it ended with.
 
@@ -132,18 +132,18 @@ class AgentHost:
         try:
             channel.send(order)
             while True:
-                _listen(channel, person())
+                _receive(channel, person())
                 for event in channel.waiting():
                     if event["event"] == "exit":
                         return _code(event)
                     heard(event)
         except EOFError:
-            raise HostError(f"the lab died: {self._bury(machine)}") from None
+            raise HostError(f"the lab died: {self._close_and_explain(machine)}") from None
 
-    def _begin(self, trial: Trial) -> UnderWay:
+    def _begin(self, trial: Trial) -> RunningTrial:
         machine = self._ordered(trial)
         crowd = max(1.0, self.jobs / len(os.sched_getaffinity(0)))  # more guests than CPUs: each takes longer
-        return UnderWay(trial, machine, time.monotonic() + crowd * trial.deadline + _GRACE)
+        return RunningTrial(trial, machine, time.monotonic() + crowd * trial.deadline + _GRACE)
 
     def _ordered(self, trial: Trial) -> Machine:
         """A machine that has its order."""
@@ -152,14 +152,15 @@ class AgentHost:
             machine.channel.send({"op": "trial", "trial": trial.to_json()})
         return machine
 
-    def _end(self, one: UnderWay, phase: Callable[[Trial, str], None]) -> Attempt:
+    def _end(self, one: RunningTrial, phase: Callable[[Trial, str], None]) -> Attempt:
         """What came of a trial. A machine without an answer is given up."""
         try:
             attempt = Attempt.from_json(_answer(one, phase))
         except TimeoutError:
-            error = f"no result within {one.trial.deadline:g} s: the machine was given up; {self._bury(one.machine)}"
+            why = self._close_and_explain(one.machine)
+            error = f"no result within {one.trial.deadline:g} s: the machine was given up; {why}"
         except EOFError:
-            error = f"the machine died in this trial: {self._bury(one.machine)}"
+            error = f"the machine died in this trial: {self._close_and_explain(one.machine)}"
         except BaseException:  # an interrupt, most of all
             self._give_up(one.machine)
             raise
@@ -180,19 +181,19 @@ class AgentHost:
         self._machine = None
         machine.close()
 
-    def _bury(self, machine: Machine) -> str:
+    def _close_and_explain(self, machine: Machine) -> str:
         """End a machine; returns why it died."""
-        why = machine.obituary()
+        why = machine.failure_reason()
         self._give_up(machine)
         return why
 
-    def stamped(self, attempt: Attempt) -> Attempt:
+    def with_host(self, attempt: Attempt) -> Attempt:
         """The attempt with where it was made written on it."""
         where = self.environment
         return replace(attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel)
 
 
-def _answer(one: UnderWay, phase: Callable[[Trial, str], None]) -> dict[str, Any]:
+def _answer(one: RunningTrial, phase: Callable[[Trial, str], None]) -> dict[str, Any]:
     while (event := one.machine.channel.receive(one.ends - time.monotonic()))["event"] != "attempt":
         if event["event"] == "phase":
             phase(one.trial, event["phase"])
@@ -206,7 +207,7 @@ def _code(event: dict[str, Any]) -> int:
     return int(event["code"])
 
 
-def _listen(channel: Channel, person: Person | None) -> None:
+def _receive(channel: Channel, person: InputSource | None) -> None:
     """Wait until the agent has spoken, and pass on what the person says meanwhile. Raises EOFError."""
     while True:
         descriptors = person.descriptors if person else ()
@@ -219,7 +220,7 @@ def _listen(channel: Channel, person: Person | None) -> None:
             return
 
 
-def _first_to_end(under_way: Sequence[UnderWay]) -> UnderWay:
+def _first_ready(under_way: Sequence[RunningTrial]) -> RunningTrial:
     """The first whose machine speaks or dies; nobody within the time: the one that should have ended first."""
     if len(under_way) == 1:
         return under_way[0]

@@ -39,18 +39,18 @@ class Foreseen:
     otherwise: Plan | None = None
 
 
-def foresee(plans: Plans) -> Foreseen:
+def foresee_host(plans: Plans) -> Foreseen:
     """Look ahead at :func:`settle`: asks this kernel, opens /dev/kvm, and goes by what KVM did when it was tried."""
     wall, exact, plan = plans.wall, plans.exact, plans.likely
     if plans.named or wall is None:
         return Foreseen(plan, plan.lab, plans.named)
     with ExitStack() as undo:
-        if wall.lab == "auto" and _native_or_why_not(_cells(wall), wall.clock, undo)[0]:
+        if wall.lab == "auto" and _try_native(_cells(wall), wall.clock, undo)[0]:
             return Foreseen(wall, "native", clocks.NATIVE)
     from yogurtbench.hosts.vm import accelerator, image
 
     kernels = _kernels(wall)  # several are for several runs
-    probe = accelerator.known(lambda: image.kept(kernels[0]) if len(kernels) == 1 else None)
+    probe = accelerator.known_accelerator(lambda: image.kept(kernels[0]) if len(kernels) == 1 else None)
     if probe and probe.accelerator == "kvm":
         return Foreseen(wall, "vm", clocks.KVM)
     if exact is None:
@@ -60,7 +60,9 @@ def foresee(plans: Plans) -> Foreseen:
     return Foreseen(exact, "vm", f"{clocks.EMULATED}: {probe.reason}")
 
 
-def settle(plans: Plans, undo: ExitStack, say: Callable[[str], None], jobs: int | None) -> tuple[Plan, AgentHost]:
+def choose_plan_and_host(
+    plans: Plans, undo: ExitStack, say: Callable[[str], None], jobs: int | None
+) -> tuple[Plan, AgentHost]:
     """A started host, closed with ``undo``, and the plan for the clock that is right for it.
 
     ``environment.reasons`` says why ``lab`` and ``clock`` are what they are. ``jobs``: trials side by side; None: as
@@ -68,13 +70,13 @@ def settle(plans: Plans, undo: ExitStack, say: Callable[[str], None], jobs: int 
     """
     if plans.wall is None or plans.exact is None:
         plan = plans.likely
-        host = choose(plan, undo, say, jobs)
+        host = choose_host(plan, undo, say, jobs)
     else:
         plan, host = _by_accelerator(plans.wall, plans.exact, undo, say, jobs)
-    return plan, _because(host, clock=plans.named or _why(host, plans.refused))
+    return plan, _with_reasons(host, clock=plans.named or _clock_reason(host, plans.refused))
 
 
-def _why(host: AgentHost, refused: str) -> str:
+def _clock_reason(host: AgentHost, refused: str) -> str:
     """Why a clock that nobody named was taken."""
     found = {"none": clocks.NATIVE, "kvm": clocks.KVM}
     return found.get(host.environment.accelerator, refused or clocks.EMULATED)
@@ -86,19 +88,19 @@ def _by_accelerator(
     """Natively where this kernel can do every cell; else in the guest, on the clock that fits what runs it."""
     host, reason = None, _NAMED
     if wall.lab == "auto":
-        host, reason = _native_or_why_not(_cells(wall), wall.clock, undo)
+        host, reason = _try_native(_cells(wall), wall.clock, undo)
     if host:
         _check_jobs(jobs, wall)
-        return wall, _because(host, lab=_EVERY_CELL)
+        return wall, _with_reasons(host, lab=_EVERY_CELL)
     from yogurtbench.hosts.vm import accelerator, image
 
-    probe = accelerator.probe(image.ensure(_kernel(wall), say=say), say=say)
+    probe = accelerator.probe_accelerator(image.ensure(_kernel(wall), say=say), say=say)
     plan = wall if probe.accelerator == "kvm" else exact
-    host = _guest(plan, undo, say, jobs)
-    return plan, _because(host, lab=reason, accelerator=probe.reason)
+    host = _start_guest(plan, undo, say, jobs)
+    return plan, _with_reasons(host, lab=reason, accelerator=probe.reason)
 
 
-def choose(
+def choose_host(
     plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None = 1, *, anew: bool = False
 ) -> AgentHost:
     """A started host for a plan; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
@@ -110,20 +112,20 @@ def choose(
     _check_jobs(jobs, plan)
     wanted = _cells(plan)
     if plan.lab == "native":
-        return _native(wanted, plan.clock, undo)
+        return _start_native(wanted, plan.clock, undo)
     reason = _NAMED
     if plan.lab == "auto":
-        host, reason = _native_or_why_not(wanted, plan.clock, undo)
+        host, reason = _try_native(wanted, plan.clock, undo)
         if host:
-            return _because(host, lab=_EVERY_CELL)
-    return _because(_guest(plan, undo, say, jobs, anew=anew), lab=reason)
+            return _with_reasons(host, lab=_EVERY_CELL)
+    return _with_reasons(_start_guest(plan, undo, say, jobs, anew=anew), lab=reason)
 
 
 _NAMED = clocks.NAMED
 _EVERY_CELL = "this kernel can do every cell"
 
 
-def _guest(
+def _start_guest(
     plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None, *, anew: bool = False
 ) -> AgentHost:
     _check_jobs(jobs, plan)
@@ -151,7 +153,7 @@ def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
     """
     from yogurtbench.hosts.vm import image
 
-    lacking = [_lacking([cell], host.features) for cell in cells]
+    lacking = [_missing_features([cell], host.features) for cell in cells]
     own = any(image.is_path(cell.kernel) for cell in cells)
     no_use = own and all(lacking[n] for n, cell in enumerate(cells) if cell.has_programs)
     everything = sorted({name for names in lacking for name in names})
@@ -161,12 +163,12 @@ def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
         raise HostError(f"the guest's kernel {release} has no {' and no '.join(everything)}, {_NEED}: {advice}")
 
 
-def _because(host: AgentHost, **reasons: str) -> AgentHost:
+def _with_reasons(host: AgentHost, **reasons: str) -> AgentHost:
     host.environment = replace(host.environment, reasons={**host.environment.reasons, **reasons})
     return host
 
 
-def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
+def _start_native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
     if clock == "instructions":
         raise MatrixError("the instruction clock exists in the VM only: use lab: vm or auto, or clock: wall")
     if named := _other_kernels(cells):
@@ -174,39 +176,39 @@ def _native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
     if missing := missing_tools(cells):
         raise HostError(f"the native lab needs {missing[0]}; yogurtbench doctor says how to add it")
     host = undo.enter_context(native.host())
-    lacking = _lacking(cells, host.features)
+    lacking = _missing_features(cells, host.features)
     if lacking:
         raise HostError(f"this kernel has no {lacking[0]}, {_NEED}: use --lab vm")
-    return _because(host, lab=_NAMED)
+    return _with_reasons(host, lab=_NAMED)
 
 
-def _native_or_why_not(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[AgentHost | None, str]:
+def _try_native(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[AgentHost | None, str]:
     """The native host where it can do every cell, else None and the first reason why not."""
-    if reason := _known_beforehand(cells, clock):
+    if reason := _native_blocker(cells, clock):
         return None, reason
     trying = ExitStack()
     try:
         host = trying.enter_context(native.host())
     except HostError as error:
         return None, str(error)
-    if lacking := _lacking(cells, host.features):
+    if lacking := _missing_features(cells, host.features):
         trying.close()
         return None, f"this kernel has no {lacking[0]}"
-    if unasked := _unasked(cells, host):
+    if unasked := _undecided_blocker(cells, host):
         trying.close()
         return None, unasked
     undo.push(trying)
     return host, ""
 
 
-def _unasked(cells: list[Cell], host: AgentHost) -> str:
+def _undecided_blocker(cells: list[Cell], host: AgentHost) -> str:
     """Why some cell's probe could not be asked here; empty where all can."""
     needed = {f"IPv{cell.ip or 4}" for cell in cells}
     needed |= {"packet sockets" for cell in cells if cell.load == "isolation"}
     return next((why for question, why in host.cannot_ask().items() if question in needed), "")
 
 
-def _known_beforehand(cells: list[Cell], clock: str) -> str:
+def _native_blocker(cells: list[Cell], clock: str) -> str:
     """Why native cannot do the cells, as far as that is known without trying; empty where nothing speaks against it."""
     if clock == "instructions":
         return "the instruction clock exists in the VM only"
@@ -223,7 +225,7 @@ def _vm(plan: Plan, say: Callable[[str], None], jobs: int | None, *, anew: bool)
 
     kernel = _kernel(plan)
     if plan.clock == "instructions":
-        return vm.Clockwork(kernel, say, plan.texts, jobs=jobs, anew=anew)
+        return vm.SnapshotHost(kernel, say, plan.texts, jobs=jobs, anew=anew)
     return vm.host(kernel, say)
 
 
@@ -248,14 +250,14 @@ def _other_kernels(cells: list[Cell]) -> list[str]:
 def missing_tools(cells: list[Cell]) -> list[str]:
     """What the cells need and PATH, Python or the headers lack, a clause each."""
     needed = {_TOOLS[cell.load] for cell in cells if cell.load in _TOOLS} | {"unshare", "nsenter", "taskset", "mount"}
-    missing = [lacking for tool in sorted(needed) if (lacking := tools.look(tool).lacking)]
+    missing = [lacking for tool in sorted(needed) if (lacking := tools.find_tools(tool).lacking)]
     if any(cell.has_programs for cell in cells):
         missing += (
             []
             if _has_bcc()
             else [f"the Python binding of bcc ({install_hints.package('bcc')}), which is not installed"]
         )
-        missing += [] if headers.found() else ["any kernel's headers, and none are installed"]
+        missing += [] if headers.find_headers() else ["any kernel's headers, and none are installed"]
     return missing
 
 
@@ -265,7 +267,7 @@ def _has_bcc() -> bool:
     return find_spec("bcc") is not None
 
 
-def _lacking(cells: list[Cell], features: dict[str, bool]) -> list[str]:
+def _missing_features(cells: list[Cell], features: dict[str, bool]) -> list[str]:
     needed = {cell.device for cell in cells}
     needed |= {"tcx" for cell in cells for hook in (cell.hook, cell.return_hook) if hook.startswith("tcx")}
     return sorted(name for name in needed if not features.get(name, False))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from yogurtbench.core import install_hints, paths, process, tools
-from yogurtbench.core.install_hints import as_root, install
+from yogurtbench.core.install_hints import as_root, install_command
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import HostError
 from yogurtbench.ebpf import headers
@@ -56,7 +56,7 @@ _SYSTEM_PYTHONS = ("/usr/lib/python3*/dist-packages/bcc", "/usr/lib*/python3*/si
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing looked at. ``mend`` is a command to paste into a shell, empty where none is needed or none helps."""
 
     what: str
@@ -65,12 +65,12 @@ class Finding:
     mend: str = ""
 
 
-def examine() -> list[Finding]:
+def run_checks() -> list[CheckResult]:
     """Look at everything; never raises. The first finding is the answer, the last two say whether each lab can run."""
-    return judged([finding for look in _LOOKS for finding in _safely(look)])
+    return judge_checks([finding for look in _LOOKS for finding in _run_safely(look)])
 
 
-def judged(found: Sequence[Finding]) -> list[Finding]:
+def judge_checks(found: Sequence[CheckResult]) -> list[CheckResult]:
     """Findings with what follows from them: what can be run and how, and whether each lab can run.
 
     Nothing is called missing that the VM lab makes up for.
@@ -80,11 +80,11 @@ def judged(found: Sequence[Finding]) -> list[Finding]:
     if vm.state == "missing":
         return [answer, *found, native, vm]
     if native.state == "missing":
-        native = Finding(NATIVE, "limited", f"{native.detail}; the VM lab runs every cell")
+        native = CheckResult(NATIVE, "limited", f"{native.detail}; the VM lab runs every cell")
     return [answer, *(_made_up_for(finding) for finding in found), native, vm]
 
 
-def _made_up_for(finding: Finding) -> Finding:
+def _made_up_for(finding: CheckResult) -> CheckResult:
     """The finding on a machine where the VM lab runs."""
     if finding.state != "missing" or finding.what not in _VM_BRINGS:
         return finding
@@ -92,12 +92,12 @@ def _made_up_for(finding: Finding) -> Finding:
     return replace(finding, state="limited", detail=detail)
 
 
-def can_run(findings: Iterable[Finding]) -> bool:
+def can_run(findings: Iterable[CheckResult]) -> bool:
     """Whether either lab can run anything at all."""
     return any(f.what in (NATIVE, VM) and f.state != "missing" for f in findings)
 
 
-def as_text(findings: Sequence[Finding]) -> str:
+def as_text(findings: Sequence[CheckResult]) -> str:
     """For people: what can be run, in one sentence; then a line a finding, its mend below it."""
     lines = [finding.detail for finding in findings if finding.what == ANSWER]
     rest = [finding for finding in findings if finding.what != ANSWER]
@@ -109,44 +109,46 @@ def as_text(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def as_json(findings: Sequence[Finding]) -> str:
+def as_json(findings: Sequence[CheckResult]) -> str:
     """For scripts: an array of objects with the fields of Finding, the answer first (its ``mend``: the command)."""
     return json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
 
 
-def _safely(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def _run_safely(look: Callable[[], Iterator[CheckResult]]) -> list[CheckResult]:
     """What a look found; a look that goes wrong is itself a finding: a doctor who faints helps nobody."""
     try:
         return list(look())
     except Exception as error:
         what = look.__name__.strip("_").replace("_", " ")
-        return [Finding(what, "limited", f"could not be examined: {type(error).__name__}: {error}")]
+        return [CheckResult(what, "limited", f"could not be examined: {type(error).__name__}: {error}")]
 
 
-def native_lab(found: Sequence[Finding]) -> Finding:
+def native_lab(found: Sequence[CheckResult]) -> CheckResult:
     """Whether the native lab can run, judged from the other findings."""
     states = {f.what: f.state for f in found}
     if blocking := [what for what in ("root", "util-linux", "veth") if states.get(what) != "ok"]:
-        return Finding(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
+        return CheckResult(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
     wanted = ("bcc", "kernel headers", "netkit", "tcx", *(tool for tool, _ in _TOOLS))
-    unanswered = [what for what in map(asking, _QUESTIONS) if states.get(what, "ok") != "ok"]
+    unanswered = [what for what in map(answering, _QUESTIONS) if states.get(what, "ok") != "ok"]
     if lacking := [what for what in wanted if states.get(what) != "ok"] + unanswered:
-        return Finding(NATIVE, "limited", f"runs, but not cells that need {', '.join(lacking)}")
-    return Finding(NATIVE, "ok", "runs every cell")
+        return CheckResult(NATIVE, "limited", f"runs, but not cells that need {', '.join(lacking)}")
+    return CheckResult(NATIVE, "ok", "runs every cell")
 
 
-def vm_lab(found: Sequence[Finding]) -> Finding:
+def vm_lab(found: Sequence[CheckResult]) -> CheckResult:
     """Whether the VM lab can run, judged from the other findings."""
     states = {f.what: f.state for f in found}
     if platform.machine() != "x86_64":
-        return Finding(
+        return CheckResult(
             VM, "missing", f"cannot run: the guest is made for x86_64 and this machine is {platform.machine()}"
         )
     if blocking := _blocking_vm(states):
-        return Finding(VM, "missing", f"cannot run: see {', '.join(blocking)}")
+        return CheckResult(VM, "missing", f"cannot run: see {', '.join(blocking)}")
     if states.get("kvm") != "ok":
-        return Finding(VM, "limited", "runs under emulation (TCG): figures are labelled so and say nothing of hardware")
-    return Finding(VM, "ok", "runs every cell")
+        return CheckResult(
+            VM, "limited", "runs under emulation (TCG): figures are labelled so and say nothing of hardware"
+        )
+    return CheckResult(VM, "ok", "runs every cell")
 
 
 def _blocking_vm(states: Mapping[str, State]) -> list[str]:
@@ -157,7 +159,7 @@ def _blocking_vm(states: Mapping[str, State]) -> list[str]:
     return [what for what in needed if states.get(what) != "ok"]
 
 
-def answer_of(found: Sequence[Finding], native: Finding, vm: Finding) -> Finding:
+def answer_of(found: Sequence[CheckResult], native: CheckResult, vm: CheckResult) -> CheckResult:
     """What can be run here and by which command, in one sentence; ``mend`` is the command."""
     states = {f.what: f.state for f in found}
     run = f"{_our_name()} run experiments/quickstart.yaml"
@@ -179,11 +181,11 @@ def answer_of(found: Sequence[Finding], native: Finding, vm: Finding) -> Finding
         only = f"{_our_name()} run experiments/which_wire.yaml --lab native --only {_NATIVE_CELLS[partly]}"
         return _answer("limited", f"Only {partly} run here, natively", only, f"; for the rest: {cure or vm.detail}")
     alone = "" if states.get("root") == "ok" else " without root"
-    return Finding(ANSWER, "missing", f"Nothing runs here yet{alone}: {cure or vm.detail}", command)
+    return CheckResult(ANSWER, "missing", f"Nothing runs here yet{alone}: {cure or vm.detail}", command)
 
 
-def _answer(state: State, what: str, command: str, more: str = "") -> Finding:
-    return Finding(ANSWER, state, f"{what}: {command}{more}", command)
+def _answer(state: State, what: str, command: str, more: str = "") -> CheckResult:
+    return CheckResult(ANSWER, state, f"{what}: {command}{more}", command)
 
 
 #: What runs natively on a kernel without netkit, and how to choose it.
@@ -201,12 +203,12 @@ def _runs_natively(states: Mapping[str, State]) -> str:
     return list(_NATIVE_CELLS)[0 if states.get("tcx") == "ok" else 1]
 
 
-def _cure(found: Sequence[Finding], states: Mapping[str, State]) -> tuple[str, str]:
+def _cure(found: Sequence[CheckResult], states: Mapping[str, State]) -> tuple[str, str]:
     """What lets the VM lab run, as a clause and as a command; empty where nothing is known."""
     blocking = _blocking_vm(states)
     things = [thing for what, brought in _VM_THINGS.items() if what in blocking for thing in brought]
     others = [f.mend for f in found if f.what in blocking and f.what not in _VM_THINGS]
-    command = " && ".join(one for one in [install(*things), *others] if one)
+    command = " && ".join(one for one in [install_command(*things), *others] if one)
     unknown = [install_hints.no_package(thing) for thing in things]
     if things and not install_hints.distribution().family:
         unknown = [install_hints.how_to_get(*things)]
@@ -221,23 +223,23 @@ def _our_name() -> str:
     return "./yb" if Path.cwd() == script.parent else shlex.quote(str(script))
 
 
-def _system() -> Iterator[Finding]:
+def _system() -> Iterator[CheckResult]:
     there = install_hints.distribution()
-    yield Finding("distribution", "limited" if there.guess else "ok", there.guess or there.name)
+    yield CheckResult("distribution", "limited" if there.guess else "ok", there.guess or there.name)
 
 
-def _identity() -> Iterator[Finding]:
+def _identity() -> Iterator[CheckResult]:
     if os.geteuid() == 0:
-        yield Finding("root", "ok", "yes")
+        yield CheckResult("root", "ok", "yes")
     else:
         again = as_root([sys.executable, "-m", "yogurtbench", "doctor"])
-        yield Finding("root", "limited", "not root: the VM lab alone, and some things here need root to try", again)
+        yield CheckResult("root", "limited", "not root: the VM lab alone, and some things here need root to try", again)
 
 
-def _kernel() -> Iterator[Finding]:
-    yield Finding("kernel", "ok", f"Linux {platform.release()} on {platform.machine()}")
+def _kernel() -> Iterator[CheckResult]:
+    yield CheckResult("kernel", "ok", f"Linux {platform.release()} on {platform.machine()}")
     if os.geteuid() != 0:
-        yield from (Finding(name, "limited", "needs root to try") for name in _FEATURES)
+        yield from (CheckResult(name, "limited", "needs root to try") for name in _FEATURES)
         return
     from yogurtbench.hosts import native
 
@@ -246,11 +248,11 @@ def _kernel() -> Iterator[Finding]:
             has_it = host.features
             asked = list(_probes(host))
     except HostError as error:
-        yield from (Finding(name, "missing", str(error)) for name in _FEATURES)
+        yield from (CheckResult(name, "missing", str(error)) for name in _FEATURES)
         return
     yield from asked
     for name, needs in _FEATURES.items():
-        yield Finding(name, "ok", "tried: works") if has_it[name] else Finding(name, "missing", needs)
+        yield CheckResult(name, "ok", "tried: works") if has_it[name] else CheckResult(name, "missing", needs)
 
 
 #: What the probes ask with (loads.control), and what has no answer without it.
@@ -263,20 +265,22 @@ _QUESTIONS = {
 }
 
 
-def asking(question: str) -> str:
+def answering(question: str) -> str:
     """What a finding about a question of the probes is called."""
     return f"asking over {question}"
 
 
-def _probes(host: AgentHost) -> Iterator[Finding]:
+def _probes(host: AgentHost) -> Iterator[CheckResult]:
     """What the positive control of the probes found in a sandbox of its own."""
     refused = host.cannot_ask()
     for question, needed_by in _QUESTIONS.items():
         if reason := refused.get(question):
             cure = _outside_help(reason)
-            yield Finding(asking(question), "limited", f"{reason}; missing for {needed_by}{cure}", _mend_asking(reason))
+            yield CheckResult(
+                answering(question), "limited", f"{reason}; missing for {needed_by}{cure}", _fix_answering(reason)
+            )
         else:
-            yield Finding(asking(question), "ok", "tried: answered over a plain pair")
+            yield CheckResult(answering(question), "ok", "tried: answered over a plain pair")
 
 
 def _outside_help(reason: str) -> str:
@@ -284,7 +288,7 @@ def _outside_help(reason: str) -> str:
     return "; start the container with --cap-add NET_RAW" if "CAP_NET_RAW" in reason else ""
 
 
-def _mend_asking(reason: str) -> str:
+def _fix_answering(reason: str) -> str:
     if "switched off" not in reason:
         return ""
     return as_root(["sysctl", "-w", *(f"net.ipv6.conf.{which}.disable_ipv6=0" for which in ("all", "default"))])
@@ -298,47 +302,47 @@ _FEATURES = {
 }
 
 
-def _tools() -> Iterator[Finding]:
+def _tools() -> Iterator[CheckResult]:
     for tool, use in _TOOLS:
         yield _program(tool, tool, use)
-    lacking = [looked for tool in _ROOM_TOOLS if (looked := tools.look(tool)).fault]
+    lacking = [looked for tool in _ROOM_TOOLS if (looked := tools.find_tools(tool)).fault]
     if lacking:
-        mend = install(*dict.fromkeys(one.tool.thing for one in lacking))
+        mend = install_command(*dict.fromkeys(one.tool.thing for one in lacking))
         faults = "; ".join(one.fault for one in lacking)
-        yield Finding("util-linux", "missing", f"{faults}: no lab at all", mend)
+        yield CheckResult("util-linux", "missing", f"{faults}: no lab at all", mend)
     else:
-        yield Finding("util-linux", "ok", ", ".join(_ROOM_TOOLS))
+        yield CheckResult("util-linux", "ok", ", ".join(_ROOM_TOOLS))
     yield _program("iproute2", "ip", "commands in yogurtbench lab")
     yield _program("qemu", _QEMU, "the VM lab")
     yield _program("mmdebstrap", "mmdebstrap", "building the guest")
 
 
-def _program(what: str, program: str, use: str) -> Finding:
-    looked = tools.look(program)
+def _program(what: str, program: str, use: str) -> CheckResult:
+    looked = tools.find_tools(program)
     if not looked.fault:
-        return Finding(what, "ok", looked.said or f"{program} is on PATH")
-    mend = install(looked.tool.thing)
+        return CheckResult(what, "ok", looked.said or f"{program} is on PATH")
+    mend = install_command(looked.tool.thing)
     unknown = "" if mend else f"; {install_hints.how_to_get(looked.tool.thing)}"
-    return Finding(what, "missing", f"{looked.fault}: {looked.tool.package} is needed for {use}{unknown}", mend)
+    return CheckResult(what, "missing", f"{looked.fault}: {looked.tool.package} is needed for {use}{unknown}", mend)
 
 
 #: What building the guest takes beside mmdebstrap: the last of them only without root.
 _TO_BUILD = ("Debian's keys", "uidmap", "subordinate ids", "user namespaces")
 
 
-def _debians_keys() -> Iterator[Finding]:
+def _debians_keys() -> Iterator[CheckResult]:
     """Debian has them; other distributions bring them in a package of their own."""
     if apt_sources.machine_sources():
         return
     if mmdebstrap.DEBIANS_KEYS.exists():
-        yield Finding("Debian's keys", "ok", str(mmdebstrap.DEBIANS_KEYS))
+        yield CheckResult("Debian's keys", "ok", str(mmdebstrap.DEBIANS_KEYS))
         return
-    mend = install("debian-keyring")
+    mend = install_command("debian-keyring")
     unknown = "" if mend else f"; {install_hints.how_to_get('debian-keyring')}"
-    yield Finding("Debian's keys", "missing", f"{mmdebstrap.NEED_KEYS}{unknown}", mend)
+    yield CheckResult("Debian's keys", "missing", f"{mmdebstrap.NEED_KEYS}{unknown}", mend)
 
 
-def _rootless_builds() -> Iterator[Finding]:
+def _rootless_builds() -> Iterator[CheckResult]:
     """What building the guest without root needs; root needs none of it."""
     if os.geteuid() == 0:
         return
@@ -355,12 +359,12 @@ def _user() -> tuple[str, int]:
         return str(number), number
 
 
-def _subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> Finding:
+def _subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> CheckResult:
     lacking = [str(path) for path in (etc / "subuid", etc / "subgid") if not owners(path) & {name, str(number)}]
     if not lacking:
-        return Finding("subordinate ids", "ok", f"{name} has a range in /etc/subuid and /etc/subgid")
+        return CheckResult("subordinate ids", "ok", f"{name} has a range in /etc/subuid and /etc/subgid")
     mend = as_root(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name])
-    return Finding("subordinate ids", "missing", f"{name} has no range in {' and '.join(lacking)}", mend)
+    return CheckResult("subordinate ids", "missing", f"{name} has no range in {' and '.join(lacking)}", mend)
 
 
 def owners(path: Path) -> set[str]:
@@ -368,29 +372,29 @@ def owners(path: Path) -> set[str]:
     return {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
 
 
-def _user_namespaces() -> Finding:
+def _user_namespaces() -> CheckResult:
     try:
         process.run(["unshare", "--user", "--map-root-user", "true"], timeout=10)
     except CommandFailed as error:
-        return Finding("user namespaces", "missing", f"forbidden here: build the guest once as root ({error})")
-    return Finding("user namespaces", "ok", "tried: allowed")
+        return CheckResult("user namespaces", "missing", f"forbidden here: build the guest once as root ({error})")
+    return CheckResult("user namespaces", "ok", "tried: allowed")
 
 
-def _bcc() -> Iterator[Finding]:
+def _bcc() -> Iterator[CheckResult]:
     spec = find_spec("bcc")
     folders = [Path(folder) for folder in (spec.submodule_search_locations if spec else None) or ()]
     if any((folder / _BCC_MARK).is_file() for folder in folders):
-        yield Finding("bcc", "ok", str(folders[0]))
+        yield CheckResult("bcc", "ok", str(folders[0]))
     elif spec:
         mend = f"{sys.executable} -m pip uninstall bcc"
-        yield Finding("bcc", "missing", f"{spec.origin} is another thing: PyPI's bcc is not the BPF compiler", mend)
+        yield CheckResult("bcc", "missing", f"{spec.origin} is another thing: PyPI's bcc is not the BPF compiler", mend)
     elif _outside():
         why = "installed for the system's Python, which this environment does not see"
         mend = f"{Path(sys.base_prefix, 'bin', 'python3')} -m venv --system-site-packages --upgrade {sys.prefix}"
-        yield Finding("bcc", "limited", why, mend)
+        yield CheckResult("bcc", "limited", why, mend)
     else:
         why = "needed for every eBPF wire natively (the distribution's package; PyPI's bcc is another thing)"
-        yield Finding("bcc", "missing", why, install("bcc"))
+        yield CheckResult("bcc", "missing", why, install_command("bcc"))
 
 
 def _outside() -> bool:
@@ -400,37 +404,41 @@ def _outside() -> bool:
     )
 
 
-def _kernel_headers() -> Iterator[Finding]:
-    where = headers.found()
+def _kernel_headers() -> Iterator[CheckResult]:
+    where = headers.find_headers()
     if where is None:
-        yield Finding("kernel headers", "missing", "none, for any kernel: bcc needs some", install("kernel-headers"))
+        yield CheckResult(
+            "kernel headers", "missing", "none, for any kernel: bcc needs some", install_command("kernel-headers")
+        )
     elif not where.exists():
         why = f"BCC_KERNEL_SOURCE names {where}, which does not exist"
-        yield Finding("kernel headers", "missing", why, "unset BCC_KERNEL_SOURCE")
+        yield CheckResult("kernel headers", "missing", why, "unset BCC_KERNEL_SOURCE")
     else:
-        yield Finding("kernel headers", "ok", str(where))
+        yield CheckResult("kernel headers", "ok", str(where))
 
 
-def _guest_image() -> Iterator[Finding]:
+def _guest_image() -> Iterator[CheckResult]:
     guest = paths.cache() / "guest"
     parts = [meta.parent for kind in ("userland", "kernel") for meta in sorted((guest / kind).glob("*/meta.json"))]
     if {part.parent.name for part in parts} != {"userland", "kernel"}:
-        yield Finding("guest image", "limited", "not built yet: the first run in the VM builds it, in a minute or two")
+        yield CheckResult(
+            "guest image", "limited", "not built yet: the first run in the VM builds it, in a minute or two"
+        )
         return
     size = sum(file.stat().st_size for part in parts for file in part.iterdir())
-    yield Finding("guest image", "ok", f"{len(parts)} parts, {size >> 20} MiB in {guest}")
+    yield CheckResult("guest image", "ok", f"{len(parts)} parts, {size >> 20} MiB in {guest}")
 
 
-def _kvm() -> Iterator[Finding]:
+def _kvm() -> Iterator[CheckResult]:
     if not _KVM.exists():
-        yield Finding("kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates")
+        yield CheckResult("kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates")
     elif not os.access(_KVM, os.R_OK | os.W_OK):
         yield _closed_kvm(_KVM.stat())
     else:
         yield _stored_probe(paths.cache() / "guest" / "accelerator")
 
 
-def _closed_kvm(device: os.stat_result) -> Finding:
+def _closed_kvm(device: os.stat_result) -> CheckResult:
     """KVM that this user may not open: its group is the distribution's, and in a container there may be none."""
     closed = f"{_KVM} may not be opened by this user"
     try:
@@ -438,75 +446,77 @@ def _closed_kvm(device: os.stat_result) -> Finding:
     except KeyError:
         group = ""
     if not group:
-        return Finding("kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}")
+        return CheckResult("kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}")
     join = as_root(["usermod", "--append", "--groups", group, _user()[0]])
-    return Finding("kvm", "limited", f"{closed} (log in again after mending)", join)
+    return CheckResult("kvm", "limited", f"{closed} (log in again after mending)", join)
 
 
 _UNTRIED = "not tried yet"
 
 
-def _stored_probe(answers: Path) -> Finding:
+def _stored_probe(answers: Path) -> CheckResult:
     """What the last boot under KVM showed: the device's existence alone proves nothing."""
     newest = max(answers.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
     if newest is None:
-        return Finding("kvm", "limited", f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it")
+        return CheckResult(
+            "kvm", "limited", f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it"
+        )
     answer = json.loads(newest.read_text())
-    return Finding("kvm", "ok" if answer["accelerator"] == "kvm" else "limited", f"last tried: {answer['reason']}")
+    return CheckResult("kvm", "ok" if answer["accelerator"] == "kvm" else "limited", f"last tried: {answer['reason']}")
 
 
-def _resources() -> Iterator[Finding]:
+def _resources() -> Iterator[CheckResult]:
     import psutil
 
     available = psutil.virtual_memory().available >> 20
     enough = available >= _GUEST_MIB
     needs = "" if enough else f"; a guest needs about {_GUEST_MIB} MiB"
-    yield Finding("memory", "ok" if enough else "limited", f"{available} MiB available{needs}")
+    yield CheckResult("memory", "ok" if enough else "limited", f"{available} MiB available{needs}")
     cpus = len(os.sched_getaffinity(0))
     alone = "" if cpus > 1 else ": cells with cpus split are unsupported"
-    yield Finding("cpus", "ok" if cpus > 1 else "limited", f"{cpus} usable{alone}")
+    yield CheckResult("cpus", "ok" if cpus > 1 else "limited", f"{cpus} usable{alone}")
 
 
-def _realtime_priority() -> Iterator[Finding]:
+def _realtime_priority() -> Iterator[CheckResult]:
     """What keeps the instruction clock exact beside busy cores."""
     what = "realtime priority"
     if scheduling.is_permitted():
-        yield Finding(what, "ok", "tried: permitted, so the instruction clock is exact beside busy cores too")
+        yield CheckResult(what, "ok", "tried: permitted, so the instruction clock is exact beside busy cores too")
     elif os.geteuid() == 0:
-        yield Finding(what, "limited", f"{scheduling.REFUSED} (a container needs CAP_SYS_NICE)")
+        yield CheckResult(what, "limited", f"{scheduling.REFUSED} (a container needs CAP_SYS_NICE)")
     else:
         limit = f"{_user()[0]} - rtprio 1"
         mend = as_root(["sh", "-c", f"echo '{limit}' > /etc/security/limits.d/yogurtbench.conf"])
-        yield Finding(what, "limited", f"{scheduling.REFUSED} (log in again after mending)", mend)
+        yield CheckResult(what, "limited", f"{scheduling.REFUSED} (log in again after mending)", mend)
 
 
-def _cache_folder() -> Iterator[Finding]:
+def _cache_folder() -> Iterator[CheckResult]:
     folder = paths.cache()
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        yield Finding("cache folder", "ok", str(folder))
+        yield CheckResult("cache folder", "ok", str(folder))
     else:
         why = f"{folder} cannot be written: guest images and merged headers are kept there"
-        yield Finding("cache folder", "missing", why, f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{_user()[0]}")
+        yield CheckResult("cache folder", "missing", why, f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{_user()[0]}")
 
 
-def _tuning() -> Iterator[Finding]:
+def _tuning() -> Iterator[CheckResult]:
     said = process.run([sys.executable, "-I", "-m", "pyperf", "system", "show"], timeout=20, check=False).stdout
-    advice = advices(said)
+    advice = tuning_advice(said)
     if advice:
         mend = as_root([sys.executable, "-I", "-m", "pyperf", "system", "tune"])
-        yield Finding("tuning", "limited", f"quieter for wall-clock figures: {'; '.join(advice)}", mend)
+        yield CheckResult("tuning", "limited", f"quieter for wall-clock figures: {'; '.join(advice)}", mend)
     else:
-        yield Finding("tuning", "ok", "pyperf would tune nothing")
+        yield CheckResult("tuning", "ok", "pyperf would tune nothing")
 
 
-def advices(said: str) -> list[str]:
+def tuning_advice(said: str) -> list[str]:
     """What ``pyperf system show`` would tune: the lines of its section Advices."""
     section = re.search(r"^Advices\n=+\n\n(.+?)(?:\n\n|\Z)", said, re.MULTILINE | re.DOTALL)
     return section[1].splitlines() if section else []
 
 
-_LOOKS: tuple[Callable[[], Iterator[Finding]], ...] = (
+_LOOKS: tuple[Callable[[], Iterator[CheckResult]], ...] = (
     _system,
     _identity,
     _kernel,

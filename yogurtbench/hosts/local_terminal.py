@@ -22,7 +22,7 @@ def here() -> dict[str, Any] | None:
     return {"rows": rows or 24, "columns": columns or 80, "term": os.environ.get("TERM", "dumb")}
 
 
-class Keyboard:
+class LocalTerminal:
     """Who sits at our standard input (a hosts.host.Person): bytes as they come, and each new size of the window."""
 
     def __init__(self, resized: int | None) -> None:
@@ -43,10 +43,10 @@ class Keyboard:
 
 
 @contextmanager
-def keyboard() -> Iterator[Keyboard]:
+def keyboard() -> Iterator[LocalTerminal]:
     """Our standard input for the length of the block; a terminal gives every key as it is pressed, Ctrl-C too."""
     if here() is None:
-        yield Keyboard(None)
+        yield LocalTerminal(None)
         return
     with ExitStack() as undo:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a visit ends with its terminal, under nohup too
@@ -57,7 +57,7 @@ def keyboard() -> Iterator[Keyboard]:
         undo.callback(os.close, tell)
         before = signal.signal(signal.SIGWINCH, lambda *_: os.write(tell, b"!"))
         undo.callback(signal.signal, signal.SIGWINCH, before)
-        yield Keyboard(told)
+        yield LocalTerminal(told)
 
 
 def show(event: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ class Machine(Protocol):
 
     channel: Channel
 
-    def obituary(self) -> str:
+    def failure_reason(self) -> str:
         """Why it died, in its own words: panic text, standard error."""
         ...
 

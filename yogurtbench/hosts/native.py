@@ -21,11 +21,11 @@ from yogurtbench.lab import inherited, sandbox
 _READY_SECONDS = 30.0
 
 
-class Room:
+class SandboxProcess:
     """A machine (see hosts.machine) that is a process tree in private namespaces; the kernel clears it away."""
 
     def __init__(self) -> None:
-        argv = process.dying_with_us(sandbox.command(launch.command("yogurtbench.agent")))
+        argv = process.kill_with_parent(sandbox.sandbox_command(launch.command("yogurtbench.agent")))
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the room
         self._process = subprocess.Popen(
             argv,
@@ -39,7 +39,7 @@ class Room:
         self._process.stdin.close()
         self._process.stdout.close()
 
-    def obituary(self) -> str:
+    def failure_reason(self) -> str:
         """The end of what the agent and its tools wrote to standard error."""
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
@@ -60,14 +60,14 @@ def host() -> AgentHost:
     return AgentHost(_start)
 
 
-def _start() -> tuple[Room, Environment, dict[str, bool]]:
+def _start() -> tuple[SandboxProcess, Environment, dict[str, bool]]:
     if os.geteuid() != 0:
         raise HostError("the native lab needs root: run it with sudo, or use --lab vm, which does not")
-    made = Room()
+    made = SandboxProcess()
     try:
         ready = made.channel.receive(_READY_SECONDS)
     except (EOFError, TimeoutError):
-        why = made.obituary()
+        why = made.failure_reason()
         made.close()
         raise HostError(f"the native lab could not be made: {why}") from None
     return made, _environment(ready), ready["features"]

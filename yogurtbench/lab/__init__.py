@@ -5,9 +5,9 @@ namespace "yogurt-1"            the lab's host namespace            namespace "y
            fd42::1/64 (nodad)     (a)  no addresses  (b)                      fd42::2/64 (nodad)
 """
 
-from yogurtbench.lab.endpoint import End, Pot
+from yogurtbench.lab.endpoint import Endpoint, Interface
 from yogurtbench.lab.network import Lab
 from yogurtbench.lab.pair import Unsupported
 from yogurtbench.lab.topology import bring_up
 
-__all__ = ["End", "Lab", "Pot", "Unsupported", "bring_up"]
+__all__ = ["Endpoint", "Interface", "Lab", "Unsupported", "bring_up"]

@@ -17,7 +17,7 @@ _UP_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class Interface:
     """One end of a pair: where it lives and under which name and index."""
 
     namespace: Namespace
@@ -55,11 +55,11 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
-class Pot:
+class Endpoint:
     """A place that talks: a namespace, its device and its addresses."""
 
     namespace: Namespace
-    end: End
+    end: Interface
     ipv4: str
     ipv6: str
 

@@ -97,14 +97,14 @@ _OF_MEMORY = ("ipv4/tcp_rmem", "ipv4/tcp_wmem")
 _NOTHING = frozenset("0,")
 
 
-def differing(usual: Mapping[str, str]) -> dict[str, str]:
+def changed_settings(usual: Mapping[str, str]) -> dict[str, str]:
     """Those of the settings that this namespace has otherwise, and what they are to be."""
     return {key: value for key, value in usual.items() if (has := _read(_NET, key)) is not None and has != value}
 
 
 def of_the_room() -> dict[str, str]:
     """What a namespace keeps of the machine by its sysctl's name: buffers, and what could not be given back."""
-    kept = {key: _read(_NET, key) for key in (*_OF_MEMORY, *differing(OF_A_NAMESPACE))}
+    kept = {key: _read(_NET, key) for key in (*_OF_MEMORY, *changed_settings(OF_A_NAMESPACE))}
     return {_name(key): value for key, value in kept.items() if value is not None}
 
 

@@ -11,7 +11,7 @@ from yogurtbench.lab.network import Lab
 _MODES = {number: word for word, number in netkit.MODES.items()}
 
 
-def survey(lab: Lab) -> list[dict[str, Any]]:
+def read_inventory(lab: Lab) -> list[dict[str, Any]]:
     """The lab's namespaces: ``name`` and ``devices``, a dictionary each.
 
     A device has ``name, ifindex, kind, mode`` (netkit alone), ``mtu`` (bytes), ``state, mac, addresses, peer``

@@ -18,7 +18,7 @@ _IFREQ = struct.Struct("=16sH22x")
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
+class LinkDown:
     """By ioctl(2) on a socket kept for it (netdevice(7)): a signal may come while netlink waits for an answer."""
 
     control: socket.socket
@@ -34,9 +34,9 @@ class Switch:
 
 
 @contextmanager
-def switch(lab: Lab) -> Iterator[Switch]:
+def switch(lab: Lab) -> Iterator[LinkDown]:
     """The switch of a lab's host ends for the length of the block."""
     with lab.host.entered():
         control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with control:
-        yield Switch(control, tuple(end.name for end in (lab.a, lab.b) if end))
+        yield LinkDown(control, tuple(end.name for end in (lab.a, lab.b) if end))

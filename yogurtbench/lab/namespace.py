@@ -91,7 +91,7 @@ def create(name: str) -> Namespace:
         netns.setns(home)
         os.close(home)
     made = Namespace(name, os.open(f"/run/netns/{name}", os.O_RDONLY))
-    quieten(made)
+    disable_ipv6_chatter(made)
     made.ip.link("set", index=1, state="up")
     return made
 
@@ -130,17 +130,17 @@ def _machine() -> _Machine:
     """Looked for once, in the lab's host namespace while it is as new: a guest of ours has nothing of the kind."""
     with host().entered():
         of_lo = {f"{ip}/neigh/lo/{key}": value for ip in _IPS for key, value in inherited.OF_NEIGHBOURS.items()}
-        of_neighbours = {key.replace("/lo/", "/{}/"): value for key, value in inherited.differing(of_lo).items()}
-        return _Machine(inherited.differing(inherited.OF_A_NAMESPACE), of_neighbours)
+        of_neighbours = {key.replace("/lo/", "/{}/"): value for key, value in inherited.changed_settings(of_lo).items()}
+        return _Machine(inherited.changed_settings(inherited.OF_A_NAMESPACE), of_neighbours)
 
 
-def quieten(namespace: Namespace) -> None:
+def disable_ipv6_chatter(namespace: Namespace) -> None:
     """Undo in ``namespace`` what it has from the machine, and make devices quiet that will be made in it."""
     _restore(namespace, _machine().of_a_namespace)
     _write(namespace, _QUIET)
 
 
-def settle_neighbours(namespace: Namespace, device: str) -> None:
+def set_neighbour_timeouts(namespace: Namespace, device: str) -> None:
     """Set how a device of ``namespace`` treats its neighbours."""
     _restore(namespace, {key.format(device): value for key, value in _machine().of_neighbours.items()})
     _write(namespace, {f"{ip}/neigh/{device}/{key}": value for ip in _IPS for key, value in _NEIGHBOURS.items()})

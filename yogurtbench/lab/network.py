@@ -10,21 +10,21 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench.core.records import Cell
-from yogurtbench.lab.endpoint import End, Pot
+from yogurtbench.lab.endpoint import Endpoint, Interface
 from yogurtbench.lab.namespace import Namespace
 
 NUD_PERMANENT = 0x80
 
 
 @dataclass(frozen=True, slots=True)
-class Acquaintance:
+class StaticNeighbour:
     """Who sends through ``end`` to ``addresses`` (IPv4, IPv6) has to know the link-layer address of ``neighbour``."""
 
-    end: End
+    end: Interface
     addresses: tuple[str, str]
-    neighbour: End
+    neighbour: Interface
 
-    def introduce(self) -> None:
+    def add_entries(self) -> None:
         """Make it known for good: permanent entries, that nobody asks for and nothing expires."""
         mac, table = self.neighbour.mac(), self.end.namespace.ip.neigh
         for address in self.addresses[: 1 if self.end.lacks_ipv6() else 2]:
@@ -37,11 +37,11 @@ class Acquaintance:
             self.end.namespace.ip.neigh("del", dst=address, ifindex=self.end.ifindex)
 
 
-def mutual(one: Pot, other: Pot) -> list[Acquaintance]:
+def neighbours_of_each_other(one: Endpoint, other: Endpoint) -> list[StaticNeighbour]:
     """Two pots that share a link."""
     return [
-        Acquaintance(one.end, (other.ipv4, other.ipv6), other.end),
-        Acquaintance(other.end, (one.ipv4, one.ipv6), one.end),
+        StaticNeighbour(one.end, (other.ipv4, other.ipv6), other.end),
+        StaticNeighbour(other.end, (one.ipv4, one.ipv6), one.end),
     ]
 
 
@@ -55,12 +55,12 @@ class Lab:
 
     cell: Cell
     host: Namespace
-    client: Pot
-    server: Pot
-    a: End | None = None
-    b: End | None = None
-    ends: list[End] = field(default_factory=list)
-    acquaintances: list[Acquaintance] = field(default_factory=list)
+    client: Endpoint
+    server: Endpoint
+    a: Interface | None = None
+    b: Interface | None = None
+    ends: list[Interface] = field(default_factory=list)
+    acquaintances: list[StaticNeighbour] = field(default_factory=list)
     no_ipv6: str = ""
 
     @property
@@ -68,7 +68,7 @@ class Lab:
         """Every namespace the lab's packets pass."""
         return tuple({id(n): n for n in (self.host, self.client.namespace, self.server.namespace)}.values())
 
-    def forget_neighbours(self, ip: int) -> None:
+    def flush_neighbours(self, ip: int) -> None:
         """Let those who found each other by asking (l2 only) ask anew; permanent entries stay."""
         if self.cell.neighbours != "arp":
             return
@@ -89,7 +89,7 @@ class Lab:
                 while _multicast_reports(pot.namespace) < _REPORTS and time.monotonic() < deadline:
                     time.sleep(0.001)
 
-    def _has_link_layer(self, pot: Pot) -> bool:
+    def _has_link_layer(self, pot: Endpoint) -> bool:
         """NOARP devices join no solicited-node groups (addrconf_join_solict). Outside is always behind a veth."""
         return self.cell.mode == "l2" or (self.cell.topology == "uplink" and pot is self.client)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pyroute2.ethtool.ioctl import IoctlEthtool
 
 from yogurtbench.core.records import Cell
-from yogurtbench.lab.endpoint import End
+from yogurtbench.lab.endpoint import Interface
 
 #: The kernel's feature names behind each axis (net/ethtool/common.c: netdev_features_strings), and which word of the
 #: axis is not the kernel's own choice.
@@ -22,7 +22,7 @@ _FEATURES = {
 }
 
 
-def apply(end: End, cell: Cell) -> None:
+def apply_offloads(end: Interface, cell: Cell) -> None:
     """Switch one end's features as the cell says."""
     wanted = {
         name: word == "on" for axis, (word, names) in _FEATURES.items() if getattr(cell, axis) == word for name in names

@@ -10,7 +10,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench.core.records import Cell
 from yogurtbench.lab import namespace, netkit
-from yogurtbench.lab.endpoint import End
+from yogurtbench.lab.endpoint import Interface
 from yogurtbench.lab.namespace import Namespace
 
 #: All devices of a lab are in one group, so that one request takes them all down: one RCU grace period, not four.
@@ -24,7 +24,7 @@ class Unsupported(Exception):
     """The kernel cannot make what the cell asks for; the text says what."""
 
 
-def make(cell: Cell, near: Place, far: Place) -> list[End]:
+def make_pair(cell: Cell, near: Place, far: Place) -> list[Interface]:
     """Make a pair of the cell's device, both ends up; whoever made the near namespace's devices removes them."""
     (near_ns, near_name, near_index), (far_ns, far_name, far_index) = near, far
     peer = netkit.peer_info(far_name, far_index, far_ns.fd, cell.mtu)
@@ -38,26 +38,26 @@ def make(cell: Cell, near: Place, far: Place) -> list[End]:
         near_ns.ip.link("add", group=GROUP, **request)
     except NetlinkError as error:
         if error.code in _UNKNOWN:
-            raise Unsupported(_what_is_unsupported(cell, error)) from error
+            raise Unsupported(_unsupported_part(cell, error)) from error
         raise
     if cell.device == "netkit" and (cell.scrub != "default" or cell.headroom):  # what first netkits did not have
-        _must_be_as_asked(near_ns, near_index, request)
-    ends = [End(near_ns, near_name, near_index), End(far_ns, far_name, far_index)]
+        _verify_attributes(near_ns, near_index, request)
+    ends = [Interface(near_ns, near_name, near_index), Interface(far_ns, far_name, far_index)]
     # A far end that is up before the near one knows it is refused (veth_open: ENOTCONN).
     far_ns.ip.link("set", index=far_index, state="up")
     for end in ends:
-        namespace.settle_neighbours(end.namespace, end.name)
+        namespace.set_neighbour_timeouts(end.namespace, end.name)
     return ends
 
 
-def _must_be_as_asked(where: Namespace, index: int, request: Mapping[str, Any]) -> None:
+def _verify_attributes(where: Namespace, index: int, request: Mapping[str, Any]) -> None:
     """Read the made link back: what a kernel does not know it may ignore in silence. Raises Unsupported."""
     (link,) = where.ip.get_links(index)
     if ignored := netkit.ignored(request, netkit.told(link)):
         raise Unsupported(f"this kernel does not support netkit with {' and '.join(ignored)}")
 
 
-def _what_is_unsupported(cell: Cell, error: NetlinkError) -> str:
+def _unsupported_part(cell: Cell, error: NetlinkError) -> str:
     extras = [f"scrub {cell.scrub}"] if cell.scrub not in (None, "default") else []
     extras += [f"headroom {cell.headroom}"] if cell.headroom else []
     what = f"{cell.device} with {' and '.join(extras)}" if extras else f"{cell.device} devices"

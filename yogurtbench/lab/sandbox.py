@@ -13,7 +13,7 @@ from yogurtbench.core.process import run
 from yogurtbench.lab import namespace
 
 
-def command(argv: Sequence[str]) -> list[str]:
+def sandbox_command(argv: Sequence[str]) -> list[str]:
     """The command line that runs ``argv`` as process 1 of a new room.
 
     ``--kill-child``: when unshare dies the child dies, and with process 1 the whole room (pid_namespaces(7)).
@@ -26,7 +26,7 @@ def command(argv: Sequence[str]) -> list[str]:
 MACHINE_PROC = Path("/run/machine-proc")
 
 
-def furnish() -> None:
+def set_up() -> None:
     """Make a fresh room fit for a lab: its own /run and /sys, loopback up, quiet defaults.
 
     Raises CommandFailed where a mount is refused.
@@ -36,7 +36,7 @@ def furnish() -> None:
     Path("/run/netns").mkdir()
     _keep_machine_proc()
     room = namespace.host()
-    namespace.quieten(room)
+    namespace.disable_ipv6_chatter(room)
     room.ip.link("set", index=1, state="up")
     # The lab's processes must not be judged by the limits of whoever started the run.
     os.umask(0o022)

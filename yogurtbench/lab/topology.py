@@ -12,9 +12,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench.core.records import Cell
 from yogurtbench.lab import namespace, offload, pair
-from yogurtbench.lab.endpoint import End, Pot
+from yogurtbench.lab.endpoint import Endpoint, Interface
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.lab.network import Acquaintance, Lab, mutual
+from yogurtbench.lab.network import Lab, StaticNeighbour, neighbours_of_each_other
 from yogurtbench.lab.pair import GROUP, Unsupported
 
 IFA_F_NODAD = 0x02
@@ -34,10 +34,10 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
     with ExitStack() as undo:
         lab = _TOPOLOGIES[cell.topology](cell, namespace.host(), undo)
         for end in lab.ends:
-            offload.apply(end, cell)
+            offload.apply_offloads(end, cell)
         if cell.neighbours == "static":
             for acquaintance in lab.acquaintances:
-                acquaintance.introduce()
+                acquaintance.add_entries()
         lab.no_ipv6 = lab.client.end.lacks_ipv6() or lab.server.end.lacks_ipv6()
         yield lab
 
@@ -61,24 +61,24 @@ def _pot_namespace(name: str, undo: ExitStack) -> Namespace:
     return made
 
 
-def _add_address(end: End, ipv4: str, ipv6: str, lengths: tuple[int, int] = (24, 64)) -> None:
+def _add_address(end: Interface, ipv4: str, ipv6: str, lengths: tuple[int, int] = (24, 64)) -> None:
     end.namespace.ip.addr("add", index=end.ifindex, address=ipv4, prefixlen=lengths[0])
     if not end.lacks_ipv6():
         _add_ipv6_address(end, ipv6, lengths[1])
 
 
-def _add_ipv6_address(end: End, address: str, length: int) -> None:
+def _add_ipv6_address(end: Interface, address: str, length: int) -> None:
     end.namespace.ip.addr("add", index=end.ifindex, address=address, prefixlen=length, flags=IFA_F_NODAD)
 
 
-def _pot(end: End, ipv4: str, ipv6: str) -> Pot:
+def _pot(end: Interface, ipv4: str, ipv6: str) -> Endpoint:
     """Give an end its addresses, once it is up."""
     end.await_up()
     _add_address(end, ipv4, ipv6)
-    return Pot(end.namespace, end, ipv4, ipv6)
+    return Endpoint(end.namespace, end, ipv4, ipv6)
 
 
-def _yogurt(end: End, number: int) -> Pot:
+def _yogurt(end: Interface, number: int) -> Endpoint:
     """Pot ``number`` of the seed's drawing."""
     return _pot(end, f"10.42.0.{number}", f"fd42::{number}")
 
@@ -87,10 +87,10 @@ def _two_pairs(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
     """The seed's drawing, without what joins the host ends."""
     one, two = _pot_namespace("yogurt-1", undo), _pot_namespace("yogurt-2", undo)
     _removing_devices(host, undo)
-    a, cont1 = pair.make(cell, (host, "yg1-host", 1001), (one, "yg1-cont", 1002))
-    b, cont2 = pair.make(cell, (host, "yg2-host", 1003), (two, "yg2-cont", 1004))
+    a, cont1 = pair.make_pair(cell, (host, "yg1-host", 1001), (one, "yg1-cont", 1002))
+    b, cont2 = pair.make_pair(cell, (host, "yg2-host", 1003), (two, "yg2-cont", 1004))
     client, server = _yogurt(cont1, 1), _yogurt(cont2, 2)
-    return Lab(cell, host, client, server, a, b, [a, cont1, b, cont2], mutual(client, server))
+    return Lab(cell, host, client, server, a, b, [a, cont1, b, cont2], neighbours_of_each_other(client, server))
 
 
 def _direct(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
@@ -107,9 +107,9 @@ def _loopback(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
 
 def _one_pair(cell: Cell, host: Namespace, one: Namespace, two: Namespace, undo: ExitStack) -> Lab:
     _removing_devices(one, undo)
-    near, far = pair.make(cell, (one, "yg1-cont", 1002), (two, "yg2-cont", 1004))
+    near, far = pair.make_pair(cell, (one, "yg1-cont", 1002), (two, "yg2-cont", 1004))
     client, server = _yogurt(near, 1), _yogurt(far, 2)
-    return Lab(cell, host, client, server, ends=[near, far], acquaintances=mutual(client, server))
+    return Lab(cell, host, client, server, ends=[near, far], acquaintances=neighbours_of_each_other(client, server))
 
 
 def _bridge(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
@@ -161,12 +161,12 @@ def _uplink(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
     outside, two = _pot_namespace("outside", undo), _pot_namespace("yogurt-2", undo)
     _removing_devices(host, undo)
     veth = replace(cell, device="veth")
-    a, out = pair.make(veth, (host, "up-host", 1001), (outside, "up-out", 1002))
-    b, cont = pair.make(cell, (host, "yg2-host", 1003), (two, "yg2-cont", 1004))
+    a, out = pair.make_pair(veth, (host, "up-host", 1001), (outside, "up-out", 1002))
+    b, cont = pair.make_pair(cell, (host, "yg2-host", 1003), (two, "yg2-cont", 1004))
     client, server = _pot(out, "10.43.0.1", "fd43::1"), _yogurt(cont, 2)
     uplink = _pot(a, "10.43.0.254", "fd43::fe")
-    for known in mutual(client, uplink):
-        known.introduce()
+    for known in neighbours_of_each_other(client, uplink):
+        known.add_entries()
     _forwarding(host)
     gateway = _serve(server, b, 2)
     _route(server, ("0.0.0.0/0", "::/0"), gateway)
@@ -180,7 +180,7 @@ def _forwarding(where: Namespace) -> None:
         where.sysctl("ipv6/conf/all/forwarding", 1)
 
 
-def _serve(pot: Pot, end: End, number: int) -> Addresses:
+def _serve(pot: Endpoint, end: Interface, number: int) -> Addresses:
     """Make the host end the pot's gateway: its addresses, and routes to each other."""
     gateway = f"10.42.255.{number}", f"fd42:ff::{number}"
     _add_address(end, *gateway, lengths=(32, 128))
@@ -194,16 +194,16 @@ def _serve(pot: Pot, end: End, number: int) -> Addresses:
     return gateway
 
 
-def _gateway_and(pot: Pot, end: End, gateway: Addresses) -> list[Acquaintance]:
+def _gateway_and(pot: Endpoint, end: Interface, gateway: Addresses) -> list[StaticNeighbour]:
     """A pot and the host end that is its gateway."""
-    return mutual(pot, Pot(end.namespace, end, *gateway))
+    return neighbours_of_each_other(pot, Endpoint(end.namespace, end, *gateway))
 
 
-def _route_through(pot: Pot, other: Pot, gateway: Addresses) -> None:
+def _route_through(pot: Endpoint, other: Endpoint, gateway: Addresses) -> None:
     _route(pot, (f"{other.ipv4}/32", f"{other.ipv6}/128"), gateway)
 
 
-def _route(pot: Pot, destinations: Addresses, gateway: Addresses) -> None:
+def _route(pot: Endpoint, destinations: Addresses, gateway: Addresses) -> None:
     route: Callable[..., Any] = pot.namespace.ip.route
     versions = 1 if pot.end.lacks_ipv6() else 2
     for destination, through in list(zip(destinations, gateway, strict=True))[:versions]:

@@ -42,7 +42,7 @@ def is_answer(error: OSError, *, later: bool = False) -> bool:
 
 
 @contextmanager
-def asking(what: str, step: str, *answers: int) -> Iterator[None]:
+def probing(what: str, step: str, *answers: int) -> Iterator[None]:
     """Raise CannotAsk ``could not ask over WHAT: STEP: …`` for an OSError of ours; the network's pass unchanged.
 
     ``answers``: error numbers that are the network's here too.
@@ -52,10 +52,10 @@ def asking(what: str, step: str, *answers: int) -> Iterator[None]:
     except OSError as error:
         if is_answer(error) or error.errno in answers:
             raise
-        raise CannotAsk(f"could not ask over {what}: {step}: {explain(error)}") from error
+        raise CannotAsk(f"could not ask over {what}: {step}: {explain_error(error)}") from error
 
 
-def explain(error: OSError) -> str:
+def explain_error(error: OSError) -> str:
     """Return an error in words, with its symbol and, where it is about rights, which one is missing."""
     number = error.errno or 0
     said = f"{error.strerror or error} ({errno.errorcode.get(number, 'no error number')})"

@@ -13,8 +13,8 @@ from typing import Any
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import Background, how_ended
 from yogurtbench.core.records import Status, Trial
-from yogurtbench.ebpf.tracer import Witness
-from yogurtbench.lab import Lab, Pot, Unsupported
+from yogurtbench.ebpf.tracer import Tracer
+from yogurtbench.lab import Endpoint, Lab, Unsupported
 
 #: No skb is larger: GSO_LEGACY_MAX_SIZE in include/linux/netdevice.h (BIG TCP is off in every lab).
 LARGEST_SKB = 65_536
@@ -40,7 +40,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class LoadResult:
     """A load's result: contract metrics by name, the flow for the path assertion, and what else is worth keeping.
 
     ``missing``: metrics that came to no value while others did, each with its status and why.
@@ -53,22 +53,22 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class LoadContext:
     """A network that is up, and the trial to run over it."""
 
     lab: Lab
     trial: Trial
-    witness: Witness | None = None
+    witness: Tracer | None = None
     #: Where the wire's programs hang, by row (see wire.Wire.places).
     places: Mapping[int, str] = field(default_factory=dict)
 
     @property
-    def client(self) -> Pot:
+    def client(self) -> Endpoint:
         """Who asks."""
         return self.lab.client
 
     @property
-    def server(self) -> Pot:
+    def server(self) -> Endpoint:
         """Who answers."""
         return self.lab.server
 
@@ -126,7 +126,7 @@ def bound_ports(table: str, *, listening: bool) -> set[int]:
     return {int(row[1].rpartition(":")[2], 16) for row in rows if not listening or row[3] == "0A"}
 
 
-def wait_until_bound(bench: Bench, server: Background, protocol: str, port: int, timeout: float) -> None:
+def wait_until_bound(bench: LoadContext, server: Background, protocol: str, port: int, timeout: float) -> None:
     """Return when the server's port is bound in its namespace. Raises LoadFailed when it ends, or time does."""
     deadline = time.monotonic() + timeout
     tables = (Path("/proc/thread-self/net", protocol), Path("/proc/thread-self/net", f"{protocol}6"))

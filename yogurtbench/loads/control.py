@@ -20,7 +20,7 @@ from yogurtbench.core.records import Cell
 from yogurtbench.lab import Lab, Unsupported, bring_up
 from yogurtbench.loads import probes, raw
 from yogurtbench.loads.asking import CannotAsk
-from yogurtbench.loads.mailbox import Mailbox, send
+from yogurtbench.loads.mailbox import UdpReceiver, send
 
 #: What can be asked, by the word in its sentences.
 IPV4, IPV6, TCP, UDP, PACKETS = "IPv4", "IPv6", "TCP", "UDP", "packet sockets"
@@ -55,7 +55,7 @@ _NETKIT: dict[str, object] = {
 }
 
 
-def cannot_ask() -> Mapping[str, str]:
+def unmeasurable() -> Mapping[str, str]:
     """Return what cannot be asked on this machine, each with the reason; empty where all can.
 
     Found out once, by trying, and kept for the life of this process. It needs the sandbox for itself: while a lab is up
@@ -73,21 +73,21 @@ def _examine() -> Mapping[str, str]:
         cell = Cell(**{**_PLAIN, **device, "neighbours": neighbours, "primary": beside, "peer": beside})  # type: ignore[arg-type]
         try:
             with bring_up(cell) as lab:
-                return _tried(lab)
+                return _try_control(lab)
         except (Unsupported, NetlinkError, CommandFailed, OSError):
             continue
     return {}
 
 
-def must_be_askable(*questions: str) -> None:
+def require_measurable(*questions: str) -> None:
     """Raise CannotAsk where the control of one of these found that it cannot be asked."""
-    found = cannot_ask()
+    found = unmeasurable()
     for question in questions:
         if question in found:
             raise CannotAsk(found[question])
 
 
-def _tried(lab: Lab) -> dict[str, str]:
+def _try_control(lab: Lab) -> dict[str, str]:
     found: dict[str, str] = {}
     for question, attempt in _ATTEMPTS.items():
         try:
@@ -117,13 +117,13 @@ def _hears_packets(lab: Lab) -> bool:
 
 def _takes_datagrams(lab: Lab) -> bool:
     token = secrets.token_bytes(16)
-    with closing(Mailbox(lab.server)) as mailbox:
+    with closing(UdpReceiver(lab.server)) as mailbox:
         return send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, _PATIENCE)
 
 
 _ATTEMPTS: dict[str, Callable[[Lab], bool]] = {
-    IPV4: lambda lab: probes.answers(lab, 4),
-    IPV6: lambda lab: probes.answers(lab, 6),
+    IPV4: lambda lab: probes.is_reachable(lab, 4),
+    IPV6: lambda lab: probes.is_reachable(lab, 6),
     TCP: probes.exchanges_tcp,
     UDP: _takes_datagrams,
     PACKETS: _hears_packets,

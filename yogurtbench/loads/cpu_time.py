@@ -56,7 +56,7 @@ class CpuTime:
         return {**asdict(self), "interrupts_apart": interrupts_are_apart()}
 
 
-def spent(cpus: Sequence[int]) -> CpuTime:
+def measure_cpu_time(cpus: Sequence[int]) -> CpuTime:
     """CPU time until now: of this process's ended children, of ksoftirqd, and of ``cpus``.
 
     Raises OSError where the kernel does not tell.

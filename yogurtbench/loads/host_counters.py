@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core.records import Cell, Status
-from yogurtbench.lab import End
+from yogurtbench.lab import Interface
 from yogurtbench.loads import cpu_time
-from yogurtbench.loads.base import Bench, LoadFailed, packets_per_message
+from yogurtbench.loads.base import LoadContext, LoadFailed, packets_per_message
 from yogurtbench.loads.cpu_time import CpuTime
 
 #: Counters of /proc/net/softnet_stat, as softnet_seq_show in net/core/net-procfs.c names them, by column. Its other
@@ -34,7 +34,7 @@ Missing = dict[str, tuple[Status, str]]
 
 
 @dataclass(slots=True)
-class Account:
+class HostCounters:
     """Differences between the beginning and the end of a load; filled when the block of :func:`watched` ends.
 
     ``devices``: counters by device; ``softnet``: of all CPUs of the machine, strangers' packets included, a list by
@@ -76,12 +76,12 @@ class Account:
 
 
 @contextmanager
-def watched(bench: Bench, *, with_cpu: bool = False) -> Iterator[Account]:
+def counting(bench: LoadContext, *, with_cpu: bool = False) -> Iterator[HostCounters]:
     """Count what happens in the block. CPU time is that of processes that began and ended within.
 
     Raises LoadFailed where a device's counter ran backwards.
     """
-    account = Account(_sender(bench))
+    account = HostCounters(_sender(bench))
     used = _cpu_time(bench, account) if with_cpu else None
     devices, softnet = _devices(bench), softnet_columns(Path("/proc/net/softnet_stat").read_text())
     yield account
@@ -92,42 +92,42 @@ def watched(bench: Bench, *, with_cpu: bool = False) -> Iterator[Account]:
     account.softnet = softnet_counts(softnet, softnet_columns(Path("/proc/net/softnet_stat").read_text()))
 
 
-def sent_bytes(bench: Bench) -> int:
+def sent_bytes(bench: LoadContext) -> int:
     """Bytes that the client's device has sent so far."""
     return _sent(bench)["tx_bytes"]
 
 
-def sent_packets(bench: Bench) -> int:
+def sent_packets(bench: LoadContext) -> int:
     """Packets that the client's device has sent so far."""
     return _sent(bench)["tx_packets"]
 
 
-def _sent(bench: Bench) -> Counts:
+def _sent(bench: LoadContext) -> Counts:
     return next(_device(end) for end in _ends(bench) if end.name == _sender(bench))
 
 
-def _sender(bench: Bench) -> str:
+def _sender(bench: LoadContext) -> str:
     return "lo" if bench.trial.cell.topology == "loopback" else bench.client.end.name
 
 
-def _ends(bench: Bench) -> list[End]:
-    lo = [End(bench.client.namespace, "lo", 1)] if bench.trial.cell.topology == "loopback" else []
+def _ends(bench: LoadContext) -> list[Interface]:
+    lo = [Interface(bench.client.namespace, "lo", 1)] if bench.trial.cell.topology == "loopback" else []
     return [*bench.lab.ends, *lo]
 
 
-def _cpu_time(bench: Bench, account: Account) -> CpuTime | None:
+def _cpu_time(bench: LoadContext, account: HostCounters) -> CpuTime | None:
     try:
-        return cpu_time.spent(bench.cpus)
+        return cpu_time.measure_cpu_time(bench.cpus)
     except OSError as error:
         account.no_cpu = "unsupported", str(error)
         return None
 
 
-def _devices(bench: Bench) -> dict[str, Counts]:
+def _devices(bench: LoadContext) -> dict[str, Counts]:
     return {end.name: _device(end) for end in _ends(bench)}
 
 
-def _device(end: End) -> Counts:
+def _device(end: Interface) -> Counts:
     (link,) = end.namespace.ip.get_links(end.ifindex)
     stats = link.get_attr("IFLA_STATS64")
     return {name: int(stats[name]) for name in _DEVICE_FIELDS}
@@ -167,10 +167,10 @@ def warnings(cell: Cell, packet_size: float) -> list[str]:
     if abs(packet_size - wanted) <= _NEAR * wanted:
         return []
     seen = f"and the wire saw {packet_size:.0f} on average"
-    return [f"a payload of {cell.payload} bytes makes IP packets of {wanted}, {seen}: {_why(cell)}"]
+    return [f"a payload of {cell.payload} bytes makes IP packets of {wanted}, {seen}: {_explain_gap(cell)}"]
 
 
-def _why(cell: Cell) -> str:
+def _explain_gap(cell: Cell) -> str:
     if cell.load in _HEADERS:
         return "TCP sends a stream, which GSO batches and the MTU cuts"
     if packets_per_message(cell.payload or 0, cell.ip, cell.mtu) > 1:
@@ -178,7 +178,7 @@ def _why(cell: Cell) -> str:
     return "the load sends other packets beside its messages"
 
 
-def cpu_costs(account: Account, own: float, delivered: float, packets: float) -> tuple[Values, Missing]:
+def cpu_costs(account: HostCounters, own: float, delivered: float, packets: float) -> tuple[Values, Missing]:
     """``cpu_ns_per_byte`` and ``cpu_ns_per_packet`` of what was delivered, or why there are none.
 
     ``own``: the CPU seconds that the load's processes spent on it.

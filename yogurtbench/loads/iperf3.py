@@ -15,8 +15,8 @@ from yogurtbench.core.process import Completed
 from yogurtbench.core.records import Status
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import host_counters
-from yogurtbench.loads.base import LARGEST_SKB, Bench, Flow, LoadFailed, Measured, outlived_by, wait_until_bound
-from yogurtbench.loads.host_counters import Account, Missing, Values
+from yogurtbench.loads.base import LARGEST_SKB, Flow, LoadContext, LoadFailed, LoadResult, outlived_by, wait_until_bound
+from yogurtbench.loads.host_counters import HostCounters, Missing, Values
 from yogurtbench.loads.reading import JsonField, check_exit_code, check_not_killed, check_values, json_report
 
 PORT = 5201
@@ -53,7 +53,7 @@ class IperfReport:
     threaded: bool = False
 
 
-def run(bench: Bench) -> Measured:
+def run(bench: LoadContext) -> LoadResult:
     """Bulk transfer from yogurt-1 to a one-off server in yogurt-2. Raises LoadFailed."""
     cell, options = bench.trial.cell, bench.trial.options
     udp = cell.load == "iperf3_udp"
@@ -61,7 +61,7 @@ def run(bench: Bench) -> Measured:
         options = end_by(options, threaded=is_threaded())
     argv = client_arguments(options, bench.address, bench.payload, cell.streams or 1, udp)
     first = bench.trial.clock == "instructions"
-    with host_counters.watched(bench, with_cpu=True) as account, serving(bench, first=first):
+    with host_counters.counting(bench, with_cpu=True) as account, serving(bench, first=first):
         lifetime = float(options.get("duration") or 0) + bench.option("timeout")
         done = process.run(bench.client_command(argv), timeout=lifetime, check=False)
     report = read(done, udp=udp)
@@ -80,7 +80,7 @@ def run(bench: Bench) -> Measured:
         late = sorted(_RATES & figures.keys())
         figures = {name: value for name, value in figures.items() if name not in late}
         missing = {**missing, **dict.fromkeys(late, _LATE)}
-    return Measured(figures, flow(report.delivered), details, missing)
+    return LoadResult(figures, flow(report.delivered), details, missing)
 
 
 def end_by(options: dict[str, Any], *, threaded: bool) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _is_threaded(version: str) -> bool:
 
 
 @contextmanager
-def serving(bench: Bench, *, first: bool = False) -> Iterator[None]:
+def serving(bench: LoadContext, *, first: bool = False) -> Iterator[None]:
     """A one-off server in yogurt-2, ready. Raises LoadFailed.
 
     ``first``: on a CPU that both ends share, it goes before the sender, so that each packet goes all the way before the
@@ -110,7 +110,7 @@ def serving(bench: Bench, *, first: bool = False) -> Iterator[None]:
     """
     argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
     argv = [*(_FIRST if first else ()), *argv]
-    with process.background(bench.server_command(argv)) as server:
+    with process.run_in_background(bench.server_command(argv)) as server:
         wait_until_bound(bench, server, "tcp", PORT, timeout=10)
         with outlived_by(server, once=True):
             yield
@@ -121,14 +121,14 @@ def flow(delivered: int) -> Flow:
     return Flow((max(1, delivered // LARGEST_SKB), None), (1, None))
 
 
-def _costs(bench: Bench, account: Account, report: IperfReport, packets: float) -> tuple[Values, Missing]:
+def _costs(bench: LoadContext, account: HostCounters, report: IperfReport, packets: float) -> tuple[Values, Missing]:
     """What a byte and a packet cost: CPU time, or on the instruction clock, whose time is work done, instructions."""
     if bench.trial.clock == "instructions":
         return host_counters.instruction_costs(report.seconds, report.delivered, packets), {}
     return host_counters.cpu_costs(account, report.cpu_seconds, report.delivered, packets)
 
 
-def _packets(account: Account) -> dict[str, float]:
+def _packets(account: HostCounters) -> dict[str, float]:
     sizes = {"bytes_per_skb": account.bytes_per_skb, "packet_size": account.packet_size}
     return {name: size for name, size in sizes.items() if size}
 

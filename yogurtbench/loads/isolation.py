@@ -23,13 +23,13 @@ from functools import partial
 from typing import Any
 
 from yogurtbench.core.records import Status
-from yogurtbench.lab import End, Lab
+from yogurtbench.lab import Interface, Lab
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.loads import control, raw
 from yogurtbench.loads import unprivileged as nobody
-from yogurtbench.loads.asking import CannotAsk, asking
-from yogurtbench.loads.base import Bench, Measured
-from yogurtbench.loads.mailbox import PATIENCE, TOKEN_BYTES, Mailbox, send
+from yogurtbench.loads.asking import CannotAsk, probing
+from yogurtbench.loads.base import LoadContext, LoadResult
+from yogurtbench.loads.mailbox import PATIENCE, TOKEN_BYTES, UdpReceiver, send
 
 #: How far a device's counters may lag behind (seconds): some drivers count when the far end polls.
 LAG = 0.05
@@ -68,7 +68,7 @@ class Verdicts:
             self.values[metric] = float(seen)
 
 
-def run(bench: Bench) -> Measured:
+def run(bench: LoadContext) -> LoadResult:
     """The metrics of the contract that apply to the topology; bounded by a few times ``PATIENCE``.
 
     Without host ends (direct, loopback) there is no device to listen or send on: only ``eavesdrop_any`` and
@@ -77,13 +77,13 @@ def run(bench: Bench) -> Measured:
     verdicts = Verdicts()
     with ExitStack() as undo:
         undo.enter_context(_one_cpu())
-        mailbox = undo.enter_context(closing(Mailbox(bench.server)))
+        mailbox = undo.enter_context(closing(UdpReceiver(bench.server)))
         transmitter = undo.enter_context(closing(raw.Transmitter(bench.lab.host)))
         _eavesdrop(bench.lab, mailbox, transmitter, verdicts)
         _inject(bench.lab, mailbox, transmitter, verdicts)
         _ping(bench.lab, verdicts)
     details = {**verdicts.details, "carried": verdicts.carried}
-    return Measured(verdicts.values, missing=verdicts.missing, details={"isolation": details})
+    return LoadResult(verdicts.values, missing=verdicts.missing, details={"isolation": details})
 
 
 @contextmanager
@@ -104,19 +104,19 @@ def _token() -> bytes:
 # -- listening in ----------------------------------------------------------------------------------------------------
 
 
-def _eavesdrop(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
+def _eavesdrop(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
     """Listen while yogurt-1 talks to yogurt-2, and note whether the wire carried it.
 
     Raises CannotAsk where nobody can know that.
     """
     traffic, sniffers = _token(), dict[str, raw.Sniffer]()
     with ExitStack() as undo:
-        for metric, end in _ears(lab).items():
+        for metric, end in _captures(lab).items():
             with verdicts.or_missing(metric), lab.host.entered():
                 sniffers[metric] = undo.enter_context(closing(raw.Sniffer(end)))
         verdicts.carried = _delivered(lab, mailbox, traffic)
         if not verdicts.carried:
-            control.must_be_askable(control.UDP)
+            control.require_measurable(control.UDP)
             why = "the wire carries nothing from yogurt-1 to yogurt-2: there is nothing to listen in on"
             verdicts.missing |= dict.fromkeys(sniffers, ("skipped", why))
             return
@@ -124,13 +124,13 @@ def _eavesdrop(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdict
             _judge_sniffers(lab, sniffers, traffic, _send_controls(lab, transmitter), verdicts)
 
 
-def _ears(lab: Lab) -> dict[str, End | None]:
+def _captures(lab: Lab) -> dict[str, Interface | None]:
     """Where to listen, by metric; None: on every device of the host."""
     places = dict(zip(EAVESDROPS, (lab.a, lab.b, None), strict=True))
     return {metric: end for metric, end in places.items() if end is not None or metric == "eavesdrop_any"}
 
 
-def _delivered(lab: Lab, mailbox: Mailbox, token: bytes) -> bool:
+def _delivered(lab: Lab, mailbox: UdpReceiver, token: bytes) -> bool:
     """Whether a datagram from yogurt-1 arrives in yogurt-2."""
     return any(
         send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE / _TRIES)
@@ -140,7 +140,7 @@ def _delivered(lab: Lab, mailbox: Mailbox, token: bytes) -> bool:
 
 def _send_controls(lab: Lab, transmitter: raw.Transmitter) -> dict[str, bytes]:
     """Send a control frame through each host end, or where there is none through lo; its token by device."""
-    devices = [end for end in (lab.a, lab.b) if end] or [End(lab.host, "lo", 1)]
+    devices = [end for end in (lab.a, lab.b) if end] or [Interface(lab.host, "lo", 1)]
     controls = {device.name: _token() for device in devices}
     for device in devices:
         transmitter.send(device, raw.ETH_P_EXPERIMENT, controls[device.name])
@@ -165,7 +165,7 @@ def _judge_sniffers(
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class InjectionAttempt:
     """One attempt at injection: what was sent for which metric, and why it may not have been sent at all.
 
     ``cannot``: why it could not even be tried.
@@ -177,17 +177,17 @@ class Shot:
     cannot: str = ""
 
 
-def _inject(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
+def _inject(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
     if not (lab.a and lab.b):
         return
-    shoot = partial(_raw_shot, lab, transmitter)
+    shoot = partial(_inject_raw_packet, lab, transmitter)
     shots = [
         shoot("inject_raw", lab.b, mailbox.port),
         shoot("inject_bypass", lab.b, mailbox.port, bypass=True),
         shoot("inject_raw_a", lab.a, mailbox.port),
-        _unprivileged_shot(lab, lab.b, mailbox.port, verdicts),
+        _inject_unprivileged(lab, lab.b, mailbox.port, verdicts),
     ]
-    doubt = "" if _still_receives(lab, mailbox, verdicts.carried) else "the receiver got no control datagram either"
+    doubt = "" if _receiver_works(lab, mailbox, verdicts.carried) else "the receiver got no control datagram either"
     mailbox.settle()
     for shot in shots:
         arrived = bool(mailbox.got.intersection(shot.tokens))
@@ -199,7 +199,7 @@ def _inject(lab: Lab, mailbox: Mailbox, transmitter: raw.Transmitter, verdicts: 
     verdicts.details["unprivileged"] |= {"arrived": [way for way, token in unprivileged if token in mailbox.got]}
 
 
-def _still_receives(lab: Lab, mailbox: Mailbox, carried: bool) -> bool:
+def _receiver_works(lab: Lab, mailbox: UdpReceiver, carried: bool) -> bool:
     """The receiver's control: a datagram from yogurt-1, or where the wire is dead from within yogurt-2 itself."""
     token = _token()
     if carried:
@@ -207,48 +207,48 @@ def _still_receives(lab: Lab, mailbox: Mailbox, carried: bool) -> bool:
     return send(lab.server, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE)
 
 
-def _raw_shot(
-    lab: Lab, transmitter: raw.Transmitter, metric: str, end: End, port: int, *, bypass: bool = False
-) -> Shot:
+def _inject_raw_packet(
+    lab: Lab, transmitter: raw.Transmitter, metric: str, end: Interface, port: int, *, bypass: bool = False
+) -> InjectionAttempt:
     """A forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET socket."""
-    token, before = _token(), _handed(end)
+    token, before = _token(), _tx_count(end)
     packet = raw.udp_packet(lab.client.ipv4, lab.server.ipv4, port, token)
     try:
         error = transmitter.send(end, raw.ETH_P_IP, packet, lab.server.end.mac(), bypass=bypass)
     except CannotAsk as reason:
-        return Shot(metric, (token,), "", str(reason))
-    return Shot(metric, (token,), "" if _took(end, before, 1) else _not_taken(end, error))
+        return InjectionAttempt(metric, (token,), "", str(reason))
+    return InjectionAttempt(metric, (token,), "" if _device_counted(end, before, 1) else _not_taken(end, error))
 
 
-def _unprivileged_shot(lab: Lab, end: End, port: int, verdicts: Verdicts) -> Shot:
+def _inject_unprivileged(lab: Lab, end: Interface, port: int, verdicts: Verdicts) -> InjectionAttempt:
     """Datagrams of a user without any privilege, from a socket bound to a host end."""
-    tokens, before = tuple(_token() for _ in nobody.WAYS), _handed(end)
+    tokens, before = tuple(_token() for _ in nobody.WAYS), _tx_count(end)
     with lab.host.entered():
-        sent = nobody.send(end.name, lab.server.ipv4, port, tokens, PATIENCE)
+        sent = nobody.send_unprivileged(end.name, lab.server.ipv4, port, tokens, PATIENCE)
     verdicts.details["unprivileged"] = {"sent": sent.ways, "errors": sent.errors}
     doubt = f"the sender kept capabilities ({sent.capabilities:x})" if sent.capabilities else ""
-    if not sent.ways or not _took(end, before, len(sent.ways)):
+    if not sent.ways or not _device_counted(end, before, len(sent.ways)):
         doubt = _not_taken(end, "; ".join(sent.errors))
-    return Shot("inject_unprivileged", tokens, doubt, sent.failed)
+    return InjectionAttempt("inject_unprivileged", tokens, doubt, sent.failed)
 
 
-def _handed(end: End) -> int:
+def _tx_count(end: Interface) -> int:
     """Frames ever handed to a device: sent on or dropped by it (rtnl_link_stats64)."""
     (link,) = end.namespace.ip.get_links(end.ifindex)
     stats = link.get_attr("IFLA_STATS64")
     return int(stats["tx_packets"]) + int(stats["tx_dropped"])
 
 
-def _took(end: End, before: int, frames: int) -> bool:
+def _device_counted(end: Interface, before: int, frames: int) -> bool:
     """Whether the device counts that many frames more, ``LAG`` seconds later at most."""
     deadline = time.monotonic() + LAG
-    while _handed(end) < before + frames:
+    while _tx_count(end) < before + frames:
         if time.monotonic() > deadline:
             return False
     return True
 
 
-def _not_taken(end: End, error: str) -> str:
+def _not_taken(end: Interface, error: str) -> str:
     return f"{end.name} was never handed the frame" + (f" ({error})" if error else "")
 
 
@@ -259,28 +259,28 @@ def _ping(lab: Lab, verdicts: Verdicts) -> None:
     """Ping yogurt-2 from the lab's host; then, with the same socket, one who is sure to answer."""
     with verdicts.or_missing("host_ping"), ExitStack() as undo:
         outside, inside = (undo.enter_context(_icmp_socket(place)) for place in (lab.host, lab.server.namespace))
-        error = _unanswered(outside, lab.server.ipv4)
+        error = _ping_error(outside, lab.server.ipv4)
         verdicts.details["host_ping"] = error or "answered"
-        doubt = "the same socket cannot ping 127.0.0.1 either" if _unanswered(outside, "127.0.0.1") else ""
-        doubt = doubt or ("yogurt-2 does not even answer itself" if _unanswered(inside, lab.server.ipv4) else "")
+        doubt = "the same socket cannot ping 127.0.0.1 either" if _ping_error(outside, "127.0.0.1") else ""
+        doubt = doubt or ("yogurt-2 does not even answer itself" if _ping_error(inside, lab.server.ipv4) else "")
         if doubt and error:
             raise CannotAsk(f"host_ping cannot be believed to be 0: {doubt}")
         verdicts.judge("host_ping", not error, doubt)
 
 
 def _icmp_socket(where: Namespace) -> socket.socket:
-    with where.entered(), asking(control.IPV4, "a raw ICMP socket"):
+    with where.entered(), probing(control.IPV4, "a raw ICMP socket"):
         return socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 
 
-def _unanswered(sender: socket.socket, address: str) -> str:
+def _ping_error(sender: socket.socket, address: str) -> str:
     """Why a ping was not answered; empty where it was. Raises CannotAsk where it could not be sent.
 
     The host has no route to a container behind a wire: ENETUNREACH is an answer here.
     """
     token = _token()
     try:
-        with asking(control.IPV4, f"an echo request to {address}", errno.ENETUNREACH):
+        with probing(control.IPV4, f"an echo request to {address}", errno.ENETUNREACH):
             sender.sendto(raw.echo_request(token), (address, 0))
     except OSError as error:
         return raw.error_name(error)

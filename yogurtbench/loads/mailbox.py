@@ -6,8 +6,8 @@ import select
 import socket
 import time
 
-from yogurtbench.lab import Pot
-from yogurtbench.loads.asking import asking
+from yogurtbench.lab import Endpoint
+from yogurtbench.loads.asking import probing
 
 #: How long a packet is waited for (seconds); a live path takes microseconds natively, milliseconds emulated.
 PATIENCE = 0.3
@@ -16,11 +16,11 @@ QUIET = 0.02
 TOKEN_BYTES = 16
 
 
-class Mailbox:
+class UdpReceiver:
     """A UDP socket in yogurt-2 on all of its addresses; remembers which tokens came."""
 
-    def __init__(self, pot: Pot) -> None:
-        with pot.namespace.entered(), asking("UDP", "a socket to receive on"):
+    def __init__(self, pot: Endpoint) -> None:
+        with pot.namespace.entered(), probing("UDP", "a socket to receive on"):
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._socket.bind(("0.0.0.0", 0))  # noqa: S104  # broadcasts reach only such a socket
         self.port: int = self._socket.getsockname()[1]
@@ -42,7 +42,7 @@ class Mailbox:
     def _collect(self, patience: float) -> bool:
         if not select.select([self._socket], [], [], patience)[0]:
             return False
-        with asking("UDP", "receiving"):
+        with probing("UDP", "receiving"):
             self.got.add(self._socket.recv(2048)[:TOKEN_BYTES])
         return True
 
@@ -51,13 +51,13 @@ class Mailbox:
         self._socket.close()
 
 
-def send(pot: Pot, address: str, port: int, payload: bytes) -> bool:
+def send(pot: Endpoint, address: str, port: int, payload: bytes) -> bool:
     """Send a datagram from a pot; whether the network took it. Raises CannotAsk where it could not be sent at all."""
-    with pot.namespace.entered(), asking("UDP", "a socket to send from"):
+    with pot.namespace.entered(), probing("UDP", "a socket to send from"):
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with sender:
         try:
-            with asking("UDP", f"a datagram to {address}"):
+            with probing("UDP", f"a datagram to {address}"):
                 return bool(sender.sendto(payload, (address, port)))
         except OSError:  # the network says that nobody is there
             return False

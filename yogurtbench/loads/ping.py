@@ -10,7 +10,7 @@ from typing import NoReturn
 from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
 from yogurtbench.loads import host_counters
-from yogurtbench.loads.base import Bench, Flow, LoadFailed, Measured, packets_per_message
+from yogurtbench.loads.base import Flow, LoadContext, LoadFailed, LoadResult, packets_per_message
 from yogurtbench.loads.quantiles import quantile
 from yogurtbench.loads.reading import check_exit_code, check_not_killed, check_values, number
 
@@ -41,12 +41,12 @@ class PingReport:
     quantiles: dict[str, float]
 
 
-def run(bench: Bench) -> Measured:
+def run(bench: LoadContext) -> LoadResult:
     """Echo requests from yogurt-1 to yogurt-2, one by one. Raises LoadFailed where no summary came."""
     options = bench.trial.options
     argv = ["ping", "-n", "-c", f"{options['count']:d}", "-i", seconds_argument(options["interval"])]
     argv += ["-s", str(bench.payload), "-w", f"{max(1, round(options['timeout']))}", bench.address]
-    with host_counters.watched(bench) as account:
+    with host_counters.counting(bench) as account:
         done = process.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
     check_not_killed("ping", done)
     report = parse(done.stdout, done.stderr, options["count"])
@@ -63,7 +63,7 @@ def run(bench: Bench) -> Measured:
     values: host_counters.Values = {**report.values, "packet_size": account.packet_size}
     warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
     details = {"quantiles": report.quantiles, "argv": list(done.argv), "warnings": warnings, **account.details()}
-    return Measured(values, flow, details)
+    return LoadResult(values, flow, details)
 
 
 def seconds_argument(interval: float) -> str:

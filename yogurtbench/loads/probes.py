@@ -16,9 +16,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 from yogurtbench.ebpf import tracer
-from yogurtbench.ebpf.tracer import Witness
+from yogurtbench.ebpf.tracer import Tracer
 from yogurtbench.lab import Lab, Unsupported
-from yogurtbench.loads.asking import CannotAsk, asking, error_of, explain, is_answer
+from yogurtbench.loads.asking import CannotAsk, error_of, explain_error, is_answer, probing
 
 #: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within milliseconds.
 PROBES = 3
@@ -40,12 +40,12 @@ class Echo:
     sites: tuple[str, ...] = ()
 
 
-def answers(lab: Lab, ip: int) -> bool:
+def is_reachable(lab: Lab, ip: int) -> bool:
     """Whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries. Raises as :func:`ask`."""
-    return ask(lab, ip, None).answered
+    return ping(lab, ip, None).answered
 
 
-def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
+def ping(lab: Lab, ip: int, seen: Tracer | None, probes: int = PROBES) -> Echo:
     """Send echo requests until one is answered. With a witness a request seen dropped is not waited for.
 
     Raises Unsupported where the lab has no IPv6, CannotAsk where what is missing is not the answer.
@@ -53,26 +53,26 @@ def ask(lab: Lab, ip: int, seen: Witness | None, probes: int = PROBES) -> Echo:
     if ip == 6 and lab.no_ipv6:
         raise Unsupported(lab.no_ipv6)
     sites: list[str] = []
-    with opened(lab, ip) as sender:
+    with open_icmp_socket(lab, ip) as sender:
         for sequence in range(1, probes + 1):
             if seen:
                 seen.reset()
-            if echoed(sender, lab.server.address(ip), ip, sequence, seen):
+            if echo_once(sender, lab.server.address(ip), ip, sequence, seen):
                 return Echo(answered=True)
-            drop = tracer.drop_of(seen.events(), ip, sequence) if seen else None
+            drop = tracer.find_drop(seen.events(), ip, sequence) if seen else None
             if drop:
-                sites.append(tracer.site(drop))
+                sites.append(tracer.drop_label(drop))
             if seen and seen.overflowed:
                 break
             if sequence < probes:
-                lab.forget_neighbours(ip)
+                lab.flush_neighbours(ip)
     return Echo(answered=False, sites=tuple(sites))
 
 
-def opened(lab: Lab, ip: int) -> socket.socket:
+def open_icmp_socket(lab: Lab, ip: int) -> socket.socket:
     """A raw ICMP socket in the client's namespace. Raises CannotAsk where there is none to be had."""
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
-    with lab.client.namespace.entered(), asking(f"IPv{ip}", "a raw ICMP socket"):
+    with lab.client.namespace.entered(), probing(f"IPv{ip}", "a raw ICMP socket"):
         return socket.socket(family, socket.SOCK_RAW, protocol)
 
 
@@ -94,14 +94,14 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Witness | None) -> bool:
+def echo_once(sender: socket.socket, address: str, ip: int, sequence: int, seen: Tracer | None) -> bool:
     """Send one echo request; whether its answer came. With a witness a request seen dropped is not waited for.
 
     Raises CannotAsk where it could not be sent, or what came could not be read.
     """
     identifier = os.getpid() & 0xFFFF
     try:
-        with asking(f"IPv{ip}", f"an echo request to {address}"):
+        with probing(f"IPv{ip}", f"an echo request to {address}"):
             sender.sendto(echo_request(ip, identifier, sequence), (address, 0))
     except OSError:  # the network says that nobody is there
         return False
@@ -110,7 +110,7 @@ def echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Wi
         if select.select([sender], [], [], min(left, _LOOK) if seen else left)[0]:
             if _is_reply(_received(sender, ip), ip, identifier, sequence):
                 return True
-        elif seen and (seen.overflowed or tracer.drop_of(seen.events(), ip, sequence)):
+        elif seen and (seen.overflowed or tracer.find_drop(seen.events(), ip, sequence)):
             # Seen dropped: no answer will come, unless what was dropped was a copy.
             deadline, seen = time.monotonic() + _AFTER_DROP, None
     return False
@@ -119,7 +119,7 @@ def echoed(sender: socket.socket, address: str, ip: int, sequence: int, seen: Wi
 def _received(sender: socket.socket, ip: int) -> bytes:
     """What the socket has; empty where that is an error of the network's."""
     try:
-        with asking(f"IPv{ip}", "receiving"):
+        with probing(f"IPv{ip}", "receiving"):
             return sender.recv(2048)
     except OSError:
         return b""
@@ -141,13 +141,13 @@ def exchanges_tcp(lab: Lab) -> bool:
     """
     deadline = time.monotonic() + PROBES * PATIENCE
     with ExitStack() as undo:
-        with lab.server.namespace.entered(), asking("TCP", f"listening on {lab.server.ipv4}"):
+        with lab.server.namespace.entered(), probing("TCP", f"listening on {lab.server.ipv4}"):
             listener = undo.enter_context(socket.create_server((lab.server.ipv4, _TCP_PORT)))
-        with lab.client.namespace.entered(), asking("TCP", "a socket"):
+        with lab.client.namespace.entered(), probing("TCP", "a socket"):
             client = undo.enter_context(socket.socket())
         client.setblocking(False)
         try:
-            with asking("TCP", f"connecting to {lab.server.ipv4}"):
+            with probing("TCP", f"connecting to {lab.server.ipv4}"):
                 _connect(client, lab.server.ipv4)
                 if not _ready(listener, client, deadline):
                     return False
@@ -170,7 +170,7 @@ def _ready(listener: socket.socket, client: socket.socket, deadline: float) -> b
         return False
     pending = error_of(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     if pending.errno and not is_answer(pending, later=True):
-        raise CannotAsk(f"could not ask over TCP: connecting: {explain(pending)}")
+        raise CannotAsk(f"could not ask over TCP: connecting: {explain_error(pending)}")
     return not pending.errno
 
 

@@ -9,9 +9,9 @@ import struct
 import time
 from collections.abc import Iterable, Sequence
 
-from yogurtbench.lab import End
+from yogurtbench.lab import Interface
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.loads.asking import CannotAsk, asking
+from yogurtbench.loads.asking import CannotAsk, probing
 from yogurtbench.loads.probes import checksum
 
 ETH_P_ALL = 0x0003
@@ -49,12 +49,12 @@ class Transmitter:
     def __init__(self, where: Namespace) -> None:
         self._refused: CannotAsk | None = None
         try:
-            with where.entered(), asking(_WHAT, "one that sends"):
+            with where.entered(), probing(_WHAT, "one that sends"):
                 self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # protocol 0: it hears nothing
         except CannotAsk as reason:
             self._refused = reason
 
-    def send(self, end: End, ethertype: int, payload: bytes, mac: str = "", *, bypass: bool = False) -> str:
+    def send(self, end: Interface, ethertype: int, payload: bytes, mac: str = "", *, bypass: bool = False) -> str:
         """Send one frame out on a device; the kernel writes the link-layer header, on l3 devices an empty one.
 
         ``bypass``: past the queueing layer and its egress hooks (PACKET_QDISC_BYPASS). Returns the name of the error
@@ -64,10 +64,10 @@ class Transmitter:
         if self._refused:
             raise self._refused
         address = bytes.fromhex(mac.replace(":", "")) or _NO_MAC
-        with asking(_WHAT, "the option PACKET_QDISC_BYPASS"):
+        with probing(_WHAT, "the option PACKET_QDISC_BYPASS"):
             self._socket.setsockopt(_SOL_PACKET, _PACKET_QDISC_BYPASS, int(bypass))
         try:
-            with asking(_WHAT, f"a frame on {end.name}", errno.ENOBUFS):
+            with probing(_WHAT, f"a frame on {end.name}", errno.ENOBUFS):
                 self._socket.sendto(payload, (end.name, ethertype, 0, 0, address))
         except OSError as error:
             return error_name(error)
@@ -87,10 +87,10 @@ def error_name(error: OSError) -> str:
 class Sniffer:
     """An AF_PACKET socket as tcpdump's: every protocol, on one device or (``end`` None) all of its namespace."""
 
-    def __init__(self, end: End | None) -> None:
+    def __init__(self, end: Interface | None) -> None:
         # Without a protocol a new socket hears nothing; with one it would hear all devices until it is bound.
         opening = socket.htons(ETH_P_ALL) if end is None else 0
-        with asking(_WHAT, "one that listens"):
+        with probing(_WHAT, "one that listens"):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, opening)
             if end is not None:
                 self._socket.bind((end.name, ETH_P_ALL))
@@ -113,7 +113,7 @@ class Sniffer:
     def _received(self) -> bytes:
         """The next packet; empty for the word that the device went down, which each listener is told once."""
         try:
-            with asking(_WHAT, "receiving"):
+            with probing(_WHAT, "receiving"):
                 return self._socket.recv(2048)
         except OSError:
             return b""

@@ -8,19 +8,39 @@ from typing import Any
 
 from yogurtbench.core.records import Status
 from yogurtbench.ebpf import tracer
-from yogurtbench.ebpf.tracer import Witness
+from yogurtbench.ebpf.tracer import Tracer
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import control
 from yogurtbench.loads.asking import CannotAsk
-from yogurtbench.loads.base import Bench, Measured
-from yogurtbench.loads.probes import PROBES, Echo, answers, ask, checksum, echo_request, echoed, exchanges_tcp, opened
+from yogurtbench.loads.base import LoadContext, LoadResult
+from yogurtbench.loads.probes import (
+    PROBES,
+    Echo,
+    checksum,
+    echo_once,
+    echo_request,
+    exchanges_tcp,
+    is_reachable,
+    open_icmp_socket,
+    ping,
+)
 
-__all__ = ["Echo", "answers", "ask", "checksum", "echo_request", "echoed", "exchanges_tcp", "opened", "run"]
+__all__ = [
+    "Echo",
+    "checksum",
+    "echo_once",
+    "echo_request",
+    "exchanges_tcp",
+    "is_reachable",
+    "open_icmp_socket",
+    "ping",
+    "run",
+]
 
 _HOPS = ("hops_netif_rx", "hops_receive", "hops_queue")
 
 
-def run(bench: Bench) -> Measured:
+def run(bench: LoadContext) -> LoadResult:
     """Whether anything arrives, where it dies, and what a round trip passes. A dead wire is a result.
 
     ``reachable``, ``reachable_v6``, ``tcp_ok`` (0 or 1); for a wire that carries nothing ``dropped_at``, of the IPv4
@@ -40,7 +60,7 @@ def run(bench: Bench) -> Measured:
 class _Answers:
     """What has been found so far, and why there is no answer where there is none."""
 
-    bench: Bench
+    bench: LoadContext
     values: dict[str, float | str | None] = field(default_factory=dict)
     missing: dict[str, tuple[Status, str]] = field(default_factory=dict)
     way: list[str] = field(default_factory=list)
@@ -49,9 +69,9 @@ class _Answers:
         """Ask over an IP version; None where it could not be asked."""
 
         def attempt() -> Echo:
-            echo = ask(self.bench.lab, ip, self.bench.witness, probes)
+            echo = ping(self.bench.lab, ip, self.bench.witness, probes)
             if not echo.answered:
-                control.must_be_askable(f"IPv{ip}")
+                control.require_measurable(f"IPv{ip}")
             return echo
 
         echo: Echo | None = self._or_missing(metric, attempt)
@@ -65,7 +85,7 @@ class _Answers:
         def attempt() -> bool:
             exchanged = exchanges_tcp(self.bench.lab)
             if not exchanged:
-                control.must_be_askable(control.TCP)
+                control.require_measurable(control.TCP)
             return exchanged
 
         dead = four is not None and not four.answered
@@ -85,14 +105,14 @@ class _Answers:
             hops, self.way = seen
             self.values |= hops
 
-    def measured(self, echoes: dict[int, Echo | None]) -> Measured:
+    def measured(self, echoes: dict[int, Echo | None]) -> LoadResult:
         """Everything, with where the first dead request died."""
         dead = next((echo for echo in echoes.values() if echo and not echo.answered), None)
         if dead and dead.sites:
-            self.values["dropped_at"] = tracer.majority(dead.sites)
+            self.values["dropped_at"] = tracer.most_common_site(dead.sites)
         dropped = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo and echo.sites}
         details = {"dropped": dropped, "path": self.way, "witness": self.bench.witness is not None}
-        return Measured(self.values, details=details, missing=self.missing)
+        return LoadResult(self.values, details=details, missing=self.missing)
 
     def _or_missing(self, metric: str, attempt: Callable[[], Any]) -> Any:
         """What an attempt gives; None, and the metric missing with the reason, where it cannot be made."""
@@ -105,21 +125,21 @@ class _Answers:
         return None
 
 
-def _way(bench: Bench, ip: int) -> tuple[dict[str, float], list[str]]:
+def _way(bench: LoadContext, ip: int) -> tuple[dict[str, float], list[str]]:
     """What one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step.
 
     Raises CannotAsk where the witness saw nothing of an echo that was answered: then it sees nothing at all.
     """
-    seen: Witness | None = bench.witness
+    seen: Tracer | None = bench.witness
     assert seen
-    with opened(bench.lab, ip) as sender:
+    with open_icmp_socket(bench.lab, ip) as sender:
         seen.reset()
-        answered = echoed(sender, bench.server.address(ip), ip, PROBES + 1, None)
+        answered = echo_once(sender, bench.server.address(ip), ip, PROBES + 1, None)
     events = seen.events()
     devices = {1: "lo", **{end.ifindex: end.name for end in bench.lab.ends}}
     if not answered:
         return {}, []
-    hops = tracer.hops(events, ip, PROBES + 1)
+    hops = tracer.count_hops(events, ip, PROBES + 1)
     if not any(hops.values()):
         raise CannotAsk("could not count hops: the witness saw nothing of an echo that was answered")
-    return hops, tracer.path(events, devices, bench.places)
+    return hops, tracer.packet_path(events, devices, bench.places)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yogurtbench.loads import iperf3, isolation, ping, reachability, rtt_under_load, sockperf
-from yogurtbench.loads.base import Bench, Measured
+from yogurtbench.loads.base import LoadContext, LoadResult
 
-RUN: dict[str, Callable[[Bench], Measured]] = {
+RUN: dict[str, Callable[[LoadContext], LoadResult]] = {
     "reachability": reachability.run,
     "ping": ping.run,
     "sockperf": sockperf.run,

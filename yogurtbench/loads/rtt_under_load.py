@@ -9,7 +9,7 @@ from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import Background
 from yogurtbench.loads import host_counters, iperf3, sockperf
-from yogurtbench.loads.base import LARGEST_SKB, Bench, Flow, LoadFailed, Measured
+from yogurtbench.loads.base import LARGEST_SKB, Flow, LoadContext, LoadFailed, LoadResult
 
 #: Bytes per write of the bulk transfer, iperf3's own default; the cell's payload is sockperf's.
 _WRITE = 131_072
@@ -19,7 +19,7 @@ _MARGIN = 2.0
 _POLL = 0.01
 
 
-def run(bench: Bench) -> Measured:
+def run(bench: LoadContext) -> LoadResult:
     """Sockperf's round trips and iperf3's throughput, client beside client and server beside server.
 
     ``throughput`` is of the whole transfer, which begins a moment before sockperf and ends a moment after it.
@@ -29,23 +29,23 @@ def run(bench: Bench) -> Measured:
     streams = bench.trial.cell.streams or 1
     argv = iperf3.client_arguments({"duration": seconds}, bench.address, _WRITE, streams, udp=False)
     with (
-        host_counters.watched(bench) as account,
+        host_counters.counting(bench) as account,
         iperf3.serving(bench),
         sockperf.serving(bench),
-        process.background(bench.client_command(argv)) as bulk,
+        process.run_in_background(bench.client_command(argv)) as bulk,
     ):
         _wait_until_flowing(bench, bulk)
-        asked = sockperf.ask(bench, alone=False)
+        asked = sockperf.ask_version(bench, alone=False)
         if not bulk.alive:
             raise LoadFailed(f"the bulk transfer of {seconds} s ended before sockperf: {_words(bulk)}")
         done = bulk.wait(seconds + bench.option("timeout"))
     moved = iperf3.read(done, udp=False)
     values = {**asked.values, "throughput": moved.values["throughput"]}
     details = {**asked.details, "bulk_argv": argv, "delivered_bytes": moved.delivered, **account.details()}
-    return Measured(values, _both(asked.flow, iperf3.flow(moved.delivered)), details)
+    return LoadResult(values, _both(asked.flow, iperf3.flow(moved.delivered)), details)
 
 
-def _wait_until_flowing(bench: Bench, bulk: Background) -> None:
+def _wait_until_flowing(bench: LoadContext, bulk: Background) -> None:
     """Return when the transfer has filled more than one skb. Raises LoadFailed when it ends or takes too long."""
     deadline = time.monotonic() + bench.option("timeout")
     before = host_counters.sent_bytes(bench)

@@ -19,7 +19,7 @@ from yogurtbench.core import process
 from yogurtbench.core.clock import sleep_until
 from yogurtbench.core.process import Background, Completed
 from yogurtbench.loads import host_counters
-from yogurtbench.loads.base import Bench, LoadFailed, packets_per_message
+from yogurtbench.loads.base import LoadContext, LoadFailed, packets_per_message
 
 _MS = 1_000_000
 #: Before its first message the client takes 100 ms to measure the clock's rate, and sleeps for 2 s.
@@ -59,22 +59,22 @@ class Stops:
         return cls(now, on, second, on_again, on_again + margin)
 
 
-def run_client(bench: Bench, argv: Sequence[str], lifetime: float) -> Completed:
+def run_client(bench: LoadContext, argv: Sequence[str], lifetime: float) -> Completed:
     """Run sockperf's client for a few hundred round trips.
 
     Raises LoadFailed where it sends nothing, CommandFailed where it does not end within ``lifetime`` seconds.
     """
     before = host_counters.sent_packets(bench)
     started = time.monotonic_ns()
-    with process.background(argv) as client:
+    with process.run_in_background(argv) as client:
         sleep_until(started + _STARTING)
-        stops = _watch_start(bench, client, before, started + int(lifetime * 1e9))
+        stops = _wait_for_start(bench, client, before, started + int(lifetime * 1e9))
         if stops:
             _follow(stops, client)
         return client.wait(lifetime)
 
 
-def _watch_start(bench: Bench, client: Background, before: int, deadline: int) -> Stops | None:
+def _wait_for_start(bench: LoadContext, client: Background, before: int, deadline: int) -> Stops | None:
     """Wait until messages flow and plan the stops; None where the client ended before. Raises LoadFailed."""
     each = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
     seen, at_first = 0, 0

@@ -12,7 +12,15 @@ from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import host_counters, short_run
-from yogurtbench.loads.base import Bench, Flow, LoadFailed, Measured, outlived_by, packets_per_message, wait_until_bound
+from yogurtbench.loads.base import (
+    Flow,
+    LoadContext,
+    LoadFailed,
+    LoadResult,
+    outlived_by,
+    packets_per_message,
+    wait_until_bound,
+)
 from yogurtbench.loads.reading import check_exit_code, check_not_killed, check_quantiles, check_values, number
 
 PORT = 11111
@@ -51,20 +59,20 @@ class SockperfReport:
     counted: int = 0
 
 
-def run(bench: Bench) -> Measured:
+def run(bench: LoadContext) -> LoadResult:
     """Ping-pong from yogurt-1 to a server in yogurt-2, over UDP or (``sockperf_tcp``) TCP. Raises LoadFailed."""
-    with host_counters.watched(bench) as account, serving(bench):
-        asked = ask(bench)
+    with host_counters.counting(bench) as account, serving(bench):
+        asked = ask_version(bench)
     warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
     values = {**asked.values, "packet_size": account.packet_size}
     return replace(asked, values=values, details={**asked.details, "warnings": warnings, **account.details()})
 
 
 @contextmanager
-def serving(bench: Bench) -> Iterator[None]:
+def serving(bench: LoadContext) -> Iterator[None]:
     """A server in yogurt-2, ready. Raises LoadFailed, Unsupported where sockperf has no IPv6."""
     argv = ["sockperf", "server", *_common(bench)]
-    with process.background(bench.server_command(argv)) as server:
+    with process.run_in_background(bench.server_command(argv)) as server:
         try:
             wait_until_bound(bench, server, "tcp" if _is_tcp(bench) else "udp", PORT, timeout=10)
         except LoadFailed as error:
@@ -75,7 +83,7 @@ def serving(bench: Bench) -> Iterator[None]:
             yield
 
 
-def ask(bench: Bench, *, alone: bool = True) -> Measured:
+def ask_version(bench: LoadContext, *, alone: bool = True) -> LoadResult:
     """Message after message to the server, to the end; ``alone``: nothing else is on the wire.
 
     Raises LoadFailed, Unsupported where the memory is too small.
@@ -98,7 +106,7 @@ def ask(bench: Bench, *, alone: bool = True) -> Measured:
     report = parse(done.stdout, done.stderr)
     check_exit_code("sockperf", done, fine)
     details = {"quantiles": report.quantiles, "messages": report.sent, "counted": report.counted, "argv": client}
-    return Measured(dict(report.values), _flow(bench, report, _is_tcp(bench)), details)
+    return LoadResult(dict(report.values), _flow(bench, report, _is_tcp(bench)), details)
 
 
 def check_memory(duration: float, meminfo: str) -> None:
@@ -113,20 +121,20 @@ def check_memory(duration: float, meminfo: str) -> None:
         )
 
 
-def _common(bench: Bench) -> list[str]:
+def _common(bench: LoadContext) -> list[str]:
     return ["-i", bench.address, "-p", str(PORT), *(["--tcp"] if _is_tcp(bench) else [])]
 
 
-def _is_tcp(bench: Bench) -> bool:
+def _is_tcp(bench: LoadContext) -> bool:
     return bench.trial.cell.load == "sockperf_tcp"
 
 
-def _seconds(bench: Bench) -> str:
+def _seconds(bench: LoadContext) -> str:
     """Sockperf takes whole seconds only."""
     return str(max(1, round(bench.option("duration"))))
 
 
-def _flow(bench: Bench, report: SockperfReport, tcp: bool) -> Flow:
+def _flow(bench: LoadContext, report: SockperfReport, tcp: bool) -> Flow:
     if tcp:  # the kernel may piggyback acknowledgements or not: a message is at least one packet each way
         return Flow((report.sent, None), (report.received, None))
     fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)

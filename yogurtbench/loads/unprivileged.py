@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.loads.asking import explain
+from yogurtbench.loads.asking import explain_error
 from yogurtbench.loads.raw import error_name
 
 #: nobody, on every Linux (kernel.overflowuid).
@@ -28,7 +28,7 @@ WAYS = ("broadcast", "unicast")
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SendReport:
     """What the child could send: the ways that the kernel took, its complaints, and the capabilities it still had.
 
     ``failed``: why there was no unprivileged sender at all.
@@ -40,17 +40,17 @@ class Sent:
     failed: str = ""
 
 
-def send(device: str, address: str, port: int, payloads: Sequence[bytes], patience: float) -> Sent:
+def send_unprivileged(device: str, address: str, port: int, payloads: Sequence[bytes], patience: float) -> SendReport:
     """Send one datagram each way of ``WAYS`` through a socket bound to ``device``, as nobody.
 
     Runs in the namespace we are in. Without a child that says something within ``patience`` seconds it has failed.
     """
     try:
-        return Sent(**_in_a_child(lambda: _send_as_nobody(device, address, port, payloads), patience))
+        return SendReport(**_in_a_child(lambda: _send_as_nobody(device, address, port, payloads), patience))
     except ValueError:  # it died or hung before it could report
-        return Sent([], [], 0, "the unprivileged sender did not report")
+        return SendReport([], [], 0, "the unprivileged sender did not report")
     except OSError as error:  # no process, no pipe
-        return Sent([], [], 0, f"there could be no unprivileged sender: {explain(error)}")
+        return SendReport([], [], 0, f"there could be no unprivileged sender: {explain_error(error)}")
 
 
 def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from yogurtbench.core.glossary import meaning
 from yogurtbench.core.records import AXES, BULK, YES_NO, Cell
-from yogurtbench.core.wording import in_quotes, is_whole, kind, nearest, written
+from yogurtbench.core.wording import format_words, in_quotes, is_whole, kind, suggest_nearest
 
 Value = str | int | tuple[int, int]
 Point = dict[str, Value]
@@ -108,14 +108,14 @@ class Axis:
         if value is None and "none" in self.words:
             raise ValueError(f"{self.name} is given nothing: did you mean none?")
         if isinstance(value, str):
-            raise ValueError(f"{self.name} does not know {value!r}{nearest(value, self.words)}")
+            raise ValueError(f"{self.name} does not know {value!r}{suggest_nearest(value, self.words)}")
         raise ValueError(f"{self.name} takes a word ({', '.join(self.words)}), not {kind(value)}")
 
     def _number(self, value: object) -> Value:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"{self.name} takes a whole number, not {kind(value)}{_whole_hint(value)}")
         if not self.low <= value <= self.high:
-            raise ValueError(f"{self.name} {written(value)} is out of range: {self.low} to {self.high}")
+            raise ValueError(f"{self.name} {format_words(value)} is out of range: {self.low} to {self.high}")
         return int(value)
 
     def json_schema(self) -> dict[str, Any]:
@@ -146,11 +146,11 @@ def _ip(value: object) -> Value:
 
 def _kernel(value: object) -> Value:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"kernel {written(value)} was read as a number{in_quotes(value)}")
+        raise ValueError(f"kernel {format_words(value)} was read as a number{in_quotes(value)}")
     if isinstance(value, str) and (value == HOST_KERNEL or "/" in value or _RELEASE.fullmatch(value)):
         return value
     if isinstance(value, str):
-        hint = nearest(value, [HOST_KERNEL, 'a release in quotes ("6.12")', "a path with a slash"])
+        hint = suggest_nearest(value, [HOST_KERNEL, 'a release in quotes ("6.12")', "a path with a slash"])
         raise ValueError(f"kernel does not know {value!r}{hint}")
     raise ValueError(f"kernel takes host, a release in quotes or a path, not {kind(value)}")
 
@@ -159,7 +159,7 @@ def _program(value: object) -> Value:
     if isinstance(value, str) and (value == "builtin" or value.endswith(".c")):
         return value
     if isinstance(value, str):
-        hint = nearest(value, ["builtin", "a C file (./my_wire.c)"])
+        hint = suggest_nearest(value, ["builtin", "a C file (./my_wire.c)"])
         raise ValueError(f"program does not know {value!r}{hint}")
     raise ValueError(f"program takes builtin or the name of a C file, not {kind(value)}")
 
@@ -180,7 +180,7 @@ def _cpus(value: object) -> Value:
             raise ValueError(f"cpus {value} is out of range: 0 to 8191")
         return (int(value[0]), int(value[1]))
     if isinstance(value, str):
-        raise ValueError(f"cpus does not know {value!r}{nearest(value, _CPUS)}, or [client, server]")
+        raise ValueError(f"cpus does not know {value!r}{suggest_nearest(value, _CPUS)}, or [client, server]")
     raise ValueError(f"cpus takes {', '.join(_CPUS)} or [client, server], not {kind(value)}")
 
 
@@ -251,23 +251,23 @@ assert tuple(WORDS) == AXES
 _NUMBERS = frozenset({"ip", "cpus", *(name for name, one in WORDS.items() if not one.words and one.own is None)})
 
 
-def axis(name: str) -> Axis:
+def axis_named(name: str) -> Axis:
     """The axis of a name. Raises ValueError with the nearest one."""
     if name not in WORDS:
-        raise ValueError(f"there is no axis {name!r}{nearest(name, WORDS)}")
+        raise ValueError(f"there is no axis {name!r}{suggest_nearest(name, WORDS)}")
     return WORDS[name]
 
 
-def word(value: object) -> str:
+def axis_word(value: object) -> str:
     """A value as one word, as selectors and tables write it; ``-`` where the axis does not apply."""
     if value is None:
         return "-"
     return ":".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def text(point: Mapping[str, Any]) -> str:
+def axis_text(point: Mapping[str, Any]) -> str:
     """A point in a line, and a selector of it: ``device=netkit,hook=netkit_peer``."""
-    return ",".join(f"{name}={word(value)}" for name, value in point.items())
+    return ",".join(f"{name}={axis_word(value)}" for name, value in point.items())
 
 
 # -- defaults --------------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ def _policy(seen: _Seen) -> str | None:
     return "blackhole" if seen["topology"] == "wire" else "forward"
 
 
-def _beside(seen: _Seen, own: str) -> str | None:
+def _companion(seen: _Seen, own: str) -> str | None:
     """The program on the netkit hook ``own`` beside the wire: ``pass`` where the policy would drop what the wire sends.
 
     Does not apply where the wire itself hangs there, both ways.
@@ -387,8 +387,8 @@ _WIRE_DEFAULTS: tuple[tuple[str, Callable[[_Seen], Value | None]], ...] = (
     ("return_hook", _return_hook),
     ("return_helper", _return_helper),
     ("policy", _policy),
-    ("primary", lambda seen: _beside(seen, "netkit_primary")),
-    ("peer", lambda seen: _beside(seen, "netkit_peer")),
+    ("primary", lambda seen: _companion(seen, "netkit_primary")),
+    ("peer", lambda seen: _companion(seen, "netkit_peer")),
     ("scrub", _only_netkit("default")),
     ("headroom", _only_netkit(0)),
     ("program", _always("builtin")),
@@ -411,7 +411,7 @@ def _traffic_defaults(load: str, clock: str) -> dict[str, Value | None]:
     }
 
 
-class Filler:
+class CellBuilder:
     """Turns points into whole cells on one clock; remembers the wires it has seen, since most cells share theirs."""
 
     def __init__(self, clock: str) -> None:
@@ -555,10 +555,10 @@ TRAFFIC_RULES: tuple[Rule, ...] = (
 _SHARED = ("ip", "payload", "mtu", "streams", "gso", "gro", "checksum", "cpus", "kernel", "load")
 
 
-class Completer:
+class BaselineBuilder:
     """Completes one partial baseline for cell after cell."""
 
-    def __init__(self, baseline: Mapping[str, Any], filler: Filler) -> None:
+    def __init__(self, baseline: Mapping[str, Any], filler: CellBuilder) -> None:
         self.baseline = dict(baseline)
         self._filler = filler
         self._kept: dict[tuple[tuple[str, Any], ...], Point] = {}

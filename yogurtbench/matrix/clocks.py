@@ -50,7 +50,7 @@ class Plans:
         return found
 
 
-def plans(
+def plans_by_clock(
     matrix: Matrix,
     *,
     lab: str | None = None,
@@ -89,8 +89,8 @@ def plans(
 
 def _beyond_it(matrix: Matrix, plan: Plan) -> str:
     """What a matrix asks that the instruction clock would leave out; empty where there is nothing."""
-    named = {axes.word(value) for _, value in validate.values(matrix, "cpus")} - {"same"}
-    asked = dict.fromkeys(word for one in plan.cells if (word := axes.word(one.cell.cpus)) in named)
+    named = {axes.axis_word(value) for _, value in validate.values(matrix, "cpus")} - {"same"}
+    asked = dict.fromkeys(word for one in plan.cells if (word := axes.axis_word(one.cell.cpus)) in named)
     if not asked:
         return ""
     return f"the instruction clock has one CPU, and the matrix names cpus {', '.join(asked)}"

@@ -23,7 +23,7 @@ from ruamel.yaml.reader import ReaderError
 
 from yogurtbench.core import paths
 from yogurtbench.core.records import MatrixError
-from yogurtbench.core.wording import as_written, close_to, kind, no_space
+from yogurtbench.core.wording import close_to, format_value, kind, no_space
 
 Place = tuple[int, int]
 Step = str | int
@@ -280,7 +280,7 @@ class _Builder:
             raise self._error(node, f"a number of {len(text):,} characters: text stands in quotes")
         plain = text.replace("_", "").lower()
         try:
-            return as_written(_value(plain, tag), text)
+            return format_value(_value(plain, tag), text)
         except ValueError:
             raise self._error(node, f"{text} is not a number") from None
 

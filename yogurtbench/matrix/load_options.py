@@ -19,7 +19,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class At(ValueError):
+class PositionedError(ValueError):
     """A complaint about something further down than the value it was found at: its path from there."""
 
     def __init__(self, path: tuple[Step, ...], sentence: str, *, key: bool = False) -> None:
@@ -94,7 +94,7 @@ class RttUnderLoad(_PingPong):
     def _has_a_transfer(self) -> RttUnderLoad:
         if self.duration > _LONGEST_UNDER_LOAD:
             sentence = f"iperf3 fills the wire for at most 24h, twice as long as this: at most {_LONGEST_UNDER_LOAD}s"
-            raise At(("duration",), sentence)
+            raise PositionedError(("duration",), sentence)
         return self
 
 
@@ -156,26 +156,28 @@ class IperfUdp(_Bulk):
             datagrams = int(self.bitrate * options["duration"]) // each
         if datagrams > MOST_DATAGRAMS:
             where = ("bytes",) if self.bytes else ("duration",) if self.duration else ("bitrate",)
-            raise At(where, f"{datagrams} datagrams are more than iperf3 can count: at most {MOST_DATAGRAMS}")
+            raise PositionedError(
+                where, f"{datagrams} datagrams are more than iperf3 can count: at most {MOST_DATAGRAMS}"
+            )
 
     def _check_bitrate(self, options: dict[str, Any], each: int, streams: int) -> None:
         """``each``: bits of a datagram."""
         if rest := self.bitrate % streams:
             near = self.bitrate - rest if self.bitrate > rest and rest * 2 <= streams else self.bitrate - rest + streams
             sentence = f"a bitrate of {bitrate_text(self.bitrate)} cannot be divided among {streams} streams exactly"
-            raise At(("bitrate",), f"{sentence}: did you mean {bitrate_text(near)}?")
+            raise PositionedError(("bitrate",), f"{sentence}: did you mean {bitrate_text(near)}?")
         duration = float(options.get("duration") or 0)
         if duration and self.bitrate * duration < each * streams:
             least = math.ceil(each / duration) * streams
             sentence = (
                 f"a bitrate of {bitrate_text(self.bitrate)} is less than a datagram of {each // 8} bytes a stream"
             )
-            raise At(("bitrate",), f"{sentence} in {duration:g} s: at least {bitrate_text(least)}")
+            raise PositionedError(("bitrate",), f"{sentence} in {duration:g} s: at least {bitrate_text(least)}")
         amount = options.get("bytes", 0)
         if (takes := amount * 8 / self.bitrate) >= self.timeout:
             at = bitrate_text(self.bitrate)
             sentence = f"{amount} bytes at {at} take {takes:g} s, and the timeout is {self.timeout:g} s"
-            raise At(("timeout",) if "timeout" in self.model_fields_set else ("bitrate",), sentence)
+            raise PositionedError(("timeout",) if "timeout" in self.model_fields_set else ("bitrate",), sentence)
 
 
 class Reachability(_Load):
@@ -200,7 +202,7 @@ def _with_kind(value: object) -> object:
     try:
         axes.WORDS["load"].parse(load["kind"])
     except ValueError as error:
-        raise At(("kind",), str(error)) from None
+        raise PositionedError(("kind",), str(error)) from None
     return load
 
 

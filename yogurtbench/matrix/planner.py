@@ -19,14 +19,14 @@ from yogurtbench.core import files, wire_source
 from yogurtbench.core import paths as places
 from yogurtbench.core.records import AXES, YES_NO, Cell, MatrixError
 from yogurtbench.matrix import axes, combinations, validate
-from yogurtbench.matrix.axes import Completer, Filler, Rule
+from yogurtbench.matrix.axes import BaselineBuilder, CellBuilder, Rule
 from yogurtbench.matrix.combinations import Combination
 from yogurtbench.matrix.document import Document, Step, read
-from yogurtbench.matrix.load_options import AnyLoad, At
+from yogurtbench.matrix.load_options import AnyLoad, PositionedError
 from yogurtbench.matrix.schema import AUTO, Matrix, json_schema
 from yogurtbench.matrix.selector import Selector
 from yogurtbench.matrix.units import MAX_BLOCKS
-from yogurtbench.plan.plan import Blocks, LeftOut, Plan, PlannedCell
+from yogurtbench.plan.plan import Blocks, ExcludedCells, Plan, PlannedCell
 
 __all__ = ["Matrix", "Plan", "PlannedCell", "json_schema", "load", "make_plan"]
 
@@ -37,9 +37,9 @@ def load(path: Path | str) -> Matrix:
     try:
         matrix = Matrix.model_validate(document.value)
     except ValidationError as error:
-        raise validate.first(document, error) from None
+        raise validate.first_error(document, error) from None
     matrix._document = document
-    validate.check(matrix)
+    validate.validate_cells(matrix)
     matrix._programs = _programs(matrix)
     return matrix
 
@@ -52,7 +52,7 @@ def _programs(matrix: Matrix) -> dict[str, str]:
                 sources[word] = wire_source.read(places.beside(matrix.document.path, word))
                 wire_source.check(sources[word])
             except OSError as error:
-                raise matrix.document.error(path, f"{word} cannot be read ({files.reason(error)})") from None
+                raise matrix.document.error(path, f"{word} cannot be read ({files.reason_of(error)})") from None
             except ValueError as error:
                 raise matrix.document.error(path, f"{word} {error}") from None
     return sources
@@ -77,7 +77,7 @@ def make_plan(
         _check_sizes(matrix)
     if lab == "native":
         _check_native(matrix, clock)
-    filler = Filler(clock)
+    filler = CellBuilder(clock)
     sifted = _sift(matrix, filler)
     wanted = _only(list(sifted.cells), only)
     gates = _gates(matrix, list(sifted.cells))
@@ -136,7 +136,7 @@ def _blocks(matrix: Matrix, clock: str, blocks: int | None) -> Blocks:
 
 
 @dataclass(slots=True)
-class _Sifted:
+class _ExpandedCells:
     """``cells`` in order, without doubles, each with what was named for it first; ``combined``: all combinations.
 
     ``collapsed``: how many others differ only in axes that do not apply; ``doubles``: how many say the same again.
@@ -144,7 +144,7 @@ class _Sifted:
 
     cells: dict[Cell, dict[str, Any]] = field(default_factory=dict)
     combined: list[Combination] = field(default_factory=list)
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[ExcludedCells, ...] = ()
     collapsed: int = 0
     doubles: int = 0
 
@@ -165,9 +165,9 @@ def _is_double(cell: Cell, one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(getattr(cell, name) == value for name, value in named)
 
 
-def _sift(matrix: Matrix, filler: Filler) -> _Sifted:
+def _sift(matrix: Matrix, filler: CellBuilder) -> _ExpandedCells:
     """Fill every combination; set aside what cannot exist, and complain where that is all somebody named."""
-    sifted = _Sifted()
+    sifted = _ExpandedCells()
     broken: list[tuple[Rule, Combination, Cell]] = []
     fine: set[int | None] = set()
     sifted.combined = list(_combinations(matrix))
@@ -246,7 +246,9 @@ def _idle(matrix: Matrix) -> Iterator[str]:
     for index, entry in enumerate(matrix.exclude):
         points, whole = combinations.idle(_crossed(matrix), entry.named)
         if points:
-            told = " or ".join(axes.text(point) for point in points[:_TOLD]) + (" or …" if len(points) > _TOLD else "")
+            told = " or ".join(axes.axis_text(point) for point in points[:_TOLD]) + (
+                " or …" if len(points) > _TOLD else ""
+            )
             what = "this exclude takes nothing out" if whole else "part of this exclude takes nothing out"
             yield str(matrix.document.error(("exclude", index), f"{what}: no combination of the axes has {told}"))
 
@@ -282,12 +284,12 @@ def _blamed(document: Document, rule: Rule, paths: Sequence[tuple[Step, ...]]) -
     return document.error(place, rule.reason)
 
 
-def _left_out(broken: Sequence[tuple[Rule, Combination, Cell]]) -> tuple[LeftOut, ...]:
+def _left_out(broken: Sequence[tuple[Rule, Combination, Cell]]) -> tuple[ExcludedCells, ...]:
     counted = Counter(rule.reason for rule, _, _ in broken)
     example: dict[str, str] = {}
     for rule, one, _ in broken:
-        example.setdefault(rule.reason, axes.text(one.values))
-    return tuple(LeftOut(reason, count, example[reason]) for reason, count in counted.most_common())
+        example.setdefault(rule.reason, axes.axis_text(one.values))
+    return tuple(ExcludedCells(reason, count, example[reason]) for reason, count in counted.most_common())
 
 
 def _only(cells: list[Cell], only: str | None) -> list[Cell]:
@@ -315,7 +317,7 @@ def _gates(matrix: Matrix, cells: Sequence[Cell]) -> list[Selector]:
 def _planned(
     matrix: Matrix,
     cells: Sequence[Cell],
-    filler: Filler,
+    filler: CellBuilder,
     gates: Sequence[Selector],
     clock: str,
 ) -> Iterator[PlannedCell]:
@@ -335,7 +337,7 @@ def _options(matrix: Matrix, load: AnyLoad, cell: Cell, clock: str) -> dict[str,
     """What a cell's load is told. Raises MatrixError where its tool cannot do it exactly."""
     try:
         load.check(clock, cell.payload, cell.streams)
-    except At as error:
+    except PositionedError as error:
         listed = ("loads", matrix.kinds.index(load.kind))
         # A single load may stand without its list, and what is complained of may be a default.
         places = [(*listed, *error.path), ("loads", *error.path), listed]
@@ -347,12 +349,12 @@ def _options(matrix: Matrix, load: AnyLoad, cell: Cell, clock: str) -> dict[str,
 _Member = tuple[Cell, Literal["cell", "baseline"], tuple[str, ...]]
 
 
-def _grouped(matrix: Matrix, cells: Sequence[Cell], filler: Filler) -> dict[str, dict[str, _Member]]:
+def _grouped(matrix: Matrix, cells: Sequence[Cell], filler: CellBuilder) -> dict[str, dict[str, _Member]]:
     """By group, by id: each cell once, its role, the ids it is compared with.
 
     A baseline that is a cell of the matrix too is the same one, as a baseline; all but the main are compared with that.
     """
-    completers = [Completer(baseline.named, filler) for baseline in matrix.baseline]
+    completers = [BaselineBuilder(baseline.named, filler) for baseline in matrix.baseline]
     groups: dict[str, dict[str, _Member]] = {}
     for cell in cells:
         bases = {base.id: base for base in _completed(matrix, completers, cell)}
@@ -364,7 +366,7 @@ def _grouped(matrix: Matrix, cells: Sequence[Cell], filler: Filler) -> dict[str,
     return groups
 
 
-def _completed(matrix: Matrix, completers: Sequence[Completer], cell: Cell) -> Iterator[Cell]:
+def _completed(matrix: Matrix, completers: Sequence[BaselineBuilder], cell: Cell) -> Iterator[Cell]:
     for index, completer in enumerate(completers):
         base, rule = completer.complete(cell)
         if rule is not None:

@@ -11,11 +11,11 @@ from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, Valida
 
 from yogurtbench.core.labels import metric_name
 from yogurtbench.core.records import METRICS
-from yogurtbench.core.wording import in_quotes, kind, nearest
+from yogurtbench.core.wording import in_quotes, kind, suggest_nearest
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.axes import Axis
 from yogurtbench.matrix.document import Document
-from yogurtbench.matrix.load_options import AnyLoad, At, Reachability, Sockperf, Strict
+from yogurtbench.matrix.load_options import AnyLoad, PositionedError, Reachability, Sockperf, Strict
 from yogurtbench.matrix.selector import Selector
 from yogurtbench.matrix.units import BlockCount, Seed, Share
 from yogurtbench.plan.plan import Blocks
@@ -67,7 +67,7 @@ if TYPE_CHECKING:  # the fields come from the table of axes
     class Axes(_Point):
         """Values or lists of values by axis."""
 
-    class Entry(_Point):
+    class MatrixEntry(_Point):
         """Values or lists of values by axis, the load among them."""
 
     class Baseline(_Point):
@@ -76,7 +76,7 @@ if TYPE_CHECKING:  # the fields come from the table of axes
 else:
     _CROSSED = [name for name in axes.WORDS if name != "load"]
     Axes = _points("Axes", "Values or lists of values by axis: their cross product is swept.", _several, _CROSSED)
-    Entry = _points("Entry", "A value by axis; a list stands for each of its values.", _several, axes.WORDS)
+    MatrixEntry = _points("Entry", "A value by axis; a list stands for each of its values.", _several, axes.WORDS)
     Baseline = _points("Baseline", "A partial cell; the rest comes from the cell compared with it.", _one, axes.WORDS)
 
 
@@ -115,7 +115,7 @@ def _selector(value: object) -> str:
 def _metric_names(value: object) -> object:
     for name in value if isinstance(value, dict) else ():
         if name not in METRICS:
-            raise At((name,), f"there is no metric {name!r}{nearest(name, METRICS)}", key=True)
+            raise PositionedError((name,), f"there is no metric {name!r}{suggest_nearest(name, METRICS)}", key=True)
     return value
 
 
@@ -179,9 +179,9 @@ class Matrix(Strict):
     """What times are measured in; instructions: QEMU's count of executed guest instructions (vm only)."""
     axes: Axes = Field(default_factory=Axes)
     """What varies: the cross product of all values."""
-    include: list[Entry] = Field([])
+    include: list[MatrixEntry] = Field([])
     """Cells added to the cross product, or values added to its cells (GitHub Actions' rules)."""
-    exclude: list[Entry] = Field([])
+    exclude: list[MatrixEntry] = Field([])
     """What is taken out of the cross product, before include."""
     baseline: Annotated[list[Baseline], BeforeValidator(_or_list)] = Field([], json_schema_extra=_one_or_list)
     """What cells are compared with; of several the first is the main one."""

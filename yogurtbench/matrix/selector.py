@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from yogurtbench.core.records import ID_LENGTH, Cell, MatrixError
-from yogurtbench.core.wording import closest
+from yogurtbench.core.wording import closest_to
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.axes import Value
 from yogurtbench.plan.plan import Plan
@@ -31,7 +31,7 @@ class Selector:
             name, equals, words = part.strip().partition("=")
             if not equals:
                 raise ValueError(f"{part.strip()!r} is not a selector{_axis_of(part.strip()) or _RULE}")
-            axis = axes.axis(name.strip())
+            axis = axes.axis_named(name.strip())
             self._wanted.setdefault(axis.name, set()).update(axis.read(one.strip()) for one in words.split("|"))
 
     def matches(self, cell: Cell) -> bool:
@@ -44,14 +44,14 @@ class Selector:
         for name, wanted in self._wanted.items():
             there = dict.fromkeys(getattr(cell, name) for cell in known)
             if not there.keys() & wanted:
-                return f"; its {name}: {', '.join(map(axes.word, there))}"
+                return f"; its {name}: {', '.join(map(axes.axis_word, there))}"
         return " together"
 
 
 def _axis_of(part: str) -> str:
     """What somebody may have meant who named a word without its axis; empty where nobody knows."""
     spoken = {word: axis.name for axis in reversed(axes.WORDS.values()) for word in axis.words}
-    close = closest(part, spoken, 0.8)
+    close = closest_to(part, spoken, 0.8)
     return f": did you mean {spoken[close]}={close}?" if close else ""
 
 
@@ -92,5 +92,5 @@ def _nearest(text: str, cells: Mapping[str, Cell]) -> Cell | None:
 
 
 def _listing(cells: Iterable[Cell]) -> str:
-    listed = [f"{cell.id} ({axes.text(cell.named)})" for cell in cells]
+    listed = [f"{cell.id} ({axes.axis_text(cell.named)})" for cell in cells]
     return "; ".join(listed[:_LISTED]) + ("; …" if len(listed) > _LISTED else "")

@@ -14,10 +14,10 @@ from pydantic_core import ErrorDetails
 
 from yogurtbench.core import paths
 from yogurtbench.core.records import MatrixError
-from yogurtbench.core.wording import in_quotes, kind, nearest, no_space
+from yogurtbench.core.wording import in_quotes, kind, no_space, suggest_nearest
 from yogurtbench.matrix import axes, combinations
 from yogurtbench.matrix.document import Document, Step
-from yogurtbench.matrix.load_options import KINDS, At
+from yogurtbench.matrix.load_options import KINDS, PositionedError
 from yogurtbench.matrix.schema import BlocksGiven, Matrix
 
 #: A cross product beyond this is a slip, not a sweep: it would run for months.
@@ -26,30 +26,30 @@ MAX_COMBINATIONS = 100_000
 Path = tuple[Step, ...]
 
 
-def first(document: Document, error: ValidationError) -> MatrixError:
+def first_error(document: Document, error: ValidationError) -> MatrixError:
     """The complaint that stands first in the file."""
-    found = [_complaint(details) for details in error.errors(include_url=False)]
+    found = [_describe_error(details) for details in error.errors(include_url=False)]
     path, key, sentence = min(found, key=lambda complaint: document.place(complaint[0], key=complaint[1]))
     return document.error(path, sentence, key=key)
 
 
-def _complaint(details: ErrorDetails) -> tuple[Path, bool, str]:
+def _describe_error(details: ErrorDetails) -> tuple[Path, bool, str]:
     """Path, whether its key is meant, sentence."""
     path: Path = details["loc"]
     cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, At):
+    if isinstance(cause, PositionedError):
         return (*path, *cause.path), cause.key, str(cause)
     name = str(path[-1])
     if details["type"] == "extra_forbidden":
         if path == ("axes", "load"):
             return path, True, "the loads stand in a list of their own, loads: [...], beside the axes"
         what = "axis" if path[0] in ("axes", "include", "exclude", "baseline") else "key"
-        return path, True, f"there is no {what} {name!r}{nearest(name, _known(path))}"
+        return path, True, f"there is no {what} {name!r}{suggest_nearest(name, _known(path))}"
     if details["type"] == "missing":
         return path[:-1], False, f"{name} is missing: every matrix has one"
     if cause is not None:
         return path, False, str(cause)
-    return path, False, _plain(name if isinstance(path[-1], str) else str(path[0]), details)
+    return path, False, _plain_message(name if isinstance(path[-1], str) else str(path[0]), details)
 
 
 def _known(path: Path) -> list[str]:
@@ -72,7 +72,7 @@ _EXPECTED = {
 }
 
 
-def _plain(name: str, details: ErrorDetails) -> str:
+def _plain_message(name: str, details: ErrorDetails) -> str:
     if details["input"] is None:
         return f"{name} is empty: give it a value, or leave it out"
     if details["type"] in _EXPECTED:
@@ -82,7 +82,7 @@ def _plain(name: str, details: ErrorDetails) -> str:
     return f"{name}: {details['msg']}"
 
 
-def check(matrix: Matrix) -> None:
+def validate_cells(matrix: Matrix) -> None:
     """Raise MatrixError for the first thing that does not fit together."""
     for one in _CHECKS:
         one(matrix, matrix.document)
@@ -103,7 +103,7 @@ def _check_named_loads(matrix: Matrix, document: Document) -> None:
         named = point.get("load", [])
         for index, name in enumerate(named if isinstance(named, list) else [named]):
             if name not in matrix.kinds:
-                sentence = f"load {name} is not among the loads of this matrix{nearest(name, matrix.kinds)}"
+                sentence = f"load {name} is not among the loads of this matrix{suggest_nearest(name, matrix.kinds)}"
                 raise document.error((*path, "load", index), sentence)
 
 
@@ -112,9 +112,8 @@ def _check_excluded_axes(matrix: Matrix, document: Document) -> None:
     for index, entry in enumerate(matrix.exclude):
         for name in entry.named:
             if name not in crossed:
-                sentence = (
-                    f"exclude names {name}, which is not among the axes{nearest(name, crossed) if crossed else ''}"
-                )
+                nearest = suggest_nearest(name, crossed) if crossed else ""
+                sentence = f"exclude names {name}, which is not among the axes{nearest}"
                 raise document.error(("exclude", index, name), sentence, key=True)
         if not entry.named:
             raise document.error(("exclude", index), "this excludes everything: name an axis")

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from yogurtbench.core.builds import NOW, Texts, needed
+from yogurtbench.core.builds import NOW, ProgramBuilds, required_builds
 from yogurtbench.core.records import AXES, REQUEST_RESPONSE, YES_NO, Cell, Role, Trial
 from yogurtbench.core.resolution import FEWEST_FOR
-from yogurtbench.core.wording import counted
-from yogurtbench.matrix.axes import text, word
+from yogurtbench.core.wording import count_of
+from yogurtbench.matrix.axes import axis_text, axis_word
 
 #: Groups with more cells than this run their baseline twice a block, first and last (contract).
 FEW_CELLS = 8
@@ -58,7 +58,7 @@ class Blocks:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class ExcludedCells:
     """Combinations that cannot exist: why, how many fell out of the cross product, and one of them as a selector."""
 
     reason: str
@@ -107,7 +107,7 @@ class Plan:
     blocks: Blocks
     margins: dict[str, float]
     cells: tuple[PlannedCell, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[ExcludedCells, ...] = ()
     collapsed: int = 0
     named: tuple[str, ...] = ()
     programs: dict[str, str] = field(default_factory=dict)
@@ -150,9 +150,9 @@ class Plan:
         return [self._trial(planned, block, position) for position, planned in enumerate(order)]
 
     @property
-    def texts(self) -> Texts:
+    def texts(self) -> ProgramBuilds:
         """The texts that it runs."""
-        return needed([*_first_trials(self), *self.diagnostics()])
+        return required_builds([*_first_trials(self), *self.diagnostics()])
 
     def diagnostics(self) -> list[Trial]:
         """What runs once, after the last block: trials whose values stay out of the results.
@@ -220,7 +220,7 @@ class Plan:
                 **data,
                 "blocks": Blocks(**data["blocks"]),
                 "cells": tuple(PlannedCell.from_json(planned) for planned in data["cells"]),
-                "left_out": tuple(LeftOut(**left) for left in data["left_out"]),
+                "left_out": tuple(ExcludedCells(**left) for left in data["left_out"]),
                 "named": tuple(data["named"]),
                 "notes": tuple(data.get("notes", ())),
             }
@@ -296,14 +296,14 @@ def _trial_seconds(trial: Trial, lab: str) -> float:
 # -- what a person wants to know beforehand --------------------------------------------------------------------------
 
 
-def decidable(blocks: int) -> int:
+def max_decidable_cells(blocks: int) -> int:
     """How many gate cells Holm's method can decide: n blocks give a signed-rank p of 2/2^n at best."""
     return int(ALPHA * 2.0 ** (min(blocks, 1000) - 1))
 
 
 def blocks_needed(gate_cells: int) -> int:
     """The fewest blocks that can decide so many gate cells."""
-    return next(blocks for blocks in range(1, 1001) if decidable(blocks) >= gate_cells)
+    return next(blocks for blocks in range(1, 1001) if max_decidable_cells(blocks) >= gate_cells)
 
 
 def warnings(plan: Plan) -> list[str]:
@@ -329,7 +329,7 @@ def too_coarse(plan: Plan) -> list[str]:
 
 
 def _too_many_gates(plan: Plan) -> Iterator[str]:
-    gates, most = sum(planned.gate for planned in plan.cells), decidable(plan.blocks.min)
+    gates, most = sum(planned.gate for planned in plan.cells), max_decidable_cells(plan.blocks.min)
     if gates > most and most:
         yield (
             f"{plan.blocks.min} blocks decide at most {most} gate cells, and the gate has {gates}: "
@@ -341,7 +341,7 @@ def _too_few_blocks(plan: Plan) -> Iterator[str]:
     needed = blocks_needed(1)
     if is_estimated(plan) and plan.blocks.min < needed:
         yield (
-            f"from {counted(plan.blocks.min, 'block')} no 95 % interval can be made: they give estimates, no verdicts "
+            f"from {count_of(plan.blocks.min, 'block')} no 95 % interval can be made: they give estimates, no verdicts "
             f"(verdicts need blocks min {needed} or more)"
         )
 
@@ -352,21 +352,23 @@ def is_estimated(plan: Plan) -> bool:
     return plan.clock == "wall" and any(planned.baselines for planned in noisy)
 
 
-def filled_in(plan: Plan) -> dict[str, list[str]]:
+def defaulted_axes(plan: Plan) -> dict[str, list[str]]:
     """The axes that the matrix leaves out, and the values the defaults gave its cells (``-``: does not apply)."""
     cells = [planned.cell for planned in plan.cells if planned.role == "cell"]
-    values = {axis: sorted({word(getattr(cell, axis)) for cell in cells}) for axis in AXES if axis not in plan.named}
+    values = {
+        axis: sorted({axis_word(getattr(cell, axis)) for cell in cells}) for axis in AXES if axis not in plan.named
+    }
     return {axis: words for axis, words in values.items() if words not in (["-"], [])}
 
 
-def labs(plan: Plan) -> tuple[str, ...]:
+def possible_labs(plan: Plan) -> tuple[str, ...]:
     """Where the plan may run, whose time is worth estimating: ``native``, ``vm`` or both."""
     if plan.clock == "instructions":
         return ("vm",)
     return ("native", "vm") if plan.lab == "auto" else (plan.lab,)
 
 
-def describe(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 1) -> str:
+def describe_plan(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 1) -> str:
     """The plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate.
 
     ``said``: lines on the clock and on what a budget buys; ``jobs``: trials side by side.
@@ -374,7 +376,7 @@ def describe(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 1) ->
     return "\n".join([*_summary(plan, labs, jobs), *said, *_losses(plan), *_first_block(plan)])
 
 
-def facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
+def plan_facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
     """What :func:`describe` prints beside the plan itself, as a JSON object: times in seconds by lab."""
     roles = [planned.role for planned in plan.cells]
     return {
@@ -383,7 +385,7 @@ def facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
             lab: [estimate_seconds(plan, lab, count, jobs) for count in (plan.blocks.min, plan.blocks.max)]
             for lab in labs
         },
-        "filled_in": filled_in(plan),
+        "filled_in": defaulted_axes(plan),
         "warnings": warnings(plan),
         "too_coarse": too_coarse(plan),
         "first_block": [
@@ -395,18 +397,20 @@ def facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
 def _summary(plan: Plan, labs: Sequence[str], jobs: int) -> Iterator[str]:
     roles, blocks = [planned.role for planned in plan.cells], plan.blocks
     yield f"{plan.name}: {plan.question}" if plan.question else plan.name
-    canaries = counted(roles.count("canary"), "A/A canary", "A/A canaries")
-    yield f"{counted(roles.count('cell'), 'cell')}, {counted(roles.count('baseline'), 'baseline')}, {canaries}"
+    canaries = count_of(roles.count("canary"), "A/A canary", "A/A canaries")
+    yield f"{count_of(roles.count('cell'), 'cell')}, {count_of(roles.count('baseline'), 'baseline')}, {canaries}"
     until = f"{blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}"
-    whole = f"{counted(blocks.max, 'block')} each"
-    yield f"{counted(len(plan.groups), 'group')}, {until if blocks.min < blocks.max else whole}"
-    yield from (duration(plan, lab, jobs) for lab in labs)
-    yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in filled_in(plan).items())
+    whole = f"{count_of(blocks.max, 'block')} each"
+    yield f"{count_of(len(plan.groups), 'group')}, {until if blocks.min < blocks.max else whole}"
+    yield from (describe_duration(plan, lab, jobs) for lab in labs)
+    yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in defaulted_axes(plan).items())
 
 
-def duration(plan: Plan, lab: str, jobs: int) -> str:
+def describe_duration(plan: Plan, lab: str, jobs: int) -> str:
     """``about 2 min on vm, 2 trials side by side``."""
-    fewest, most = (span(estimate_seconds(plan, lab, count, jobs)) for count in (plan.blocks.min, plan.blocks.max))
+    fewest, most = (
+        format_duration(estimate_seconds(plan, lab, count, jobs)) for count in (plan.blocks.min, plan.blocks.max)
+    )
     beside = f", {jobs} trials side by side" if jobs > 1 and plan.clock == "instructions" else ""
     return f"about {fewest} to {most} on {lab}{beside}" if fewest != most else f"about {fewest} on {lab}{beside}"
 
@@ -416,10 +420,10 @@ def _losses(plan: Plan) -> Iterator[str]:
         yield f"left out: {left.count} × {left.reason} (such as {left.example})"
     if plan.collapsed:
         differ = "differs" if plan.collapsed == 1 else "differ"
-        yield f"collapsed: {counted(plan.collapsed, 'combination')} {differ} only in axes that do not apply there"
+        yield f"collapsed: {count_of(plan.collapsed, 'combination')} {differ} only in axes that do not apply there"
     if plan.doubles:
         say = "says" if plan.doubles == 1 else "say"
-        yield f"doubles: {counted(plan.doubles, 'combination')} {say} what another says already"
+        yield f"doubles: {count_of(plan.doubles, 'combination')} {say} what another says already"
     yield from (f"warning: {warning}" for warning in warnings(plan))
     yield from (f"too coarse: {sentence}" for sentence in too_coarse(plan))
 
@@ -429,7 +433,7 @@ def _first_block(plan: Plan) -> Iterator[str]:
     trials = _first_trials(plan)
     yield f"the first block, {len(trials)} trials in this order:"
     for trial in trials[:SHOWN]:
-        yield f"  {trial.cell.id}  {trial.role:8}  {text(trial.cell.named)}"
+        yield f"  {trial.cell.id}  {trial.role:8}  {axis_text(trial.cell.named)}"
     if len(trials) > SHOWN:
         yield f"  … and {len(trials) - SHOWN} more"
 
@@ -438,7 +442,7 @@ def _first_trials(plan: Plan) -> list[Trial]:
     return [trial for group in plan.groups for trial in plan.trials(group, 0)]
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"

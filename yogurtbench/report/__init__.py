@@ -16,9 +16,9 @@ def summary(run_folder: Path) -> str:
     Raises MatrixError where the folder is no run folder or is damaged.
     """
     from yogurtbench.report.export import markdown
-    from yogurtbench.report.run_data import Story
+    from yogurtbench.report.run_data import RunData
 
-    return markdown.render(Story.read(run_folder))
+    return markdown.render(RunData.read(run_folder))
 
 
 def make(run_folder: Path) -> list[Path]:
@@ -31,7 +31,7 @@ def make(run_folder: Path) -> list[Path]:
     collecting = gc.isenabled()
     gc.disable()  # a large run is a million live objects, and looking through them for cycles is a fifth of the time
     try:
-        return build.everything(run_folder)
+        return build.write_report(run_folder)
     finally:
         if collecting:
             gc.enable()

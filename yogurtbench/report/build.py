@@ -9,16 +9,16 @@ from yogurtbench.report.charts import ecdf, forest, hook_helper_grid, levels
 from yogurtbench.report.charts.base import Chart
 from yogurtbench.report.export import markdown, pyperf, verdicts
 from yogurtbench.report.pages import run
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.results import run_folder
 
 #: Each draws the charts it has data for, in the order of the page.
 DRAWERS = (forest.draw, levels.draw, ecdf.draw, hook_helper_grid.draw)
 
 
-def everything(folder: Path) -> list[Path]:
+def write_report(folder: Path) -> list[Path]:
     """Write every file of the report; returns their paths."""
-    story = Story.read(folder)
+    story = RunData.read(folder)
     charts = [chart for draw in DRAWERS for chart in draw(story)]
     written = [
         *run_folder.write_tables(folder, story.frame, story.comparison),
@@ -33,7 +33,7 @@ def everything(folder: Path) -> list[Path]:
 
 
 def _write_charts(folder: Path, charts: list[Chart]) -> list[Path]:
-    with files.telling(folder):
+    with files.explaining_errors(folder):
         folder.mkdir(exist_ok=True)
         for old in folder.glob("*.svg"):
             old.unlink()

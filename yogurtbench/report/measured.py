@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from yogurtbench.core.labels import load_name, metric_name, number
+from yogurtbench.core.labels import format_number, load_name, metric_name
 from yogurtbench.core.records import HEADLINE, METRICS, YES_NO
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,17 @@ class Level:
     @property
     def value(self) -> str:
         """The median with its unit."""
-        return number(self.median, self.unit)
+        return format_number(self.median, self.unit)
 
     @property
     def spread(self) -> str:
         """From the smallest block to the largest; empty of a single one."""
-        return f"{number(self.low, self.unit)} … {number(self.high, self.unit)}" if self.blocks > 1 else ""
+        return (
+            f"{format_number(self.low, self.unit)} … {format_number(self.high, self.unit)}" if self.blocks > 1 else ""
+        )
 
 
-def levels(story: Story) -> list[Level]:
+def levels(story: RunData) -> list[Level]:
     """Of every cell that is held to nothing and gave a value: by what was measured in the plan's order, best first."""
     frame = story.frame
     ok = frame[(frame["status"] == "ok") & (frame["role"] == "cell") & frame["value"].notna()]
@@ -49,7 +51,7 @@ def levels(story: Story) -> list[Level]:
     return [level for mine in found.values() for _, level in sorted(mine, key=lambda one: one[0])]
 
 
-def _level(story: Story, cell: str, rows: pd.DataFrame) -> Level:
+def _level(story: RunData, cell: str, rows: pd.DataFrame) -> Level:
     load, blocks = story.cells[cell].load, rows.groupby("block")["value"].median()
     heading = ", ".join(filter(None, (metric_name(HEADLINE[load]), load_name(load), story.traffic[cell])))
     median, low, high = float(blocks.median()), float(blocks.min()), float(blocks.max())

@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from yogurtbench.analysis import comparison as analysis
-from yogurtbench.core.labels import Wire, traffic_names, wire_names
+from yogurtbench.core.labels import WireLabel, traffic_names, wire_names
 from yogurtbench.core.records import ASIDE, HEADLINE, Attempt, Cell, Environment
 from yogurtbench.results import run_folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Story:
+class RunData:
     """Everything a section may use.
 
     ``cells`` maps cell ids to cells, ``wires`` wire ids to names and colours, ``traffic`` cell ids to what is sent,
@@ -35,14 +35,14 @@ class Story:
     words: pd.DataFrame
     drift: pd.DataFrame
     cells: dict[str, Cell]
-    wires: dict[str, Wire]
+    wires: dict[str, WireLabel]
     traffic: dict[str, str]
     main: dict[str, str]
     emulated: str
     exact: bool
 
     @classmethod
-    def read(cls, folder: Path) -> Story:
+    def read(cls, folder: Path) -> RunData:
         """From a run folder. Raises MatrixError where it is none."""
         run_folder.check_folder(folder)
         files = (
@@ -60,7 +60,7 @@ class Story:
         environment: Environment,
         attempts: list[Attempt],
         frame: pd.DataFrame,
-    ) -> Story:
+    ) -> RunData:
         """From what was read."""
         entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
         cells = {cell.id: cell for cell, _ in entries}
@@ -73,7 +73,7 @@ class Story:
             attempts=attempts,
             frame=frame,
             comparison=analysis.compare(frame, plan),
-            words=analysis.words(frame),
+            words=analysis.categorical_metrics(frame),
             drift=analysis.drift(frame, plan.get("margins", {})),
             cells=cells,
             wires=wire_names(cells.values(), reference),
@@ -83,7 +83,7 @@ class Story:
             exact=plan.get("clock") == "instructions",
         )
 
-    def wire(self, cell: str) -> Wire:
+    def wire(self, cell: str) -> WireLabel:
         """Name and colour of a cell's wire."""
         return self.wires[self.cells[cell].wire_id]
 
@@ -110,8 +110,8 @@ class Story:
 
 
 @lru_cache(maxsize=1)
-def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...]) -> Story:
+def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...]) -> RunData:
     """A run is told on the page and right after on the terminal: unchanged, it is read once."""
     attempts, frame = run_folder.load(folder)
     plan, environment = run_folder.read_plan(folder), run_folder.read_environment(folder)
-    return Story.tell(run, run_folder.read_matrix(folder), plan, environment, attempts, frame)
+    return RunData.tell(run, run_folder.read_matrix(folder), plan, environment, attempts, frame)

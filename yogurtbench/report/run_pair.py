@@ -7,30 +7,30 @@ from pathlib import Path
 
 from yogurtbench.analysis import gate
 from yogurtbench.analysis.gate import Decision
-from yogurtbench.core.labels import Wire, traffic_names, wire_names
+from yogurtbench.core.labels import WireLabel, traffic_names, wire_names
 from yogurtbench.core.records import Cell
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class RunPair:
     """Two runs and what the gate says of them; names and colours are those of both together."""
 
-    old: Story
-    new: Story
+    old: RunData
+    new: RunData
     decision: Decision
     cells: dict[str, Cell]
-    wires: dict[str, Wire]
+    wires: dict[str, WireLabel]
     traffic: dict[str, str]
 
     @classmethod
-    def read(cls, old: Path, new: Path) -> Pair:
+    def read(cls, old: Path, new: Path) -> RunPair:
         """From two run folders. Raises MatrixError where one is none."""
-        decision = gate.decide(gate.side_of(old), gate.side_of(new))
-        return cls.of(Story.read(old), Story.read(new), decision)
+        decision = gate.decide(gate.read_run(old), gate.read_run(new))
+        return cls.of(RunData.read(old), RunData.read(new), decision)
 
     @classmethod
-    def of(cls, old: Story, new: Story, decision: Decision) -> Pair:
+    def of(cls, old: RunData, new: RunData, decision: Decision) -> RunPair:
         """From what was read."""
         cells = {**old.cells, **new.cells}
         reference = {wire.id for story in (old, new) for wire in story.wires.values() if wire.reference}
@@ -46,6 +46,6 @@ class Pair:
         """The label of emulated numbers, where either side has some."""
         return self.old.emulated or self.new.emulated
 
-    def wire(self, cell: str) -> Wire:
+    def wire(self, cell: str) -> WireLabel:
         """Name and colour of a cell's wire."""
         return self.wires[self.cells[cell].wire_id]

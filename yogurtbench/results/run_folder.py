@@ -56,7 +56,7 @@ _ORDER = ["block", "position", "cell", "role", "trial"]
 
 
 @dataclass(slots=True)
-class Run:
+class StoredRun:
     """A run folder open for writing; one writer at a time. Use as a context manager.
 
     ``attempts`` are those stored before it was opened, ``done`` the ids of all trials that have an attempt.
@@ -68,7 +68,7 @@ class Run:
     _lines: IO[bytes] | None = None
 
     @classmethod
-    def create(cls, out: Path, name: str, matrix: str, plan: Mapping[str, Any], environment: Environment) -> Run:
+    def create(cls, out: Path, name: str, matrix: str, plan: Mapping[str, Any], environment: Environment) -> StoredRun:
         """Make the folder and write what is known before the first trial. Raises MatrixError where it cannot."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         path = out / name / f"{stamp}-{secrets.token_hex(3)}"
@@ -82,13 +82,13 @@ class Run:
             return cls(path)._opened()
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)  # nothing was measured
-            raise files.refused(path, error, then="; choose another folder with --out") from error
+            raise files.raise_unwritable(path, error, then="; choose another folder with --out") from error
 
     @classmethod
-    def resume(cls, path: Path) -> Run:
+    def resume(cls, path: Path) -> StoredRun:
         """Open a run that was broken off: its attempts are read, a torn last line is cut away."""
         check_folder(path)
-        with files.telling(path):
+        with files.explaining_errors(path):
             run = cls(path)._opened()
             _cut_torn_line(path / TRIALS)
         run.attempts = list(read_attempts(path))
@@ -110,7 +110,7 @@ class Run:
             with suppress(OSError):
                 os.truncate(self._lines.fileno(), before)
             kept = f"; what was measured until then is kept, go on with --resume {self.path}"
-            raise HostError(f"{self.path / TRIALS}: cannot be written ({files.reason(error)}){kept}") from error
+            raise HostError(f"{self.path / TRIALS}: cannot be written ({files.reason_of(error)}){kept}") from error
         self.done.add(attempt.trial.id)
 
     def finish(self) -> None:
@@ -129,7 +129,7 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _opened(self) -> Run:
+    def _opened(self) -> StoredRun:
         import fcntl  # not on every system that reads runs; writing them needs Linux anyway
 
         self._lines = (self.path / TRIALS).open("ab", buffering=0)
@@ -173,7 +173,7 @@ def read_attempts(path: Path) -> Iterator[Attempt]:
             attempt = Attempt.from_json(json.loads(line))
             _check_known(attempt)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            why = f"not an attempt that can be read ({_said(error)}); {versions.misread(_maker(path))}"
+            why = f"not an attempt that can be read ({_describe_damage(error)}); {versions.misread(_maker(path))}"
             raise MatrixError(f"{file}:{number}: {why}") from error
         yield attempt
 
@@ -181,18 +181,18 @@ def read_attempts(path: Path) -> Iterator[Attempt]:
 def read_plan(path: Path) -> dict[str, Any]:
     """plan.json of a run folder."""
     plan = _read_json(path / PLAN)
-    with understood_plan(path):
+    with read_known_plan(path):
         _check_plan(plan)
     return plan
 
 
 @contextmanager
-def understood_plan(path: Path) -> Iterator[None]:
+def read_known_plan(path: Path) -> Iterator[None]:
     """Within it what cannot be understood of a run's plan becomes a MatrixError: newer than we are, or damaged."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"not a plan that can be read ({_said(error)}); {versions.misread(_maker(path), PLAN)}"
+        why = f"not a plan that can be read ({_describe_damage(error)}); {versions.misread(_maker(path), PLAN)}"
         raise MatrixError(f"{path / PLAN}: {why}") from error
 
 
@@ -207,7 +207,9 @@ def read_environment(path: Path) -> Environment:
     try:
         return Environment.from_json({key: value for key, value in data.items() if key != versions.KEY})
     except TypeError as error:
-        why = f"not an environment that can be read ({_said(error)}); {versions.misread(versions.maker(data))}"
+        why = (
+            f"not an environment that can be read ({_describe_damage(error)}); {versions.misread(versions.maker(data))}"
+        )
         raise MatrixError(f"{path / ENVIRONMENT}: {why}") from error
 
 
@@ -221,7 +223,7 @@ def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
     told = list(attempts)
     shared = _columns(COLUMNS[: -len(_WHAT)], (_shared(attempt, run) for attempt in told))
     own = _columns(_WHAT, (_own(row) for attempt in told for row in attempt.observations))
-    own[ROUNDING] = [moved for attempt in told for moved in resolution.of_attempt(attempt)]
+    own[ROUNDING] = [moved for attempt in told for moved in resolution.resolution_of_attempt(attempt)]
     repeated = [place for place, attempt in enumerate(told) for _ in attempt.observations]
     own = own.astype({ROUNDING: "float64"})
     frame = pd.concat([shared.take(repeated).reset_index(drop=True), own], axis=1)
@@ -253,8 +255,8 @@ def write_tables(path: Path, frame: pd.DataFrame, comparison: pd.DataFrame) -> l
 
     table = pa.Table.from_pandas(frame, schema=schema(), preserve_index=False)
     return [
-        files.replace(path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd")),
-        files.replace(path / COMPARISON, lambda part: comparison.to_csv(part, index=False, lineterminator="\n")),
+        files.replace_file(path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd")),
+        files.replace_file(path / COMPARISON, lambda part: comparison.to_csv(part, index=False, lineterminator="\n")),
     ]
 
 
@@ -276,11 +278,11 @@ def digest(frame: pd.DataFrame) -> str:
     keys = ["cell", "block", "metric", "unit", "value", "text", "status"]
     results = frame.loc[~frame["role"].isin(ASIDE), keys]
     rows = results.astype(object).where(results.notna(), None).itertuples(index=False, name=None)
-    lines = sorted(canonical([_plain(value) for value in row]) for row in rows)
+    lines = sorted(canonical([_plain_value(value) for value in row]) for row in rows)
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
-def _plain(value: Any) -> str | int | None:
+def _plain_value(value: Any) -> str | int | None:
     return repr(float(value)) if isinstance(value, float) else value if value is None else _int_or_text(value)
 
 
@@ -330,7 +332,7 @@ def _maker(path: Path) -> str:
         return ""
 
 
-def _said(error: Exception) -> str:
+def _describe_damage(error: Exception) -> str:
     """What Python says of data that it cannot make a record of, in a reader's words."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
@@ -378,7 +380,7 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise files.refused(file, error, "read") from error
+        raise files.raise_unwritable(file, error, "read") from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -12,20 +12,20 @@ from pathlib import Path
 
 from yogurtbench import report
 from yogurtbench.analysis import gate
-from yogurtbench.analysis.gate import Decision, Entry, Side
+from yogurtbench.analysis.gate import Decision, MeasuredCell, MeasuredRun
 from yogurtbench.core import files, wire_source
 from yogurtbench.core.builds import BASE
 from yogurtbench.core.records import MatrixError
 from yogurtbench.hosts.base import AgentHost
-from yogurtbench.hosts.vm.host import Clockwork
+from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.plan.plan import Plan, PlannedCell
 from yogurtbench.results import run_folder
-from yogurtbench.runner.progress import Quiet
+from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ProgramChange:
     """The plan of now, that of before, and, where programs of bpf/ are compared, the folder of the old ones."""
 
     new: Plan
@@ -33,15 +33,15 @@ class Change:
     base: Path | None = None
 
 
-def of_programs(plan: Plan, folder: Path) -> Change:
+def change_of_programs(plan: Plan, folder: Path) -> ProgramChange:
     """The programs of bpf/ against those of another folder, in every cell that has a program."""
     now = _narrowed(plan, [one for one in plan.cells if one.cell.has_programs and one.cell.program == "builtin"])
     if not now.cells:
         raise MatrixError(f"{plan.path}: no cell uses a program of bpf/, so there is nothing to hold against {folder}")
-    return Change(now, replace(now, side=BASE), folder)
+    return ProgramChange(now, replace(now, side=BASE), folder)
 
 
-def of_own(plan: Plan, file: Path) -> Change:
+def change_of_user_program(plan: Plan, file: Path) -> ProgramChange:
     """A wire of one's own against an older text of it. Raises MatrixError where the matrix has none, or several."""
     mine = sorted(plan.programs)
     if len(mine) != 1:
@@ -52,11 +52,11 @@ def of_own(plan: Plan, file: Path) -> Change:
         wire_source.check(text)
         wire_source.check_ordered(text)
     except OSError as error:
-        raise files.refused(file, error, "read") from error
+        raise files.raise_unwritable(file, error, "read") from error
     except ValueError as error:
         raise MatrixError(f"{file}: {error}") from error
     now = _narrowed(plan, [one for one in plan.cells if one.cell.program == mine[0]])
-    return Change(now, replace(now, programs={mine[0]: text}))
+    return ProgramChange(now, replace(now, programs={mine[0]: text}))
 
 
 def _narrowed(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
@@ -67,16 +67,20 @@ def _narrowed(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class AbRuns:
     """The run folders of before and of now."""
 
     old: Path
     new: Path
 
 
-def measure(
-    change: Change, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None = 1
-) -> Measured:
+def measure_both(
+    change: ProgramChange,
+    out: Path,
+    say: Callable[[str], None],
+    show: Callable[[Plan], NoProgress],
+    jobs: int | None = 1,
+) -> AbRuns:
     """Run both sides in one guest, ``jobs`` trials at a time.
 
     Raises HostError where the guest cannot be had, MatrixError where nothing can be written.
@@ -85,13 +89,13 @@ def measure(
     if len(kernels) > 1:
         raise MatrixError(f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: use --only")
     texts = change.old.texts | change.new.texts
-    with Clockwork(kernels[0], say, texts, change.base, jobs=jobs) as host:
-        return Measured(*(_run(plan, host, out, show) for plan in (change.old, change.new)))
+    with SnapshotHost(kernels[0], say, texts, change.base, jobs=jobs) as host:
+        return AbRuns(*(_run(plan, host, out, show) for plan in (change.old, change.new)))
 
 
-def _run(plan: Plan, host: AgentHost, out: Path, show: Callable[[Plan], Quiet]) -> Path:
+def _run(plan: Plan, host: AgentHost, out: Path, show: Callable[[Plan], NoProgress]) -> Path:
     with (
-        run_folder.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment) as stored,
+        run_folder.StoredRun.create(out, plan.name, plan.source, plan.to_json(), host.environment) as stored,
         show(plan) as shown,
     ):
         Sweep(plan, host, stored, shown).run()
@@ -99,27 +103,27 @@ def _run(plan: Plan, host: AgentHost, out: Path, show: Callable[[Plan], Quiet]) 
     return stored.path
 
 
-def decide(change: Change, found: Measured) -> Decision:
+def decide_change(change: ProgramChange, found: AbRuns) -> Decision:
     """What became of each cell. A cell whose program is new has no past, and decides nothing."""
     before, now = (
-        replace(gate.side_of(path), name=f"{name} ({path.name})")
+        replace(gate.read_run(path), name=f"{name} ({path.name})")
         for path, name in ((found.old, "before"), (found.new, "now"))
     )
     return gate.decide(before, now, margins=change.new.margins, gate=_with_a_past(before, now))
 
 
-def _with_a_past(before: Side, now: Side) -> frozenset[str]:
+def _with_a_past(before: MeasuredRun, now: MeasuredRun) -> frozenset[str]:
     new = {one.cell.id for one in before.entries.values() if "unsupported" in _statuses(one)}
     return frozenset(cell for cell in now.gate if cell not in new)
 
 
-def _statuses(entry: Entry) -> set[str]:
+def _statuses(entry: MeasuredCell) -> set[str]:
     return {status for by_block in entry.missing.values() for status in by_block.values()}
 
 
-def against(stored: Side, new: Path, renew: str) -> str:
+def compare_with_baseline(stored: MeasuredRun, new: Path, renew: str) -> str:
     """What a stored baseline says of now, in a sentence; one of another guest says nothing."""
-    decision = gate.decide(stored, gate.side_of(new))
+    decision = gate.decide(stored, gate.read_run(new))
     if decision.unlike:
         return f"the stored baseline is stale ({'; '.join(map(str, decision.unlike))}): renew it with {renew}"
     moved = sum(one.difference != 0 for one in decision.deciding)

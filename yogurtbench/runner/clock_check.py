@@ -17,11 +17,11 @@ from pathlib import Path
 from yogurtbench.core import paths
 from yogurtbench.core.labels import wire_name
 from yogurtbench.core.records import Attempt, Observation, Trial
-from yogurtbench.hosts.choose import choose
+from yogurtbench.hosts.choose import choose_host
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
-from yogurtbench.runner.progress import Quiet
+from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
 
 MATRIX = Path("experiments/clock.yaml")
@@ -45,7 +45,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClockCheckResult:
     """The digests of both boots, where they differ, and a sentence for each trial that did not end well."""
 
     digests: tuple[str, str]
@@ -71,39 +71,49 @@ class Answer:
         return json.dumps({"passed": self.passed, **asdict(self)}, indent=1, ensure_ascii=False)
 
 
-def plan() -> Plan:
+def clock_plan() -> Plan:
     """What is run: one netkit wire and plain veth, a live answer, round trips and a bulk transfer of each."""
     return replace(make_plan(load(paths.matrix(MATRIX))), asides=False)
 
 
-def examine(plan: Plan, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None = 1) -> Answer:
+def check_clock(
+    plan: Plan, say: Callable[[str], None], show: Callable[[Plan], NoProgress], jobs: int | None = 1
+) -> ClockCheckResult:
     """Run the plan in two boots, ``jobs`` trials at a time, and hold the two together; nothing is left.
 
     Raises HostError where there is no guest.
     """
     with tempfile.TemporaryDirectory(prefix="yogurtbench-") as folder:
         first, second = (_boot(plan, Path(folder), say, show, jobs, anew=anew) for anew in (False, True))
-    return compare(first, second)
+    return compare_boots(first, second)
 
 
 def _boot(
-    plan: Plan, out: Path, say: Callable[[str], None], show: Callable[[Plan], Quiet], jobs: int | None, *, anew: bool
+    plan: Plan,
+    out: Path,
+    say: Callable[[str], None],
+    show: Callable[[Plan], NoProgress],
+    jobs: int | None,
+    *,
+    anew: bool,
 ) -> list[Attempt]:
     with ExitStack() as undo:
-        host = choose(plan, undo, say, jobs, anew=anew)
-        run = undo.enter_context(run_folder.Run.create(out, plan.name, plan.source, plan.to_json(), host.environment))
+        host = choose_host(plan, undo, say, jobs, anew=anew)
+        run = undo.enter_context(
+            run_folder.StoredRun.create(out, plan.name, plan.source, plan.to_json(), host.environment)
+        )
         Sweep(plan, host, run, undo.enter_context(show(plan))).run()
     return list(run_folder.read_attempts(run.path))
 
 
-def compare(first: list[Attempt], second: list[Attempt]) -> Answer:
+def compare_boots(first: list[Attempt], second: list[Attempt]) -> ClockCheckResult:
     """Hold the attempts of two boots together."""
     digests = (run_folder.digest(run_folder.to_frame(first, "")), run_folder.digest(run_folder.to_frame(second, "")))
-    bad = (f"{_what(one.trial)} {one.status}: {one.error}" for one in (*first, *second) if one.status != "ok")
-    return Answer(digests, tuple(_differences(_seen(first), _seen(second))), tuple(dict.fromkeys(bad)))
+    bad = (f"{_describe_row(one.trial)} {one.status}: {one.error}" for one in (*first, *second) if one.status != "ok")
+    return ClockCheckResult(digests, tuple(_differences(_seen(first), _seen(second))), tuple(dict.fromkeys(bad)))
 
 
-def _what(trial: Trial) -> str:
+def _describe_row(trial: Trial) -> str:
     return f"{trial.cell.id} {wire_name(trial.cell)}, {trial.cell.load}:"
 
 

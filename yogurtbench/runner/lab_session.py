@@ -13,8 +13,8 @@ from typing import Any
 from yogurtbench.core import output
 from yogurtbench.core.records import MatrixError, Trial
 from yogurtbench.hosts import local_terminal
-from yogurtbench.hosts.base import AgentHost, Person
-from yogurtbench.hosts.choose import choose
+from yogurtbench.hosts.base import AgentHost, InputSource
+from yogurtbench.hosts.choose import choose_host
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.selector import find_cell
 from yogurtbench.plan.plan import Plan
@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class LabOptions:
     """What to do in the lab. Nothing named: a shell. ``pcap``: the file for a recorded probe's frames."""
 
     argv: Sequence[str] = ()
@@ -34,7 +34,7 @@ class Wishes:
     as_json: bool = False
 
 
-def visit(plan: Plan, cell: str, wishes: Wishes, say: Say) -> int:
+def open_lab(plan: Plan, cell: str, wishes: LabOptions, say: Say) -> int:
     """Go there, do it, come back; the exit code of the command or the shell, 0 for a recorded probe.
 
     Raises MatrixError for wishes that do not go together, HostError where there is no lab.
@@ -49,11 +49,11 @@ def visit(plan: Plan, cell: str, wishes: Wishes, say: Say) -> int:
     options = {"source": plan.programs[chosen.program]} if chosen.program in plan.programs else {}
     with ExitStack() as undo:
         here = tuple(planned for planned in plan.cells if planned.cell == chosen)
-        host = choose(replace(plan, clock="wall", cells=here), undo, say)
-        return do(host, Trial("lab", chosen, 0, 0, options=options), wishes, say)
+        host = choose_host(replace(plan, clock="wall", cells=here), undo, say)
+        return run_in_lab(host, Trial("lab", chosen, 0, 0, options=options), wishes, say)
 
 
-def do(host: AgentHost, trial: Trial, wishes: Wishes, say: Say) -> int:
+def run_in_lab(host: AgentHost, trial: Trial, wishes: LabOptions, say: Say) -> int:
     """The same on a host that is there, in the lab of a trial's cell."""
     if wishes.argv:
         return host.lab(trial, wishes.argv, _pass_on)
@@ -65,11 +65,11 @@ def do(host: AgentHost, trial: Trial, wishes: Wishes, say: Say) -> int:
 def _shell(host: AgentHost, trial: Trial, say: Say) -> int:
     """The floor plan, then the shell: its keyboard is ours from then on."""
     with ExitStack() as undo:
-        sitting: list[Person] = []
+        sitting: list[InputSource] = []
 
         def heard(event: dict[str, Any]) -> None:
             if event["event"] == "plan":
-                say(lab_map.as_text(event["plan"], axes.text(_words(trial))))
+                say(lab_map.as_text(event["plan"], axes.axis_text(_words(trial))))
                 sitting.append(undo.enter_context(local_terminal.keyboard()))
             else:
                 local_terminal.show(event)
@@ -84,7 +84,7 @@ def _print_plan(host: AgentHost, trial: Trial) -> int:
     return 0
 
 
-def _record(host: AgentHost, trial: Trial, wishes: Wishes) -> int:
+def _record(host: AgentHost, trial: Trial, wishes: LabOptions) -> int:
     (record,) = _answers(host, trial, "record")
     written = capture.write(wishes.pcap, record["probes"]) if wishes.pcap else {}
     cut = any(tap["cut"] for probe in record["probes"] for tap in probe["taps"])

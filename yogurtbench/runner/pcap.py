@@ -31,7 +31,7 @@ def check(path: Path) -> None:
     try:
         files.check_target(path, _is_ours, "a capture of ours")
         existed = path.exists()
-        with files.telling(path), path.open("ab"):
+        with files.explaining_errors(path), path.open("ab"):
             pass
         if not existed:
             path.resolve().unlink()
@@ -40,7 +40,7 @@ def check(path: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return files.begins(path, _MAGIC, len(_MAGIC)) and files.begins(path, _APPLICATION.encode(), 256)
+    return files.starts_with(path, _MAGIC, len(_MAGIC)) and files.starts_with(path, _APPLICATION.encode(), 256)
 
 
 def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
@@ -56,7 +56,7 @@ def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
         options = {"if_name": name, "if_tsresol": _NANOSECONDS}
         section.new_member(blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options)
     numbered = sorted((frame, number) for number, each in enumerate(frames.values()) for frame in each)
-    with files.telling(path), path.open("wb") as file:
+    with files.explaining_errors(path), path.open("wb") as file:
         writer = FileWriter(file, section)
         for (time, outgoing, content), number in numbered:
             packet = section.new_member(

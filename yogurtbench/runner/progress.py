@@ -39,7 +39,7 @@ _PHASES = {
 }
 
 
-class Quiet:
+class NoProgress:
     """Says nothing."""
 
     def __enter__(self) -> Self:
@@ -84,7 +84,7 @@ class Names:
         return f"{load}, {self.traffic(trial)}" if load in self._varied else load
 
 
-class Lines(Quiet):
+class LineProgress(NoProgress):
     """One plain line a trial, as it ends."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
@@ -98,7 +98,7 @@ class Lines(Quiet):
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class Bar(Quiet):
+class LiveProgress(NoProgress):
     """Two live lines: block, share done, elapsed and remaining time, failures so far; the wire, its load and phase."""
 
     def __init__(
@@ -111,7 +111,7 @@ class Bar(Quiet):
     ) -> None:
         """``seconds``: what the plan is expected to take; ``done``: ids of trials that a resumed run has already."""
         self._console, self._blocks, self._expected, self._clock = console, plan.blocks, seconds, clock
-        self._pace, self._names = Pace(plan, done), Names(plan)
+        self._pace, self._names = RateEstimator(plan, done), Names(plan)
         self._count = self._bad = 0
         self._began = clock()
         self._under_way: dict[str, Trial] = {}
@@ -197,7 +197,7 @@ class Bar(Quiet):
 _BAR, _LEAST_BAR, _SHOWN = 40, 8, 4
 
 
-class Pace:
+class RateEstimator:
     """How far a sweep is, and how long the rest takes: trials by the time their loads take, at the pace so far."""
 
     def __init__(self, plan: Plan, done: Collection[str] = ()) -> None:
@@ -262,11 +262,13 @@ def _weight(trial: Trial) -> float:
     return _BESIDE + load_seconds(trial.cell.load, trial.options)
 
 
-def of_console(console: Console, plan: Plan, seconds: float, *, quiet: bool, done: Collection[str] = ()) -> Quiet:
+def progress_for(
+    console: Console, plan: Plan, seconds: float, *, quiet: bool, done: Collection[str] = ()
+) -> NoProgress:
     """The progress that fits: ``seconds`` is the plan's estimated duration, ``done`` what a resumed run has already."""
     if quiet:
-        return Quiet()
-    return Bar(console, plan, seconds, done) if console.is_interactive else Lines(console, plan)
+        return NoProgress()
+    return LiveProgress(console, plan, seconds, done) if console.is_interactive else LineProgress(console, plan)
 
 
 def _block(trial: Trial) -> str:

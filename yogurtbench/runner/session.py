@@ -17,20 +17,20 @@ from yogurtbench.core import allowance, output
 from yogurtbench.core.records import Attempt, HostError, MatrixError, YogurtError
 from yogurtbench.core.sayer import Sayer
 from yogurtbench.hosts.base import AgentHost
-from yogurtbench.hosts.choose import settle
+from yogurtbench.hosts.choose import choose_plan_and_host
 from yogurtbench.matrix.clocks import Begun, Plans
 from yogurtbench.matrix.units import seconds
 from yogurtbench.plan.plan import Plan, estimate_seconds
 from yogurtbench.results import run_folder
 from yogurtbench.runner import clock_check, lab_session, progress
-from yogurtbench.runner.ab import Change, Measured, measure
-from yogurtbench.runner.sweep import Sweep, Tally
+from yogurtbench.runner.ab import AbRuns, ProgramChange, measure_both
+from yogurtbench.runner.sweep import Sweep, SweepTotals
 
 FAILED, INTERRUPTED = 3, 130
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class RunOptions:
     """What the command line asks of a run beside its plan; ``jobs``: None for as many as may be side by side."""
 
     out: Path
@@ -41,35 +41,35 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class RunResult:
     """How a run ended: where it lies, and the exit code it deserves."""
 
     folder: Path
     exit_code: int
 
 
-def run(plans: Plans, wishes: Wishes) -> Ended:
+def run(plans: Plans, wishes: RunOptions) -> RunResult:
     """Sweep the plan that fits where the trials run, and report it. Interrupted, it keeps and reports what it has.
 
     Raises MatrixError or HostError before anything is created.
     """
     budget = seconds("--budget", wishes.budget) if wishes.budget else None
     console = output.console(stderr=True)
-    say = _nothing if wishes.quiet else Sayer(console)
+    say = _ignore if wishes.quiet else Sayer(console)
     for note in plans.likely.notes:
         say(f"warning: {note}")
     earlier = _earlier(plans.likely, wishes.resume)
     with ExitStack() as undo:
-        plan, host = settle(plans, undo, say, wishes.jobs)
-        say(_where(host))
+        plan, host = choose_plan_and_host(plans, undo, say, wishes.jobs)
+        say(_output_folder(host))
         stored = undo.enter_context(_run_folder(plan, wishes, host))
         tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
-    _say_how_it_ended(tally, code, stored.path, say)
+    _log_outcome(tally, code, stored.path, say)
     say("writing the report")
-    return Ended(stored.path, code if _reported(stored.path) else code or FAILED)
+    return RunResult(stored.path, code if _write_report(stored.path) else code or FAILED)
 
 
-def _reported(folder: Path) -> bool:
+def _write_report(folder: Path) -> bool:
     """Write the report; where the machine does not let us, say so: what was measured is there, and is told."""
     try:
         report.make(folder)
@@ -79,49 +79,49 @@ def _reported(folder: Path) -> bool:
     return True
 
 
-def sides(change: Change, out: Path, *, quiet: bool, jobs: int | None = None) -> Measured:
+def run_both_sides(change: ProgramChange, out: Path, *, quiet: bool, jobs: int | None = None) -> AbRuns:
     """Measure both sides of a change in one guest, ``jobs`` trials at a time (None: as many as may be)."""
     console = output.console(stderr=True)
-    return measure(change, out, _nothing if quiet else Sayer(console), _shown(console, jobs, quiet=quiet), jobs)
+    return measure_both(change, out, _ignore if quiet else Sayer(console), _shown(console, jobs, quiet=quiet), jobs)
 
 
-def clock(jobs: int | None) -> clock_check.Answer:
+def check_clock(jobs: int | None) -> clock_check.ClockCheckResult:
     """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
     console = output.console(stderr=True)
-    return clock_check.examine(clock_check.plan(), Sayer(console), _shown(console, jobs, quiet=False), jobs)
+    return clock_check.check_clock(clock_check.clock_plan(), Sayer(console), _shown(console, jobs, quiet=False), jobs)
 
 
-def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan], progress.Quiet]:
+def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan], progress.NoProgress]:
     """The progress of a plan in the guest, ``jobs`` trials at a time."""
 
-    def shown(plan: Plan) -> progress.Quiet:
-        expected = estimate_seconds(plan, "vm", jobs=jobs or allowance.cpus())
-        return progress.of_console(console, plan, expected, quiet=quiet)
+    def shown(plan: Plan) -> progress.NoProgress:
+        expected = estimate_seconds(plan, "vm", jobs=jobs or allowance.available_cpus())
+        return progress.progress_for(console, plan, expected, quiet=quiet)
 
     return shown
 
 
-def lab(plan: Plan, cell: str, wishes: lab_session.Wishes) -> int:
+def lab(plan: Plan, cell: str, wishes: lab_session.LabOptions) -> int:
     """Visit a cell's lab; the exit code."""
-    return lab_session.visit(plan, cell, wishes, Sayer(output.console(stderr=True)))
+    return lab_session.open_lab(plan, cell, wishes, Sayer(output.console(stderr=True)))
 
 
 def _sweep(
     plan: Plan,
     host: AgentHost,
-    stored: run_folder.Run,
-    wishes: Wishes,
+    stored: run_folder.StoredRun,
+    wishes: RunOptions,
     console: Console,
     earlier: list[Attempt],
     budget: float | None,
-) -> tuple[Tally, int]:
+) -> tuple[SweepTotals, int]:
     expected = estimate_seconds(plan, host.environment.lab, jobs=host.jobs)
-    with progress.of_console(console, plan, expected, quiet=wishes.quiet, done=stored.done) as shown:
+    with progress.progress_for(console, plan, expected, quiet=wishes.quiet, done=stored.done) as shown:
         sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
         try:
             sweep.run()
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, _once_more)
+            signal.signal(signal.SIGINT, _on_second_interrupt)
             return sweep.tally, INTERRUPTED
         except HostError as error:  # a machine died and no new one came up: what was measured stays and is reported
             print(f"yogurtbench: {error}", file=sys.stderr)
@@ -129,7 +129,7 @@ def _sweep(
     return sweep.tally, FAILED if sweep.tally.bad or not sweep.tally.values else 0
 
 
-def begun(resume: Path | None) -> Begun | None:
+def how_it_began(resume: Path | None) -> Begun | None:
     """How a run to resume was begun; None where there is none. Raises MatrixError where it is no run."""
     if resume is None:
         return None
@@ -151,7 +151,7 @@ def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
     return list(run_folder.read_attempts(resume))
 
 
-def _run_folder(plan: Plan, wishes: Wishes, host: AgentHost) -> run_folder.Run:
+def _run_folder(plan: Plan, wishes: RunOptions, host: AgentHost) -> run_folder.StoredRun:
     if wishes.resume:
         there = run_folder.read_environment(wishes.resume)
         if there.identity != host.environment.identity:
@@ -161,11 +161,11 @@ def _run_folder(plan: Plan, wishes: Wishes, host: AgentHost) -> run_folder.Run:
                 if there.identity.get(k) != host.environment.identity.get(k)
             )
             raise MatrixError(f"{wishes.resume}: it was begun elsewhere ({', '.join(changed)} differ): start a new run")
-        return run_folder.Run.resume(wishes.resume)
-    return run_folder.Run.create(wishes.out, plan.name, plan.source, plan.to_json(), host.environment)
+        return run_folder.StoredRun.resume(wishes.resume)
+    return run_folder.StoredRun.create(wishes.out, plan.name, plan.source, plan.to_json(), host.environment)
 
 
-def _where(host: AgentHost) -> str:
+def _output_folder(host: AgentHost) -> str:
     where = host.environment
     chosen = where.reasons.get("lab", "")
     words = [f"{where.lab} lab, Linux {where.kernel} ({chosen})"]
@@ -176,7 +176,7 @@ def _where(host: AgentHost) -> str:
     return "; ".join(words)
 
 
-def _say_how_it_ended(tally: Tally, code: int, folder: Path, say: Callable[[str], None]) -> None:
+def _log_outcome(tally: SweepTotals, code: int, folder: Path, say: Callable[[str], None]) -> None:
     if code == INTERRUPTED:
         say(f"interrupted; what was measured is kept, go on with --resume {folder}")
     if tally.out_of_budget:
@@ -187,10 +187,10 @@ def _say_how_it_ended(tally: Tally, code: int, folder: Path, say: Callable[[str]
         say(f"{tally.bad} trials failed; the report lists them with their errors")
 
 
-def _nothing(_sentence: str) -> None:
+def _ignore(_sentence: str) -> None:
     return None
 
 
-def _once_more(_number: int, _frame: FrameType | None) -> None:
+def _on_second_interrupt(_number: int, _frame: FrameType | None) -> None:
     """A second Ctrl-C does not tear the report that the first one asked for."""
     print("yogurtbench: finishing the report of what was measured", file=sys.stderr)

@@ -13,7 +13,7 @@ from yogurtbench.analysis import comparison
 from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.plan.plan import Plan
-from yogurtbench.results.run_folder import Run, to_frame
+from yogurtbench.results.run_folder import StoredRun, to_frame
 
 #: A wire so often found dead is not asked again by loads that need it alive; reachability still asks in each block.
 _DEAD_AFTER = 2
@@ -36,7 +36,7 @@ class Progress(Protocol):
 
 
 @dataclass(slots=True)
-class Tally:
+class SweepTotals:
     """What a sweep did: attempts by status, seconds spent in loads and in all, whether its budget ended it.
 
     ``values``: how many values there are, those of a run that was resumed among them; ``lacking``: why there are none,
@@ -75,7 +75,7 @@ class Sweep:
         self,
         plan: Plan,
         host: AgentHost,
-        run: Run,
+        run: StoredRun,
         progress: Progress,
         *,
         budget: float | None = None,
@@ -83,7 +83,7 @@ class Sweep:
     ) -> None:
         """``budget``: seconds after which no further trial starts; ``earlier``: what a resumed run already has."""
         self.plan, self.host, self.store, self.progress = plan, host, run, progress
-        self.tally = Tally()
+        self.tally = SweepTotals()
         self._budget = budget
         self._began = time.monotonic()
         self._dead: Counter[str] = Counter()
@@ -94,7 +94,7 @@ class Sweep:
         for attempt in earlier:
             self._remember(attempt)
 
-    def run(self) -> Tally:
+    def run(self) -> SweepTotals:
         """Run every block that is due, then what runs aside; each attempt is on disk as soon as it has ended."""
         self._began = time.monotonic()
         for block in range(self.plan.blocks.max):
@@ -153,7 +153,7 @@ class Sweep:
         del self._waiting[trial.id]
         self.progress.trial(trial)
         why = "the wire is dead: it answered nothing, or looped, when it was tried before"
-        self._keep(self.host.stamped(Attempt.without_values(trial, "skipped", why)))
+        self._keep(self.host.with_host(Attempt.without_values(trial, "skipped", why)))
 
     def _keep(self, attempt: Attempt) -> None:
         self.store.append(attempt)

@@ -29,36 +29,40 @@ _KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class AcceleratorChoice:
     """What runs the guest, and why, in one sentence."""
 
     accelerator: Literal["kvm", "tcg"]
     reason: str
 
 
-def probe(image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: Path = _DEVICE) -> Probe:
+def probe_accelerator(
+    image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: Path = _DEVICE
+) -> AcceleratorChoice:
     """KVM where a boot of the guest's kernel reaches user space under it within ``deadline`` seconds, else TCG.
 
     The answer is kept per kernel, QEMU and boot of this machine. Raises HostError where there is no QEMU.
     """
     if refusal := _unusable(device):
-        return Probe("tcg", refusal)
-    answer = cache.file("accelerator", f"{_key(image)}.json", lambda: _ask(image, deadline, say), keep=_KEPT)
-    return Probe(**json.loads(answer.read_bytes()))
+        return AcceleratorChoice("tcg", refusal)
+    answer = cache.ensure_file(
+        "accelerator", f"{_key(image)}.json", lambda: _probe_boot(image, deadline, say), keep=_KEPT
+    )
+    return AcceleratorChoice(**json.loads(answer.read_bytes()))
 
 
-def known(find: Callable[[], GuestImage | None], device: Path = _DEVICE) -> Probe | None:
+def known_accelerator(find: Callable[[], GuestImage | None], device: Path = _DEVICE) -> AcceleratorChoice | None:
     """What :func:`probe` would answer, where that is known without a boot; None where it would have to try.
 
     ``find`` gives the guest, None where it is not built yet; called where it matters.
     """
     if refusal := _unusable(device):
-        return Probe("tcg", refusal)
+        return AcceleratorChoice("tcg", refusal)
     image = find() if shutil.which(qemu.PROGRAM) else None
     if image is None:
         return None
-    answer = cache.kept("accelerator", f"{_key(image)}.json")
-    return Probe(**json.loads(answer.read_bytes())) if answer else None
+    answer = cache.kept_path("accelerator", f"{_key(image)}.json")
+    return AcceleratorChoice(**json.loads(answer.read_bytes())) if answer else None
 
 
 def command(image: GuestImage) -> list[str]:
@@ -71,23 +75,25 @@ def command(image: GuestImage) -> list[str]:
     ]
 
 
-def _ask(image: GuestImage, deadline: float, say: Say) -> bytes:
+def _probe_boot(image: GuestImage, deadline: float, say: Say) -> bytes:
     say(f"trying whether KVM runs a guest here (at most {deadline:g} s, once)")
     return json.dumps(asdict(_boot(image, deadline))).encode()
 
 
-def _boot(image: GuestImage, deadline: float) -> Probe:
+def _boot(image: GuestImage, deadline: float) -> AcceleratorChoice:
     started = time.monotonic()
     try:
-        done = process.run(process.dying_with_us(command(image)), timeout=deadline, check=False)
+        done = process.run(process.kill_with_parent(command(image)), timeout=deadline, check=False)
     except CommandFailed as failure:
         if recipe.MARKER not in failure.completed.stdout:
-            said = "".join(f" ({line})" for line in console_log.lines(failure.completed.stderr)[:1])
-            return Probe("tcg", f"KVM is offered, but a guest under it hung: no user space within {deadline:g} s{said}")
+            said = "".join(f" ({line})" for line in console_log.log_lines(failure.completed.stderr)[:1])
+            return AcceleratorChoice(
+                "tcg", f"KVM is offered, but a guest under it hung: no user space within {deadline:g} s{said}"
+            )
         done = failure.completed
     if recipe.MARKER in done.stdout:
-        return Probe("kvm", f"a guest reached user space under KVM in {time.monotonic() - started:.1f} s")
-    return Probe("tcg", f"KVM is offered, but QEMU {_end(done.code)} before user space: {_last(done)}")
+        return AcceleratorChoice("kvm", f"a guest reached user space under KVM in {time.monotonic() - started:.1f} s")
+    return AcceleratorChoice("tcg", f"KVM is offered, but QEMU {_end(done.code)} before user space: {_last(done)}")
 
 
 def _end(code: int) -> str:
@@ -95,7 +101,7 @@ def _end(code: int) -> str:
 
 
 def _last(done: process.Completed) -> str:
-    said = console_log.lines(done.stderr) or console_log.lines(done.stdout)
+    said = console_log.log_lines(done.stderr) or console_log.log_lines(done.stdout)
     return " | ".join(said[-2:]) or "it said nothing"
 
 
@@ -117,6 +123,6 @@ def _unusable(device: Path) -> str:
 def _key(image: GuestImage) -> str:
     program = shutil.which(qemu.PROGRAM)
     if program is None:
-        raise HostError(qemu.missing())
-    facts = [image.fingerprint, program, qemu.version(), os.uname().release, _BOOT_ID.read_text().strip()]
+        raise HostError(qemu.missing_qemu())
+    facts = [image.fingerprint, program, qemu.qemu_version(), os.uname().release, _BOOT_ID.read_text().strip()]
     return hashlib.sha256(canonical(facts).encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 _NAMES = {"saved": "state for the instruction clock"}
 
 
-def place(kind: str, name: str) -> Path:
+def cache_path(kind: str, name: str) -> Path:
     """Where the guest's folder or file of this kind and name is, or would be."""
     return paths.cache() / "guest" / kind / name
 
@@ -29,12 +29,12 @@ def existing_parent(path: Path) -> Path:
     return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
-def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Path:
+def ensure_folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Path:
     """The guest's folder of this kind and name; where it is missing, ``build`` fills it, guarded against other runs.
 
     Raises HostError where it cannot be written.
     """
-    wanted = place(kind, name)
+    wanted = cache_path(kind, name)
     if wanted.is_dir():
         return wanted
     try:
@@ -49,18 +49,18 @@ def folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Pat
     return wanted
 
 
-def kept(kind: str, name: str) -> Path | None:
+def kept_path(kind: str, name: str) -> Path | None:
     """The folder or file of this kind and name, where it is there; builds nothing."""
-    wanted = place(kind, name)
+    wanted = cache_path(kind, name)
     return wanted if wanted.exists() else None
 
 
-def file(kind: str, name: str, content: Callable[[], bytes], *, keep: int) -> Path:
+def ensure_file(kind: str, name: str, content: Callable[[], bytes], *, keep: int) -> Path:
     """The guest's file of this kind and name, and only the newest ``keep`` of the kind.
 
     Raises HostError where it cannot be written.
     """
-    wanted = place(kind, name)
+    wanted = cache_path(kind, name)
     try:
         if not wanted.exists():
             wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _replace(target: Path, content: bytes) -> None:
 
 def keep_newest(kind: str, keep: int) -> None:
     """Remove all folders and files of a kind but the newest, and what belongs to their builds."""
-    everything = place(kind, "").iterdir()
+    everything = cache_path(kind, "").iterdir()
     made = [path for path in everything if not path.name.startswith(".") and path.suffix != ".lock"]
     newest_first = sorted(made, key=_modified, reverse=True)
     for path in newest_first[keep:]:

@@ -15,7 +15,7 @@ _WHERE = re.compile(r"^(RIP: 0010:|sysrq: )")
 _LAST = 6
 
 
-def lines(text: str) -> list[str]:
+def log_lines(text: str) -> list[str]:
     """The lines of a console log, without time stamps, control characters and empty lines."""
     plain = (_STAMP.sub("", line).strip() for line in _without_tracebacks(text.replace("\r", "").split("\n")))
     return [line for line in plain if line and line.isprintable()]
@@ -30,9 +30,9 @@ def _without_tracebacks(raw: Iterable[str]) -> Iterator[str]:
             yield line
 
 
-def obituary(text: str) -> str:
+def failure_lines(text: str) -> str:
     """Why the guest died: its telling lines in order, else the last ones; empty for an empty log."""
-    said = lines(text)
+    said = log_lines(text)
     telling = [line for line in said if _TELLING.search(line) or _WHERE.match(line)]
     fatal = any(_TELLING.search(line) for line in telling)
     return " | ".join(dict.fromkeys(telling[-_LAST:]) if fatal else said[-_LAST:])

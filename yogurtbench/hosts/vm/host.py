@@ -10,16 +10,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from yogurtbench.core import allowance
-from yogurtbench.core.builds import Texts
+from yogurtbench.core.builds import ProgramBuilds
 from yogurtbench.core.records import Environment, Trial
 from yogurtbench.hosts import native
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.machine import Machine
 from yogurtbench.hosts.vm import accelerator, image, qemu, scheduling, snapshot
 from yogurtbench.hosts.vm import overlay as luggage
-from yogurtbench.hosts.vm.accelerator import Probe
+from yogurtbench.hosts.vm.accelerator import AcceleratorChoice
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.hosts.vm.qemu import Guest, Hardware
+from yogurtbench.hosts.vm.qemu import Guest, MachineConfig
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
@@ -32,12 +32,12 @@ def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
 
 def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
     guest_image = image.ensure(kernel, say=say)
-    chosen = accelerator.probe(guest_image, say=say)
-    guest = qemu.boot(guest_image, chosen.accelerator, overlay=luggage.overlay(), say=say)
+    chosen = accelerator.probe_accelerator(guest_image, say=say)
+    guest = qemu.boot_guest(guest_image, chosen.accelerator, overlay=luggage.build_overlay(), say=say)
     return guest, _environment(guest_image, guest.hardware, guest.ready, chosen), guest.ready["features"]
 
 
-class Clockwork(AgentHost):
+class SnapshotHost(AgentHost):
     """The VM host on the instruction clock: every trial begins from the same saved guest, its order in hand.
 
     So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest is taken from the
@@ -53,27 +53,27 @@ class Clockwork(AgentHost):
         self,
         kernel: str,
         say: Callable[[str], None],
-        compiled: Texts,
+        compiled: ProgramBuilds,
         base: Path | None = None,
         *,
         jobs: int | None = 1,
         anew: bool = False,
     ) -> None:
         self._kernel, self._say, self._asked, self._anew = kernel, say, jobs, anew
-        self._compiled = replace(compiled, base=luggage.base(base)) if base else compiled
-        self._saved: snapshot.Saved
+        self._compiled = replace(compiled, base=luggage.read_base_programs(base)) if base else compiled
+        self._saved: snapshot.Snapshot
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
-        overlay = luggage.overlay()
+        overlay = luggage.build_overlay()
         # Refuses more than there is, before anything boots.
         needed = qemu.memory_for(guest_image, overlay, self._asked or 1)
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)
         if not scheduling.is_permitted():
             self._say(f"the instruction clock: {scheduling.REFUSED} (yogurtbench doctor says how to permit it)")
-        make = snapshot.make_anew if self._anew else snapshot.ensure
+        make = snapshot.make_snapshot if self._anew else snapshot.ensure_snapshot
         self._saved = make(guest_image, overlay, self._compiled, self._say)
-        chosen = Probe("tcg", "only emulation can count the guest's instructions")
+        chosen = AcceleratorChoice("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
         self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)
         return self
@@ -84,7 +84,7 @@ class Clockwork(AgentHost):
         self._saved.close()
 
     def _ordered(self, trial: Trial) -> Guest:
-        return snapshot.wake(self._saved, {"op": "trial", "trial": trial.to_json()})
+        return snapshot.resume(self._saved, {"op": "trial", "trial": trial.to_json()})
 
     def _release(self, machine: Machine) -> None:
         machine.close()  # each trial has its own
@@ -95,7 +95,7 @@ class Clockwork(AgentHost):
 
 def _as_many_as_fit(needed: int, say: Callable[[str], None]) -> int:
     """A guest for each CPU, as far as there is memory for so many, ``needed`` bytes each; one in any case."""
-    cpus, memory = allowance.cpus(), allowance.memory()
+    cpus, memory = allowance.available_cpus(), allowance.available_memory()
     fit = min(cpus, max(1, memory // needed))
     if fit < cpus:
         side_by_side = "one trial at a time" if fit == 1 else f"{fit} trials side by side"
@@ -104,7 +104,9 @@ def _as_many_as_fit(needed: int, say: Callable[[str], None]) -> int:
     return fit
 
 
-def _environment(guest_image: GuestImage, hardware: Hardware, ready: dict[str, Any], chosen: Probe) -> Environment:
+def _environment(
+    guest_image: GuestImage, hardware: MachineConfig, ready: dict[str, Any], chosen: AcceleratorChoice
+) -> Environment:
     release = ready["kernel"]
     identity = {
         "lab": "vm",
@@ -112,7 +114,7 @@ def _environment(guest_image: GuestImage, hardware: Hardware, ready: dict[str, A
         "accelerator": hardware.accelerator,
         "clock": hardware.clock,
         "guest": guest_image.fingerprint,
-        "qemu": qemu.version(),
+        "qemu": qemu.qemu_version(),
         "model": f"{hardware.machine}, {hardware.cpus} CPUs, {hardware.memory >> 20} MiB",
         **_identity_on(hardware.clock),
         **ready["versions"],

@@ -32,27 +32,27 @@ _MOST = 400_000
 _KEPT = 4
 
 
-def overlay(extra: Mapping[str, bytes] | None = None) -> Path:
+def build_overlay(extra: Mapping[str, bytes] | None = None) -> Path:
     """The archive with init, this package's own source and what its agent imports, and ``extra`` files.
 
     ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same path.
     """
-    ours = _ours()
+    ours = _own_members()
     guest_files = [cpio.file(path.lstrip("/"), content) for path, content in (extra or {}).items()]
     members = cpio.sorted_with_folders([*ours, *_bytecode_of(ours), *guest_files])
     content = io.BytesIO()
     cpio.write(content, members)
     name = hashlib.sha256(content.getbuffer()).hexdigest()[:16]
-    return cache.file("luggage", f"{name}.cpio", content.getvalue, keep=_KEPT)
+    return cache.ensure_file("luggage", f"{name}.cpio", content.getvalue, keep=_KEPT)
 
 
 def agent_digest() -> str:
     """Changes when what measures in the guest does; the wire programs, which are what is measured, do not count."""
-    code = (member for member in _ours() if not member.path.startswith(_PROGRAMS))
+    code = (member for member in _own_members() if not member.path.startswith(_PROGRAMS))
     return hashlib.sha256(b"".join(member.path.encode() + member.content for member in code)).hexdigest()[:16]
 
 
-def _ours() -> list[Member]:
+def _own_members() -> list[Member]:
     """init, this package, its programs, and the pure Python packages its agent imports."""
     init = cpio.file("init", (_HERE / "init").read_bytes(), executable=True)
     return [
@@ -89,7 +89,7 @@ def _dependency(name: str) -> list[Member]:
     return [cpio.file(m.path, b"") if m.path == _LEFT_EMPTY else m for m in members]
 
 
-def base(folder: Path) -> frozenset[tuple[str, str]]:
+def read_base_programs(folder: Path) -> frozenset[tuple[str, str]]:
     """The wire programs of another time, each file's name and text. Raises MatrixError where the folder has none."""
     try:
         found = {name: content.decode() for name, content in _sources(folder)}

@@ -65,7 +65,7 @@ _KERNEL_ARGUMENTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Hardware:
+class MachineConfig:
     """What QEMU is asked to emulate. ``memory`` in bytes; ``clock`` is wall or instructions."""
 
     accelerator: str
@@ -76,7 +76,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class GuestFds:
     """Descriptors that QEMU inherits; ``order`` and ``state`` are for guests that stand still, None for others."""
 
     initramfs: int
@@ -93,7 +93,7 @@ class Files:
         return tuple(descriptor for descriptor in everyone if descriptor is not None)
 
 
-def command(image: GuestImage, hardware: Hardware, files: Files) -> list[str]:
+def qemu_command(image: GuestImage, hardware: MachineConfig, files: GuestFds) -> list[str]:
     """QEMU's command line for a guest; pure."""
     return [
         *(PROGRAM, "-name", "yogurtbench", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
@@ -104,18 +104,18 @@ def command(image: GuestImage, hardware: Hardware, files: Files) -> list[str]:
         *("-chardev", f"file,id=console,path={_path_of(files.console)}", "-serial", "chardev:console"),
         *("-chardev", f"socket,id=agent,fd={files.agent}", "-serial", "chardev:agent"),
         *("-chardev", f"socket,id=monitor,fd={files.monitor}", "-mon", "chardev=monitor,mode=control"),
-        *(_still(files) if hardware.clock == "instructions" else []),
+        *(_clock_arguments(files) if hardware.clock == "instructions" else []),
     ]
 
 
-def _processor(hardware: Hardware) -> list[str]:
+def _processor(hardware: MachineConfig) -> list[str]:
     if hardware.accelerator == "kvm":
         return ["-accel", "kvm", "-cpu", "host", "-smp", str(hardware.cpus)]
     thread = "single" if hardware.clock == "instructions" else "multi"
     return ["-accel", f"tcg,thread={thread}", "-cpu", _EMULATED_CPU, "-smp", str(hardware.cpus)]
 
 
-def _kernel_arguments(hardware: Hardware) -> tuple[str, ...]:
+def _kernel_arguments(hardware: MachineConfig) -> tuple[str, ...]:
     """Emulation leaks nothing through speculation: there, guarding against it is only slow.
 
     Libraries that lie at the same addresses in all processes are translated once.
@@ -125,7 +125,7 @@ def _kernel_arguments(hardware: Hardware) -> tuple[str, ...]:
     return (*_KERNEL_ARGUMENTS, *emulated, *for_agent)
 
 
-def _still(files: Files) -> list[str]:
+def _clock_arguments(files: GuestFds) -> list[str]:
     """Guest time is the count of instructions, nothing random is random, and the guest can stop itself.
 
     Once woken it does not stop again (unless it is told so, see saved.wake): a panic then ends it, as it does any other
@@ -145,7 +145,7 @@ def _path_of(descriptor: int) -> str:
     return f"/proc/self/fd/{descriptor}"
 
 
-def missing() -> str:
+def missing_qemu() -> str:
     """A sentence for a machine without QEMU."""
     return f"the guest needs {PROGRAM}: {install_hints.how_to_get('qemu')}"
 
@@ -154,13 +154,13 @@ def missing() -> str:
 def machine_type() -> str:
     """Our pinned machine model, or the generic one of a QEMU that does not know it. Raises HostError without QEMU."""
     if not shutil.which(PROGRAM):
-        raise HostError(missing())
+        raise HostError(missing_qemu())
     known = process.run([PROGRAM, "-M", "help"]).stdout
     return _MACHINE if re.search(rf"^{re.escape(_MACHINE)}\s", known, re.MULTILINE) else "pc"
 
 
 @cache
-def version() -> str:
+def qemu_version() -> str:
     """QEMU's version, with the distribution's revision."""
     said = process.run([PROGRAM, "--version"]).stdout
     found = re.search(r"version (\S+( \(.*\))?)", said)
@@ -188,7 +188,7 @@ def memory_for(image: GuestImage, overlay: Path, guests: int = 1) -> int:
     return needed
 
 
-class Monitor:
+class QmpClient:
     """QEMU's monitor (QMP) over one end of a socket pair; its messages are JSON lines, as the agent's."""
 
     def __init__(self, line: socket.socket) -> None:
@@ -246,7 +246,7 @@ class Guest:
     def __init__(
         self,
         image: GuestImage,
-        hardware: Hardware,
+        hardware: MachineConfig,
         initramfs: IO[bytes],
         order: IO[bytes] | None = None,
         state: IO[bytes] | None = None,
@@ -257,14 +257,14 @@ class Guest:
         agent, agents = socket.socketpair()
         monitor, monitors = socket.socketpair()
         optional = (file.fileno() if file else None for file in (order, state))
-        files = Files(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional)
+        files = GuestFds(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional)
         exact = hardware.clock == "instructions"
-        with agents, monitors, scheduling.on_one_cpu() if exact else nullcontext():
-            self._process = _start(command(image, hardware, files), files, self._stderr)
+        with agents, monitors, scheduling.pin_to_idle_cpu() if exact else nullcontext():
+            self._process = _start(qemu_command(image, hardware, files), files, self._stderr)
         if exact:
-            scheduling.main_thread_first(self._process.pid)
+            scheduling.prioritise_main_thread(self._process.pid)
         self.channel = Channel(*(2 * [agent.detach()]))
-        self.monitor = Monitor(monitor)
+        self.monitor = QmpClient(monitor)
 
     def wait_until_ready(self, seconds: float) -> None:
         """Let it run and wait for the agent's first word.
@@ -277,16 +277,16 @@ class Guest:
             while (said := self.channel.receive(seconds)).get("event") != "ready":
                 pass
         except TimeoutError:
-            raise NeverReady(f"the guest was not ready within {seconds:g} s: {self.obituary()}") from None
+            raise NeverReady(f"the guest was not ready within {seconds:g} s: {self.failure_reason()}") from None
         except EOFError:
-            raise NeverReady(f"the guest died while it booted: {self.obituary()}") from None
+            raise NeverReady(f"the guest died while it booted: {self.failure_reason()}") from None
         self.ready = said
 
-    def obituary(self) -> str:
+    def failure_reason(self) -> str:
         """Why it died: the telling lines of its console, and what QEMU itself had to say."""
         with suppress(subprocess.TimeoutExpired):  # a guest that is just panicking is still writing
             self._process.wait(_LAST_WORDS_SECONDS)
-        told = (console_log.obituary(_text(self._console)), *console_log.lines(_text(self._stderr))[-3:])
+        told = (console_log.failure_lines(_text(self._console)), *console_log.log_lines(_text(self._stderr))[-3:])
         return " | ".join(filter(None, told)) or "nothing was said"
 
     def close(self) -> None:
@@ -319,9 +319,9 @@ def hardware_for(
     exact: bool,
     memory: int | None = None,
     cpus: int | None = None,
-) -> Hardware:
+) -> MachineConfig:
     """The hardware of a guest; ``exact``: on the instruction clock. Raises HostError where memory is short."""
-    return Hardware(
+    return MachineConfig(
         accelerator,
         "instructions" if exact else "wall",
         machine_type() + ",hpet=off" * exact,  # with it the PIT, which the stop needs, is dead
@@ -330,14 +330,14 @@ def hardware_for(
     )
 
 
-def fingerprint(image: GuestImage, overlay: Path, hardware: Hardware, order: dict[str, Any]) -> str:
+def state_fingerprint(image: GuestImage, overlay: Path, hardware: MachineConfig, order: dict[str, Any]) -> str:
     """16 hex digits over all that decides the state in which a guest with this order comes to stand still."""
-    argv = command(replace(image, kernel=Path(image.kernel.name)), hardware, Files(0, 0, 0, 0, 0))
-    facts = [argv, image.fingerprint, overlay.stem, version(), order]
+    argv = qemu_command(replace(image, kernel=Path(image.kernel.name)), hardware, GuestFds(0, 0, 0, 0, 0))
+    facts = [argv, image.fingerprint, overlay.stem, qemu_version(), order]
     return hashlib.sha256(canonical(facts).encode()).hexdigest()[:16]
 
 
-def boot(
+def boot_guest(
     image: GuestImage,
     accelerator: str,
     *,
@@ -366,7 +366,7 @@ def boot(
         return _booted(image, hardware, initramfs, written if exact else None)
 
 
-def _booted(image: GuestImage, hardware: Hardware, initramfs: IO[bytes], order: IO[bytes] | None) -> Guest:
+def _booted(image: GuestImage, hardware: MachineConfig, initramfs: IO[bytes], order: IO[bytes] | None) -> Guest:
     """One boot. Raises NeverReady; HostError where the agent says that its kernel does not do."""
     with ExitStack() as undo:
         guest = Guest(image, hardware, initramfs, order)
@@ -389,10 +389,10 @@ def order_file(order: dict[str, Any]) -> IO[bytes]:
     return file
 
 
-def _start(argv: list[str], files: Files, stderr: int) -> subprocess.Popen[bytes]:
+def _start(argv: list[str], files: GuestFds, stderr: int) -> subprocess.Popen[bytes]:
     """QEMU in a group of its own (a Ctrl-C is ours to handle) that the kernel kills when we die."""
     return subprocess.Popen(
-        process.dying_with_us(argv),
+        process.kill_with_parent(argv),
         stdin=subprocess.DEVNULL,
         stdout=stderr,
         stderr=stderr,

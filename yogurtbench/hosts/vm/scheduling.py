@@ -23,7 +23,7 @@ REFUSED = "no realtime priority for QEMU here: beside busy cores one trial in so
 
 
 @contextmanager
-def on_one_cpu() -> Iterator[None]:
+def pin_to_idle_cpu() -> Iterator[None]:
     """What is started in this block stays on one CPU, the least busy of ours."""
     ours = os.sched_getaffinity(0)
     busy = dict(enumerate(psutil.cpu_percent(_WATCHED, percpu=True)))
@@ -34,7 +34,7 @@ def on_one_cpu() -> Iterator[None]:
         os.sched_setaffinity(0, ours)
 
 
-def main_thread_first(process: int) -> None:
+def prioritise_main_thread(process: int) -> None:
     """Give a process's main thread, and none that it makes, realtime priority (sched(7)), where that is permitted."""
     with suppress(PermissionError, ProcessLookupError):  # one that is dead already is told of elsewhere
         _go_first(process)

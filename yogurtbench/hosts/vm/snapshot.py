@@ -19,12 +19,12 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from yogurtbench.agent.checkpoint import ORDER_SIZE
-from yogurtbench.core.builds import COMMON, Texts
+from yogurtbench.core.builds import COMMON, ProgramBuilds
 from yogurtbench.core.records import HostError, canonical
 from yogurtbench.hosts.vm import cache, qemu
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.hosts.vm.qemu import Guest, Hardware
+from yogurtbench.hosts.vm.qemu import Guest, MachineConfig
 
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
@@ -44,11 +44,11 @@ class _Damaged(HostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class Snapshot:
     """The state of a guest in an open file; ``ready`` is what its agent had said. A context manager."""
 
     image: GuestImage
-    hardware: Hardware
+    hardware: MachineConfig
     ready: dict[str, Any]
     state: IO[bytes]
 
@@ -65,7 +65,7 @@ class Saved:
         self.state.close()
 
 
-def ensure(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved:
+def ensure_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, say: Say) -> Snapshot:
     """Return a guest that has compiled these texts and COMMON: the kept one, or one that is made and kept now.
 
     A guest for COMMON boots; any other goes on from that one, compiles the rest and is saved again. A kept one that is
@@ -74,20 +74,20 @@ def ensure(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved
     hardware = qemu.hardware_for(image, overlay, "tcg", exact=True)
     rest = compiled - COMMON
 
-    def boot(path: Path | None) -> Saved:
+    def boot(path: Path | None) -> Snapshot:
         return _boot(image, overlay, say, path)
 
-    def compile_rest(path: Path | None) -> Saved:
-        with ensure(image, overlay, COMMON, say) as common:
+    def compile_rest(path: Path | None) -> Snapshot:
+        with ensure_snapshot(image, overlay, COMMON, say) as common:
             return _compile(common, rest, say, path)
 
-    name = qemu.fingerprint(image, overlay, hardware, _order(rest | COMMON))
-    return _ensure(cache.place(_KIND, name), image, hardware, compile_rest if rest else boot, say)
+    name = qemu.state_fingerprint(image, overlay, hardware, _compile_request(rest | COMMON))
+    return _ensure(cache.cache_path(_KIND, name), image, hardware, compile_rest if rest else boot, say)
 
 
 def _ensure(
-    place: Path, image: GuestImage, hardware: Hardware, make: Callable[[Path | None], Saved], say: Say
-) -> Saved:
+    place: Path, image: GuestImage, hardware: MachineConfig, make: Callable[[Path | None], Snapshot], say: Say
+) -> Snapshot:
     """The guest kept at a place; where there is none, what ``make`` saves in the file that it is given."""
     if not place.is_dir() and (short := _lacks_room(place, hardware)):
         say(f"the saved guest is not kept for the next run: {short}")
@@ -100,14 +100,14 @@ def _ensure(
         cache.keep_newest(_KIND, _KEPT - 1)  # and this one
 
     try:
-        return _kept(cache.folder(_KIND, place.name, build, say), image, hardware)
+        return _load_kept(cache.ensure_folder(_KIND, place.name, build, say), image, hardware)
     except _Damaged as damage:
         say(f"{damage}: making it anew")
         shutil.rmtree(place, ignore_errors=True)
-        return _kept(cache.folder(_KIND, place.name, build, say), image, hardware)
+        return _load_kept(cache.ensure_folder(_KIND, place.name, build, say), image, hardware)
 
 
-def _kept(place: Path, image: GuestImage, hardware: Hardware) -> Saved:
+def _load_kept(place: Path, image: GuestImage, hardware: MachineConfig) -> Snapshot:
     """The guest that is kept there. Raises _Damaged where a byte of it is another."""
     with ExitStack() as undo:
         try:
@@ -120,10 +120,10 @@ def _kept(place: Path, image: GuestImage, hardware: Hardware) -> Saved:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _Damaged(f"the saved guest in {place} cannot be read ({error})") from None
         undo.pop_all()
-        return Saved(image, hardware, facts["ready"], state)
+        return Snapshot(image, hardware, facts["ready"], state)
 
 
-def _lacks_room(place: Path, hardware: Hardware) -> str:
+def _lacks_room(place: Path, hardware: MachineConfig) -> str:
     """Why a state of at most this size cannot be kept there; empty where it can."""
     free = shutil.disk_usage(cache.existing_parent(place)).free
     needed = hardware.memory + _SPARE
@@ -135,11 +135,11 @@ def _digest(state: IO[bytes]) -> str:
     return hashlib.file_digest(state, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
-def _order(compiled: Texts) -> dict[str, Any]:
-    return {"op": "compile", "texts": compiled.bounded(_SOURCES).to_json()}
+def _compile_request(compiled: ProgramBuilds) -> dict[str, Any]:
+    return {"op": "compile", "texts": compiled.truncated(_SOURCES).to_json()}
 
 
-def make_anew(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Saved:
+def make_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, say: Say) -> Snapshot:
     """As :func:`ensure`, but boot a guest whatever is kept, and keep nothing: its state is in unlinked files."""
     common = _boot(image, overlay, say, None)
     if not (rest := compiled - COMMON):
@@ -148,49 +148,49 @@ def make_anew(image: GuestImage, overlay: Path, compiled: Texts, say: Say) -> Sa
         return _compile(common, rest, say, None)
 
 
-def _boot(image: GuestImage, overlay: Path, say: Say, path: Path | None) -> Saved:
+def _boot(image: GuestImage, overlay: Path, say: Say, path: Path | None) -> Snapshot:
     """Boot a guest on the instruction clock until it has compiled COMMON and stands still, and save it.
 
     Its state is in ``path``, or in an unlinked file. Raises HostError where that fails.
     """
     say("booting a guest on the instruction clock, and saving it")
-    with qemu.boot(image, "tcg", overlay=overlay, order=_order(COMMON), say=say) as guest:
+    with qemu.boot_guest(image, "tcg", overlay=overlay, order=_compile_request(COMMON), say=say) as guest:
         return _save(guest, image, path)
 
 
-def _compile(common: Saved, rest: Texts, say: Say, path: Path | None) -> Saved:
+def _compile(common: Snapshot, rest: ProgramBuilds, say: Say, path: Path | None) -> Snapshot:
     """Let a saved guest compile more texts, and save it when it stands still again."""
     say("compiling this matrix's own programs in the saved guest, once")
-    with wake(common, _order(rest)) as guest:
+    with resume(common, _compile_request(rest)) as guest:
         return _save(guest, common.image, path)
 
 
-def _save(guest: Guest, image: GuestImage, path: Path | None) -> Saved:
+def _save(guest: Guest, image: GuestImage, path: Path | None) -> Snapshot:
     """Wait until a guest stands still, and save it."""
     with ExitStack() as undo:
         state = undo.enter_context(path.open("w+b") if path else tempfile.TemporaryFile())  # noqa: SIM115
-        _until_still(guest)
+        _wait_until_stopped(guest)
         guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         guest.monitor.give("state", state.fileno())
         guest.monitor.execute("migrate", uri="fd:state")
-        _until(guest, "postmigrate", "be saved")
+        _wait_until(guest, "postmigrate", "be saved")
         undo.pop_all()
-        return Saved(image, guest.hardware, guest.ready, state)
+        return Snapshot(image, guest.hardware, guest.ready, state)
 
 
-def wake(saved: Saved, order: dict[str, Any]) -> Guest:
+def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
     """A guest that goes on from the saved state and carries out one order; its answer comes over ``channel``.
 
     Any number may be awake at once. Raises HostError where QEMU does not take the state.
     """
     with ExitStack() as undo:
-        state = undo.enter_context(_opened_anew(saved.state))
+        state = undo.enter_context(_reopen(saved.state))
         nothing = undo.enter_context(tempfile.TemporaryFile())  # the initramfs is in the state, long unpacked
         written = undo.enter_context(qemu.order_file(order))
         guest = Guest(saved.image, saved.hardware, nothing, written, state)
         with ExitStack() as on_failure:
             on_failure.callback(guest.close)
-            _until(guest, "guest-panicked", "be restored")
+            _wait_until(guest, "guest-panicked", "be restored")
             if order["op"] == "compile":  # it will stop itself again
                 guest.monitor.execute("set-action", panic="pause")
             guest.monitor.execute("cont")
@@ -199,31 +199,31 @@ def wake(saved: Saved, order: dict[str, Any]) -> Guest:
         return guest
 
 
-def _opened_anew(file: IO[bytes]) -> IO[bytes]:
+def _reopen(file: IO[bytes]) -> IO[bytes]:
     """The same file with a position of its own, at its start."""
     return open(f"/proc/self/fd/{file.fileno()}", "rb")
 
 
-def _until_still(guest: Guest) -> None:
+def _wait_until_stopped(guest: Guest) -> None:
     """Wait for a guest that runs, without asking it anything: each question wakes QEMU's main loop beside it."""
     try:
         guest.monitor.wait_until_stopped(_SECONDS)
     except TimeoutError:
         raise HostError(f"the guest did not stand still within {_SECONDS:g} s") from None
     except EOFError:
-        raise HostError(f"the guest could not stand still: {guest.obituary()}") from None
+        raise HostError(f"the guest could not stand still: {guest.failure_reason()}") from None
 
 
-def _until(guest: Guest, status: str, what: str) -> None:
+def _wait_until(guest: Guest, status: str, what: str) -> None:
     """Ask a guest that stands still until its status is this."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         try:
             now = guest.monitor.execute("query-status")["status"]
         except EOFError:
-            raise HostError(f"the guest could not {what}: {guest.obituary()}") from None
+            raise HostError(f"the guest could not {what}: {guest.failure_reason()}") from None
         except TimeoutError:
-            raise HostError(f"the guest could not {what}: QEMU answers no more: {guest.obituary()}") from None
+            raise HostError(f"the guest could not {what}: QEMU answers no more: {guest.failure_reason()}") from None
         if now == status:
             return
         time.sleep(_POLL)

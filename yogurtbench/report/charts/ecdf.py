@@ -11,15 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from yogurtbench.core.labels import grouped, load_name, scale
+from yogurtbench.core.labels import format_grouped, load_name, scale_of
 from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 Quantiles = dict[float, float]  # share (0-1) -> ns, or guest instructions
 _TICKS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
-def draw(story: Story) -> Iterator[Chart]:
+def draw(story: RunData) -> Iterator[Chart]:
     """One chart a load and kind of traffic for which quantiles were kept."""
     for (load, traffic), cells in _collected(story).items():
         title = f"{load_name(load)}, {traffic}: distribution of round trips".replace(", :", ":")
@@ -30,7 +30,7 @@ def draw(story: Story) -> Iterator[Chart]:
         yield Chart(f"ecdf-{slug(load)}-{slug(traffic)}", "distributions", title, caption, _svg(story, best))
 
 
-def _collected(story: Story) -> dict[tuple[str, str], dict[str, Quantiles]]:
+def _collected(story: RunData) -> dict[tuple[str, str], dict[str, Quantiles]]:
     """(load, traffic) -> cell -> quantiles."""
     kept: dict[str, dict[float, list[float]]] = {}
     for attempt in story.attempts:
@@ -44,9 +44,9 @@ def _collected(story: Story) -> dict[tuple[str, str], dict[str, Quantiles]]:
     return found
 
 
-def _svg(story: Story, cells: dict[str, Quantiles]) -> str:
+def _svg(story: RunData, cells: dict[str, Quantiles]) -> str:
     unit = "instructions" if story.exact else "ns"
-    factor, name = scale(unit, median(one.get(0.5, 1.0) for one in cells.values()))
+    factor, name = scale_of(unit, median(one.get(0.5, 1.0) for one in cells.values()))
     with style():
         figure = Figure(figsize=(WIDTH, 2.9 + 0.15 * len(cells)))
         axes = figure.subplots()
@@ -65,8 +65,10 @@ def _frame(axes: Axes, unit: str) -> None:
     axes.yaxis.set_major_locator(FixedLocator(_TICKS))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share * 100:g} %"))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: grouped(value) if f"{value:.0e}"[0] in "25" else ""))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_grouped(value)))
+    axes.xaxis.set_minor_formatter(
+        FuncFormatter(lambda value, _: format_grouped(value) if f"{value:.0e}"[0] in "25" else "")
+    )
     axes.set_xlabel(f"round trip ({unit}, logarithmic scale)")
     axes.set_ylabel("share at most this long")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5)

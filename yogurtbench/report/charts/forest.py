@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from yogurtbench.analysis.comparison import rows_of
-from yogurtbench.core.labels import INK, Wire, change, load_name, metric_name
+from yogurtbench.core.labels import INK, WireLabel, format_change, load_name, metric_name
 from yogurtbench.core.records import METRICS
 from yogurtbench.report.charts.base import (
     BAND,
@@ -28,7 +28,7 @@ from yogurtbench.report.charts.base import (
     style,
     to_svg,
 )
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 #: Ratio, low, high.
 Effect = tuple[float, float, float]
@@ -36,14 +36,14 @@ Effect = tuple[float, float, float]
 ROWS = 24
 
 
-def draw(story: Story) -> Iterator[Chart]:
+def draw(story: RunData) -> Iterator[Chart]:
     """One chart a load that has effects."""
     rows = story.headlines[story.headlines["ratio"].notna()]
     for load, mine in rows.groupby("load", sort=False):
         yield _chart(story, str(load), mine)
 
 
-def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:
+def _chart(story: RunData, load: str, rows: pd.DataFrame) -> Chart:
     metric = str(rows["metric"].iloc[0])
     best_first = rows.sort_values("ratio", ascending=METRICS[metric].better == "lower")
     shown = best_first if len(rows) <= ROWS else pd.concat([best_first[: ROWS // 2], best_first[-ROWS // 2 :]])
@@ -51,12 +51,12 @@ def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:
     return Chart(f"effect-{slug(load)}", "effects", title, _caption(story, rows, shown), _svg(story, shown))
 
 
-def _baseline(story: Story, rows: pd.DataFrame) -> str:
+def _baseline(story: RunData, rows: pd.DataFrame) -> str:
     names = dict.fromkeys(story.wire(cell).name for cell in rows["baseline"])
     return next(iter(names)) if len(names) == 1 else "its baseline"
 
 
-def _caption(story: Story, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
+def _caption(story: RunData, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
     better = METRICS[str(rows["metric"].iloc[0])].better
     side = "left" if better == "lower" else "right"
     delta = float(rows["delta"].max())
@@ -69,7 +69,7 @@ def _caption(story: Story, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
     return " ".join(said)
 
 
-def _svg(story: Story, rows: pd.DataFrame) -> str:
+def _svg(story: RunData, rows: pd.DataFrame) -> str:
     with style():
         figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * len(rows)))
         axes = figure.subplots()
@@ -88,7 +88,7 @@ def _band(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axvline(0, color=INK, lw=0.8)
 
 
-def _effect(axes: Axes, story: Story, place: int, row: dict[str, Any]) -> None:
+def _effect(axes: Axes, story: RunData, place: int, row: dict[str, Any]) -> None:
     wire = story.wire(str(row["cell"]))
     ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
     decided = row["verdict"] in ("faster", "slower", "equivalent", "identical")
@@ -96,7 +96,7 @@ def _effect(axes: Axes, story: Story, place: int, row: dict[str, Any]) -> None:
     change_beside(axes, place, ratio)
 
 
-def mark(axes: Axes, wire: Wire, at: float, effect: Effect, *, filled: bool) -> None:
+def mark(axes: Axes, wire: WireLabel, at: float, effect: Effect, *, filled: bool) -> None:
     """A wire's effect and, where there is one, its interval, in its colour; hollow where it is not ``filled``."""
     ratio, low, high = effect
     if np.isfinite(low) and np.isfinite(high) and low > 0:
@@ -107,11 +107,11 @@ def mark(axes: Axes, wire: Wire, at: float, effect: Effect, *, filled: bool) -> 
 
 def change_beside(axes: Axes, place: int, ratio: float) -> None:
     """Write a change to the right of its row."""
-    axes.annotate(change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
+    axes.annotate(format_change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
                   textcoords="offset points", va="center", fontsize=8)  # fmt: skip
 
 
-def _frame(axes: Axes, story: Story, rows: pd.DataFrame) -> None:
+def _frame(axes: Axes, story: RunData, rows: pd.DataFrame) -> None:
     names = [(story.wire(cell).name, story.traffic[cell]) for cell in rows["cell"]]
     frame(axes, names, f"change of the {metric_name(str(rows['metric'].iloc[0]))}", below=0.5)
 
@@ -131,7 +131,9 @@ def frame(axes: Axes, names: Sequence[tuple[str, str]], label: str, *, below: fl
 def percent_axis(axes: Axes) -> None:
     """Name an axis of log-ratios in percent of change."""
     ticks = _ticks(*axes.get_xlim())
-    axes.set_xticks([np.log(ratio) for ratio in ticks], [change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks])
+    axes.set_xticks(
+        [np.log(ratio) for ratio in ticks], [format_change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks]
+    )
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from yogurtbench.core.records import Cell
 from yogurtbench.matrix.axes import HELPERS, HOOKS
 from yogurtbench.report.charts.base import PAPER, Chart, emulation_label, slug, style, to_svg
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 _COLOURS = LinearSegmentedColormap.from_list("reach", ["#e9b79d", "#f4efe6", "#86b9d8"])
 #: Tiles stay light on a dark page, so what is written on them stays dark (ink would turn light).
@@ -29,7 +29,7 @@ _PANE: dict[str, Any] = {"facecolor": PAPER, "alpha": 0.01, "lw": 0, "zorder": 9
 Found = dict[tuple[str, str], list[tuple[float, str]]]  # (hook, helper) -> [(reachable, dropped_at)]
 
 
-def draw(story: Story) -> Iterator[Chart]:
+def draw(story: RunData) -> Iterator[Chart]:
     """One chart a kind of device, where reachability was measured for more than one hook and helper."""
     for device, found in _by_device(story).items():
         if len(found) > 1:
@@ -38,7 +38,7 @@ def draw(story: Story) -> Iterator[Chart]:
             yield Chart(f"truth-{slug(device)}", "truth", device, caption, svg, hover)
 
 
-def _by_device(story: Story) -> dict[str, Found]:
+def _by_device(story: RunData) -> dict[str, Found]:
     found: dict[str, Found] = {}
     reached = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
     drops = story.words["dropped_at"] if "dropped_at" in story.words else pd.Series(dtype=object)
@@ -51,7 +51,7 @@ def _by_device(story: Story) -> dict[str, Found]:
     return found
 
 
-def _looping(story: Story) -> set[str]:
+def _looping(story: RunData) -> set[str]:
     tried = (attempt for attempt in story.attempts if attempt.trial.cell.load == "reachability")
     return {attempt.trial.cell.id for attempt in tried if attempt.status == "looping"}
 
@@ -60,7 +60,7 @@ def _device(cell: Cell) -> str:
     return f"netkit {cell.mode}" if cell.device == "netkit" else cell.device
 
 
-def _svg(story: Story, device: str, found: Found) -> tuple[str, dict[str, str]]:
+def _svg(story: RunData, device: str, found: Found) -> tuple[str, dict[str, str]]:
     hooks, helpers = _ordered(HOOKS, (hook for hook, _ in found)), _ordered(HELPERS, (sent for _, sent in found))
     shares = np.array([[_share(found.get((hook, helper))) for helper in helpers] for hook in hooks])
     with style():

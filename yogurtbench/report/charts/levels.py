@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from yogurtbench.core.labels import Wire, grouped, load_name, metric_name, scale
+from yogurtbench.core.labels import WireLabel, format_grouped, load_name, metric_name, scale_of
 from yogurtbench.core.records import ASIDE, HEADLINE, METRICS, YES_NO
 from yogurtbench.report.charts.base import (
     MOST,
@@ -25,10 +25,10 @@ from yogurtbench.report.charts.base import (
     style,
     to_svg,
 )
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 
-def draw(story: Story) -> Iterator[Chart]:
+def draw(story: RunData) -> Iterator[Chart]:
     """One chart a load, of its deciding metric."""
     frame = story.frame[["cell", "role", "load", "metric", "unit", "value", "payload", "status"]]
     ok = frame[(frame["status"] == "ok") & frame["value"].notna() & ~frame["role"].isin(ASIDE)]
@@ -38,7 +38,7 @@ def draw(story: Story) -> Iterator[Chart]:
             yield _chart(story, load, mine)
 
 
-def _chart(story: Story, load: str, rows: pd.DataFrame) -> Chart:
+def _chart(story: RunData, load: str, rows: pd.DataFrame) -> Chart:
     metric = HEADLINE[load]
     rows = rows.assign(wire=rows["cell"].map(lambda cell: story.wire(cell).id))
     wires = _best(rows, metric)
@@ -60,8 +60,8 @@ def _best(rows: pd.DataFrame, metric: str) -> list[str]:
     return [str(wire) for wire in medians.index[:MOST]]
 
 
-def _svg(story: Story, rows: pd.DataFrame, metric: str, sweep: bool) -> str:
-    factor, unit = scale(str(rows["unit"].iloc[0]), float(rows["value"].median()))
+def _svg(story: RunData, rows: pd.DataFrame, metric: str, sweep: bool) -> str:
+    factor, unit = scale_of(str(rows["unit"].iloc[0]), float(rows["value"].median()))
     rows = rows.assign(value=rows["value"] / factor)
     wires = {wire: story.wires[wire] for wire in story.wires if wire in set(rows["wire"])}
     with style():
@@ -74,7 +74,7 @@ def _svg(story: Story, rows: pd.DataFrame, metric: str, sweep: bool) -> str:
         return to_svg(figure)
 
 
-def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
+def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, WireLabel]) -> None:
     payloads = sorted(rows["payload"].unique())
     width = 0.6 / max(1, len(wires))
     for place, (wire, named) in enumerate(wires.items()):
@@ -82,15 +82,15 @@ def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
         x = [payloads.index(payload) + (place - (len(wires) - 1) / 2) * width for payload in stats.index]
         axes.vlines(x, stats["min"], stats["max"], color=named.colour, lw=1.2)
         axes.plot(x, stats["median"], color=named.colour, marker=named.mark, ms=5, lw=0.8, label=named.name)
-    axes.set_xticks(range(len(payloads)), [grouped(payload) for payload in payloads])
+    axes.set_xticks(range(len(payloads)), [format_grouped(payload) for payload in payloads])
     axes.set_xlabel("payload (bytes)")
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_grouped(value)))
     light_grid(axes, "y")
 
 
-def _strip(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
+def _strip(axes: Axes, rows: pd.DataFrame, wires: dict[str, WireLabel]) -> None:
     names = {wire: named.name for wire, named in wires.items()}
     data = rows.assign(name=rows["wire"].map(names))
     colours = {named.name: named.colour for named in wires.values()}
@@ -106,5 +106,5 @@ def _strip(axes: Axes, rows: pd.DataFrame, wires: dict[str, Wire]) -> None:
     axes.set_ylim(len(order) - 0.5, -0.85)
     axes.set_xlim(left=0)
     axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: grouped(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_grouped(value)))
     light_grid(axes, "x")

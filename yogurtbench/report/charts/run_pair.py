@@ -16,10 +16,10 @@ from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.records import HEADLINE, METRICS
 from yogurtbench.report.charts.base import BAND, WIDTH, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.charts.forest import ROWS, Effect, change_beside, frame, mark
-from yogurtbench.report.run_pair import Pair
+from yogurtbench.report.run_pair import RunPair
 
 
-def draw(pair: Pair) -> Iterator[Chart]:
+def draw(pair: RunPair) -> Iterator[Chart]:
     """A load's change from old to new where the two may be compared, and its effects in both runs."""
     loads = dict.fromkeys(cell.load for cell in pair.cells.values())
     for load in loads:
@@ -36,7 +36,7 @@ def _is_drawn(one: Finding) -> bool:
     return one.metric == HEADLINE[one.cell.load] and one.role == "cell" and np.isfinite(one.ratio) and one.ratio > 0
 
 
-def _moved(pair: Pair, load: str, found: list[Finding]) -> Chart:
+def _moved(pair: RunPair, load: str, found: list[Finding]) -> Chart:
     metric = HEADLINE[load]
     ordered = sorted(found, key=lambda one: one.ratio, reverse=METRICS[metric].better == "lower")
     shown = ordered if len(ordered) <= ROWS else ordered[: ROWS // 2] + ordered[-ROWS // 2 :]
@@ -57,7 +57,7 @@ def _moved(pair: Pair, load: str, found: list[Finding]) -> Chart:
     )
 
 
-def _both(pair: Pair, load: str) -> dict[str, list[Effect | None]]:
+def _both(pair: RunPair, load: str) -> dict[str, list[Effect | None]]:
     """Cell -> its effect against its main baseline in the old run and in the new."""
     sides: list[dict[str, Effect]] = []
     for story in (pair.old, pair.new):
@@ -67,7 +67,7 @@ def _both(pair: Pair, load: str) -> dict[str, list[Effect | None]]:
     return {cell: [side.get(cell) for side in sides] for cell in dict.fromkeys((*sides[0], *sides[1]))}
 
 
-def _beside(pair: Pair, load: str, both: dict[str, list[Effect | None]]) -> Chart:
+def _beside(pair: RunPair, load: str, both: dict[str, list[Effect | None]]) -> Chart:
     metric = HEADLINE[load]
     shown = dict(list(both.items())[:ROWS])
     with style():
@@ -89,11 +89,11 @@ def _side(metric: str) -> str:
     return "left" if METRICS[metric].better == "lower" else "right"
 
 
-def _frame(pair: Pair, axes: Axes, cells: list[str], label: str) -> None:
+def _frame(pair: RunPair, axes: Axes, cells: list[str], label: str) -> None:
     axes.axvline(0, color=INK, lw=0.8)
     frame(axes, [(pair.wire(cell).name, pair.traffic[cell]) for cell in cells], label, below=0.4)
 
 
-def _finished(figure: Figure, pair: Pair) -> Any:
+def _finished(figure: Figure, pair: RunPair) -> Any:
     emulation_label(figure, pair.emulated)
     return to_svg(figure)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.analysis import gate
-from yogurtbench.analysis.gate import Side
+from yogurtbench.analysis.gate import MeasuredRun
 from yogurtbench.core import files, versions
 from yogurtbench.core.records import METRICS, METRICS_OF, HostError, MatrixError, canonical
 from yogurtbench.core.wording import close_to
@@ -20,22 +20,22 @@ from yogurtbench.core.wording import close_to
 SIDE, CELL = "yogurtbench_side", "yogurtbench_cell_"
 
 
-def write(folder: Path, file: Path) -> Side:
+def write(folder: Path, file: Path) -> MeasuredRun:
     """Keep a run as a baseline.
 
     Raises MatrixError where the folder is no run, nothing was measured or the file cannot be written, HostError where
     a trial failed: others will be judged by this.
     """
     from yogurtbench.report.export import pyperf as export
-    from yogurtbench.report.run_data import Story
+    from yogurtbench.report.run_data import RunData
 
     files.check_target(file, _is_ours, "a baseline")
-    side = gate.side_of(folder)
+    side = gate.read_run(folder)
     if side.failed:
         raise HostError(f"{folder}: no baseline is made of a run with failed trials ({side.failed[0]})")
-    with files.telling(file):
+    with files.explaining_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    if not export.write(Story.read(folder), file, dict(_metadata(side))):
+    if not export.write(RunData.read(folder), file, dict(_metadata(side))):
         raise MatrixError(f"{folder}: nothing was measured in this run, so there is no baseline in it")
     return side
 
@@ -45,7 +45,7 @@ def _is_ours(file: Path) -> bool:
     return f'"{SIDE}"'.encode() in file.read_bytes()
 
 
-def read(file: Path) -> Side:
+def read(file: Path) -> MeasuredRun:
     """The side that a baseline file is. Raises MatrixError where it is none."""
     import pyperf
 
@@ -58,7 +58,7 @@ def read(file: Path) -> Side:
         suite = pyperf.BenchmarkSuite.load(str(file))
         return _side(suite.get_benchmarks()[0].get_metadata())
     except OSError as error:
-        raise files.refused(file, error, "read") from error
+        raise files.raise_unwritable(file, error, "read") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if _is_ours(file):
             why = versions.misread(_maker(file))
@@ -90,7 +90,7 @@ def renewal(file: Path, run: Path) -> str:
     return f"yogurtbench baseline {run} --out {file}"
 
 
-def _metadata(side: Side) -> Iterator[tuple[str, str]]:
+def _metadata(side: MeasuredRun) -> Iterator[tuple[str, str]]:
     data = side.to_json()
     entries = data.pop("entries")
     yield SIDE, canonical({versions.KEY: versions.this(), **data})
@@ -98,10 +98,10 @@ def _metadata(side: Side) -> Iterator[tuple[str, str]]:
         yield f"{CELL}{cell}_{role}", canonical(entry)
 
 
-def _side(metadata: Mapping[str, Any]) -> Side:
+def _side(metadata: Mapping[str, Any]) -> MeasuredRun:
     entries = [json.loads(value) for name, value in metadata.items() if name.startswith(CELL)]
     data = {key: value for key, value in json.loads(metadata[SIDE]).items() if key != versions.KEY}
-    side = Side.from_json({**data, "entries": entries})
+    side = MeasuredRun.from_json({**data, "entries": entries})
     for entry in side.entries.values():
         if unknown := {*entry.values, *entry.missing} - METRICS.keys() or {entry.cell.load} - METRICS_OF.keys():
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")

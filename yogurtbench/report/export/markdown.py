@@ -5,34 +5,34 @@ from __future__ import annotations
 import re
 
 from yogurtbench.report import measured
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters, summary, tables, warnings
-from yogurtbench.report.sections.environment import Fact, reproduce, surroundings
+from yogurtbench.report.sections.environment import EnvironmentItem, environment_items, reproduction_steps
 
 #: Lines that a pull request bears.
 LINES = 40
 _BEST, _MORE, _LEVELS = 6, 8, 10
 
 
-def render(story: Story) -> str:
+def render(story: RunData) -> str:
     """The report as Markdown, at most :data:`LINES` lines."""
     lines = [
         f"### {_text(str(story.plan.get('question') or story.plan['name']))}",
         "",
-        f"**{_text(summary.answer(story))}**",
+        f"**{_text(summary.summarise(story))}**",
         "",
     ]
     lines += _cautions(story) + _glance(story) + _measured(story) + _details(story)
     return "\n".join(lines[:LINES]) + "\n"
 
 
-def _cautions(story: Story) -> list[str]:
-    found = [f"> ⚠ {_text(one.text)}  " for one in warnings.cautions(story)]
+def _cautions(story: RunData) -> list[str]:
+    found = [f"> ⚠ {_text(one.text)}  " for one in warnings.collect_warnings(story)]
     return [*found, ""] if found else []
 
 
-def _glance(story: Story) -> list[str]:
-    table = tables.glance(story, _BEST)
+def _glance(story: RunData) -> list[str]:
+    table = tables.ranking_table(story, _BEST)
     if not table.rows:
         return []
     label = " (emulated)" if story.emulated else ""
@@ -42,7 +42,7 @@ def _glance(story: Story) -> list[str]:
     return [_row(heads), _row(["---"] * len(heads), escape=False), *rows, *rest, ""]
 
 
-def _measured(story: Story) -> list[str]:
+def _measured(story: RunData) -> list[str]:
     """The values where nothing is compared."""
     levels = measured.levels(story)
     if not levels:
@@ -58,11 +58,11 @@ def _mark(mark: tables.Mark) -> str:
     return f"{mark.text} {mark.kind}" if mark.kind not in ("none", "mixed") else mark.text
 
 
-def _details(story: Story) -> list[str]:
+def _details(story: RunData) -> list[str]:
     return [*_folded("Dead wires and failures", _troubles(story)), *_folded("Environment", _where(story))]
 
 
-def _troubles(story: Story) -> list[str]:
+def _troubles(story: RunData) -> list[str]:
     dead = [
         f"- {_text(one['wire'].name)}: dead, at `{_code(one['site'])}`{_guard(one['guard'])}"
         for one in tables.dead(story)
@@ -77,18 +77,18 @@ def _guard(guard: str) -> str:
     return f" ({_text(guard)})" if guard else ""
 
 
-def _why_this_clock(fact: Fact) -> str:
+def _why_this_clock(fact: EnvironmentItem) -> str:
     """What the numbers mean hangs on it, so it is told here too; the page has the other reasons."""
     return f" ({fact.why})" if fact.name == "clock" and fact.why else ""
 
 
-def _where(story: Story) -> list[str]:
-    facts = surroundings(story)
+def _where(story: RunData) -> list[str]:
+    facts = environment_items(story)
     cost = counters.cost_of_looking(story)
     return [
         "- " + _text(", ".join(f"{fact.name} {fact.value}{_why_this_clock(fact)}" for fact in facts)),
         *([f"- {_text(cost)}"] if cost else []),
-        f"- `{_code(reproduce(story))}`",
+        f"- `{_code(reproduction_steps(story))}`",
     ]
 
 

@@ -16,7 +16,7 @@ import pyperf
 from yogurtbench.core import files
 from yogurtbench.core.labels import unit_name
 from yogurtbench.core.records import ASIDE
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 Exported = tuple[str, str, list[float], dict[str, Any]]  # metric, pyperf's unit, values, metadata
 
@@ -31,18 +31,18 @@ _SECONDS: dict[str, tuple[Callable[[float], float], str]] = {
 Key = tuple[str, str]  # cell id and role, or metric and unit
 
 
-def write(story: Story, path: Path, more: Mapping[str, str] | None = None) -> list[Path]:
+def write(story: RunData, path: Path, more: Mapping[str, str] | None = None) -> list[Path]:
     """Write the suite; nothing where no trial gave a value (pyperf refuses an empty suite).
 
     ``more`` is metadata of the whole suite: pyperf stores what all benchmarks share once.
     """
     benchmarks = list(_benchmarks(story, more or {}))
     if not benchmarks:
-        with files.telling(path):
+        with files.explaining_errors(path):
             path.unlink(missing_ok=True)
         return []
     suite = pyperf.BenchmarkSuite(benchmarks)
-    return [files.replace(path, lambda part: _dump(suite, part))]
+    return [files.replace_file(path, lambda part: _dump(suite, part))]
 
 
 def _dump(suite: pyperf.BenchmarkSuite, path: Path) -> None:
@@ -51,7 +51,7 @@ def _dump(suite: pyperf.BenchmarkSuite, path: Path) -> None:
         suite.dump(file)
 
 
-def _benchmarks(story: Story, more: Mapping[str, str]) -> Iterator[pyperf.Benchmark]:
+def _benchmarks(story: RunData, more: Mapping[str, str]) -> Iterator[pyperf.Benchmark]:
     ok = story.frame[(story.frame["status"] == "ok") & ~story.frame["role"].isin(ASIDE)]
     words, names, series = _words(ok), set[str](), _series(ok)
     for key, trials in ok.groupby(["cell", "role"], sort=False)["trial"].nunique().items():
@@ -72,7 +72,7 @@ def _series(ok: pd.DataFrame) -> dict[Key, dict[Key, list[float]]]:
     return found
 
 
-def _timed(story: Story, series: Mapping[Key, list[float]]) -> list[Exported]:
+def _timed(story: RunData, series: Mapping[Key, list[float]]) -> list[Exported]:
     """What pyperf can hold of a cell: positive durations, or on the instruction clock positive counts."""
     convert = _as_counts if story.exact else _as_seconds
     each = (convert(metric, unit, values) for (metric, unit), values in series.items())
@@ -109,7 +109,7 @@ def _words(ok: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     return found
 
 
-def _shared(story: Story, cell: str, role: str) -> dict[str, Any]:
+def _shared(story: RunData, cell: str, role: str) -> dict[str, Any]:
     axes = {name: _flat(value) for name, value in story.cells[cell].axes.items() if value is not None}
     where = {name: getattr(story.environment, name) for name in ("host", "lab", "accelerator", "clock", "kernel")}
     versions = {f"version_{name}": text for name, text in story.environment.identity.items()}
@@ -142,7 +142,7 @@ def _line(value: Any) -> Any:
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
-def _name(story: Story, cell: str, role: str, metric: str) -> str:
+def _name(story: RunData, cell: str, role: str, metric: str) -> str:
     kind = "" if role == "cell" else f" ({role})"
     parts = (story.cells[cell].load, metric, story.wire(cell).name + kind, story.traffic[cell])
     return ", ".join(part for part in parts if part)

@@ -14,11 +14,11 @@ from typing import Any
 
 from yogurtbench.analysis.comparison import rows_of
 from yogurtbench.core import files
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, overhead
 from yogurtbench.report.sections.isolation import liveness
-from yogurtbench.report.sections.summary import answer
-from yogurtbench.report.sections.warnings import cautions
+from yogurtbench.report.sections.summary import summarise
+from yogurtbench.report.sections.warnings import collect_warnings
 
 #: Name here -> column of comparison.csv.
 _NUMBERS = {
@@ -28,13 +28,13 @@ _NUMBERS = {
 _WORDS = ("cell", "role", "load", "metric", "unit", "verdict", "family", "note")
 
 
-def write(story: Story, path: Path) -> Path:
+def write(story: RunData, path: Path) -> Path:
     """Write what :func:`verdicts` gives; returns the path."""
     text = json.dumps(verdicts(story), indent=1, ensure_ascii=False, allow_nan=False)
     return files.write_text(path, f"{text}\n")
 
 
-def verdicts(story: Story) -> dict[str, Any]:
+def verdicts(story: RunData) -> dict[str, Any]:
     """The run as one JSON object.
 
     ``advice``: what would decide what is open, by which ``command`` and in how many ``seconds``; null where none is.
@@ -49,13 +49,13 @@ def verdicts(story: Story) -> dict[str, Any]:
         "run": story.run,
         "name": story.plan["name"],
         "question": story.plan.get("question", ""),
-        "answer": answer(story),
-        "advice": asdict(told) if (told := advice.give(story)) else None,
+        "answer": summarise(story),
+        "advice": asdict(told) if (told := advice.give_advice(story)) else None,
         "clock": story.plan.get("clock", "wall"),
         "lab": story.environment.lab,
         "accelerator": story.environment.accelerator,
         "emulated": bool(story.emulated),
-        "cautions": [{"kind": one.kind, "grave": one.grave, "text": one.text} for one in cautions(story)],
+        "cautions": [{"kind": one.kind, "grave": one.grave, "text": one.text} for one in collect_warnings(story)],
         "canary": _canary(story),
         "overhead_ratio": overhead.ratio(story),
         "comparisons": [_comparison(story, row) for row in rows_of(story.comparison)],
@@ -63,14 +63,14 @@ def verdicts(story: Story) -> dict[str, Any]:
     }
 
 
-def _canary(story: Story) -> dict[str, Any]:
+def _canary(story: RunData) -> dict[str, Any]:
     measured = story.canaries[story.canaries["n"] > 0]
     moved = measured[measured["verdict"].isin(["faster", "slower"])]
     word = "moved" if len(moved) else "ok" if len(measured) else "none"
     return {"verdict": word, "moved": [_comparison(story, row) for row in rows_of(moved)]}
 
 
-def _comparison(story: Story, row: Mapping[str, Any]) -> dict[str, Any]:
+def _comparison(story: RunData, row: Mapping[str, Any]) -> dict[str, Any]:
     cell = story.cells[row["cell"]]
     numbers = {name: _number(row[column]) for name, column in _NUMBERS.items()}
     return {
@@ -84,7 +84,7 @@ def _comparison(story: Story, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _cells(story: Story) -> Iterator[dict[str, Any]]:
+def _cells(story: RunData) -> Iterator[dict[str, Any]]:
     states = _states(story)
     for key, cell in story.cells.items():
         said = story.words.loc[key].dropna().to_dict() if key in story.words.index else {}
@@ -98,7 +98,7 @@ def _cells(story: Story) -> Iterator[dict[str, Any]]:
         }
 
 
-def _states(story: Story) -> dict[str, str]:
+def _states(story: RunData) -> dict[str, str]:
     """Wire id -> whether it carries packets, in a word, of the wires that were tried."""
     looping = {one.trial.cell.wire_id for one in story.attempts if one.status == "looping"}
     tried = {one.trial.cell.wire_id: str(one.status) for one in story.attempts}

@@ -13,7 +13,7 @@ from typing import Any
 
 from yogurtbench.core import files
 from yogurtbench.core.records import Attempt, Cell, MatrixError
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.packet_path import turn
 
 _EARS = {"eavesdrop_host_a": "a", "eavesdrop_host_b": "b", "eavesdrop_any": "any"}
@@ -27,7 +27,7 @@ _MOUTHS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class WireOutcome:
     """What became of one wire: its cell, its status, metrics by name, and the recorded way of an echo."""
 
     cell: Cell
@@ -41,9 +41,9 @@ class Tried:
         return self.values.get("reachable") == 1
 
 
-def tried(attempts: Iterable[Attempt]) -> list[Tried]:
+def tried(attempts: Iterable[Attempt]) -> list[WireOutcome]:
     """One entry a wire, in the order of the attempts: its last reachability trial, with its isolation beside it."""
-    found: dict[str, Tried] = {}
+    found: dict[str, WireOutcome] = {}
     isolation: dict[str, dict[str, float | str]] = {}
     for attempt in attempts:
         cell, values = attempt.trial.cell, _values(attempt)
@@ -51,8 +51,8 @@ def tried(attempts: Iterable[Attempt]) -> list[Tried]:
             isolation[cell.wire_id] = values
         elif cell.load == "reachability" and cell.hook != "none":
             path = tuple(attempt.details.get("path", ()))
-            found[cell.wire_id] = Tried(cell, attempt.status, values, path)
-    return [Tried(t.cell, t.status, {**t.values, **isolation.get(wire, {})}, t.path) for wire, t in found.items()]
+            found[cell.wire_id] = WireOutcome(cell, attempt.status, values, path)
+    return [WireOutcome(t.cell, t.status, {**t.values, **isolation.get(wire, {})}, t.path) for wire, t in found.items()]
 
 
 def _values(attempt: Attempt) -> dict[str, float | str]:
@@ -66,23 +66,25 @@ _MARK = "--which-wire docs/which-wire.md`: nothing is written by hand."
 
 def check(page: Path) -> None:
     """Raise MatrixError unless the page may be written there: nothing but such a page is overwritten."""
-    files.check_target(page, lambda there: files.begins(there, _MARK.encode()), "a page that --which-wire has written")
+    files.check_target(
+        page, lambda there: files.starts_with(there, _MARK.encode()), "a page that --which-wire has written"
+    )
 
 
 def write(folder: Path, page: Path) -> None:
     """Write the page of a run's folder. Raises MatrixError where it tried no wires or the page cannot be written."""
-    story = Story.read(folder)
+    story = RunData.read(folder)
     planned = {wire: place for place, wire in enumerate(dict.fromkeys(cell.wire_id for cell in story.cells.values()))}
     wires = sorted(tried(story.attempts), key=lambda one: planned[one.cell.wire_id])
     if not wires:
         raise MatrixError(f"{folder}: this run has no reachability trials of wires, and the page is about those")
     check(page)
-    with files.telling(page):
+    with files.explaining_errors(page):
         page.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(page, "\n".join(render(story, wires)) + "\n")
 
 
-def render(story: Story, wires: list[Tried]) -> Iterator[str]:
+def render(story: RunData, wires: list[WireOutcome]) -> Iterator[str]:
     """The page, line by line."""
     live = [one for one in wires if one.alive]
     where = story.environment
@@ -105,8 +107,8 @@ def _legend() -> Iterator[str]:
     yield ""
 
 
-def _groups(wires: list[Tried]) -> dict[str, list[Tried]]:
-    found: dict[str, list[Tried]] = {}
+def _groups(wires: list[WireOutcome]) -> dict[str, list[WireOutcome]]:
+    found: dict[str, list[WireOutcome]] = {}
     for one in wires:
         cell = one.cell
         device = f"netkit {cell.mode}, policy {cell.policy}" if cell.device == "netkit" else cell.device
@@ -114,7 +116,7 @@ def _groups(wires: list[Tried]) -> dict[str, list[Tried]]:
     return dict(sorted(found.items()))
 
 
-def _table(title: str, members: list[Tried]) -> Iterator[str]:
+def _table(title: str, members: list[WireOutcome]) -> Iterator[str]:
     helpers = list(dict.fromkeys(one.cell.helper for one in members))
     by_place = {(_beside(one.cell), one.cell.helper): one for one in members}
     yield f"## {title}"
@@ -142,7 +144,7 @@ def _beside(cell: Cell) -> str:
     return ", ".join(words) or "nothing"
 
 
-def _mark(one: Tried | None) -> str:
+def _mark(one: WireOutcome | None) -> str:
     if one is None:
         return ""
     if one.status != "ok":
@@ -154,9 +156,9 @@ def _mark(one: Tried | None) -> str:
     return " ".join(filter(None, [f"**{got}**" if got else "", drop])) or "–"
 
 
-def _ways(live: list[Tried]) -> Iterator[str]:
+def _ways(live: list[WireOutcome]) -> Iterator[str]:
     """The live wires, those of one way together: who can listen, who can talk, and the drawing."""
-    ways: dict[tuple[str, ...], list[Tried]] = {}
+    ways: dict[tuple[str, ...], list[WireOutcome]] = {}
     for one in live:
         ways.setdefault(one.path, []).append(one)
     yield "## The way of a packet"

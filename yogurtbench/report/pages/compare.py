@@ -12,16 +12,16 @@ from statistics import median
 from typing import Any
 
 from yogurtbench.analysis import gate
-from yogurtbench.analysis.gate import Finding, Side
+from yogurtbench.analysis.gate import Finding, MeasuredRun
 from yogurtbench.core import files
-from yogurtbench.core.labels import change, interval, load_name, metric_name
+from yogurtbench.core.labels import format_change, format_interval, load_name, metric_name
 from yogurtbench.core.records import METRICS, unit_on
 from yogurtbench.report.charts import run_pair
 from yogurtbench.report.pages import run
-from yogurtbench.report.run_pair import Pair
+from yogurtbench.report.run_pair import RunPair
 from yogurtbench.report.sections import gate as decisions
 from yogurtbench.report.sections import warnings
-from yogurtbench.report.sections.environment import surroundings
+from yogurtbench.report.sections.environment import environment_items
 from yogurtbench.report.sections.tables import Column, Grid, or_none
 
 #: Stands in the head of every such page.
@@ -34,17 +34,17 @@ _SIGNS = {"regression": "▼", "improvement": "▲", "identical": "=", "equivale
 
 def check(file: Path) -> None:
     """Raise MatrixError unless the page may be written there: nothing but such a page is overwritten."""
-    files.check_target(file, lambda there: files.begins(there, _MARK), "a page that compare has written")
+    files.check_target(file, lambda there: files.starts_with(there, _MARK), "a page that compare has written")
 
 
-def put(pair: Pair, file: Path) -> None:
+def put(pair: RunPair, file: Path) -> None:
     """Write the page. Raises MatrixError or HostError where it cannot be written."""
-    with files.telling(file):
+    with files.explaining_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(file, render(pair))
 
 
-def render(pair: Pair) -> str:
+def render(pair: RunPair) -> str:
     """The page as text."""
     findings = sorted(pair.decision.findings, key=_interest) or list(_beside(pair.decision.old, pair.decision.new))
     return run.fill(
@@ -61,7 +61,7 @@ def render(pair: Pair) -> str:
     )
 
 
-def _beside(old: Side, new: Side) -> Iterator[Finding]:
+def _beside(old: MeasuredRun, new: MeasuredRun) -> Iterator[Finding]:
     """The values that both sides have where they must not be compared."""
     for key, before in old.entries.items():
         now = new.entries.get(key)
@@ -81,12 +81,12 @@ def _interest(one: Finding) -> tuple[bool, bool, bool]:
     return not one.deciding, one.verdict not in ("regression", "improvement"), one.verdict in gate.FINE
 
 
-def _warnings(pair: Pair) -> Iterator[tuple[str, bool]]:
+def _warnings(pair: RunPair) -> Iterator[tuple[str, bool]]:
     """(text, whether it is grave): of the two together, then of each by itself."""
     told = [*pair.decision.cautions, *(f"failed: {one}" for one in pair.decision.failed[:3])]
     left = len(pair.decision.failed) - 3
     yield from ((text, True) for text in [*told, *([f"{left} more trials failed"] if left > 0 else [])])
-    before, now = warnings.cautions(pair.old), warnings.cautions(pair.new)
+    before, now = warnings.collect_warnings(pair.old), warnings.collect_warnings(pair.new)
     for name, found in (
         ("both", [one for one in now if one in before]),
         ("old", [one for one in before if one not in now]),
@@ -95,14 +95,14 @@ def _warnings(pair: Pair) -> Iterator[tuple[str, bool]]:
         yield from ((f"{name}: {one.text}", one.grave) for one in found)
 
 
-def _changes(pair: Pair) -> list[dict[str, str]]:
+def _changes(pair: RunPair) -> list[dict[str, str]]:
     """What became worse, then better, then what nobody knows, of what decides: the first of each in full."""
     decision = pair.decision
     found = [*decision.regressions, *decision.improvements, *decision.undecided]
     return [_line(pair, one) for one in found[:_FIRST]]
 
 
-def _line(pair: Pair, one: Finding) -> dict[str, Any]:
+def _line(pair: RunPair, one: Finding) -> dict[str, Any]:
     return {
         "wire": pair.wires[one.cell.wire_id],
         "what": ", ".join(filter(None, (load_name(one.cell.load), pair.traffic[one.cell.id], metric_name(one.metric)))),
@@ -118,19 +118,19 @@ def _line(pair: Pair, one: Finding) -> dict[str, Any]:
 def _change(one: Finding, *, exact: bool) -> str:
     if not math.isfinite(one.ratio):
         return ""
-    return f"{change(one.ratio, 2)} ({decisions.signed(one.difference)})" if exact else change(one.ratio)
+    return f"{format_change(one.ratio, 2)} ({decisions.signed(one.difference)})" if exact else format_change(one.ratio)
 
 
-def _environments(pair: Pair) -> Iterator[tuple[str, str, str, bool]]:
+def _environments(pair: RunPair) -> Iterator[tuple[str, str, str, bool]]:
     """(what, old, new, whether they differ): the run first, then everything that is known of the machines."""
     yield "run", pair.old.run, pair.new.run, False
-    sides = [{fact.name: fact.value for fact in surroundings(story)} for story in (pair.old, pair.new)]
+    sides = [{fact.name: fact.value for fact in environment_items(story)} for story in (pair.old, pair.new)]
     for name in dict.fromkeys((*sides[0], *sides[1])):
         before, now = (side.get(name, "–") for side in sides)
         yield name, before, now, before != now
 
 
-def _grid(pair: Pair, findings: list[Finding]) -> Grid:
+def _grid(pair: RunPair, findings: list[Finding]) -> Grid:
     columns = [
         Column("wire", "wire"), Column("load", pick=True), Column("traffic"), Column("metric", pick=True),
         Column("old", "number"), Column("new", "number"), Column("change", "number"),
@@ -142,7 +142,7 @@ def _grid(pair: Pair, findings: list[Finding]) -> Grid:
     return Grid(columns, [_row(pair, one, places) for one in findings])
 
 
-def _row(pair: Pair, one: Finding, places: Mapping[str, int]) -> list[Any]:
+def _row(pair: RunPair, one: Finding, places: Mapping[str, int]) -> list[Any]:
     exact = pair.exact
     line = _line(pair, one)
     how = (
@@ -151,12 +151,12 @@ def _row(pair: Pair, one: Finding, places: Mapping[str, int]) -> list[Any]:
             [or_none(one.per_packet), decisions.signed(one.per_packet)],
         ]
         if exact
-        else [interval(one.low, one.high)]
+        else [format_interval(one.low, one.high)]
     )
     return [
         places[one.cell.wire_id], load_name(one.cell.load), pair.traffic[one.cell.id],
         metric_name(one.metric) + (f" ({one.role})" if one.role != "cell" else ""),
         [or_none(one.old), line["old"]], [or_none(one.new), line["new"]],
-        [or_none(one.ratio), change(one.ratio, 2 if exact else 1)], *how,
+        [or_none(one.ratio), format_change(one.ratio, 2 if exact else 1)], *how,
         [one.verdict, line["verdict"], one.note], one.family,
     ]  # fmt: skip

@@ -16,10 +16,10 @@ from matplotlib.ticker import FuncFormatter
 from rich.table import Table
 from rich.text import Text
 
-from yogurtbench.analysis.change_points import FEWEST, lacking
-from yogurtbench.analysis.history import PAGE, Change, History, Place, Series
+from yogurtbench.analysis.change_points import FEWEST, why_unavailable
+from yogurtbench.analysis.history import PAGE, History, LevelChange, RatioSeries, Setup
 from yogurtbench.core import files
-from yogurtbench.core.labels import INK, change, load_name, metric_name
+from yogurtbench.core.labels import INK, format_change, load_name, metric_name
 from yogurtbench.core.records import METRICS
 from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.pages.run import fill
@@ -32,20 +32,20 @@ _TICKS = 6
 _TOLD = 3
 
 
-def shown(history: History) -> list[Series]:
+def shown(history: History) -> list[RatioSeries]:
     """What people look at: the deciding metrics, and others of a cell that changed where the deciding one did not."""
     told = {(one.where, one.cell.id) for one in history.series if one.deciding and one.changes}
     return [one for one in history.series if one.deciding or (one.changes and (one.where, one.cell.id) not in told)]
 
 
-def heading(one: Series) -> str:
+def heading(one: RatioSeries) -> str:
     """What a series measured."""
     return f"{metric_name(one.metric)}, " + ", ".join(filter(None, (load_name(one.cell.load), one.traffic)))
 
 
-def sections(series: Iterable[Series]) -> dict[tuple[Place, str], list[Series]]:
+def sections(series: Iterable[RatioSeries]) -> dict[tuple[Setup, str], list[RatioSeries]]:
     """Series that belong side by side: of one place, load, traffic and metric."""
-    found: dict[tuple[Place, str], list[Series]] = {}
+    found: dict[tuple[Setup, str], list[RatioSeries]] = {}
     for one in series:
         found.setdefault((one.where, heading(one)), []).append(one)
     return found
@@ -54,18 +54,18 @@ def sections(series: Iterable[Series]) -> dict[tuple[Place, str], list[Series]]:
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
-def told(one: Series, what: Change) -> str:
+def told(one: RatioSeries, what: LevelChange) -> str:
     """A change in a sentence's part: when, how much, for the better or worse, and what else changed with that run."""
     word = "worse" if one.is_worse(what) else "better"
     beside = f" (with it: {'; '.join(what.beside)})" if what.beside else ""
-    return f"{change(what.ratio)} ({word}) from {what.run} on{beside}"
+    return f"{format_change(what.ratio)} ({word}) from {what.run} on{beside}"
 
 
-def unchanged(one: Series) -> str:
+def unchanged(one: RatioSeries) -> str:
     """What stands where a series has no changes: none, or why none was looked for."""
     if one.more_needed:
         return f"{one.more_needed} more runs needed"
-    return "not looked for" if one.where.clock == "wall" and lacking() else "none"
+    return "not looked for" if one.where.clock == "wall" and why_unavailable() else "none"
 
 
 def answer(history: History) -> str:
@@ -73,7 +73,7 @@ def answer(history: History) -> str:
     found: dict[tuple[str, str], list[str]] = {}
     for one in shown(history):
         for what in one.changes:
-            said = f"{heading(one)} {change(what.ratio)} ({'worse' if one.is_worse(what) else 'better'})"
+            said = f"{heading(one)} {format_change(what.ratio)} ({'worse' if one.is_worse(what) else 'better'})"
             found.setdefault((what.run, one.wire), []).append(said)
     newest = sorted(found, key=lambda key: key[0], reverse=True)
     told = [f"{wire} changed with {run}: {'; '.join(found[run, wire])}." for run, wire in newest[:_TOLD]]
@@ -120,7 +120,7 @@ def tables(history: History, width: int) -> Iterator[Table]:
         yield _table(place, {name: mine for (where, name), mine in found.items() if where == place}, width)
 
 
-def _table(place: Place, named: dict[str, list[Series]], width: int) -> Table:
+def _table(place: Setup, named: dict[str, list[RatioSeries]], width: int) -> Table:
     title = Text(": ".join(filter(None, (place.name, place.emulated))), "bold red" if place.emulated else "bold")
     found = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
     for head, right in (("wire", False), ("runs", True), ("now", True), *((("", False),) if _wide(width) else ())):
@@ -137,15 +137,15 @@ def _wide(width: int) -> bool:
     return width >= ROOM_FOR_LINE
 
 
-def _cells(one: Series, width: int) -> list[Text]:
+def _cells(one: RatioSeries, width: int) -> list[Text]:
     worse = any(one.is_worse(what) for what in one.changes[-1:])
     said = "\n".join(told(one, what) for what in one.changes) or unchanged(one)
-    cells = [Text(f"  {one.wire}"), Text(str(len(one.runs))), Text(change(one.ratio[-1]))]
+    cells = [Text(f"  {one.wire}"), Text(str(len(one.runs))), Text(format_change(one.ratio[-1]))]
     line = [Text(sparkline(one))] if _wide(width) else []
     return [*cells, *line, Text(said, "red" if worse else "green" if one.changes else "dim")]
 
 
-def sparkline(one: Series) -> str:
+def sparkline(one: RatioSeries) -> str:
     """The newest ratios as bars, from their least to their greatest; changes show as a gap."""
     values, first = one.ratio[-_LINE:], max(0, len(one.ratio) - _LINE)
     low, high = min(values), max(values)
@@ -165,7 +165,7 @@ def charts(history: History) -> list[Chart]:
     ]
 
 
-def _chart(number: int, place: Place, name: str, series: list[Series]) -> Chart:
+def _chart(number: int, place: Setup, name: str, series: list[RatioSeries]) -> Chart:
     drawn = sorted(series, key=lambda one: -len(one.changes))[:MOST]
     caption = f"{place.name}. Each mark is a run, lines are the levels between changes."
     caption += f" Better is {METRICS[drawn[0].metric].better}."
@@ -176,7 +176,7 @@ def _chart(number: int, place: Place, name: str, series: list[Series]) -> Chart:
         return Chart(file, "history", title, caption, to_svg(_figure(place, drawn)))
 
 
-def _figure(place: Place, series: list[Series]) -> Figure:
+def _figure(place: Setup, series: list[RatioSeries]) -> Figure:
     """The ratios of some series over their runs; a level a stretch, an upright line a change."""
     runs = sorted({run for one in series for run in one.runs})
     frame = pd.DataFrame(
@@ -199,7 +199,7 @@ def _figure(place: Place, series: list[Series]) -> Figure:
     return figure
 
 
-def _levels(axes: Axes, one: Series, runs: list[str]) -> None:
+def _levels(axes: Axes, one: RatioSeries, runs: list[str]) -> None:
     edges = [0, *(what.place for what in one.changes), len(one.runs)]
     for level, first, after in zip(one.levels, edges, edges[1:], strict=False):
         ends = [runs.index(one.runs[first]) - 0.4, runs.index(one.runs[after - 1]) + 0.4]
@@ -207,7 +207,7 @@ def _levels(axes: Axes, one: Series, runs: list[str]) -> None:
     for what in one.changes:
         at = runs.index(what.run) - 0.5
         axes.axvline(at, color=one.colour, lw=0.8, ls=":")
-        axes.annotate(change(what.ratio), (at, 1), xycoords=("data", "axes fraction"), xytext=(2, -2), va="top",
+        axes.annotate(format_change(what.ratio), (at, 1), xycoords=("data", "axes fraction"), xytext=(2, -2), va="top",
                       textcoords="offset points", fontsize=8, color=one.colour)  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def _frame(axes: Axes, runs: list[str]) -> None:
     axes.set_xlabel(f"run ({len(runs)}, in the order of their start, UTC)")
     axes.set_ylabel("change against the baseline")
     axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: change(1 + value / 100, 0 if value == int(value) else 1))
+        FuncFormatter(lambda value, _: format_change(1 + value / 100, 0 if value == int(value) else 1))
     )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, handlelength=1.4)
     light_grid(axes, "y")
@@ -250,7 +250,7 @@ def render(history: History) -> str:
         charts=charts(history),
         sections=sections(shown(history)),
         sentences=sentences(history),
-        change=change,
+        change=format_change,
         told=told,
         unchanged=unchanged,
     )

@@ -11,15 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from yogurtbench.report.charts.base import Chart
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters, overhead, packet_path, summary, tables, warnings
-from yogurtbench.report.sections.environment import reproduce, surroundings, versions
+from yogurtbench.report.sections.environment import environment_items, reproduction_steps, versions
 
 #: Wires on the first screen.
 _BEST = 6
 
 
-def render(story: Story, charts: list[Chart]) -> str:
+def render(story: RunData, charts: list[Chart]) -> str:
     """The page as text."""
     return fill("page.html", story=story, charts=charts, **_content(story))
 
@@ -35,27 +35,27 @@ def fill(template: str, **content: Any) -> str:
     return jinja.get_template(template).render(script=script, css=css, policy=_policy(script), **content)
 
 
-def _content(story: Story) -> dict[str, Any]:
-    glance, isolation, dead = tables.glance(story, _BEST), tables.isolation(story), tables.dead(story)
+def _content(story: RunData) -> dict[str, Any]:
+    glance, isolation, dead = tables.ranking_table(story, _BEST), tables.isolation(story), tables.dead(story)
     return {
-        "answer": summary.answer(story),
-        "cautions": warnings.cautions(story),
-        "surroundings": surroundings(story),
+        "answer": summary.summarise(story),
+        "cautions": warnings.collect_warnings(story),
+        "surroundings": environment_items(story),
         "glance": glance,
         "live": tables.live(story) if not glance.rows else None,
         "isolation": isolation,
-        "patterns": tables.alike(isolation),
-        "left_out": tables.left_out(story),
+        "patterns": tables.group_identical(isolation),
+        "left_out": tables.omitted_count(story),
         "ways": packet_path.ways(story),
-        "counters": counters.sheets(story),
+        "counters": counters.counter_sheets(story),
         "dead": dead,
-        "deaths": tables.deaths(dead),
+        "deaths": tables.by_drop_site(dead),
         "failures": tables.failures(story),
         "phases": overhead.phases(story),
         "overhead_ratio": overhead.ratio(story),
         "grids": {"comparisons": tables.comparisons(story), "trials": tables.trials(story)},
         "palette": tables.palette(story),
-        "reproduce": reproduce(story),
+        "reproduce": reproduction_steps(story),
         "versions": versions(story),
     }
 

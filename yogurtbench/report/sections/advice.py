@@ -18,8 +18,8 @@ from yogurtbench.analysis import comparison
 from yogurtbench.core import allowance, paths
 from yogurtbench.core.records import HostError, MatrixError
 from yogurtbench.matrix.units import MAX_BLOCKS
-from yogurtbench.plan.plan import Blocks, Plan, estimate_seconds, span
-from yogurtbench.report.run_data import Story
+from yogurtbench.plan.plan import Blocks, Plan, estimate_seconds, format_duration
+from yogurtbench.report.run_data import RunData
 
 _OPEN = frozenset({"inconclusive", "one_block", "too_few_blocks"})
 #: What shows round trips finer than ping does, which prints whole microseconds.
@@ -39,17 +39,17 @@ class Advice:
     seconds: float
 
 
-def ranking(story: Story) -> pd.DataFrame:
+def ranking(story: RunData) -> pd.DataFrame:
     """The comparisons that rank the wires: the deciding ones, without ping's where there is a finer tool's."""
     rows = story.headlines
     return rows[rows["load"] != "ping"] if _FINER & set(rows.loc[rows["ratio"].notna(), "load"]) else rows
 
 
-def sentence(story: Story) -> str:
+def sentence(story: RunData) -> str:
     """What would decide what is open, its command last, to be copied; empty where nothing of ours would."""
-    told = give(story)
+    told = give_advice(story)
     if told:
-        return f"{told.what}, in about {span(told.seconds)}: {told.command}"
+        return f"{told.what}, in about {format_duration(told.seconds)}: {told.command}"
     rows = ranking(story)
     rounded = bool(_are_rounded(rows).any()) or story.exact
     if rounded and not rows.empty and set(rows["load"]) == {"ping"}:
@@ -63,7 +63,7 @@ def _are_rounded(rows: pd.DataFrame) -> pd.Series:
     return rows["note"].map(lambda note: bool(comparison.why_rounded(note))).astype(bool)
 
 
-def give(story: Story) -> Advice | None:
+def give_advice(story: RunData) -> Advice | None:
     """The instruction clock where times are emulated or too noisy, else so many blocks as the noise asks for."""
     rows = ranking(story)
     rows = rows[rows["verdict"].isin(_OPEN) & ~_are_rounded(rows)]
@@ -83,7 +83,7 @@ def _exactly(plan: Plan) -> Advice | None:
     exact = _exact(plan)
     if exact is None:
         return None
-    seconds = estimate_seconds(exact, "vm", jobs=allowance.cpus())
+    seconds = estimate_seconds(exact, "vm", jobs=allowance.available_cpus())
     what = "Counting instructions instead would decide it"
     return Advice(what, _command(plan, ["--clock", "instructions"]), seconds)
 
@@ -95,12 +95,12 @@ def _exact(plan: Plan) -> Plan | None:
         if path.is_file():
             from yogurtbench.matrix import clocks, planner
 
-            return clocks.plans(planner.load(path), lab="vm", clock="auto", only=plan.only or None).exact
+            return clocks.plans_by_clock(planner.load(path), lab="vm", clock="auto", only=plan.only or None).exact
     asked = {one.cell.named.get("cpus", "same") for one in plan.cells} - {"same"}
     return None if asked or path.is_file() else replace(plan, clock="instructions", lab="vm", blocks=Blocks(1, 1))
 
 
-def _with_blocks(story: Story, plan: Plan, blocks: int) -> Advice:
+def _with_blocks(story: RunData, plan: Plan, blocks: int) -> Advice:
     lab = story.environment.lab
     more = replace(plan, blocks=Blocks(blocks, blocks))
     words = ["--lab", lab, "--clock", "wall", "--blocks", str(blocks)]
@@ -119,7 +119,7 @@ def _ourselves() -> str:
     return "./yb" if (here / "yb").is_file() and Path.cwd() == here.resolve() else "yogurtbench"
 
 
-def _blocks(story: Story, rows: pd.DataFrame) -> int:
+def _blocks(story: RunData, rows: pd.DataFrame) -> int:
     """How many blocks would decide half of the comparisons that are open, by the noise that they had; more than ran."""
     needed = [_needed(row) for row in comparison.rows_of(rows)]
     wanted = max(_FEWEST, story.blocks + 1, math.ceil(median(needed)))

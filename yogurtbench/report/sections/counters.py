@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from yogurtbench.core.labels import Wire, load_name, metric_name, number, unit_name
+from yogurtbench.core.labels import WireLabel, format_number, load_name, metric_name, unit_name
 from yogurtbench.core.records import ASIDE, Attempt, unit_on
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 #: Metrics that stand beside a payload, in the order of the columns.
 _BESIDE = (
@@ -30,10 +30,10 @@ _OPEN = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CounterEntry:
     """A cell's lines of a sheet: texts by column, and what to know of its packets."""
 
-    wire: Wire
+    wire: WireLabel
     load: str
     traffic: str
     lines: list[tuple[str, ...]]
@@ -47,7 +47,7 @@ class Sheet:
     name: str
     title: str
     heads: tuple[str, ...]
-    entries: list[Entry]
+    entries: list[CounterEntry]
     caption: str
     words: int = 0
     folded: bool = False
@@ -63,13 +63,13 @@ class Sheet:
         return not self.folded and self.lines <= _OPEN
 
 
-def sheets(story: Story) -> list[Sheet]:
+def counter_sheets(story: RunData) -> list[Sheet]:
     """Everything that was counted in a run, the sheets without entries left out."""
     made = (_packets, _losses, _drops, _programs, _counting, _run_times, _tallies, _devices, _softnet)
     return [sheet for sheet in (make(story) for make in made) if sheet.entries]
 
 
-def warned(story: Story) -> dict[str, tuple[str, ...]]:
+def warned(story: RunData) -> dict[str, tuple[str, ...]]:
     """Cell id -> what its trials warned of their packets; the same warning with other figures is told once."""
     found: dict[str, dict[str, str]] = {}
     for attempt in _counted(story):
@@ -78,12 +78,12 @@ def warned(story: Story) -> dict[str, tuple[str, ...]]:
     return {cell: tuple(texts.values()) for cell, texts in found.items()}
 
 
-def sized(story: Story) -> int:
+def sized(story: RunData) -> int:
     """Of how many cells the packets were looked at."""
     return len({attempt.trial.cell.id for attempt in _counted(story) if "warnings" in attempt.details})
 
 
-def _counted(story: Story) -> Iterator[Attempt]:
+def _counted(story: RunData) -> Iterator[Attempt]:
     """The attempts whose counts belong to results: canaries are baselines, asides are none."""
     return (
         one
@@ -100,20 +100,20 @@ def _by_cell(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
 
 
 def _entries(
-    story: Story, attempts: Iterable[Attempt], lines: Callable[[list[Attempt]], Iterable[tuple[str, ...]]]
-) -> list[Entry]:
+    story: RunData, attempts: Iterable[Attempt], lines: Callable[[list[Attempt]], Iterable[tuple[str, ...]]]
+) -> list[CounterEntry]:
     """An entry a cell with lines, in the order of the plan."""
     groups = _by_cell(attempts)
     made = ((key, list(lines(groups[key]))) for key in story.cells if key in groups)
     return [_entry(story, key, mine) for key, mine in made if mine]
 
 
-def _entry(story: Story, cell: str, lines: list[tuple[str, ...]], warnings: tuple[str, ...] = ()) -> Entry:
-    return Entry(story.wire(cell), load_name(story.cells[cell].load), story.traffic[cell], lines, warnings)
+def _entry(story: RunData, cell: str, lines: list[tuple[str, ...]], warnings: tuple[str, ...] = ()) -> CounterEntry:
+    return CounterEntry(story.wire(cell), load_name(story.cells[cell].load), story.traffic[cell], lines, warnings)
 
 
 def _count(value: float) -> str:
-    return number(value, "")
+    return format_number(value, "")
 
 
 def _details(attempts: Iterable[Attempt], name: str) -> list[Mapping[str, Any]]:
@@ -128,7 +128,7 @@ def _keys(maps: Iterable[Mapping[str, Any]]) -> list[str]:
 # --- packets -------------------------------------------------------------------------------------------------------
 
 
-def _packets(story: Story) -> Sheet:
+def _packets(story: RunData) -> Sheet:
     rows = story.frame[(story.frame["status"] == "ok") & story.frame["metric"].isin(_BESIDE)]
     rows = rows[~rows["role"].isin([*ASIDE, "canary"]) & rows["value"].notna() & rows["cell"].isin(list(story.cells))]
     medians = rows.groupby(["cell", "metric"])["value"].median()
@@ -154,7 +154,7 @@ def _head(metric: str, unit: str) -> str:
 # --- losses --------------------------------------------------------------------------------------------------------
 
 
-def _losses(story: Story) -> Sheet:
+def _losses(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _lost)
     caption = (
         "Errors and drops that a device or the CPUs' backlogs counted in any trial. Where nothing stands, nothing was."
@@ -180,7 +180,7 @@ def _loss(where: str, what: str, counts: list[int]) -> Iterator[tuple[str, ...]]
         yield where, what.replace("_", " "), _count(median(counts)), _count(max(counts)), share
 
 
-def _drops(story: Story) -> Sheet:
+def _drops(story: RunData) -> Sheet:
     """Drops by kernel function and reason, of the trials that watched for them."""
     attempts = [one for one in story.attempts if one.status == "ok" and one.details.get("drops")]
     entries = _entries(story, attempts, _dropped)
@@ -202,7 +202,7 @@ def _dropped(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
 # --- programs ------------------------------------------------------------------------------------------------------
 
 
-def _programs(story: Story) -> Sheet:
+def _programs(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _carried)
     caption = "What the eBPF programs counted themselves, by role and way, while the load ran."
     heads = ("program", "packets", "bytes", "bytes a packet")
@@ -226,7 +226,7 @@ def _mean(volume: float, packets: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Looking:
+class CounterCost:
     """What the counters of a wire's programs cost: a cell's median round trip with and without them, in instructions.
 
     ``packets``: how often a program counts in one round trip.
@@ -243,11 +243,11 @@ class Looking:
         return (self.counted - self.blind) / self.packets
 
 
-def looking(story: Story) -> list[Looking]:
+def counting_costs(story: RunData) -> list[CounterCost]:
     """What the counters cost each wire that was also run with programs that do not count; see Plan.diagnostics."""
     blind = _by_cell(one for one in story.attempts if one.status == "ok" and one.trial.role == "blind")
     seen = _by_cell(one for one in _counted(story) if one.trial.cell.id in blind and one.details.get("messages"))
-    found = [Looking(key, _round_trip(seen[key]), _round_trip(blind[key]), _counts(seen[key])) for key in seen]
+    found = [CounterCost(key, _round_trip(seen[key]), _round_trip(blind[key]), _counts(seen[key])) for key in seen]
     return [one for one in found if one.packets]
 
 
@@ -264,17 +264,17 @@ def _total(attempt: Attempt) -> float:
     return sum(float(packets) for packets, _ in attempt.details.get("counters", {}).values())
 
 
-def cost_of_looking(story: Story) -> str:
+def cost_of_looking(story: RunData) -> str:
     """What the counters cost, in a sentence; empty where nothing ran without them."""
-    costs = sorted(one.cost for one in looking(story))
+    costs = sorted(one.cost for one in counting_costs(story))
     if not costs:
         return ""
     span = " to ".join(dict.fromkeys(f"{cost:.6g}" for cost in (costs[0], costs[-1])))
     return f"Counting costs a program {span} guest instructions a packet."
 
 
-def _counting(story: Story) -> Sheet:
-    entries = [_entry(story, one.cell, [_looked(one)]) for one in looking(story)]
+def _counting(story: RunData) -> Sheet:
+    entries = [_entry(story, one.cell, [_looked(one)]) for one in counting_costs(story)]
     caption = (
         f"{cost_of_looking(story)} The same cell was run once more, its programs compiled without their counters; "
         "the difference of the medians, shared among the packets counted in a round trip, is exact."
@@ -288,11 +288,11 @@ def _counting(story: Story) -> Sheet:
     return Sheet("counting", "What the counting costs", heads, entries, caption)
 
 
-def _looked(one: Looking) -> tuple[str, ...]:
+def _looked(one: CounterCost) -> tuple[str, ...]:
     return _count(one.counted), _count(one.blind), _count(one.packets), f"{one.cost:.6g}"
 
 
-def _run_times(story: Story) -> Sheet:
+def _run_times(story: RunData) -> Sheet:
     attempts = [one for one in story.attempts if one.status == "ok" and one.details.get("run_times")]
     entries = _entries(story, attempts, _ran)
     unit = unit_name(unit_on(str(story.plan.get("clock", "wall")), "ns"))
@@ -311,7 +311,7 @@ def _ran(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
         yield name.replace(".", " "), _count(runs), _count(spent), _count(_mean(spent, runs))
 
 
-def _tallies(story: Story) -> Sheet:
+def _tallies(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _tallied)
     caption = "What a wire of one's own counted with YB_COUNT, by way and slot; slots where nothing was are left out."
     return Sheet("tallies", "Tallies of one's own", ("slot", "packets", "bytes"), entries, caption, words=1)
@@ -330,7 +330,7 @@ def _tallied(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
 # --- machine -------------------------------------------------------------------------------------------------------
 
 
-def _devices(story: Story) -> Sheet:
+def _devices(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _device_lines)
     heads = ("device", *(name.replace("_", " ") for name in _DEVICE))
     caption = "Differences of the devices' own counters (rtnl_link_stats64) from the load's beginning to its end."
@@ -344,7 +344,7 @@ def _device_lines(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
         yield device, *(_count(median(int(one.get(name, 0)) for one in mine)) for name in _DEVICE)
 
 
-def _softnet(story: Story) -> Sheet:
+def _softnet(story: RunData) -> Sheet:
     columns = _keys(softnet for one in _counted(story) for softnet in _details([one], "softnet"))
     entries = _entries(story, _counted(story), lambda attempts: _softnet_line(attempts, columns))
     caption = "/proc/net/softnet_stat, summed over all CPUs of the machine, packets of others included."

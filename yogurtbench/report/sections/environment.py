@@ -6,11 +6,11 @@ import shlex
 from dataclasses import dataclass
 
 from yogurtbench import __version__
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class EnvironmentItem:
     """A line of the environment, with the reason where there was a choice."""
 
     name: str
@@ -18,23 +18,23 @@ class Fact:
     why: str = ""
 
 
-def surroundings(story: Story) -> list[Fact]:
+def environment_items(story: RunData) -> list[EnvironmentItem]:
     """Kernel, lab, accelerator and clock, with why; then tool versions."""
     where, why = story.environment, story.environment.reasons
     first = [
-        Fact("kernel", where.kernel),
-        Fact("lab", where.lab, why.get("lab", "")),
-        Fact("accelerator", where.accelerator, why.get("accelerator", "")),
-        Fact("clock", "guest instructions" if story.exact else "wall", why.get("clock", "")),
-        Fact("blocks", f"{story.blocks}, {len(story.attempts)} trials"),
-        Fact("host", where.host),
+        EnvironmentItem("kernel", where.kernel),
+        EnvironmentItem("lab", where.lab, why.get("lab", "")),
+        EnvironmentItem("accelerator", where.accelerator, why.get("accelerator", "")),
+        EnvironmentItem("clock", "guest instructions" if story.exact else "wall", why.get("clock", "")),
+        EnvironmentItem("blocks", f"{story.blocks}, {len(story.attempts)} trials"),
+        EnvironmentItem("host", where.host),
     ]
     told = {fact.name for fact in first}
     rest = {**where.identity, **where.system}
-    return first + [Fact(name, str(value)) for name, value in rest.items() if name not in told]
+    return first + [EnvironmentItem(name, str(value)) for name, value in rest.items() if name not in told]
 
 
-def reproduce(story: Story) -> str:
+def reproduction_steps(story: RunData) -> str:
     """The command that runs the same plan again."""
     plan = story.plan
     matrix = str(plan.get("path") or "matrix.yaml")
@@ -45,7 +45,7 @@ def reproduce(story: Story) -> str:
     return shlex.join(["yogurtbench", "run", matrix, *where, *only, *fixed])
 
 
-def versions(story: Story) -> str:
+def versions(story: RunData) -> str:
     """With what it was run, in one line; the guest's fingerprint stands for every package in it."""
     told = {"Linux": story.environment.kernel, **story.environment.identity}
     said = ", ".join(

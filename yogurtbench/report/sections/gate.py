@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yogurtbench.analysis.gate import FINE, Decision, Finding, Side
+from yogurtbench.analysis.gate import FINE, Decision, Finding, MeasuredRun
 from yogurtbench.core.labels import (
-    Wire,
-    change,
-    interval,
+    WireLabel,
+    format_change,
+    format_interval,
+    format_number,
     load_name,
     metric_name,
-    number,
-    scale,
+    scale_of,
     traffic_names,
     unit_name,
     wire_names,
@@ -49,7 +49,7 @@ def as_json(decision: Decision, renew: str = "") -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: MeasuredRun) -> dict[str, Any]:
     return {"run": side.name, "plan": side.plan, "environment": side.environment.to_json()}
 
 
@@ -103,7 +103,7 @@ def _said(one: Finding, names: dict[str, str]) -> str:
 
 def _effect(one: Finding) -> str:
     exact = one.unit.startswith("instructions")
-    return f"{change(one.ratio, 2)}, {signed(one.difference, one.unit)}" if exact else change(one.ratio)
+    return f"{format_change(one.ratio, 2)}, {signed(one.difference, one.unit)}" if exact else format_change(one.ratio)
 
 
 def _names(decision: Decision) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _names(decision: Decision) -> dict[str, str]:
 
 def _wires(decision: Decision) -> dict[str, str]:
     cells = {one.cell.id: one.cell for one in decision.findings}
-    wires: dict[str, Wire] = wire_names(cells.values(), ())
+    wires: dict[str, WireLabel] = wire_names(cells.values(), ())
     return {key: wires[cell.wire_id].name for key, cell in cells.items()}
 
 
@@ -199,7 +199,7 @@ def _is_still(one: Finding) -> bool:
 
 def _heading(one: Finding, sent: dict[str, str], *, exact: bool) -> str:
     """What was measured; exact numbers stand without their unit, so it is said here."""
-    unit = f", in {scale(one.unit, 1.0)[1]}" if exact and one.unit != "bool" else ""
+    unit = f", in {scale_of(one.unit, 1.0)[1]}" if exact and one.unit != "bool" else ""
     aside = "" if one.deciding else f" ({one.family})"
     return f"{metric_name(one.metric)}, {sent[one.cell.id]}{unit}{aside}"
 
@@ -210,8 +210,8 @@ def _columns(one: Finding, name: str, *, exact: bool) -> dict[str, Text]:
         "wire": Text(name),
         "old": Text(shown(one.old, one, exact=exact)),
         "new": Text(shown(one.new, one, exact=exact)),
-        "change": Text(change(one.ratio, 2 if exact else 1), style),
-        "95 % interval": Text(interval(one.low, one.high)),
+        "change": Text(format_change(one.ratio, 2 if exact else 1), style),
+        "95 % interval": Text(format_interval(one.low, one.high)),
         "difference": Text(signed(one.difference), style),
         "per packet": Text(signed(one.per_packet)),
         "verdict": Text(one.verdict.replace("_", " "), style),
@@ -236,7 +236,7 @@ def shown(value: float, one: Finding, *, exact: bool) -> str:
     """A side's value: a yes or no, exactly what was counted, or with the figures that matter and its unit."""
     if METRICS[one.metric].unit == "bool" and value in (0.0, 1.0):
         return "yes" if value else "no"
-    return _figures(value) if exact and math.isfinite(value) else number(value, one.unit)
+    return _figures(value) if exact and math.isfinite(value) else format_number(value, one.unit)
 
 
 def _figures(value: float) -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from yogurtbench.core.labels import Wire
-from yogurtbench.report.run_data import Story
+from yogurtbench.core.labels import WireLabel
+from yogurtbench.report.run_data import RunData
 
 #: Isolation metric -> where somebody listens.
 EARS = {"eavesdrop_host_a": "host end a", "eavesdrop_host_b": "host end b", "eavesdrop_any": "an unbound socket"}
@@ -22,10 +22,10 @@ MOUTHS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Exposure:
+class IsolationResult:
     """A live wire's open ends by metric, and the metrics that were asked and not answered."""
 
-    wire: Wire
+    wire: WireLabel
     has_program: bool
     ears: tuple[str, ...]
     mouths: tuple[str, ...]
@@ -47,7 +47,7 @@ class Exposure:
         return not self.mouths and not self.unknown & MOUTHS.keys()
 
 
-def liveness(story: Story) -> dict[str, bool]:
+def liveness(story: RunData) -> dict[str, bool]:
     """Wire id -> whether it carries IPv4, of the wires that were asked.
 
     Reachability decides; where it was not asked any other load does, and packets that go round are no life.
@@ -66,18 +66,18 @@ def liveness(story: Story) -> dict[str, bool]:
     return by_load | _reached(story)
 
 
-def _reached(story: Story) -> dict[str, bool]:
+def _reached(story: RunData) -> dict[str, bool]:
     shares = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
     cells = {str(key): story.cells[str(key)] for key in shares.index if str(key) in story.cells}
     return {cell.wire_id: bool(shares[key] > 0.5) for key, cell in cells.items() if cell.load == "reachability"}
 
 
-def exposures(story: Story) -> list[Exposure]:
+def isolation_results(story: RunData) -> list[IsolationResult]:
     """One entry a live wire whose isolation was measured, in the order of the plan."""
     alive, found, unanswered = liveness(story), _open(story), _unanswered(story)
     told = [(key, cell) for key, cell in story.cells.items() if cell.load == "isolation" and alive.get(cell.wire_id)]
     return [
-        Exposure(
+        IsolationResult(
             story.wire(key), cell.hook != "none", tuple(metric for metric in EARS if metric in found[key]),
             tuple(metric for metric in MOUTHS if metric in found[key]), frozenset(unanswered.get(key, ())),
         )
@@ -85,14 +85,14 @@ def exposures(story: Story) -> list[Exposure]:
     ]  # fmt: skip
 
 
-def _open(story: Story) -> dict[str, set[str]]:
+def _open(story: RunData) -> dict[str, set[str]]:
     """Cell -> the metrics that were yes in any trial: what is open sometimes is open."""
     metrics = [metric for metric in (*EARS, *MOUTHS) if metric in story.words]
     shares = story.words[metrics].dropna(how="all")
     return {str(key): {metric for metric in metrics if row[metric] > 0} for key, row in shares.iterrows()}
 
 
-def _unanswered(story: Story) -> dict[str, set[str]]:
+def _unanswered(story: RunData) -> dict[str, set[str]]:
     """Cell -> the isolation metrics of which some trial gave a row and none an answer."""
     rows = story.frame[story.frame["load"] == "isolation"]
     asked = {(str(c), str(m)) for c, m in zip(rows["cell"], rows["metric"], strict=True)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 #: The phases of a trial, in their order. What is measured is measured in the load's.
 PHASES = ("lab", "wire", "probe", "load", "undo")
@@ -28,7 +28,7 @@ class Phase:
     what: str
 
 
-def phases(story: Story) -> list[Phase]:
+def phases(story: RunData) -> list[Phase]:
     """The phases of all trials, asides included, in the order of a trial; empty where nothing ran."""
     total: Counter[str] = Counter()
     for attempt in story.attempts:
@@ -38,7 +38,7 @@ def phases(story: Story) -> list[Phase]:
     return [Phase(name, total[name], total[name] / whole, _WHAT.get(name, "")) for name in names] if whole else []
 
 
-def ratio(story: Story) -> float | None:
+def ratio(story: RunData) -> float | None:
     """The share of the trials' time that was no load's (``overhead_ratio``); None where nothing ran."""
     found = phases(story)
     return 1 - sum(phase.share for phase in found if phase.name == "load") if found else None

@@ -10,9 +10,9 @@ import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from yogurtbench.core.labels import Wire
-from yogurtbench.core.wording import counted
-from yogurtbench.report.run_data import Story
+from yogurtbench.core.labels import WireLabel
+from yogurtbench.core.wording import count_of
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.isolation import liveness
 
 #: What a recorded step is called.
@@ -22,7 +22,7 @@ _LANE, _LEFT, _TOP, _ROW, _HEAD, _WIDTH = 30, 34, 16, 22, 15, 480
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PathStep:
     """A recorded step: its kind (queue, backlog, receive, drop, program), on which device, which hook and program."""
 
     kind: str
@@ -31,7 +31,7 @@ class Step:
     program: str = ""
 
     @classmethod
-    def read(cls, text: str) -> Step:
+    def read(cls, text: str) -> PathStep:
         """From the words of details.path, e.g. ``program tcx_ingress of yg1-host: redirect_forward``."""
         kind, _, what = text.partition(" ")
         if kind != "program":
@@ -42,13 +42,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class PacketPath:
     """A recorded way with its drawing (an SVG symbol's id and size) and the live wires that have it."""
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     turn: int
-    wires: tuple[Wire, ...]
+    wires: tuple[WireLabel, ...]
 
     @property
     def number(self) -> int:
@@ -59,7 +59,9 @@ class Way:
     def said(self) -> str:
         """A round trip in a few words."""
         programs, queues = (sum(one.kind == kind for one in self.steps) for kind in ("program", "backlog"))
-        return f"{counted(programs, 'program run')}, {counted(queues, 'backlog')}, {counted(len(self.steps), 'step')}"
+        return (
+            f"{count_of(programs, 'program run')}, {count_of(queues, 'backlog')}, {count_of(len(self.steps), 'step')}"
+        )
 
     @property
     def width(self) -> int:
@@ -72,19 +74,19 @@ class Way:
         return _rows(self.steps, self.turn)[-1] + _ROW
 
 
-def ways(story: Story) -> list[Way]:
+def ways(story: RunData) -> list[PacketPath]:
     """The recorded ways of the live wires, the shortest first; empty where no echo was witnessed."""
-    found: dict[tuple[str, ...], list[Wire]] = {}
+    found: dict[tuple[str, ...], list[WireLabel]] = {}
     for wire, path in paths(story).items():
         found.setdefault(path, []).append(story.wires[wire])
     ordered = sorted(found.items(), key=lambda item: (len(item[0]), item[0]))
     return [
-        Way(f"way-{number}", tuple(map(Step.read, path)), turn(path), tuple(wires))
+        PacketPath(f"way-{number}", tuple(map(PathStep.read, path)), turn(path), tuple(wires))
         for number, (path, wires) in enumerate(ordered, 1)
     ]
 
 
-def paths(story: Story) -> dict[str, tuple[str, ...]]:
+def paths(story: RunData) -> dict[str, tuple[str, ...]]:
     """Wire id -> the recorded way of an echo over it, its last; of the live wires for which there is one."""
     alive, found = liveness(story), dict[str, tuple[str, ...]]()
     for attempt in story.attempts:
@@ -106,7 +108,7 @@ def turn(steps: Sequence[str]) -> int:
 # --- the drawing ---------------------------------------------------------------------------------------------------
 
 
-def symbol(way: Way) -> str:
+def symbol(way: PacketPath) -> str:
     """The drawing as an SVG symbol; programs in currentColor, so that each wire shows its own."""
     lanes = {device: _LEFT + _LANE * place for place, device in enumerate(_devices(way))}
     rows = _rows(way.steps, way.turn)
@@ -120,14 +122,14 @@ def symbol(way: Way) -> str:
     return f'<symbol id="{way.name}" viewBox="0 0 {way.width} {way.height}">{"".join(parts)}</symbol>'
 
 
-def _devices(way: Way) -> list[str]:
+def _devices(way: PacketPath) -> list[str]:
     """In the order of the request; where the answer sets out is the far end, and stands last."""
     found = list(dict.fromkeys(step.device for step in way.steps))
     far = [way.steps[way.turn].device] if way.turn < len(way.steps) else []
     return [device for device in found if device not in far] + far
 
 
-def _rows(steps: Sequence[Step], turned: int) -> list[int]:
+def _rows(steps: Sequence[PathStep], turned: int) -> list[int]:
     """Where each step stands; programs take two lines."""
     places, y = [], _TOP + 74
     for number, step in enumerate(steps):
@@ -143,7 +145,7 @@ def _lanes(lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
         yield f'<g transform="translate({x + 3} {_TOP + 54}) rotate(-40)">{_text(0, 0, device, "")}</g>'
 
 
-def _line(way: Way, lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
+def _line(way: PacketPath, lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
     """The packet: from step to step, across at half height where the device changes."""
     parts: list[str] = []
     for step, y in zip(way.steps, rows, strict=True):
@@ -152,7 +154,7 @@ def _line(way: Way, lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
     yield f'<path class="packet" d="{"".join(parts)}"/>'
 
 
-def _drawn(step: Step, x: int, y: int, labels: int) -> Iterator[str]:
+def _drawn(step: PathStep, x: int, y: int, labels: int) -> Iterator[str]:
     yield _MARKS.get(step.kind, _MARKS["drop"]).format(x=x, y=y, left=x - 6, top=y - 6)
     yield _text(labels, y + 4, step.device, "muted")
     if step.kind == "program":

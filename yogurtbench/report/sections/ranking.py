@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from yogurtbench.core.labels import Wire, change, interval
+from yogurtbench.core.labels import WireLabel, format_change, format_interval
 from yogurtbench.core.records import METRICS
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class WireRank:
     """A wire's effects: load -> its rows of the comparison; ``gain`` > 0 is better than the baseline (log ratio)."""
 
-    wire: Wire
+    wire: WireLabel
     loads: dict[str, pd.DataFrame]
     gain: float
 
@@ -29,7 +29,7 @@ class Standing:
         return {str(word) for rows in self.loads.values() for word in rows["verdict"]}
 
 
-def standings(story: Story, rows: pd.DataFrame | None = None) -> list[Standing]:
+def rank_wires(story: RunData, rows: pd.DataFrame | None = None) -> list[WireRank]:
     """The wires with effects, best first: mean gain over the loads, each load the mean over its traffic.
 
     ``rows``: those of the comparison to stand by, the deciding ones where not given. What has no ratio (dead, failed,
@@ -39,19 +39,19 @@ def standings(story: Story, rows: pd.DataFrame | None = None) -> list[Standing]:
 
 
 @lru_cache(maxsize=1)
-def _headlined(story: Story) -> list[Standing]:
+def _headlined(story: RunData) -> list[WireRank]:
     """Asked for by the answer, the tables and the Markdown, one after another."""
     return _ranked(story, story.headlines)
 
 
-def _ranked(story: Story, rows: pd.DataFrame) -> list[Standing]:
+def _ranked(story: RunData, rows: pd.DataFrame) -> list[WireRank]:
     rows = rows[rows["ratio"].notna()]
     found: dict[str, dict[str, pd.DataFrame]] = {}
     wires = rows["cell"].map(lambda cell: story.wire(cell).id)
     for (wire, load), mine in rows.groupby([wires, rows["load"]], sort=False):
         found.setdefault(str(wire), {})[str(load)] = mine
     told = [
-        Standing(story.wires[wire], loads, float(np.mean([_gain(r) for r in loads.values()])))
+        WireRank(story.wires[wire], loads, float(np.mean([_gain(r) for r in loads.values()])))
         for wire, loads in found.items()
     ]
     return sorted(told, key=lambda one: -one.gain)
@@ -64,4 +64,4 @@ def _gain(rows: pd.DataFrame) -> float:
 
 def effect(row: Mapping[str, Any]) -> tuple[str, str]:
     """A row of the comparison as (change, interval) in percent."""
-    return change(float(row["ratio"])), interval(float(row["ratio_low"]), float(row["ratio_high"]))
+    return format_change(float(row["ratio"])), format_interval(float(row["ratio_low"]), float(row["ratio_high"]))

@@ -15,15 +15,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from yogurtbench.analysis.comparison import floors, rows_of
-from yogurtbench.core.labels import better_word, change, grouped, interval, load_name, metric_name, number, wire_name
+from yogurtbench.analysis.comparison import decided_minima, rows_of
+from yogurtbench.core.labels import (
+    better_word,
+    format_change,
+    format_grouped,
+    format_interval,
+    format_number,
+    load_name,
+    metric_name,
+    wire_name,
+)
 from yogurtbench.core.records import BULK, FLOOR, FLOORED, HEADLINE, METRICS, Cell
 from yogurtbench.report.measured import Level, levels
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice
 from yogurtbench.report.sections.advice import ranking
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, Exposure, exposures, liveness
-from yogurtbench.report.sections.ranking import Standing, standings
+from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results, liveness
+from yogurtbench.report.sections.ranking import WireRank, rank_wires
 
 _EQUAL = frozenset({"equivalent", "identical"})
 _DECIDED = frozenset({"faster", "slower"})
@@ -38,10 +47,10 @@ _TELL_DEATHS = 3
 
 
 @lru_cache(maxsize=1)  # the page, the Markdown and the terminal ask one after another
-def answer(story: Story) -> str:
+def summarise(story: RunData) -> str:
     """One sentence or two from the verdicts, and where they decide nothing a command that would."""
     lead = "In emulation (TCG): " if story.emulated else ""
-    effects = _by_own_programs(story) or _by_effects(story) or _by_levels(story)
+    effects = _by_own_programs(story) or _effect_sentences(story) or _by_levels(story)
     second = _by_isolation(story)
     first = f"{_joined(_reach(story), effects)}." if effects else _by_reach(story, named=not second)
     second = second or _by_payload(story) or _by_switches(story)
@@ -53,7 +62,7 @@ def answer(story: Story) -> str:
 _OPEN = ("We don't know", "is known to", "undecided")
 
 
-def _advice(story: Story, said: str) -> str:
+def _advice(story: RunData, said: str) -> str:
     """A sentence that ends with a command to copy; empty where the sentence leaves nothing open."""
     return advice.sentence(story) if any(word in said for word in _OPEN) else ""
 
@@ -73,14 +82,14 @@ _KINDS = {
 }
 
 
-def _by_effects(story: Story) -> str:
+def _effect_sentences(story: RunData) -> str:
     rows = ranking(story)
-    ranked = standings(story, rows)
+    ranked = rank_wires(story, rows)
     if not ranked:
         return ""
     if len(ranked) == 1:
-        return _single(story, standings(story)[0])
-    if split := _by_kinds(story, rows):
+        return _single(story, rank_wires(story)[0])
+    if split := _kind_sentences(story, rows):
         return split
     better = [one for one in ranked if one.verdicts & {"faster"} and "slower" not in one.verdicts]
     if better:
@@ -90,7 +99,7 @@ def _by_effects(story: Story) -> str:
     return _none_better(story, ranked)
 
 
-def _best(story: Story, best: Standing, ranked: list[Standing]) -> str:
+def _best(story: RunData, best: WireRank, ranked: list[WireRank]) -> str:
     """``X is best``, or on a clock of instructions ``cheapest``, with those that may be as good."""
     equal = [one.wire.name for one in ranked if one is not best and not _apart(best, one)]
     peers = f"{equal[0]}{f' and {len(equal) - 1} more' if len(equal) > 1 else ''}" if equal else ""
@@ -100,7 +109,7 @@ def _best(story: Story, best: Standing, ranked: list[Standing]) -> str:
     return f"{best.wire.name} is {'cheapest' if story.exact else 'best'}{beside if peers else ''}"
 
 
-def _apart(best: Standing, other: Standing) -> bool:
+def _apart(best: WireRank, other: WireRank) -> bool:
     """Whether a wire is known to be better than another in some load: their intervals do not touch."""
     return any(_is_below(rows, other.loads[load]) for load, rows in best.loads.items() if load in other.loads)
 
@@ -117,9 +126,9 @@ def _is_below(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
     return False
 
 
-def _by_kinds(story: Story, rows: pd.DataFrame) -> str:
+def _kind_sentences(story: RunData, rows: pd.DataFrame) -> str:
     """The cheapest for round trips and that for bulk, where they are not the same and known to differ in both."""
-    by_kind = {kind: standings(story, rows[rows["load"].isin(loads)]) for kind, loads in _KINDS.items()}
+    by_kind = {kind: rank_wires(story, rows[rows["load"].isin(loads)]) for kind, loads in _KINDS.items()}
     if not all(by_kind.values()):
         return ""
     trips, bulk = (by_kind[kind] for kind in _KINDS)
@@ -136,7 +145,7 @@ def _by_kinds(story: Story, rows: pd.DataFrame) -> str:
     return f"F{'; '.join(told)[1:]}, against {_reference(story)}"
 
 
-def _none_better(story: Story, ranked: list[Standing]) -> str:
+def _none_better(story: RunData, ranked: list[WireRank]) -> str:
     reference = _reference(story)
     counts = Counter(str(word) for one in ranked for rows in one.loads.values() for word in rows["verdict"])
     equal = [one.wire.name for one in ranked if one.verdicts <= _EQUAL]
@@ -156,7 +165,7 @@ def _none_better(story: Story, ranked: list[Standing]) -> str:
     return f"No wire {beats} {reference}{everywhere}; {first}: {clauses}{_others(story, near)}{doubt}"
 
 
-def _single(story: Story, one: Standing) -> str:
+def _single(story: RunData, one: WireRank) -> str:
     """The one wire there is, against each of its baselines, equal and undecided loads too."""
     if not one.verdicts & (_DECIDED | _EQUAL):
         return f"We don't know yet how {one.wire.name} compares with {_reference(story)}: {_all_clauses(story, one)}"
@@ -164,7 +173,7 @@ def _single(story: Story, one: Standing) -> str:
     return said + _others(story, one)
 
 
-def _others(story: Story, one: Standing) -> str:
+def _others(story: RunData, one: WireRank) -> str:
     """The same wire against the baselines that are not the main one."""
     rows = story.comparison[(story.comparison["role"] == "cell") & story.comparison["baseline"].notna()]
     rows = rows[rows["metric"] == rows["load"].map(HEADLINE)]
@@ -174,12 +183,12 @@ def _others(story: Story, one: Standing) -> str:
     found = [
         f"; against {story.wires[str(wire)].name}: {_all_clauses(story, told)}"
         for wire, mine in rows.groupby(references, sort=False)
-        for told in standings(story, mine)
+        for told in rank_wires(story, mine)
     ]
     return "".join(found)
 
 
-def _best_of_others(story: Story, ranked: list[Standing], best: Standing) -> str:
+def _best_of_others(story: RunData, ranked: list[WireRank], best: WireRank) -> str:
     """The best wire over the other device, where both were tried: what the device adds to the rest."""
     devices = {cell.wire_id: cell.device for cell in story.cells.values()}
     other = next((one for one in ranked if devices[one.wire.id] != devices[best.wire.id]), None)
@@ -190,7 +199,7 @@ def _best_of_others(story: Story, ranked: list[Standing], best: Standing) -> str
     )
 
 
-def _clauses(story: Story, one: Standing) -> str:
+def _clauses(story: RunData, one: WireRank) -> str:
     """The decided effects: ``12 % shorter median round trip (ping and sockperf UDP)``."""
     said: dict[str, list[str]] = {}
     for load, rows in one.loads.items():
@@ -201,7 +210,7 @@ def _clauses(story: Story, one: Standing) -> str:
     return _listed([f"{effect} ({_listed(where)})" for effect, where in said.items()])
 
 
-def _all_clauses(story: Story, one: Standing) -> str:
+def _all_clauses(story: RunData, one: WireRank) -> str:
     """The decided effects, then the loads where it is equal, then those where nobody knows."""
     words = {load: {str(word) for word in rows["verdict"]} for load, rows in one.loads.items()}
     equal = [load_name(load) for load, found in words.items() if found <= _EQUAL]
@@ -215,28 +224,28 @@ def _all_clauses(story: Story, one: Standing) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _undecided(story: Story, load: str, rows: pd.DataFrame) -> str:
+def _undecided(story: RunData, load: str, rows: pd.DataFrame) -> str:
     row = rows_of(rows)[0]
-    span = interval(row["ratio_low"], row["ratio_high"])
+    span = format_interval(row["ratio_low"], row["ratio_high"])
     return f"{load_name(load)}: {span}{_floor(story, row)}" if span and len(rows) == 1 else load_name(load)
 
 
-def _floor(story: Story, row: Mapping[str, Any]) -> str:
+def _floor(story: RunData, row: Mapping[str, Any]) -> str:
     """What is known of the fastest round trip where the median is undecided: a neighbour's noise adds, never takes."""
     rows = _floors(story)
     found = rows_of(rows[(rows["cell"] == row["cell"]) & (rows["baseline"] == row["baseline"])])
     if not found or row["metric"] != FLOORED:
         return ""
-    known = change(found[0]["ratio"]) if found[0]["verdict"] in _DECIDED else "the same within the margin"
+    known = format_change(found[0]["ratio"]) if found[0]["verdict"] in _DECIDED else "the same within the margin"
     return f", but the {metric_name(FLOOR)} {known}"
 
 
 @lru_cache(maxsize=1)
-def _floors(story: Story) -> pd.DataFrame:
-    return floors(story.comparison)
+def _floors(story: RunData) -> pd.DataFrame:
+    return decided_minima(story.comparison)
 
 
-def _strongest(story: Story, load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:
+def _strongest(story: RunData, load: str, decided: pd.DataFrame, *, sweep: bool) -> tuple[str, str]:
     row = decided.loc[np.log(decided["ratio"]).abs().idxmax()]
     size = f" at {row['payload']} B" if sweep and pd.notna(row["payload"]) else ""
     absolute = _absolute(story, row)
@@ -244,20 +253,20 @@ def _strongest(story: Story, load: str, decided: pd.DataFrame, *, sweep: bool) -
     return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size + told
 
 
-def _absolute(story: Story, row: Mapping[str, Any]) -> str:
+def _absolute(story: RunData, row: Mapping[str, Any]) -> str:
     """A difference in the clock's own unit, a round trip and a packet: ``34 guest instructions a round trip more``."""
     difference, unit = abs(float(row["difference"])), str(row["unit"])
     word = "more" if float(row["difference"]) > 0 else "less"
     if str(row["metric"]) in _PER_PACKET:
-        return f"{number(difference, unit.partition('/')[0])} a packet {word}"
+        return f"{format_number(difference, unit.partition('/')[0])} a packet {word}"
     if not str(row["metric"]).startswith("rtt_"):
         return ""
-    said = f"{number(difference, unit)} a round trip {word}"
-    half = _figure(difference / 2) if story.exact else number(difference / 2, unit)
+    said = f"{format_number(difference, unit)} a round trip {word}"
+    half = _figure(difference / 2) if story.exact else format_number(difference / 2, unit)
     return said + (f", {half} a packet" if _one_packet(story, str(row["cell"])) else "")
 
 
-def _one_packet(story: Story, cell: str) -> bool:
+def _one_packet(story: RunData, cell: str) -> bool:
     """Whether a round trip of the cell is two packets: one message each way, in one piece."""
     one = story.cells[cell]
     headers = (40 if one.ip == 6 else 20) + 8
@@ -265,14 +274,14 @@ def _one_packet(story: Story, cell: str) -> bool:
 
 
 def _figure(value: float) -> str:
-    return number(value, "") if value != int(value) else grouped(value)
+    return format_number(value, "") if value != int(value) else format_grouped(value)
 
 
 def _listed(parts: list[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def _reference(story: Story) -> str:
+def _reference(story: RunData) -> str:
     """What the wires are held to. Where each has it under its own switches: ``veth direct with the same mtu, gso``."""
     wires = dict.fromkeys(story.cells[base].wire_id for base in story.main.values() if base in story.cells)
     cells = {wire: cell for cell in story.cells.values() if (wire := cell.wire_id) in wires}
@@ -290,12 +299,12 @@ def _differing(cells: Iterable[Cell]) -> list[str]:
 # --- programs of one's own -----------------------------------------------------------------------------------------
 
 
-def _by_own_programs(story: Story) -> str:
+def _by_own_programs(story: RunData) -> str:
     """What wires of one's own cost against the wires they are held to, where these have another program."""
     rows = story.comparison[(story.comparison["role"] == "cell") & story.comparison["ratio"].notna()]
     rows = rows[rows["baseline"] == rows["cell"].map(story.main)]
     own = [_is_own(story, str(cell), str(base)) for cell, base in zip(rows["cell"], rows["baseline"], strict=True)]
-    ranked = standings(story, _deciding(rows[own])) if any(own) else []
+    ranked = rank_wires(story, _deciding(rows[own])) if any(own) else []
     known = [one for one in ranked if one.verdicts & (_DECIDED | _EQUAL)]
     unknown = [one for one in ranked if not one.verdicts & (_DECIDED | _EQUAL)]
     said = [f"{one.wire.name} costs {_own_cost(story, one)}" for one in known]
@@ -306,7 +315,7 @@ def _by_own_programs(story: Story) -> str:
     return "; ".join(said)
 
 
-def _is_own(story: Story, cell: str, base: str) -> bool:
+def _is_own(story: RunData, cell: str, base: str) -> bool:
     ours, theirs = story.cells[cell], story.cells[base]
     return ours.program not in ("builtin", theirs.program) and (ours.hook, ours.device) == (theirs.hook, theirs.device)
 
@@ -318,12 +327,12 @@ def _deciding(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[paid | ((rows["metric"] == rows["load"].map(HEADLINE)) & ~rows["cell"].isin(by_packet))]
 
 
-def _own_cost(story: Story, one: Standing) -> str:
+def _own_cost(story: RunData, one: WireRank) -> str:
     parts = [part for load, rows in one.loads.items() for part in _own_parts(story, load, rows)]
     return f"{_listed(parts)}, against {_reference(story)}"
 
 
-def _own_parts(story: Story, load: str, rows: pd.DataFrame) -> Iterator[str]:
+def _own_parts(story: RunData, load: str, rows: pd.DataFrame) -> Iterator[str]:
     for row in rows_of(rows):
         size = f" at {row['payload']} B" if len(rows) > 1 and pd.notna(row["payload"]) else ""
         what, where = metric_name(str(row["metric"])), load_name(load) + size
@@ -335,16 +344,16 @@ def _own_parts(story: Story, load: str, rows: pd.DataFrame) -> Iterator[str]:
             same = "exactly the same" if row["verdict"] == "identical" else "within the margin the same"
             yield f"{same} {what} ({where})"
         else:
-            span = interval(row["ratio_low"], row["ratio_high"]) or "too few blocks"
-            yield f"an undecided {change(row['ratio'])} of {what} ({where}: {span}{_floor(story, row)})"
+            span = format_interval(row["ratio_low"], row["ratio_high"]) or "too few blocks"
+            yield f"an undecided {format_change(row['ratio'])} of {what} ({where}: {span}{_floor(story, row)})"
 
 
 # --- who can listen, who can talk ----------------------------------------------------------------------------------
 
 
-def _by_isolation(story: Story) -> str:
+def _by_isolation(story: RunData) -> str:
     """How many live wires are shut to the rest of the host, and the tightest; wires without a program beside none."""
-    told = exposures(story)
+    told = isolation_results(story)
     told = [one for one in told if one.has_program] or told
     known = [one for one in told if not one.unknown]
     if not told:
@@ -361,7 +370,7 @@ def _by_isolation(story: Story) -> str:
     return said[0].upper() + said[1:] if counts or lead else said
 
 
-def _shut(told: list[Exposure]) -> str:
+def _shut(told: list[IsolationResult]) -> str:
     mute, deaf = sum(one.mute for one in told), sum(one.deaf for one in told)
     unsure = sum(bool(one.unknown) for one in told)
     doubt = f" ({unsure} not fully measured)" if unsure else ""
@@ -372,7 +381,7 @@ def _shut(told: list[Exposure]) -> str:
     )
 
 
-def _open_to(one: Exposure) -> str:
+def _open_to(one: IsolationResult) -> str:
     heard, spoke = [EARS[metric] for metric in one.ears], [MOUTHS[metric] for metric in one.mouths]
     if not heard and not spoke:
         return "nobody on the host listens in or talks in"
@@ -381,7 +390,7 @@ def _open_to(one: Exposure) -> str:
     return f"{listens}, {talks}"
 
 
-def _kept_out(known: list[Exposure], best: Exposure) -> str:
+def _kept_out(known: list[IsolationResult], best: IsolationResult) -> str:
     """What the baseline lets in and the tightest does not."""
     reference = next((one for one in known if one.wire.reference), None)
     if reference is None or best.wire.reference:
@@ -394,7 +403,7 @@ def _kept_out(known: list[Exposure], best: Exposure) -> str:
 # --- sweeps --------------------------------------------------------------------------------------------------------
 
 
-def _by_payload(story: Story) -> str:
+def _by_payload(story: RunData) -> str:
     """From which payload on the wires equal what they are held to, by load."""
     rows = story.headlines[story.headlines["ratio"].notna() & story.headlines["payload"].notna()]
     said: dict[str, list[str]] = {}
@@ -428,10 +437,10 @@ def _state(verdicts: set[str]) -> str:
 
 
 def _bytes(size: int) -> str:
-    return f"{grouped(size)} B"
+    return f"{format_grouped(size)} B"
 
 
-def _by_switches(story: Story) -> str:
+def _by_switches(story: RunData) -> str:
     """How far the baseline itself moves with offloads and MTU: what is not the wire."""
     for load in dict.fromkeys(story.headlines["load"]):
         rows = story.headlines[(story.headlines["load"] == load) & story.headlines["baseline_median"].notna()]
@@ -448,7 +457,7 @@ def _span_of_switches(name: str, metric: str, found: Mapping[str, Mapping[str, A
     axes = [axis for axis in _differing(cells.values()) if axis in _SWITCHES]
     ordered = sorted(found, key=lambda base: float(found[base]["baseline_median"]))
     least, most = (
-        f"{number(found[base]['baseline_median'], found[base]['unit'])} ({_switched(cells[base], axes)})"
+        f"{format_number(found[base]['baseline_median'], found[base]['unit'])} ({_switched(cells[base], axes)})"
         for base in (ordered[0], ordered[-1])
     )
     return f"{name} itself was measured with a {metric_name(metric)} from {least} to {most}, by the switches alone."
@@ -461,7 +470,7 @@ def _switched(cell: Cell, axes: list[str]) -> str:
 # --- nothing to be held to -----------------------------------------------------------------------------------------
 
 
-def _by_levels(story: Story) -> str:
+def _by_levels(story: RunData) -> str:
     """The best wire of each load where nothing is compared: exact where the clock is, else no more than a figure."""
     by_heading: dict[str, list[Level]] = {}
     for level in levels(story):
@@ -474,7 +483,7 @@ def _by_levels(story: Story) -> str:
 _TELL_LEVELS = 2
 
 
-def _leading(story: Story, heading: str, mine: list[Level]) -> str:
+def _leading(story: RunData, heading: str, mine: list[Level]) -> str:
     first, rest = mine[0], mine[1:]
     if not rest:
         return f"{first.wire} was measured with {first.value} ({heading})"
@@ -489,7 +498,7 @@ def _leading(story: Story, heading: str, mine: list[Level]) -> str:
 # --- reach ---------------------------------------------------------------------------------------------------------
 
 
-def _asked(story: Story) -> dict[str, bool]:
+def _asked(story: RunData) -> dict[str, bool]:
     """Wire id -> whether it carries packets; a baseline without a program is no wire to ask about, beside others."""
     alive = liveness(story)
     bare = {cell.wire_id for cell in story.cells.values() if not cell.has_programs}
@@ -497,7 +506,7 @@ def _asked(story: Story) -> dict[str, bool]:
     return {wire: lives for wire, lives in found.items() if not (story.wires[wire].reference and wire in bare)} or found
 
 
-def _reach(story: Story) -> str:
+def _reach(story: RunData) -> str:
     """How many of the wires carry packets, where that was asked or some do not, by the names of the fewer."""
     asked = _asked(story)
     dead = [story.wires[wire].name for wire, lives in asked.items() if not lives]
@@ -515,7 +524,7 @@ def _reach(story: Story) -> str:
 _TELL_DEAD = 2
 
 
-def _by_reach(story: Story, *, named: bool) -> str:
+def _by_reach(story: RunData, *, named: bool) -> str:
     """Which wires carry packets; ``named``: with the names of the first."""
     asked = _asked(story)
     if not asked:
@@ -525,7 +534,7 @@ def _by_reach(story: Story, *, named: bool) -> str:
     return f"{len(live)} of {len(asked)} wires carry packets{names}{_deaths(story, len(asked) - len(live))}."
 
 
-def _deaths(story: Story, dead: int) -> str:
+def _deaths(story: RunData, dead: int) -> str:
     """Where the wires that carry nothing lose their packets: the functions that drop most of them, and what loops."""
     if dead <= _TELL_DEATHS:
         return ""

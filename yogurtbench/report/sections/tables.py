@@ -10,12 +10,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from yogurtbench.analysis.comparison import dead_wires, rows_of
-from yogurtbench.core.labels import VERDICT_MARKS, Wire, load_name, metric_name, number
+from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, format_number, load_name, metric_name
 from yogurtbench.core.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, Exposure, exposures, liveness
-from yogurtbench.report.sections.ranking import Standing, effect, standings
+from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results, liveness
+from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Mark:
 class Row:
     """A wire's row of a table."""
 
-    wire: Wire
+    wire: WireLabel
     marks: list[Mark]
 
 
@@ -65,20 +65,20 @@ class Grid:
     rows: list[list[Any]]
 
 
-def palette(story: Story) -> list[list[str]]:
+def palette(story: RunData) -> list[list[str]]:
     """Name and colour of each wire, in the order of ``story.wires``."""
     return [[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in story.wires.values()]
 
 
-def glance(story: Story, most: int | None = None) -> Table:
+def ranking_table(story: RunData, most: int | None = None) -> Table:
     """The wires at a glance, best first and at most so many: a column a load."""
-    ranked = standings(story)
+    ranked = rank_wires(story)
     loads = list(dict.fromkeys(load for one in ranked for load in one.loads))
     shown = ranked[:most]
     return Table([load_name(load) for load in loads], [_glance_row(one, loads) for one in shown], len(ranked))
 
 
-def _glance_row(one: Standing, loads: list[str]) -> Row:
+def _glance_row(one: WireRank, loads: list[str]) -> Row:
     return Row(one.wire, [_glance_mark(one.loads.get(load)) for load in loads])
 
 
@@ -95,7 +95,7 @@ def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     return Mark(" / ".join(texts if len(texts) <= 3 else (texts[0], "…", texts[-1])), kind, hover)
 
 
-def comparisons(story: Story) -> Grid:
+def comparisons(story: RunData) -> Grid:
     """Every comparison, the deciding metrics first; each wire's own metrics against each of its baselines."""
     rows = story.comparison[story.comparison["baseline"].notna()]
     first, warned = rows["metric"] == rows["load"].map(HEADLINE), counters.warned(story)
@@ -111,7 +111,7 @@ def comparisons(story: Story) -> Grid:
 
 
 def _comparison(
-    story: Story, row: dict[str, Any], places: Mapping[str, int], warned: Mapping[str, tuple[str, ...]]
+    story: RunData, row: dict[str, Any], places: Mapping[str, int], warned: Mapping[str, tuple[str, ...]]
 ) -> list[Any]:
     change, span = effect(row)
     verdict, note = (
@@ -127,12 +127,12 @@ def _comparison(
     ]  # fmt: skip
 
 
-def _places(story: Story) -> dict[str, int]:
+def _places(story: RunData) -> dict[str, int]:
     return {wire: place for place, wire in enumerate(story.wires)}
 
 
 def _figure(value: float, unit: str) -> list[Any]:
-    return [or_none(value), number(value, unit)]
+    return [or_none(value), format_number(value, unit)]
 
 
 def or_none(value: float) -> float | None:
@@ -140,7 +140,7 @@ def or_none(value: float) -> float | None:
     return None if pd.isna(value) else float(f"{value:.6g}")
 
 
-def isolation(story: Story) -> Table:
+def isolation(story: RunData) -> Table:
     """Who can listen and who can send, a row a live wire: yes is open, no is shut."""
     metrics = [metric for metric in METRICS_OF["isolation"] if metric in story.words]
     return Table(
@@ -149,18 +149,18 @@ def isolation(story: Story) -> Table:
     )
 
 
-def alike(table: Table) -> list[tuple[list[Wire], list[Mark]]]:
+def group_identical(table: Table) -> list[tuple[list[WireLabel], list[Mark]]]:
     """The wires of a table with the same marks together, those with the fewest open ends first."""
-    found: dict[tuple[Mark, ...], list[Wire]] = {}
+    found: dict[tuple[Mark, ...], list[WireLabel]] = {}
     for row in table.rows:
         found.setdefault(tuple(row.marks), []).append(row.wire)
     ordered = sorted(found.items(), key=lambda item: sum(mark.kind == "open" for mark in item[0]))
     return [(wires, list(marks)) for marks, wires in ordered]
 
 
-def live(story: Story) -> Table:
+def live(story: RunData) -> Table:
     """Where nothing was compared, the best wires are the live ones that are open to the fewest on the host."""
-    told = {one.wire.id: one for one in exposures(story)}
+    told = {one.wire.id: one for one in isolation_results(story)}
     carried = {wire: _carries(story, wire) for wire, alive in liveness(story).items() if alive and wire in story.wires}
     ordered = sorted(
         carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire]))
@@ -174,13 +174,13 @@ def live(story: Story) -> Table:
 _CARRIED = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
 
 
-def _carries(story: Story, wire: str) -> list[str]:
+def _carries(story: RunData, wire: str) -> list[str]:
     cells = [key for key, cell in story.cells.items() if cell.wire_id == wire and key in story.words.index]
     yes = {metric for metric in _CARRIED if metric in story.words for key in cells if story.words.at[key, metric] == 1}
     return [word for metric, word in _CARRIED.items() if metric in yes]
 
 
-def _exposed(one: Exposure | None, asked: bool) -> list[Mark]:
+def _exposed(one: IsolationResult | None, asked: bool) -> list[Mark]:
     if one is None:
         return [Mark("–", "none", "not measured")] * (2 * asked)
     return [
@@ -195,12 +195,12 @@ def _who(names: list[str], *, shut: bool) -> Mark:
     return Mark("nobody", "shut") if shut else Mark("nobody seen; not fully measured", "none")
 
 
-def left_out(story: Story) -> int:
+def omitted_count(story: RunData) -> int:
     """How many dead wires are missing from :func:`isolation`: nobody uses them, so nobody can listen in."""
     return sum(not alive for _, alive in _asked_isolation(story))
 
 
-def _asked_isolation(story: Story) -> list[tuple[str, bool]]:
+def _asked_isolation(story: RunData) -> list[tuple[str, bool]]:
     alive = liveness(story)
     return [
         (key, alive.get(cell.wire_id, False))
@@ -209,7 +209,7 @@ def _asked_isolation(story: Story) -> list[tuple[str, bool]]:
     ]
 
 
-def _isolation_row(story: Story, cell: str, metrics: list[str]) -> Row:
+def _isolation_row(story: RunData, cell: str, metrics: list[str]) -> Row:
     found = story.words.reindex([cell]).iloc[0]
     return Row(story.wire(cell), [_open_or_shut(float(found[metric])) for metric in metrics])
 
@@ -222,7 +222,7 @@ def _open_or_shut(share: float) -> Mark:
     return Mark(f"{share:.0%}", "open", "open in this share of the trials")
 
 
-def dead(story: Story) -> list[dict[str, Any]]:
+def dead(story: RunData) -> list[dict[str, Any]]:
     """Wires that never answered, where their packets die, and in ``guard`` what is known of the guard they have."""
     found, alive = dead_wires(story.frame).to_dict("index"), liveness(story)
     # By wire: several loads may have found the same one dead, and reachability, asked first, knows where.
@@ -240,7 +240,7 @@ def dead(story: Story) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def deaths(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+def by_drop_site(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Dead wires by where their packets die, the most frequent site first."""
     sites: dict[str, list[dict[str, Any]]] = {}
     for one in found:
@@ -273,7 +273,7 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) else "–"
 
 
-def failures(story: Story) -> list[dict[str, Any]]:
+def failures(story: RunData) -> list[dict[str, Any]]:
     """What went wrong, alike ones counted, most frequent first."""
     bad = [one for one in story.attempts if one.status not in ("ok", "skipped")]
     counts = Counter((one.trial.cell.id, one.status, one.error) for one in bad)
@@ -284,7 +284,7 @@ def failures(story: Story) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def trials(story: Story) -> Grid:
+def trials(story: RunData) -> Grid:
     """Every trial with what it measured first of all."""
     columns = [
         Column("block", "number"), Column("position", "number"), Column("wire", "wire"), Column("role", pick=True),
@@ -295,7 +295,7 @@ def trials(story: Story) -> Grid:
     return Grid(columns, [_trial(story, one, places) for one in story.attempts if one.trial.cell.id in story.cells])
 
 
-def _trial(story: Story, one: Attempt, places: Mapping[str, int]) -> list[Any]:
+def _trial(story: RunData, one: Attempt, places: Mapping[str, int]) -> list[Any]:
     cell = one.trial.cell
     metric = DIAGNOSTIC_METRIC if one.trial.role == "diagnostic" else HEADLINE[cell.load]
     found = next((row for row in one.observations if row.metric == metric), None)
@@ -309,7 +309,7 @@ def _trial(story: Story, one: Attempt, places: Mapping[str, int]) -> list[Any]:
 
 
 def _said(value: float, unit: str) -> str:
-    return ("yes" if value else "no") if unit == "bool" else number(value, unit)
+    return ("yes" if value else "no") if unit == "bool" else format_number(value, unit)
 
 
 def verdict_mark(word: str) -> str:

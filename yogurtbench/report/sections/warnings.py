@@ -9,14 +9,14 @@ from typing import Literal
 import numpy as np
 
 from yogurtbench.analysis.comparison import rows_of, why_rounded
-from yogurtbench.core.labels import change, interval
+from yogurtbench.core.labels import format_change, format_interval
 from yogurtbench.matrix.axes import PAYLOAD
-from yogurtbench.report.run_data import Story
+from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
 
 
 @dataclass(frozen=True, slots=True)
-class Caution:
+class ReportWarning:
     """Something to know before believing a number. ``grave`` ones change what the numbers mean."""
 
     kind: Literal["emulated", "canary", "drift", "failures", "unfinished", "mixed", "packets", "resolution"]
@@ -24,89 +24,91 @@ class Caution:
     grave: bool = True
 
 
-def cautions(story: Story) -> list[Caution]:
+def collect_warnings(story: RunData) -> list[ReportWarning]:
     """What a reader must know, the gravest first."""
     found = [ask(story) for ask in _ALL]
     return [one for one in found if one is not None]
 
 
-def _emulated(story: Story) -> Caution | None:
+def _emulated(story: RunData) -> ReportWarning | None:
     if not story.emulated:
         return None
     if story.exact:
         text = "Emulated (TCG): values are counts of guest instructions, without caches, contention or a second CPU. "
-        return Caution("emulated", text + "They are exact, and not a statement about time on hardware.", grave=False)
+        return ReportWarning(
+            "emulated", text + "They are exact, and not a statement about time on hardware.", grave=False
+        )
     text = "Emulated (TCG): not a statement about hardware. Which wires work is true of this kernel; how fast is not."
-    return Caution("emulated", text)
+    return ReportWarning("emulated", text)
 
 
-def _canary(story: Story) -> Caution | None:
+def _canary(story: RunData) -> ReportWarning | None:
     seen = story.canaries[story.canaries["verdict"].isin(["faster", "slower"])]
     if seen.empty:
         return None
     worst = seen.iloc[int(np.argmax(np.abs(np.log(seen["ratio"].to_numpy(dtype=float)))))]
-    text = f"The baseline differs from itself by {change(worst['ratio'])} ({worst['metric']}, {worst['load']}): "
-    return Caution(
+    text = f"The baseline differs from itself by {format_change(worst['ratio'])} ({worst['metric']}, {worst['load']}): "
+    return ReportWarning(
         "canary", text + "something other than the wires moves these numbers; do not trust differences of that size."
     )
 
 
-def _drift(story: Story) -> Caution | None:
+def _drift(story: RunData) -> ReportWarning | None:
     seen = story.drift[story.drift["verdict"] == "drift"]
     if seen.empty:
         return None
     worst = seen.loc[np.log(seen["ratio"]).abs().idxmax()]
-    span = interval(worst["ratio_low"], worst["ratio_high"])
-    text = f"The baseline drifted within the blocks: {change(worst['ratio'])} ({span}) from first to last."
-    return Caution("drift", text, grave=False)
+    span = format_interval(worst["ratio_low"], worst["ratio_high"])
+    text = f"The baseline drifted within the blocks: {format_change(worst['ratio'])} ({span}) from first to last."
+    return ReportWarning("drift", text, grave=False)
 
 
-def _failures(story: Story) -> Caution | None:
+def _failures(story: RunData) -> ReportWarning | None:
     counts = Counter(attempt.status for attempt in story.attempts if attempt.status in ("failed", "crashed", "looping"))
     if not counts:
         return None
     said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return Caution("failures", f"Of {len(story.attempts)} trials: {said}. See Failures.", grave=False)
+    return ReportWarning("failures", f"Of {len(story.attempts)} trials: {said}. See Failures.", grave=False)
 
 
-def _unfinished(story: Story) -> Caution | None:
+def _unfinished(story: RunData) -> ReportWarning | None:
     planned = int(story.plan.get("blocks", {}).get("min", 0))
     absent = int((story.headlines["verdict"] == "not_run").sum())
     if story.blocks >= planned and not absent:
         return None
     lost = f"; {absent} cells have no trial" if absent else ""
-    return Caution(
+    return ReportWarning(
         "unfinished", f"The run is not complete: {story.blocks} of at least {planned} blocks{lost}.", grave=False
     )
 
 
-def _mixed(story: Story) -> Caution | None:
+def _mixed(story: RunData) -> ReportWarning | None:
     mixed = [name for name in ("host", "lab", "accelerator", "clock") if story.frame[name].nunique() > 1]
     return (
-        Caution("mixed", f"Trials differ in {', '.join(mixed)}; cells are only compared within a block.")
+        ReportWarning("mixed", f"Trials differ in {', '.join(mixed)}; cells are only compared within a block.")
         if mixed
         else None
     )
 
 
-def _resolution(story: Story) -> Caution | None:
+def _resolution(story: RunData) -> ReportWarning | None:
     """What no number of blocks decides, since the tool tells it too coarsely."""
     asked = [row for row in rows_of(story.headlines) if row["role"] == "cell" and row["n"] > 0]
     found = Counter(why.rpartition(": ")[2] for row in asked if (why := why_rounded(row["note"])))
     if not found:
         return None
     undecided = f"Of {len(asked)} comparisons, {found.total()} are undecided whatever the number of blocks"
-    return Caution("resolution", f"{undecided}, for they could be rounding: {'; '.join(found)}.", grave=False)
+    return ReportWarning("resolution", f"{undecided}, for they could be rounding: {'; '.join(found)}.", grave=False)
 
 
-def _packets(story: Story) -> Caution | None:
+def _packets(story: RunData) -> ReportWarning | None:
     # TCP's default payload is as much as a write takes: nobody expects packets of it.
     asked_for = [key for key in counters.warned(story) if story.cells[key].payload != PAYLOAD[story.cells[key].load]]
     warned, measured = len(asked_for), counters.sized(story)
     if not warned:
         return None
     text = f"In {warned} of {measured} cells the packets are not of the size that the payload says (see Counters): "
-    return Caution(
+    return ReportWarning(
         "packets", text + "go by their packet size. To choose it, use UDP and payloads that fit the MTU.", grave=False
     )
 

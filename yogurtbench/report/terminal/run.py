@@ -16,12 +16,20 @@ import pandas as pd
 from rich.cells import cell_len
 from rich.text import Text
 
-from yogurtbench.analysis.comparison import EMULATED, floors, ratio_of, rows_of, why_rounded
-from yogurtbench.core.labels import change, interval, load_name, metric_name, number, traffic_names, wire_names
+from yogurtbench.analysis.comparison import EMULATED, decided_minima, ratio_of, rows_of, why_rounded
+from yogurtbench.core.labels import (
+    format_change,
+    format_interval,
+    format_number,
+    load_name,
+    metric_name,
+    traffic_names,
+    wire_names,
+)
 from yogurtbench.core.records import AXES, HEADLINE, Attempt, Cell
-from yogurtbench.core.wording import counted
+from yogurtbench.core.wording import count_of
 from yogurtbench.report.export import wire_catalogue
-from yogurtbench.report.export.wire_catalogue import Tried
+from yogurtbench.report.export.wire_catalogue import WireOutcome
 from yogurtbench.report.measured import Level
 
 #: Columns of text that a bar takes: odd, for the baseline stands in its middle.
@@ -53,7 +61,7 @@ class _Columns:
     stacked: bool
 
 
-def effects(comparison: pd.DataFrame, width: int) -> list[Text]:
+def comparisons(comparison: pd.DataFrame, width: int) -> list[Text]:
     """The deciding comparisons of a run (analysis.compare) in lines ``width`` wide, best wire first; maybe none."""
     rows = _deciding(comparison)
     if not rows:
@@ -102,7 +110,7 @@ def _with_bar(widths: Mapping[str, int], room: int) -> dict[str, int]:
 def _heads(columns: _Columns, reach: float) -> dict[str, Text]:
     """The columns' heads; that of the bars says what their ends stand for."""
     size = columns.widths.get("bar", 0)
-    low, high = (change(ratio_of(end), 1 if reach < 0.1 else 0) for end in (-reach, reach))
+    low, high = (format_change(ratio_of(end), 1 if reach < 0.1 else 0) for end in (-reach, reach))
     scale = f"{low:<{size // 2}}0{high:>{size // 2}}"
     own = {"wire": "" if columns.stacked else "wire", "bar": scale if len(scale) == size else ""}
     return {head: Text(own.get(head, head), style="dim") for head in columns.widths}
@@ -146,10 +154,10 @@ def _cells(row: Mapping[str, Any], name: str) -> dict[str, Text]:
     style = _STYLES.get(row["verdict"], "")
     return {
         "wire": Text(f"{_INDENT}{name}"),
-        "baseline": Text(number(row["baseline_median"], row["unit"])),
-        "measured": Text(number(row["cell_median"], row["unit"])),
-        "change": Text(change(row["ratio"]), style),
-        "95 % interval": Text(interval(row["ratio_low"], row["ratio_high"])),
+        "baseline": Text(format_number(row["baseline_median"], row["unit"])),
+        "measured": Text(format_number(row["cell_median"], row["unit"])),
+        "change": Text(format_change(row["ratio"]), style),
+        "95 % interval": Text(format_interval(row["ratio_low"], row["ratio_high"])),
         "verdict": Text(str(row["verdict"]).replace("_", " "), style),
     }
 
@@ -170,7 +178,7 @@ def _rank(row: Mapping[str, Any]) -> float:
 
 def _deciding(comparison: pd.DataFrame) -> list[dict[str, Any]]:
     asked = comparison[(comparison["role"] == "cell") & comparison["baseline"].notna()]
-    rows = pd.concat([asked[asked["metric"] == asked["load"].map(HEADLINE)], floors(asked)])
+    rows = pd.concat([asked[asked["metric"] == asked["load"].map(HEADLINE)], decided_minima(asked)])
     return rows_of(rows.drop_duplicates(["cell", "metric"]))
 
 
@@ -230,7 +238,7 @@ def measured(levels: Sequence[Level], width: int, emulated: str = "") -> list[Te
 
 
 def _spread(one: Level) -> str:
-    return f"{_GAP}({one.spread}, {counted(one.blocks, 'block')})" if one.spread else ""
+    return f"{_GAP}({one.spread}, {count_of(one.blocks, 'block')})" if one.spread else ""
 
 
 # -- what gave no value -----------------------------------------------------------------------------------------------
@@ -239,12 +247,12 @@ def _spread(one: Level) -> str:
 _TROUBLES = 5
 
 
-def troubles(attempts: Iterable[Attempt], width: int) -> list[Text]:
+def failures(attempts: Iterable[Attempt], width: int) -> list[Text]:
     """Why trials failed, crashed or could not be made, alike ones counted, most frequent first."""
     counts = Counter((one.status, " ".join(one.error.split())) for one in attempts if one.status in _TOLD)
     lines: list[Text] = []
     for (status, error), times in counts.most_common(_TROUBLES):
-        said = f"{status}, {counted(times, 'trial')}: {textwrap.shorten(error, 300, placeholder=' …')}"
+        said = f"{status}, {count_of(times, 'trial')}: {textwrap.shorten(error, 300, placeholder=' …')}"
         wrapped = textwrap.wrap(said, width, subsequent_indent=_INDENT)
         lines += [Text(line, style=_STYLES.get(status, "dim")) for line in wrapped]
     left = len(counts) - _TROUBLES
@@ -259,11 +267,11 @@ _TOLD = ("failed", "crashed", "unsupported")
 _ARRIVES = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
 
 
-def truths(wires: Sequence[Tried], width: int) -> list[Text]:
+def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
     """Which wires carry packets, and where the others die: for runs that ask that. Wires by their fate, live first."""
     fates: dict[tuple[bool, str], list[str]] = {}
     for one in wires:
-        fates.setdefault((not one.alive, _fate(one)), []).append(wire_catalogue.spoken(one.cell))
+        fates.setdefault((not one.alive, _outcome(one)), []).append(wire_catalogue.spoken(one.cell))
     lines: list[Text] = []
     for (dead, fate), names in sorted(fates.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
         lines += _heading(f"{fate}: {len(names)} wire{'s' if len(names) > 1 else ''}", width)
@@ -272,7 +280,7 @@ def truths(wires: Sequence[Tried], width: int) -> list[Text]:
     return lines
 
 
-def _fate(one: Tried) -> str:
+def _outcome(one: WireOutcome) -> str:
     arrived = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 1.0]
     lost = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 0.0]
     site = str(one.values.get("dropped_at") or "" if one.status == "ok" else one.status)

@@ -65,7 +65,7 @@ def kept(kernel: str = "host") -> GuestImage | None:
     """The guest with a kernel where the cache has all of it; builds nothing, and says nothing."""
 
     def get(kind: str, name: str, _build: Callable[[Path], None], _say: Say) -> Path:
-        if found := cache.kept(kind, name):
+        if found := cache.kept_path(kind, name):
             return found
         raise HostError(f"the guest's {kind} is not built yet")
 
@@ -75,7 +75,7 @@ def kept(kernel: str = "host") -> GuestImage | None:
         return None
 
 
-def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.folder) -> GuestImage:
+def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.ensure_folder) -> GuestImage:
     """The guest with a kernel: ``host`` (our default), a Debian release or series, or the path of a bzImage.
 
     A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` (or ``usr/lib/…``) beside

@@ -27,7 +27,7 @@ _TRANSPORT = re.compile(r"^Acquire::(https?|Retries|ForceIPv[46]|Check-Valid-Unt
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class AptSource:
     """One archive: where it is, which suite, which components, and who signs it ("" = apt's own keys)."""
 
     uri: str
@@ -85,32 +85,34 @@ def parse_transport(dump: str) -> tuple[str, ...]:
     return tuple(line for line in dump.splitlines() if _TRANSPORT.match(line) and not line.endswith('"";'))
 
 
-def parse_one_line(text: str) -> Iterator[Source]:
+def parse_one_line(text: str) -> Iterator[AptSource]:
     """The binary archives of a sources.list."""
     for line in text.splitlines():
         if found := _ONE_LINE.match(line.strip()):
             options = dict(o.partition("=")[::2] for o in shlex.split(found["options"] or ""))
-            yield Source(found["uri"], found["suite"], tuple(found["components"].split()), options.get("signed-by", ""))
+            yield AptSource(
+                found["uri"], found["suite"], tuple(found["components"].split()), options.get("signed-by", "")
+            )
 
 
-def parse_deb822(text: str) -> Iterator[Source]:
+def parse_deb822(text: str) -> Iterator[AptSource]:
     """The enabled binary archives of a .sources file. A key embedded in a stanza is left to apt's own keys."""
     bare = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", bare):
         yield from _of_stanza(HeaderParser().parsestr(stanza.strip()))
 
 
-def _of_stanza(fields: Message[str, str]) -> Iterator[Source]:
+def _of_stanza(fields: Message[str, str]) -> Iterator[AptSource]:
     if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes").lower() in ("no", "false"):
         return
     key = fields.get("Signed-By", "").strip()
     signed_by = key if key.startswith("/") and "\n" not in key else ""
     for uri in fields.get("URIs", "").split():
         for suite in fields.get("Suites", "").split():
-            yield Source(uri, suite, tuple(fields.get("Components", "").split()), signed_by)
+            yield AptSource(uri, suite, tuple(fields.get("Components", "").split()), signed_by)
 
 
-def _read(apt: Path) -> Iterator[Source]:
+def _read(apt: Path) -> Iterator[AptSource]:
     lists: Iterable[Path] = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]
     for path in lists:
         if path.is_file():
