@@ -37,8 +37,8 @@ import importlib, json, os, sys
 sys.path.insert(0, sys.argv[1])
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
-from yogurtbench.lab import room
-room.furnish()
+from yogurtbench.lab import sandbox
+sandbox.set_up()
 function = getattr(importlib.import_module(sys.argv[2]), sys.argv[3])
 json.dump(function(*json.loads(sys.argv[4])), answers)
 """

@@ -95,7 +95,7 @@ def built(say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.Monkey
     """A part of the guest, built by an mmdebstrap that is this script."""
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(mmdebstrap, "_mode", lambda: "root")
-    monkeypatch.setattr(mmdebstrap.sources, "machine_sources", lambda: ("deb http://mirror.invalid/debian x main",))
+    monkeypatch.setattr(mmdebstrap.apt_sources, "machine_sources", lambda: ("deb http://mirror.invalid/debian x main",))
     (tmp_path / "mmdebstrap").write_text(f"#!/bin/sh\n{script}")
     (tmp_path / "mmdebstrap").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")

@@ -17,7 +17,7 @@ from yogurtbench.ebpf.drops import counting, tally
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.wire import attach_wire
 from yogurtbench.lab import Lab, bring_up
-from yogurtbench.loads.reachability import answers
+from yogurtbench.loads.probes import is_reachable
 
 InRoom = Callable[..., Any]
 
@@ -67,7 +67,7 @@ def overfilled(looked_at: str) -> dict[str, Any]:
     programs = Programs()
     with bring_up(cell(**WIRE)) as lab, attach_wire(programs, lab):
         lab.settle()
-        assert answers(lab, 4)
+        assert is_reachable(lab, 4)
         before = receive_buffer_errors(lab)
         with counting(programs.drops(), [getattr(lab, looked_at).namespace]) as drops:
             overfill(lab, 300)

@@ -105,7 +105,7 @@ def test_a_machine_without_mmdebstrap(family: str, tmp_path: Path, monkeypatch: 
 
 
 def test_a_machine_without_debians_keys(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mmdebstrap.sources, "machine_sources", lambda: ())
+    monkeypatch.setattr(mmdebstrap.apt_sources, "machine_sources", lambda: ())
     monkeypatch.setattr(mmdebstrap, "DEBIANS_KEYS", tmp_path / "none")
     with pytest.raises(HostError, match="the keys that Debian signs its packages with") as error:
         mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
@@ -131,7 +131,7 @@ def test_a_machine_without_kernel_headers(family: str, tmp_path: Path, monkeypat
 
 def test_a_machine_without_bcc(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bcc", None)
-    monkeypatch.setattr(programs.headers, "provide", lambda: None)
+    monkeypatch.setattr(programs.headers, "provide_headers", lambda: None)
     with pytest.raises(HostError) as error:
         programs._compile("", [], "a wire", in_child=False)
     name = BCC.get(family, "python3-bcc")

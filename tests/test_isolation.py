@@ -18,7 +18,7 @@ from yogurtbench.lab import bring_up
 from yogurtbench.loads import isolation, raw, unprivileged
 from yogurtbench.loads.base import LoadContext
 from yogurtbench.loads.isolation import EAVESDROPS, Verdicts
-from yogurtbench.loads.reachability import checksum
+from yogurtbench.loads.probes import checksum
 
 InRoom = Callable[..., Any]
 

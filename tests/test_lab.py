@@ -14,7 +14,7 @@ from trials import DIRECT, WIRE, cell
 from yogurtbench.lab import Lab, bring_up
 from yogurtbench.lab.endpoint import Interface
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.loads.reachability import answers, exchanges_tcp
+from yogurtbench.loads.probes import exchanges_tcp, is_reachable
 
 pytestmark = pytest.mark.root
 
@@ -105,7 +105,7 @@ def test_ifindexes_are_from_1000_up_and_unique_across_namespaces(in_room: InRoom
 def talks(axes: dict[str, Any]) -> dict[str, bool]:
     with bring_up(cell(**axes)) as lab:
         lab.settle()
-        return {"v4": answers(lab, 4), "v6": answers(lab, 6), "tcp": exchanges_tcp(lab)}
+        return {"v4": is_reachable(lab, 4), "v6": is_reachable(lab, 6), "tcp": exchanges_tcp(lab)}
 
 
 @pytest.mark.parametrize("topology", ["direct", "bridge", "routed", "loopback"])
@@ -116,7 +116,7 @@ def test_what_needs_no_program_talks(in_room: InRoom, topology: str, neighbours:
 
 def crosses_without_programs() -> list[bool]:
     with bring_up(cell(**WIRE)) as lab:
-        return [answers(lab, ip) for ip in (4, 6)]
+        return [is_reachable(lab, ip) for ip in (4, 6)]
 
 
 def test_without_its_programs_the_wire_is_cut(in_room: InRoom) -> None:

@@ -13,7 +13,7 @@ from trials import DIRECT, cell
 
 from yogurtbench.core import process
 from yogurtbench.lab import Unsupported, bring_up
-from yogurtbench.loads import LoadFailed, iperf3, ping, reachability, sockperf
+from yogurtbench.loads import LoadFailed, iperf3, ping, probes, sockperf
 from yogurtbench.loads.base import bound_ports, packets_per_message
 from yogurtbench.loads.quantiles import quantile
 
@@ -175,7 +175,7 @@ def datagrams_seen(mtu: int, payloads: list[int]) -> dict[str, list[int]]:
     with bring_up(cell(**DIRECT, mtu=mtu)) as lab:
         lab.settle()
         for ip in (4, 6):
-            assert reachability.answers(lab, ip)
+            assert probes.is_reachable(lab, ip)
             for payload in payloads:
                 before = _sent(lab.client)
                 argv = ["ping", "-n", "-c1", "-s", str(payload), lab.server.address(ip)]
@@ -201,17 +201,17 @@ def test_packets_per_message_agrees_with_the_kernel(in_room: Callable[..., dict[
 
 
 def test_the_checksum_is_that_of_rfc_1071() -> None:
-    assert reachability.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
+    assert probes.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
 
 
 @given(st.binary(max_size=200))
 def test_a_packet_with_its_checksum_in_place_sums_to_zero(body: bytes) -> None:
     body += bytes(len(body) % 2)
-    assert reachability.checksum(body + struct.pack("!H", reachability.checksum(body))) == 0
+    assert probes.checksum(body + struct.pack("!H", probes.checksum(body))) == 0
 
 
 def test_an_echo_request_over_ipv4_carries_a_valid_checksum() -> None:
-    assert reachability.checksum(reachability.echo_request(4, 77, 3)) == 0
+    assert probes.checksum(probes.echo_request(4, 77, 3)) == 0
 
 
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=40), st.floats(0, 1))

@@ -498,7 +498,7 @@ def test_every_experiment_can_be_planned_and_names_its_question(path: Path) -> N
 
 
 def test_the_shipped_schema_is_up_to_date() -> None:
-    shipped = Path(module.__file__).with_name("schema.json")
+    shipped = Path(module.__file__).parents[1] / "schema.json"
     assert json.loads(shipped.read_text(encoding="utf-8")) == json_schema(), (
         "yogurtbench schema > yogurtbench/schema.json"
     )

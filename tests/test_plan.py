@@ -73,7 +73,7 @@ def test_the_order_is_the_same_in_another_process(tmp_path: Path) -> None:
     """It must not hang on the hashes of strings, which every process salts anew."""
     plan = planned(tmp_path, FEW)
     code = (
-        "import sys; from yogurtbench.matrix import load, make_plan; plan = make_plan(load(sys.argv[1]));"
+        "import sys; from yogurtbench.matrix.planner import load, make_plan; plan = make_plan(load(sys.argv[1]));"
         "print([t.id + t.cell.id for g in plan.groups for b in range(3) for t in plan.trials(g, b)])"
     )
     said = subprocess.run(

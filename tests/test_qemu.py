@@ -358,8 +358,8 @@ def test_a_trial_that_kills_its_guest_is_a_crash_and_the_next_has_a_new_guest():
 @pytest.mark.vm
 def test_killed_with_sigkill_it_leaves_no_process_and_no_file(tmp_path):
     script = (
-        "from yogurtbench.hosts.vm import image, luggage, qemu\n"
-        "g = qemu.boot(image.ensure(say=print), 'tcg', overlay=luggage.overlay())\n"
+        "from yogurtbench.hosts.vm import image, overlay, qemu\n"
+        "g = qemu.boot_guest(image.ensure(say=print), 'tcg', overlay=overlay.build_overlay())\n"
         "print('up', g._process.pid, flush=True)\nimport time; time.sleep(600)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

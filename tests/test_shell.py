@@ -79,8 +79,8 @@ def test_ending_twice_is_harmless() -> None:
 
 def test_a_process_dies_with_us_even_when_we_are_killed(tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys, time; from yogurtbench import shell\n"
-        "started = shell.start(shell.dying_with_us(['sleep', '60']))\n"
+        "import pathlib, sys, time; from yogurtbench.core import process\n"
+        "started = process.start(process.kill_with_parent(['sleep', '60']))\n"
         "pathlib.Path(sys.argv[1]).write_text(f'{started.process.pid}\\n'); started.process.wait()"
     )
     note = tmp_path / "pid"

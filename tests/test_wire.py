@@ -18,7 +18,7 @@ from yogurtbench.ebpf import programs as compiled
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.wire import ROLE_ROWS, WAYS, Attachment, Counters, attach_wire, attachments
 from yogurtbench.lab import Lab, Unsupported, bring_up
-from yogurtbench.loads.reachability import answers
+from yogurtbench.loads.probes import is_reachable
 
 InRoom = Callable[..., Any]
 
@@ -131,7 +131,7 @@ def carried(helper: str) -> dict[str, Any]:
     """Two kinds of pings over a wire: what the programs counted, and what the device says."""
     with bring_up(cell(**{**WIRE, "helper": helper})) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
-        alive = [answers(lab, ip) for ip in (4, 6)]
+        alive = [is_reachable(lab, ip) for ip in (4, 6)]
         before, device = wire.counters(), sent_by(lab)
         ping(lab, 10)
         ping(lab, 3, size=3000)
@@ -157,7 +157,7 @@ def lives() -> dict[str, bool]:
     for helper in ("redirect", "redirect_peer", "redirect_container"):
         with bring_up(cell(**{**WIRE, "helper": helper})) as lab, attach_wire(programs(), lab):
             lab.settle()
-            alive[helper] = answers(lab, 4)
+            alive[helper] = is_reachable(lab, 4)
     return alive
 
 
@@ -174,7 +174,7 @@ def aimed_at_nobody() -> dict[str, Any]:
         nobody = targets[row]
         nobody.ifindex = 4711
         targets[row] = nobody
-        alive = answers(lab, 4)
+        alive = is_reachable(lab, 4)
         return {"alive": alive, "packets": {name: c.packets for name, c in wire.counters().items()}}
 
 
@@ -189,7 +189,7 @@ def test_a_wire_with_a_wrong_target_is_dead_and_its_counters_say_where(in_room: 
 def two_ways() -> dict[str, Any]:
     with bring_up(cell(**WIRE, return_helper="redirect_peer")) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
-        alive = answers(lab, 4)
+        alive = is_reachable(lab, 4)
         before = wire.counters()
         ping(lab, 4)
         return {"alive": alive, "packets": {n: (c - before[n]).packets for n, c in wire.counters().items()}}
@@ -219,11 +219,11 @@ def test_a_wire_that_is_dead_on_the_way_back_alone_is_dead(in_room: InRoom) -> N
 def detached() -> dict[str, Any]:
     with bring_up(cell(**WIRE)) as lab, attach_wire(programs(), lab) as wire:
         lab.settle()
-        alive = answers(lab, 4)
+        alive = is_reachable(lab, 4)
         wire.detach()
         wire.detach()
         before = wire.counters()
-        return {"alive": alive, "after": answers(lab, 4), "silent": wire.counters() == before}
+        return {"alive": alive, "after": is_reachable(lab, 4), "silent": wire.counters() == before}
 
 
 @pytest.mark.root

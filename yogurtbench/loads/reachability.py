@@ -16,26 +16,11 @@ from yogurtbench.loads.base import LoadContext, LoadResult
 from yogurtbench.loads.probes import (
     PROBES,
     Echo,
-    checksum,
     echo_once,
-    echo_request,
     exchanges_tcp,
-    is_reachable,
     open_icmp_socket,
     ping,
 )
-
-__all__ = [
-    "Echo",
-    "checksum",
-    "echo_once",
-    "echo_request",
-    "exchanges_tcp",
-    "is_reachable",
-    "open_icmp_socket",
-    "ping",
-    "run",
-]
 
 _HOPS = ("hops_netif_rx", "hops_receive", "hops_queue")
 
