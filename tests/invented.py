@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from yogurtbench.analysis import comparison
 from yogurtbench.core.records import METRICS_OF, Attempt, Cell, Environment, Observation, Trial
+from yogurtbench.results import run_folder
 from yogurtbench.results.run_folder import StoredRun
 
 SHARED: dict[str, Any] = {
@@ -236,8 +238,14 @@ def stored(run: Invented, out: Path) -> Path:
     """The run in a folder, finished."""
     with StoredRun.create(out, run.name, MATRIX, run.plan(), environment(run)) as folder:
         (folder.path / "trials.jsonl").write_bytes(b"".join(_line(one) for one in run.attempts()))
-        folder.finish()
+    write_tables(folder.path)
     return folder.path
+
+
+def write_tables(run: Path) -> None:
+    """The tables of a run folder, as a report writes them."""
+    frame = run_folder.load(run)[1]
+    run_folder.write_tables(run, frame, comparison.compare(frame, run_folder.read_plan(run)))
 
 
 def _line(attempt: Attempt) -> bytes:

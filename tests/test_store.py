@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from invented import MATRIX, Invented, cell, environment, yogurt_phone
+from invented import MATRIX, Invented, cell, environment, write_tables, yogurt_phone
 from pyarrow import parquet
 
 from yogurtbench import report
@@ -71,7 +71,7 @@ def test_two_writers_are_refused(small: Invented, tmp_path: Path) -> None:
 
 def test_parquet_has_the_columns_and_types_of_the_contract(small: Invented, tmp_path: Path) -> None:
     path = written(small, tmp_path)
-    run_folder.finish(path)
+    write_tables(path)
     table = parquet.read_table(path / "observations.parquet")
     assert tuple(table.column_names) == run_folder.COLUMNS
     assert table.schema.equals(run_folder.schema())
@@ -88,7 +88,7 @@ def test_parquet_has_the_columns_and_types_of_the_contract(small: Invented, tmp_
 
 def test_an_empty_run_can_be_finished(small: Invented, tmp_path: Path) -> None:
     path = written(small, tmp_path, 0)
-    run_folder.finish(path)
+    write_tables(path)
     assert parquet.read_table(path / "observations.parquet").schema.equals(run_folder.schema())
 
 

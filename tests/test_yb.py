@@ -335,8 +335,8 @@ def test_a_real_checkout_sets_itself_up_whatever_pip_is_told_elsewhere(tmp_path:
     copy, elsewhere = tmp_path / "a copy", tmp_path / "elsewhere"
     skipped = shutil.ignore_patterns(".venv", ".git", "results", "__pycache__", ".*_cache", ".hypothesis", ".nox")
     shutil.copytree(ROOT, copy, ignore=skipped)
-    (copy / "yogurtbench/__init__.py").write_text(
-        (ROOT / "yogurtbench/__init__.py").read_text().replace('__version__ = "', '__version__ = "copied-')
+    (copy / "yogurtbench/core/version.py").write_text(
+        (ROOT / "yogurtbench/core/version.py").read_text().replace('__version__ = "', '__version__ = "copied-')
     )
     hostile = {"PIP_USER": "1", "PIP_TARGET": str(elsewhere), "PIP_DRY_RUN": "1", "PIP_REQUIRE_HASHES": "1",
                "PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nonexistent"}  # fmt: skip

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 
+from yogurtbench.core.version import __version__
+
 TYPE_CHECKING = False  # typing.py would be imported from wherever PYTHONPATH says, before the command is isolated
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from yogurtbench import plot
     from yogurtbench.notebook import Run
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load", "plot"]
 
 

@@ -450,7 +450,7 @@ def schema(
 def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Options that stand before every command."""
     if version:
-        from yogurtbench import __version__
+        from yogurtbench.core.version import __version__
 
         typer.echo(f"yogurtbench {__version__}")
         raise typer.Exit

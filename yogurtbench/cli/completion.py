@@ -19,6 +19,7 @@ import typer
 from typer import _completion_classes
 
 from yogurtbench.core.glossary import MEANINGS, meaning
+from yogurtbench.core.labels import axis_text, axis_word
 from yogurtbench.core.paths import MATRICES
 from yogurtbench.core.records import AXES, Cell, YogurtError
 from yogurtbench.core.wording import count_of
@@ -120,7 +121,6 @@ def _matrix(ctx: typer.Context) -> Path | None:
 
 def _cells(matrix: Path | None) -> list[tuple[Cell, str]]:
     from yogurtbench.core import paths as places
-    from yogurtbench.matrix import axes
     from yogurtbench.matrix.planner import load, make_plan
 
     if matrix is None:
@@ -129,7 +129,7 @@ def _cells(matrix: Path | None) -> list[tuple[Cell, str]]:
     found = list({planned.cell.id: planned.cell for planned in plan.cells}.values())
     telling = _describe_cell(found)
     told = ({axis: value for axis in telling if (value := getattr(cell, axis)) is not None} for cell in found)
-    return [(cell, axes.axis_text(one)) for cell, one in zip(found, told, strict=True)]
+    return [(cell, axis_text(one)) for cell, one in zip(found, told, strict=True)]
 
 
 def _describe_cell(cells: Sequence[Cell]) -> list[str]:
@@ -192,7 +192,7 @@ def _named(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for point in points:
         for axis, given in (point if isinstance(point, dict) else {}).items():
             several = [given] if axis == "cpus" and axes.is_pair(given) else _listed(given)
-            yield from ((axis, axes.axis_word(one)) for one in several)
+            yield from ((axis, axis_word(one)) for one in several)
     for load in _listed(value.get("loads")):
         yield "load", str(load.get("kind") if isinstance(load, dict) else load)
 

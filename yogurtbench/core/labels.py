@@ -193,3 +193,15 @@ def better_word(metric: str, ratio: float) -> str:
     size = abs(ratio - 1) * 100
     words = next((words for start, words in _WORDS.items() if metric.startswith(start)), ("less", "more"))
     return f"{size:.{0 if size >= 10 else 1}f} % {words[ratio > 1]} {metric_name(metric)}"
+
+
+def axis_word(value: object) -> str:
+    """A value as one word, as selectors and tables write it; ``-`` where the axis does not apply."""
+    if value is None:
+        return "-"
+    return ":".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def axis_text(point: Mapping[str, Any]) -> str:
+    """A point in a line, and a selector of it: ``device=netkit,hook=netkit_peer``."""
+    return ",".join(f"{name}={axis_word(value)}" for name, value in point.items())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import yogurtbench
+from yogurtbench.core import version
 
 #: The key beside the rest in environment.json and in a stored baseline's side.
 KEY = "yogurtbench"
@@ -14,7 +14,7 @@ KEY = "yogurtbench"
 
 def this() -> str:
     """The version that runs."""
-    return yogurtbench.__version__
+    return version.__version__
 
 
 def maker(stored: object) -> str:

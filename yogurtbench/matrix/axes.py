@@ -258,18 +258,6 @@ def axis_named(name: str) -> Axis:
     return WORDS[name]
 
 
-def axis_word(value: object) -> str:
-    """A value as one word, as selectors and tables write it; ``-`` where the axis does not apply."""
-    if value is None:
-        return "-"
-    return ":".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-
-
-def axis_text(point: Mapping[str, Any]) -> str:
-    """A point in a line, and a selector of it: ``device=netkit,hook=netkit_peer``."""
-    return ",".join(f"{name}={axis_word(value)}" for name, value in point.items())
-
-
 # -- defaults --------------------------------------------------------------------------------------------------------
 # Each sees the axes above it in _WIRE_DEFAULTS, resolved. None: the axis does not apply, and whatever was named for it
 # collapses. What keeps ids stable: a default looks only at axes above it, and never changes.

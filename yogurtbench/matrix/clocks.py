@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yogurtbench.core.labels import axis_word
 from yogurtbench.core.records import MatrixError
-from yogurtbench.matrix import axes, validate
+from yogurtbench.matrix import validate
 from yogurtbench.matrix.planner import make_plan
 from yogurtbench.matrix.schema import AUTO, Matrix
 from yogurtbench.plan.plan import Plan
@@ -89,8 +90,8 @@ def plans_by_clock(
 
 def _beyond_it(matrix: Matrix, plan: Plan) -> str:
     """What a matrix asks that the instruction clock would leave out; empty where there is nothing."""
-    named = {axes.axis_word(value) for _, value in validate.values(matrix, "cpus")} - {"same"}
-    asked = dict.fromkeys(word for one in plan.cells if (word := axes.axis_word(one.cell.cpus)) in named)
+    named = {axis_word(value) for _, value in validate.values(matrix, "cpus")} - {"same"}
+    asked = dict.fromkeys(word for one in plan.cells if (word := axis_word(one.cell.cpus)) in named)
     if not asked:
         return ""
     return f"the instruction clock has one CPU, and the matrix names cpus {', '.join(asked)}"

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from yogurtbench.core import files, wire_source
 from yogurtbench.core import paths as places
+from yogurtbench.core.labels import axis_text
 from yogurtbench.core.records import AXES, YES_NO, Cell, MatrixError
 from yogurtbench.matrix import axes, combinations, validate
 from yogurtbench.matrix.axes import BaselineBuilder, CellBuilder, Rule
@@ -246,9 +247,7 @@ def _idle(matrix: Matrix) -> Iterator[str]:
     for index, entry in enumerate(matrix.exclude):
         points, whole = combinations.idle(_crossed(matrix), entry.named)
         if points:
-            told = " or ".join(axes.axis_text(point) for point in points[:_TOLD]) + (
-                " or …" if len(points) > _TOLD else ""
-            )
+            told = " or ".join(axis_text(point) for point in points[:_TOLD]) + (" or …" if len(points) > _TOLD else "")
             what = "this exclude takes nothing out" if whole else "part of this exclude takes nothing out"
             yield str(matrix.document.error(("exclude", index), f"{what}: no combination of the axes has {told}"))
 
@@ -288,7 +287,7 @@ def _left_out(broken: Sequence[tuple[Rule, Combination, Cell]]) -> tuple[Exclude
     counted = Counter(rule.reason for rule, _, _ in broken)
     example: dict[str, str] = {}
     for rule, one, _ in broken:
-        example.setdefault(rule.reason, axes.axis_text(one.values))
+        example.setdefault(rule.reason, axis_text(one.values))
     return tuple(ExcludedCells(reason, count, example[reason]) for reason, count in counted.most_common())
 
 

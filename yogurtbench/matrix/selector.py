@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+from yogurtbench.core.labels import axis_text, axis_word
 from yogurtbench.core.records import ID_LENGTH, Cell, MatrixError
 from yogurtbench.core.wording import closest_to
 from yogurtbench.matrix import axes
@@ -44,7 +45,7 @@ class Selector:
         for name, wanted in self._wanted.items():
             there = dict.fromkeys(getattr(cell, name) for cell in known)
             if not there.keys() & wanted:
-                return f"; its {name}: {', '.join(map(axes.axis_word, there))}"
+                return f"; its {name}: {', '.join(map(axis_word, there))}"
         return " together"
 
 
@@ -92,5 +93,5 @@ def _nearest(text: str, cells: Mapping[str, Cell]) -> Cell | None:
 
 
 def _listing(cells: Iterable[Cell]) -> str:
-    listed = [f"{cell.id} ({axes.axis_text(cell.named)})" for cell in cells]
+    listed = [f"{cell.id} ({axis_text(cell.named)})" for cell in cells]
     return "; ".join(listed[:_LISTED]) + ("; …" if len(listed) > _LISTED else "")

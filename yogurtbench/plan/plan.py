@@ -13,10 +13,10 @@ from functools import cached_property
 from typing import Any
 
 from yogurtbench.core.builds import NOW, ProgramBuilds, required_builds
+from yogurtbench.core.labels import axis_text, axis_word
 from yogurtbench.core.records import AXES, REQUEST_RESPONSE, YES_NO, Cell, Role, Trial
 from yogurtbench.core.resolution import FEWEST_FOR
 from yogurtbench.core.wording import count_of
-from yogurtbench.matrix.axes import axis_text, axis_word
 
 #: Groups with more cells than this run their baseline twice a block, first and last (contract).
 FEW_CELLS = 8

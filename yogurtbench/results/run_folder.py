@@ -1,7 +1,7 @@
 """The stored run: a folder whose trials.jsonl is the truth and from which everything else can be made again.
 
 ``<out>/<name>/<UTC time>-<6 hex>/`` holds matrix.yaml, plan.json, environment.json and trials.jsonl (one line an
-attempt, on disk before the next trial starts); ``finish`` adds observations.parquet and comparison.csv.
+attempt, on disk before the next trial starts); ``write_tables`` adds observations.parquet and comparison.csv.
 """
 
 from __future__ import annotations
@@ -112,10 +112,6 @@ class StoredRun:
             kept = f"; what was measured until then is kept, go on with --resume {self.path}"
             raise HostError(f"{self.path / TRIALS}: cannot be written ({files.reason_of(error)}){kept}") from error
         self.done.add(attempt.trial.id)
-
-    def finish(self) -> None:
-        """Write observations.parquet and comparison.csv from what is stored."""
-        finish(self.path)
 
     def close(self) -> None:
         """Let another writer have the folder."""
@@ -238,14 +234,6 @@ def _columns(names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> pd.Data
     return pd.DataFrame(
         {name: pd.Series(column, dtype=_dtype(name)) for name, column in zip(names, columns, strict=True)}
     )
-
-
-def finish(path: Path) -> None:
-    """Write observations.parquet and comparison.csv of a run folder."""
-    from yogurtbench.analysis import comparison as analysis
-
-    _, frame = load(path)
-    write_tables(path, frame, analysis.compare(frame, read_plan(path)))
 
 
 def write_tables(path: Path, frame: pd.DataFrame, comparison: pd.DataFrame) -> list[Path]:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core import output
+from yogurtbench.core.labels import axis_text
 from yogurtbench.core.records import MatrixError, Trial
 from yogurtbench.hosts import local_terminal
 from yogurtbench.hosts.base import AgentHost, InputSource
 from yogurtbench.hosts.choose import choose_host
-from yogurtbench.matrix import axes
 from yogurtbench.matrix.selector import find_cell
 from yogurtbench.plan.plan import Plan
 from yogurtbench.report.terminal import lab_map, probe_trace
@@ -69,7 +69,7 @@ def _shell(host: AgentHost, trial: Trial, say: Say) -> int:
 
         def heard(event: dict[str, Any]) -> None:
             if event["event"] == "plan":
-                say(lab_map.as_text(event["plan"], axes.axis_text(_words(trial))))
+                say(lab_map.as_text(event["plan"], axis_text(_words(trial))))
                 sitting.append(undo.enter_context(local_terminal.keyboard()))
             else:
                 local_terminal.show(event)

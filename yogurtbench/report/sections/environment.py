@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from yogurtbench import __version__
+from yogurtbench.core.version import __version__
 from yogurtbench.report.run_data import RunData
 
 
