@@ -160,7 +160,7 @@ def raising(kind: str) -> list[str]:
 def test_a_mistake_of_ours_in_a_load_is_a_failed_row(in_room: InRoom, kind: str) -> None:
     status, error, after = in_room(raising, kind)
     assert (status, after) == ("failed", "ok")
-    assert f"an error of ours: {kind} in trial.py:" in error and r"\x1b[31mwhat" in error
+    assert f"an error of ours: {kind} in agent/trial.py:" in error and r"\x1b[31mwhat" in error
 
 
 def answered(folder: Path) -> tuple[str, list[list[str]]]:

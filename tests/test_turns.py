@@ -23,9 +23,9 @@ print("threaded", flush=True)
 """
 ABOUT_ITSELF = """
 import os
-from yogurtbench.hosts.vm import turns
-turns.main_thread_first(os.getpid())
-print(turns.is_permitted(), os.sched_getscheduler(0) == os.SCHED_OTHER)
+from yogurtbench.hosts.vm import scheduling
+scheduling.prioritise_main_thread(os.getpid())
+print(scheduling.is_permitted(), os.sched_getscheduler(0) == os.SCHED_OTHER)
 """
 #: Root as in a container: all that it may, but for this.
 WITHOUT_THE_RIGHT = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-sys_nice"]
