@@ -237,7 +237,7 @@ class TestBootWithStandIns:
         hung = f"[ $(wc -l < {tmp_path}/tries) -gt 1 ] || exec sleep 600"
         with boot(f"echo x >> {tmp_path}/tries\n{hung}\n{_ready(tmp_path)}", say=said.append):
             pass
-        assert said == ["the guest was not ready within 0.5 s: nothing was said; booting it again (1 of 2)"]
+        assert said == ["the guest was not ready within 0.5 s: no output; booting it again (1 of 2)"]
 
     def test_a_kernel_that_lacks_what_the_clock_needs_is_told_at_once(self, boot, tmp_path):
         said = []

@@ -87,7 +87,7 @@ def test_the_matrix_must_have_one_program_of_its_own(tmp_path: Path, axes: str, 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER"),
+        ((), "nothing to compare with: give --baseline FILE, --base-program FILE or --base-programs FOLDER"),
         (("--base-program", "a.c", "--base-programs", "."), "either --base-program or --base-programs, not both"),
         (("--base-program", "gone.c"), "gone.c: cannot be read (No such file or directory)"),
         (("--base-programs", "gone"), "gone: cannot be read (No such file or directory)"),

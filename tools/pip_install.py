@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def environment(given: dict[str, str]) -> dict[str, str]:
-    """The variables to start pip with: no file is read by pip itself, and no other setting reaches it."""
+    """Return the variables to start pip with: no file is read by pip itself, and no other setting reaches it."""
     others = {name: value for name, value in given.items() if not name.upper().startswith("PIP_")}
     files = [dict(sections(path)) for path in configuration_files(given)]
     found: dict[str, str] = {}
@@ -54,7 +54,7 @@ def configuration_files(given: dict[str, str]) -> list[Path]:
 
 
 def sections(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """The sections of a configuration file; none, and a word on standard error, where it cannot be read."""
+    """Return the sections of a configuration file; none, and a word on standard error, where it cannot be read."""
     parser = configparser.RawConfigParser()
     try:
         parser.read(path, encoding="utf-8")
@@ -66,7 +66,7 @@ def sections(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def plain(name: str) -> str:
-    """A setting's name as pip compares it."""
+    """Return a setting's name as pip compares it."""
     return name.lower().replace("_", "-").removeprefix("--")
 
 

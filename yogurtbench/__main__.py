@@ -79,7 +79,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _print_error(error: YogurtError | OSError) -> int:
-    """A sentence for the person. What the machine refuses, wherever we met it, is no error of ours."""
+    """Print a one-line error. A PermissionError is the machine's, not a bug."""
     from yogurtbench.core import files
     from yogurtbench.core.records import HostError
 
@@ -108,7 +108,7 @@ def _end_interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def _print_usage_error(error: Exception) -> int:
-    """A wrong command line: Typer's own words, exit code 2 whatever Typer would have chosen."""
+    """Report a wrong command line: Typer's own words, exit code 2 whatever Typer would have chosen."""
     show = getattr(error, "show", None)
     if show:
         show()

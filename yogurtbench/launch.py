@@ -24,7 +24,7 @@ is_command = False
 
 
 def command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module of this package in an isolated Python."""
+    """Return the command line that runs a module of this package in an isolated Python."""
     options = {name: value for name, value in sys._xoptions.items() if name != "utf8"}
     kept = [f"{name}={value}" if isinstance(value, str) else name for name, value in options.items()]
     if sys.pycache_prefix:
@@ -49,7 +49,7 @@ def isolate() -> None:
 
 
 def _is_foreign() -> bool:
-    """Whether more than the installation decides what is imported here, or text files are not read as UTF-8."""
+    """Return whether more than the installation decides what is imported here, or text files are not read as UTF-8."""
     if not sys.flags.utf8_mode and _locale.getencoding().lower() not in ("utf-8", "utf8"):
         return True
     if sys.flags.isolated:
@@ -67,7 +67,7 @@ _HARMLESS = {
 
 
 def _dependencies_elsewhere() -> str:
-    """The folder with our dependencies where no isolated Python looks; empty where one finds them by itself."""
+    """Return the folder with our dependencies where no isolated Python looks; empty where one finds them by itself."""
     foreign = {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
     site = sys.modules.get("site")
     foreign |= {os.path.abspath(str(getattr(site, "USER_SITE", None) or os.curdir)), os.path.abspath(os.curdir)}

@@ -59,13 +59,13 @@ class Run:
         return f"<run {self.story.plan['name']} {self.story.run}: {len(self.observations)} observations>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the question, the answer, and the label of emulated figures."""
+        """Return what a notebook shows: the question, the answer, and the label of emulated figures."""
         asked = str(self.story.plan.get("question") or self.story.plan["name"])
         label = f"<p><em>{escape(self.emulated)}</em></p>" if self.emulated else ""
         return f"<p><strong>{escape(asked)}</strong></p><p>{escape(self.answer)}</p>{label}"
 
 
 def load(folder: str | os.PathLike[str]) -> Run:
-    """The run of a folder. Raises MatrixError where it is none."""
+    """Return the run of a folder. Raises MatrixError where it is none."""
     path = Path(folder)
     return Run(path, RunData.read(path))

@@ -24,7 +24,7 @@ __all__ = ["charts", "ecdf", "forest", "levels", "truth"]
 
 
 def forest(run: Run, load: str | None = None) -> Figure:
-    """Each wire's effect against its baseline with the 95 % interval: the deciding metric of a load.
+    """Return each wire's effect against its baseline with the 95 % interval: the deciding metric of a load.
 
     Ratios on a logarithmic axis, labelled in percent. Raises MatrixError where there is no such chart.
     """
@@ -32,22 +32,31 @@ def forest(run: Run, load: str | None = None) -> Figure:
 
 
 def levels(run: Run, load: str | None = None) -> Figure:
-    """A load's deciding metric as measured, in its unit: a dot a block, or a mark a payload where several were sent."""
+    """Return a load's deciding metric as measured, in its unit.
+
+    A dot a block, or a mark a payload where several were sent.
+    """
     return _one(run, "levels", load)
 
 
 def ecdf(run: Run, load: str | None = None, traffic: str | None = None) -> Figure:
-    """The distribution of round trips, tail included; ``traffic`` as the chart's title has it, such as ``64 B``."""
+    """Return the distribution of round trips, tail included.
+
+    ``traffic`` as the chart's title has it, such as ``64 B``.
+    """
     return _one(run, "ecdf", load, traffic)
 
 
 def truth(run: Run, device: str | None = None) -> Figure:
-    """Which hook with which helper carries packets: the truth table of a kind of device, such as ``netkit l3``."""
+    """Return which hook with which helper carries packets.
+
+    The truth table of a kind of device, such as ``netkit l3``.
+    """
     return _one(run, "truth", device)
 
 
 def charts(run: Run) -> Iterator[tuple[str, ...]]:
-    """What can be drawn of a run: (function, load or device, and for ecdf traffic)."""
+    """Yield what can be drawn of a run: (function, load or device, and for ecdf traffic)."""
     return ((function, *words) for function in _DRAWERS for words, _ in _drawn(run, function))
 
 
@@ -72,7 +81,7 @@ def _one(run: Run, function: str, *wanted: str | None) -> Figure:
 
 
 def _drawn(run: Run, function: str) -> Iterator[tuple[tuple[str, ...], Chart]]:
-    """Each chart with the words that it is asked for by, in the report's order, drawn when its turn comes."""
+    """Yield each chart with the words that it is asked for by, in the report's order, drawn when its turn comes."""
     loads = {
         f"{kind}-{slug(one.load)}": (one.load,) for one in run.story.cells.values() for kind in ("effect", "level")
     }

@@ -1,4 +1,4 @@
-"""The agent: lives where the trials run, takes orders as JSON lines, and answers each as soon as it has something.
+"""The agent: runs where the trials run, takes requests as JSON lines, and answers each as it has something.
 
 ``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
 the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``,
@@ -45,7 +45,7 @@ _VERSION_SECONDS = 10.0
 
 
 def main() -> None:
-    """Furnish the room, say that we are ready, and take orders until told to stop or left alone."""
+    """Set up the sandbox, send `ready`, serve requests until `stop` or EOF."""
     channel = _take_over_stdio()
     versions = ask_versions()
     try:
@@ -79,7 +79,7 @@ def _explain(error: Exception) -> str:
 
 
 def _missing_for_clock() -> list[str]:
-    """What the kernel lacks and this agent cannot do without."""
+    """Return what the kernel lacks and this agent cannot do without."""
     if "--still" not in sys.argv:
         return []
     from yogurtbench.agent import checkpoint
@@ -186,7 +186,7 @@ def _serve_control(channel: Channel) -> None:
 
 @contextmanager
 def _lab_of(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
-    """A cell's network and wire for the length of the block; what goes round in it ends with the block."""
+    """Yield a cell's network and wire for the length of the block; loops in it end with the block."""
     trial = Trial.from_json(order["trial"])
     with (
         bring_up(trial.cell) as network,
@@ -250,7 +250,7 @@ def _version(process: shell.Background | None, deadline: float) -> str:
 
 
 def version_in(printed: str) -> str:
-    """The first version number in what a tool printed, or that there is none."""
+    """Return the first version number in what a tool printed, or that there is none."""
     number = re.search(r"\d{1,9}(\.\d{1,9}|\d{4,})[\w.-]{0,40}", printed, re.ASCII)
     return number[0] if number else f"unknown: {quoted(printed)[:80]}"
 

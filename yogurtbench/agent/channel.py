@@ -18,7 +18,7 @@ class Channel:
         self._received = bytearray()
 
     def fileno(self) -> int:
-        """The descriptor that becomes readable when the other end speaks or is gone."""
+        """Return the descriptor that becomes readable when the other end speaks or is gone."""
         return self._read_fd
 
     def send(self, message: dict[str, Any]) -> None:
@@ -31,7 +31,7 @@ class Channel:
             raise EOFError(f"the other end is gone: {error.strerror}") from error
 
     def receive(self, timeout: float | None) -> dict[str, Any]:
-        """The next message. Raises TimeoutError after ``timeout`` seconds, EOFError when the other end is gone.
+        """Return the next message. Raises TimeoutError after ``timeout`` seconds, EOFError when the other end is gone.
 
         Lines that are not JSON objects (a kernel message that strayed onto the line) are passed over.
         """
@@ -42,7 +42,7 @@ class Channel:
             self._fill(deadline)
 
     def waiting(self) -> list[dict[str, Any]]:
-        """The messages that have come whole and were not asked for yet; without looking for more."""
+        """Return the messages that have come whole and were not asked for yet; without looking for more."""
         return list(self._whole())
 
     def look(self) -> None:

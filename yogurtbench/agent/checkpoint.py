@@ -1,4 +1,4 @@
-"""A guest that stands still: it stops itself at one exact instruction, is saved, and finds its order when it wakes.
+"""Deterministic checkpoint: stop the VM at an exact instruction, and read the request on resume.
 
 An order over the serial port would arrive at some moment of the host's time. The pvpanic port stops the machine at the
 very instruction that writes to it, and a file of QEMU's firmware configuration is read synchronously, so that each
@@ -39,7 +39,7 @@ _LEFT_FREE = 64 << 20
 
 
 def missing_features() -> list[str]:
-    """What this kernel lacks and a guest that stands still needs, each with the setting that brings it."""
+    """Return what this kernel lacks and a guest that stands still needs, each with the setting that brings it."""
     needed = {
         "driver of QEMU's firmware configuration (qemu_fw_cfg, CONFIG_FW_CFG_SYSFS)": _ORDER.exists(),
         "iopl(2) (CONFIG_X86_IOPL_IOPERM)": _may_use_ports(ctypes.CDLL(None)),
@@ -106,7 +106,7 @@ def _may_use_ports(libc: ctypes.CDLL) -> bool:
 
 
 def _stop_code() -> bytes:
-    """The stop, as a C function that returns at one exact instruction, whatever the clock did meanwhile.
+    """Return the stop, as a C function that returns at one exact instruction, whatever the clock did meanwhile.
 
     Where QEMU's main loop finds the CPU stopped and the machine still running, it lets the clock leap to the next event
     (icount_start_warp_timer); beside busy cores it mostly does not. So nothing may happen that would tell the guest: it
@@ -135,7 +135,7 @@ def _little(number: int) -> str:
 
 @contextmanager
 def _drained() -> Iterator[int]:
-    """The serial port, after what was said has left it for the chip (tcdrain(3))."""
+    """Yield the serial port, after what was said has left it for the chip (tcdrain(3))."""
     line = os.open(_LINE, os.O_WRONLY | os.O_NOCTTY)
     try:
         termios.tcdrain(line)

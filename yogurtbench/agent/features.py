@@ -25,7 +25,10 @@ def probe() -> dict[str, bool]:
 
 
 def _can_make(kind: str) -> bool:
-    """Whether a pair of the kind can be made (and is taken away again). Raises NetlinkError where that is forbidden."""
+    """Return whether a pair of the kind can be made (and is taken away again).
+
+    Raises NetlinkError where that is forbidden.
+    """
     host = namespace.host()
     try:
         peer = netkit.peer_info("yb-probe1", _PROBE_INDEX + 1, host.fd, 1500)

@@ -1,4 +1,4 @@
-"""A lab's floor plan: what stands in it and what hangs where, as the kernel tells it. Made where the lab is."""
+"""The map of a lab: its namespaces, devices and attached programs, as the kernel reports them. Runs in the lab."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOOLS = ("tcpdump", "ping", "bpftool", "ip", "iperf3")
 
 
 def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
-    """The floor plan, as a dictionary that may travel.
+    """Return the floor plan, as a dictionary that may travel.
 
     ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces`` (see lab.survey;
     every device has its ``programs`` too: ``hook, id, name, helpers``), ``tools`` (those that are there).

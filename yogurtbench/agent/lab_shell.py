@@ -81,7 +81,7 @@ class _ShellProcess:
             self._shut(self._typed)
 
     def read(self, descriptor: int) -> bytes | None:
-        """What was printed; nothing where nothing is there, None at its end."""
+        """Return what was printed; nothing where nothing is there, None at its end."""
         try:
             return os.read(descriptor, _CHUNK) or None
         except BlockingIOError:
@@ -161,7 +161,7 @@ def _decode_output(descriptor: int, sitting: _ShellProcess, channel: Channel) ->
 
 
 def _startup_file(cell: str, namespaces: Sequence[str]) -> str:
-    """What the shell reads first: a prompt that says where it is, and the namespaces' names as commands."""
+    """Return what the shell reads first: a prompt that says where it is, and the namespaces' names as commands."""
     functions = "".join(f'{name}() {{ in_namespace {name} "$@"; }}\n' for name in namespaces)
     return f"""unset HISTFILE
 PS1='lab {cell} ${{LAB_NETNS:-host}}\\$ '

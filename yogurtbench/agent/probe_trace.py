@@ -1,6 +1,6 @@
 """One probe of a cell's wire, recorded: every event the witness saw of it, every frame the devices carried.
 
-Made where the lab is; told as a dictionary, that it may travel. An echo for each IP version, each in a fresh lab: what
+Runs in the lab; returns a JSON-serialisable dict. An echo for each IP version, each in a fresh lab: what
 one has done to it (a neighbour learned, a loop silenced) must not be the other's evidence.
 """
 
@@ -73,7 +73,7 @@ def record_probe(trial: Trial, programs: Programs) -> dict[str, Any]:
 
 
 def _record_probe(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] | None:
-    """The record of one echo; None where the lab has no such IP version."""
+    """Return the record of one echo; None where the lab has no such IP version."""
 
     def compiled() -> Any:
         return programs.ours(traced=True)
@@ -122,7 +122,7 @@ def _probe(network: Lab, ip: int, seen: Tracer, hung: Wire | None) -> dict[str, 
 
 
 def _programs(network: Lab, hung: Wire | None) -> dict[int, tuple[Place, str]]:
-    """Where each program hangs, and its hook and name, by its row."""
+    """Return where each program hangs, and its hook and name, by its row."""
     ends = {a: attachment_point(a, network)[0] for a in (hung.attached if hung else ())}
     return {a.row: ((end.namespace.name or "host", end.name), f"{a.hook}: {a.program}") for a, end in ends.items()}
 
@@ -140,7 +140,10 @@ def _devices(network: Lab) -> dict[int, Place]:
 def _events(
     events: Sequence[Event], sent: int, devices: Mapping[int, Place], programs: Mapping[int, tuple[Place, str]]
 ) -> Iterator[dict[str, Any]]:
-    """The events for people. Of a transmission the packet is not looked at: those seen before are told alone."""
+    """Yield the events for people.
+
+    Net_dev_xmit events carry no packet data: report only those whose skb was seen before.
+    """
     packets: dict[int, str] = {}
     numbers: dict[int, int] = {}
     for event in events:

@@ -50,12 +50,12 @@ class Phases:
         self._begin(first)
 
     def begin(self, name: str) -> None:
-        """The phase so far ends, another begins."""
+        """End the phase so far and begin another."""
         self.end()
         self._begin(name)
 
     def end(self) -> None:
-        """The last phase ends."""
+        """End the last phase."""
         self.seconds[self._name] = self.seconds.get(self._name, 0.0) + time.monotonic() - self._since
 
     def _begin(self, name: str) -> None:
@@ -100,14 +100,17 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _i
 
 
 def describe_internal_error(error: Exception) -> str:
-    """An error that should not have been, in a sentence: its type, and the last place of ours that it came through."""
+    """Return an error that should not have been, in a sentence.
+
+    Its type, and the last place of ours that it came through.
+    """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
     where = f" in {Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}" if frames else ""
     return f"an error of ours: {type(error).__name__}{where}: {error}"
 
 
 def _confirm_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
-    """A wire that carries nothing is asked once more, in another lab. Raises LoadFailed where it then answers."""
+    """Ask a wire that carries nothing once more, in another lab. Raises LoadFailed where it answers."""
     traced = bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.begin("wire")
@@ -151,7 +154,10 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[LoadResu
 
 
 def _with_tallies(measured: LoadResult, noted: Mapping[str, list[Counters]], hung: Wire | None) -> LoadResult:
-    """What a wire of one's own counted by itself during the load goes into the details: packets and bytes by slot."""
+    """Add what a wire of the user counted by itself during the load.
+
+    Packets and bytes by slot.
+    """
     if not noted or hung is None:
         return measured
     new = {
@@ -174,7 +180,7 @@ def _run_load(bench: LoadContext, hung: Wire | None, programs: Programs) -> Load
 
 
 def _drop_counter(network: lab.Lab, programs: Programs) -> AbstractContextManager[Drops | None]:
-    """The count of drops, where the kernel says how its packets are laid out."""
+    """Return the count of drops, where the kernel says how its packets are laid out."""
     return counting(programs.drops(), network.namespaces) if layout() else nullcontext()
 
 
@@ -191,7 +197,7 @@ def _diagnosed(measured: LoadResult, spent: Mapping[str, RunTime]) -> LoadResult
 def attached_wire(
     programs: Programs, network: lab.Lab, theirs: UserProgram | None, *, traced: bool
 ) -> Iterator[Wire | None]:
-    """The wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
+    """Yield the wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
     if not wire.attachments(network.cell):
         yield None
         return
@@ -202,7 +208,7 @@ def attached_wire(
 def _tracer_for(
     network: lab.Lab, programs: Programs, hung: Wire | None, *, traced: bool
 ) -> AbstractContextManager[Tracer | None]:
-    """The witness for reachability; no other load pays for it."""
+    """Return the witness for reachability; no other load pays for it."""
     if not traced:
         return nullcontext()
     return tracing(lambda: programs.ours(traced=True), network.namespaces, hung.records() if hung else ())
@@ -223,7 +229,7 @@ def _since(before: Mapping[str, Counters], hung: Wire | None) -> dict[str, Count
 
 
 def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
-    """The path assertion: what arrived, the wire's programs carried. Raises LoadFailed where they did not."""
+    """Assert the path: the wire's programs carried what arrived. Raises LoadFailed where they did not."""
     for name, bounds in (("wire.forward", flow and flow.forward), ("wire.return", flow and flow.back)):
         if not bounds or name not in counted:
             continue

@@ -55,7 +55,7 @@ class BudgetEstimate:
 
 
 def estimate_budget(plan: Plan, lab: str, seconds: float, noise: Noise | None = None) -> BudgetEstimate:
-    """What so many seconds buy of a plan; counted as ``run --budget`` counts them, from the first trial on."""
+    """Return what so many seconds buy of a plan; counted as ``run --budget`` counts them, from the first trial on."""
     block = block_seconds(plan, lab)
     blocks = min(plan.blocks.max, int(seconds / block))
     deviations = (noise.median, noise.most) if noise else ASSUMED
@@ -80,7 +80,7 @@ def expected_width(blocks: int, sd: float) -> float | None:
 
 
 def measured_deviations(plan: Plan, out: Path, lab: str) -> Noise | None:
-    """What the newest run of the same experiment below ``out`` measured on that lab; None where there is none.
+    """Return what the newest run of the same experiment below ``out`` measured on that lab; None where there is none.
 
     A run counts where it compared cells of this plan, over enough blocks for an interval, on the wall clock.
     """
@@ -91,7 +91,7 @@ def measured_deviations(plan: Plan, out: Path, lab: str) -> Noise | None:
 
 
 def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
-    """Each deciding comparison's standard deviation, as its interval shows it: a wild block moves it little."""
+    """Return each deciding comparison's standard deviation, as its interval shows it: a wild block moves it little."""
     try:
         if (where := run_folder.read_environment(folder)).lab != lab or where.clock != "wall":
             return []
@@ -109,7 +109,7 @@ def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
 
 
 def describe_budget(bought: BudgetEstimate) -> Iterator[str]:
-    """A budget in lines of text, as ``yogurtbench plan`` prints it."""
+    """Yield a budget in lines of text, as ``yogurtbench plan`` prints it."""
     whole = f"{'' if bought.blocks < bought.most_blocks else 'all '}{count_of(bought.blocks, 'block')}"
     budget, each = format_duration(bought.seconds), format_duration(bought.block_seconds)
     yield f"a budget of {budget} on {bought.lab}: {whole} of about {each} each"

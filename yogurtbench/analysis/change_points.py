@@ -43,7 +43,7 @@ def why_unavailable() -> str:
 
 
 def change_points(logs: Floats, family: int = 1) -> list[int]:
-    """The places (0 … n-1, each the first of a new level) where a series of log-ratios, oldest first, changes.
+    """Return the places (0 … n-1, each the first of a new level) where a series of log-ratios, oldest first, changes.
 
     ``family``: how many series are searched together. None below :data:`FEWEST` values, nor where :func:`lacking`.
     """
@@ -56,14 +56,14 @@ def change_points(logs: Floats, family: int = 1) -> list[int]:
 
 
 def _median_filter_3(logs: Floats) -> Floats:
-    """Running medians of three: what stands alone goes, steps stay sharp; the ends by their neighbours' medians."""
+    """Return running medians of three: single outliers go, steps stay sharp."""
     inner = np.median(sliding_window_view(logs, 3), axis=1)
     first, last = np.median([logs[0], *inner[:2]]), np.median([logs[-1], *inner[-2:]])
     return np.array([first, *inner, last])
 
 
 def penalty(logs: Floats, family: int = 1) -> float:
-    """What a change must take off the sum of squares to be believed: noise² t².
+    """Return what a change must take off the sum of squares to be believed: noise² t².
 
     In a flat series with normal noise, a change at a given place takes off noise² z², z standard normal. ``t`` is the
     quantile that z, divided by a *measured* noise (hence Student's t), exceeds anywhere among the n-1 places of any of
@@ -76,7 +76,7 @@ def penalty(logs: Floats, family: int = 1) -> float:
 
 
 def estimate_noise(logs: Floats) -> float:
-    """The standard deviation between runs, robust: from the median absolute deviation of successive differences.
+    """Return the standard deviation between runs, robust: from the median absolute deviation of successive differences.
 
     A step is in one difference only and an outlier in two, so neither is taken for noise.
     """
@@ -85,7 +85,7 @@ def estimate_noise(logs: Floats) -> float:
 
 
 def steps(logs: Floats, margin: float, moved: Floats | None = None) -> list[int]:
-    """Where an exact series leaves its level by more than ``margin`` (a share of the ratio), each place a new level.
+    """Return where an exact series leaves its level by more than ``margin`` (a share of the ratio).
 
     ``moved``: how far rounding can have moved each value, up or down.
     """
@@ -114,5 +114,5 @@ def beyond_rounding(logs: Floats, places: list[int], moved: Floats) -> list[int]
 
 
 def levels(logs: Floats, changes: list[int]) -> list[float]:
-    """The median of each stretch between changes."""
+    """Return the median of each stretch between changes."""
     return [float(np.median(stretch)) for stretch in np.split(logs, changes)]

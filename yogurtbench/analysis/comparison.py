@@ -92,13 +92,16 @@ class Effect:
 
 
 def ratio_of(log: float) -> float:
-    """The ratio a logarithm stands for; values from 5e-324 to 1e308 may be nonsense, but are no reason to crash."""
+    """Return the ratio a logarithm stands for.
+
+    Values from 5e-324 to 1e308 may be nonsense, but are no reason to crash.
+    """
     with np.errstate(over="ignore"):
         return float(np.exp(log))
 
 
 def walsh_averages(values: Floats) -> Floats:
-    """The n(n+1)/2 means of all pairs, a value with itself included, sorted; not to be written to."""
+    """Return the n(n+1)/2 means of all pairs, a value with itself included, sorted; not to be written to."""
     return _walsh(np.asarray(values, dtype=float).tobytes())
 
 
@@ -127,12 +130,12 @@ def signed_rank_cdf(n: int) -> Floats:
 
 @lru_cache(maxsize=256)
 def critical(n: int, alpha: float = ALPHA) -> int:
-    """How many Walsh averages to leave out at either end for an interval at 1 - alpha; -1 where none exists."""
+    """Return how many Walsh averages to leave out at either end for an interval at 1 - alpha; -1 where none exists."""
     return int(np.searchsorted(signed_rank_cdf(n), alpha / 2, side="right")) - 1
 
 
 def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Effect:
-    """The median of the Walsh averages and the signed-rank interval at 1 - ``alpha`` (nan below six values)."""
+    """Return the median of the Walsh averages and the signed-rank interval at 1 - ``alpha`` (nan below six values)."""
     data = np.asarray(values, dtype=float)
     if not len(data):
         return Effect(math.nan, math.nan, math.nan, 0)
@@ -212,7 +215,7 @@ class BlockValues:
 
 
 def _series(frame: pd.DataFrame) -> tuple[dict[Key, Series], dict[Key, Series]]:
-    """The values, and how far rounding can have moved each."""
+    """Return the values, and how far rounding can have moved each."""
     ok = frame[(frame["status"] == "ok") & np.isfinite(frame["value"])]
     ok = ok if ROUNDING in ok else ok.assign(**{ROUNDING: 0.0})
     found: dict[Key, dict[int, list[tuple[float, float]]]] = {}
@@ -223,7 +226,7 @@ def _series(frame: pd.DataFrame) -> tuple[dict[Key, Series], dict[Key, Series]]:
 
 
 def _middle_rounding(told: list[tuple[float, float]]) -> float:
-    """How far the middle lies from that of the least values, or of the most, that rounding leaves."""
+    """Return how far the middle lies from that of the least values, or of the most, that rounding leaves."""
     if len(told) == 1:
         return told[0][1]
     values, least = [value for value, _ in told], [max(0.0, value - moved) for value, moved in told]
@@ -232,7 +235,7 @@ def _middle_rounding(told: list[tuple[float, float]]) -> float:
 
 
 def _middle(values: list[float]) -> float:
-    """A baseline that ran first and last divides by its geometric mean (arithmetic where there are zeros)."""
+    """Divide by a baseline that ran first and last: its geometric mean (arithmetic where there are zeros)."""
     if len(values) == 1:
         return values[0]
     return (
@@ -255,7 +258,10 @@ def _tuples(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
 
 
 def drop_unresolved(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
-    """The frame with its column ROUNDING: as it is, or made from the plan's options where it was read from a file."""
+    """Return the frame with its column ROUNDING.
+
+    As it is, or made from the plan's options where it was read from a file.
+    """
     if ROUNDING in frame:
         return frame
     options = {(Cell.from_json(one["cell"]).id, one["role"]): one["options"] for one in plan["cells"]}
@@ -300,7 +306,7 @@ class Logs:
 
 
 def widen_by_rounding(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) -> Logs:
-    """The log-ratios x/y of positive values whose rounding can have moved them so far, up or down."""
+    """Return the log-ratios x/y of positive values whose rounding can have moved them so far, up or down."""
     with np.errstate(divide="ignore", over="ignore"):
         told = np.log(x) - np.log(y)
         low = np.log(np.maximum(x - moved_x, 0.0)) - np.log(y + moved_y)
@@ -309,7 +315,9 @@ def widen_by_rounding(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) ->
 
 
 def are_identical(metric: str, x: Floats, y: Floats, moved: Floats) -> bool:
-    """Whether equal values are equal to the last digit: nothing was rounded, or nothing was counted but equal counts.
+    """Return whether equal values are equal to the last digit.
+
+    Nothing was rounded, or nothing was counted but equal counts.
 
     Equal values that were rounded are no more than not far from each other.
     """
@@ -323,7 +331,7 @@ _ROUNDED = ("could be rounding: ", "no difference larger than ", "too few round 
 
 
 def why_rounded(note: str) -> str:
-    """What of a note says that rounding leaves something undecided; empty where it does not."""
+    """Return what of a note says that rounding leaves something undecided; empty where it does not."""
     said = note.removeprefix(f"{EMULATED}; ")
     return said if said.startswith(_ROUNDED) else ""
 
@@ -357,7 +365,7 @@ class _Comparison:
 
 
 def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a cell (its baselines apart), metric and baseline: columns :data:`COLUMNS`, medians in ``unit``.
+    """Return one row a cell (its baselines apart), metric and baseline: columns :data:`COLUMNS`, medians in ``unit``.
 
     ``ratio`` is the Hodges-Lehmann estimate of cell over baseline, ``ratio_low``/``ratio_high`` its 95 % interval,
     not adjusted; ``difference`` the median of the blocks' differences in ``unit``; ``delta`` the margin; ``verdict``
@@ -377,7 +385,7 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A frame's rows as dicts by column name."""
+    """Return a frame's rows as dicts by column name."""
     return [dict(zip(table.columns, values, strict=True)) for values in _tuples(table, *table.columns)]
 
 
@@ -388,7 +396,7 @@ def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _kernel_locations(plan: Mapping[str, Any], shared: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Where cells of the same axis kernel ran, by that word: a cell that never ran would have run there too."""
+    """Return where cells of the same axis kernel ran, by that word: a cell that never ran would have run there too."""
     cells = [Cell.from_json(entry["cell"]) for entry in plan["cells"]]
     return {cell.kernel: shared[cell.id] for cell in cells if cell.id in shared}
 
@@ -423,7 +431,7 @@ def _comparisons(
 
 
 def decided_minima(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of :func:`compare` whose fastest round trip is decided while their median is not."""
+    """Return the rows of :func:`compare` whose fastest round trip is decided while their median is not."""
     cells = table[table["role"] == "cell"].set_index(["cell", "baseline"], drop=False)
     vague = cells.index[(cells["metric"] == FLOORED) & (cells["verdict"] == "inconclusive")]
     found = cells[(cells["metric"] == FLOOR) & cells["verdict"].isin(["faster", "slower", "equivalent"])]
@@ -431,7 +439,7 @@ def decided_minima(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparable(metric: str) -> bool:
-    """Whether a ratio of this metric means something: a quantity with a direction."""
+    """Return whether a ratio of this metric means something: a quantity with a direction."""
     known = METRICS.get(metric)
     return known is not None and known.better != "none" and known.unit != "bool"
 
@@ -529,13 +537,13 @@ def _unpaired(cell: Series, base: Series) -> dict[int, str]:
 
 
 def pivot_blocks(logs: Logs) -> Effect:
-    """The estimate of what was told, and its interval with what rounding leaves beside it."""
+    """Return the estimate of what was told, and its interval with what rounding leaves beside it."""
     told = hodges_lehmann(logs.told)
     return Effect(told.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, told.n)
 
 
 def is_more_rounding_than_noise(logs: Logs, told: Effect) -> bool:
-    """Whether rounding widens the interval by more than the noise of what was told makes it wide."""
+    """Return whether rounding widens the interval by more than the noise of what was told makes it wide."""
     return bool(np.median(logs.high - logs.low) > told.high - told.low)
 
 
@@ -586,7 +594,7 @@ _ABSENT = (
 
 
 def _degenerate(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, str]) -> str | None:
-    """The verdict that can be told without statistics; None where they must decide."""
+    """Return the verdict that can be told without statistics; None where they must decide."""
     if gaps:
         return "incomplete"
     same = are_identical(asked.metric, pairs.x, pairs.y, np.concatenate(pairs.moved))
@@ -603,7 +611,7 @@ def _degenerate(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, str]) -> s
 
 
 def is_constant(*series: Logs) -> bool:
-    """Whether there is no spread to judge by, and rounding does not account for that."""
+    """Return whether there is no spread to judge by, and rounding does not account for that."""
     return all(float(np.ptp(logs.told)) < _NO_SPREAD and not logs.are_rounded for logs in series)
 
 
@@ -648,7 +656,7 @@ def _verdict(chances: Mapping[str, float], adjusted: float) -> tuple[str, str]:
 
 
 def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | None = None) -> bool:
-    """Whether every cell of a group is known well enough: half the 95 % interval's width at most ``precision``.
+    """Return whether every cell of a group is known well enough: half the 95 % interval's width at most ``precision``.
 
     ``frame`` holds one group's rows, ``baseline`` is the id of its main baseline (the group's name; the first
     baseline seen where not given), ``precision`` a share (0.01: ±1 %). Only the deciding metric of each load counts;
@@ -680,7 +688,7 @@ def _logs(cell: Series, base: Series) -> Floats:
 
 
 def drift(frame: pd.DataFrame, margins: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """The baselines that ran first and last in a block: last over first, a row a baseline, rounding allowed for.
+    """Return the baselines that ran first and last in a block: last over first, a row a baseline, rounding allowed for.
 
     Columns cell, metric, n, ratio, ratio_low, ratio_high, verdict (``drift``: beyond the margin; ``steady``: within
     it; ``inconclusive``).

@@ -108,7 +108,10 @@ class MeasuredCell:
     roundings: dict[str, dict[int, float | None]] | None = None
 
     def rounding(self, metric: str, block: int) -> float:
-        """How far rounding can have moved the value of a block, up or down; made from what is known where need be."""
+        """Return how far rounding can have moved the value of a block, up or down.
+
+        Made from what is known where need be.
+        """
         if self.roundings is not None:
             moved = self.roundings.get(metric, {}).get(block, 0.0)
             return math.inf if moved is None else moved
@@ -123,13 +126,13 @@ class MeasuredCell:
         return [name for name in dict.fromkeys((*self.values, *self.missing)) if comparable(name) or _yes_no(name)]
 
     def gaps(self, metric: str) -> dict[int, str]:
-        """Block to status; a metric that was never heard of shares the fate of its load."""
+        """Block to status; a metric without rows inherits the status of the load's headline metric."""
         if metric in self.values or metric in self.missing:
             return self.missing.get(metric, {})
         return self.missing.get(HEADLINE[self.cell.load], {})
 
     def state(self, metric: str) -> State:
-        """Whether there are values, and if not, why not."""
+        """Return whether there are values, and if not, why not."""
         gaps = self.gaps(metric)
         if self.values.get(metric):
             return "incomplete" if gaps else "measured"
@@ -137,7 +140,7 @@ class MeasuredCell:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MeasuredCell:
-        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
+        """Return the inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
         return cls(
             **{
                 **data,
@@ -206,7 +209,7 @@ class MeasuredRun:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MeasuredRun:
-        """The inverse of :meth:`to_json`, also after a round trip through JSON text."""
+        """Return the inverse of :meth:`to_json`, also after a round trip through JSON text."""
         entries = [MeasuredCell.from_json(entry) for entry in data["entries"]]
         environment, failed = Environment.from_json(data["environment"]), tuple(data["failed"])
         keyed = {(entry.cell.id, entry.role): entry for entry in entries}
@@ -243,7 +246,7 @@ def _words(rows: pd.DataFrame) -> dict[Key, dict[str, str]]:
 
 
 def _failed(frame: pd.DataFrame) -> Iterator[str]:
-    """A sentence a trial that failed as a whole; a single metric without a value is not a failed trial."""
+    """Yield a sentence a trial that failed as a whole; a single metric without a value is not a failed trial."""
     whole = ~frame["trial"].isin(frame["trial"][frame["status"] == "ok"])
     rows = frame[whole & frame["status"].isin(["failed", "crashed"])].drop_duplicates("trial")
     for row in rows.to_dict("records"):
@@ -343,7 +346,7 @@ class Decision:
 
     @property
     def undecided(self) -> tuple[Finding, ...]:
-        """What nobody knows."""
+        """Deciding findings without a verdict."""
         return tuple(one for one in self.deciding if one.verdict not in FINE | {"regression"})
 
     @property
@@ -419,7 +422,7 @@ class _CellComparison:
     gate: Collection[str]
 
     def findings(self) -> Iterator[tuple[Finding, dict[str, float]]]:
-        """One a metric, with the chances that a verdict is still to be made from (empty where it is made)."""
+        """Yield one a metric, with the chances that a verdict is still to be made from (empty where it is made)."""
         old, new = self.before.entries.get(self.key), self.after.entries.get(self.key)
         one = old or new
         assert one is not None
@@ -430,7 +433,7 @@ class _CellComparison:
                 yield self._finding(old, new, self._blank(one, metric, metric in deciding))
 
     def _is_asked(self, one: MeasuredCell, metric: str) -> bool:
-        """Main baselines divide on the wall clock; canary and tails say nothing where nothing is noisy."""
+        """Say what decides: main baselines divide on the wall clock; canary and tails only where there is noise."""
         if self.before.exact and metric in _TAILS:
             return False
         if one.role == "canary":
@@ -461,7 +464,7 @@ class _CellComparison:
         return _exact(blank, old, new) if self.before.exact else self._noisy(blank, old, new)
 
     def _by_state(self, old: MeasuredCell, new: MeasuredCell, metric: str) -> tuple[str, str]:
-        """A verdict for sides that do not both have a value in every block; none where they have."""
+        """Return a verdict for sides that do not both have a value in every block; none where they have."""
         before, now = old.state(metric), new.state(metric)
         if "missing" in (before, now):
             return (
@@ -517,7 +520,10 @@ def _yes_no(metric: str) -> bool:
 
 
 def _deciding(load: str, metrics: Collection[str], *, exact: bool) -> list[str]:
-    """The metrics that decide for a load: its headline; every yes and no; what a packet costs where that is exact."""
+    """Return the metrics that decide for a load.
+
+    Its headline; every yes and no; what a packet costs where that is exact.
+    """
     if load in YES_NO:
         return list(METRICS_OF[load])
     counted = [metric for metric in (_PER_PACKET, _PER_BYTE) if metric in metrics]
@@ -572,7 +578,7 @@ def _other_kernel_site(old: MeasuredCell, new: MeasuredCell) -> str:
 
 
 def _exact(blank: Finding, old: MeasuredCell, new: MeasuredCell) -> tuple[Finding, dict[str, float]]:
-    """Every block of one side against every block of the other; there should be no spread in either."""
+    """Return every block of one side against every block of the other; there should be no spread in either."""
     if _are_identical(blank, [old, new]):
         return replace(blank, verdict="identical", ratio=1.0, low=1.0, high=1.0), {}
     x, y = (_describe_finding(entry, blank.metric) for entry in (old, new))
@@ -594,13 +600,13 @@ def _exact_verdict(blank: Finding, logs: Logs) -> str:
 
 
 def _all_metrics(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
-    """The log-ratios of every value of ``y`` over every value of ``x``, each with how far it can have been moved."""
+    """Return the log-ratios of all pairs of ``y`` and ``x``, each with how far it can have been moved."""
     pairs = [np.repeat(one, len(x[0])) for one in y], [np.tile(one, len(y[0])) for one in x]
     return widen_by_rounding(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1])
 
 
 def _describe_finding(entry: MeasuredCell, metric: str) -> tuple[Floats, Floats]:
-    """A side's values, and how far rounding can have moved each."""
+    """Return a side's values, and how far rounding can have moved each."""
     series = entry.values[metric]
     return np.array(list(series.values())), np.array([entry.rounding(metric, block) for block in series])
 
@@ -647,7 +653,9 @@ def mann_whitney_cdf(m: int, n: int) -> Floats:
 
 
 def shift(x: Floats, y: Floats, alpha: float = ALPHA) -> Effect:
-    """How far ``y`` lies above ``x``: the median of all differences, and the Mann-Whitney interval at 1 - ``alpha``.
+    """Return how far ``y`` lies above ``x``.
+
+    The median of all differences, and the Mann-Whitney interval at 1 - ``alpha``.
 
     The interval is nan where there are too few values for one; ``n`` is the number of the fewer.
     """
@@ -662,13 +670,16 @@ def _differences(x: Floats, y: Floats) -> Floats:
 
 
 def _wide_shift(x: Logs, y: Logs) -> Effect:
-    """How far ``y`` lies above ``x`` as told, and the interval with what rounding leaves beside it."""
+    """Return how far ``y`` lies above ``x`` as told, and the interval with what rounding leaves beside it."""
     told = shift(x.told, y.told)
     return replace(told, low=shift(x.high, y.low).low, high=shift(x.low, y.high).high)
 
 
 def _rounded(blank: Finding, x: Logs, y: Logs, *entries: MeasuredCell) -> str:
-    """What is to be said of rounding where nothing is decided; empty where it is not what leaves it undecided."""
+    """Return what is to be said of rounding where nothing is decided.
+
+    Empty where it is not what leaves it undecided.
+    """
     every = Logs(*(np.subtract.outer(b, a).ravel() for a, b in ((x.told, y.told), (x.high, y.low), (x.low, y.high))))
     if not every.are_rounded:
         return ""
@@ -709,7 +720,7 @@ def _unpaired(cells: Sequence[Series], bases: Sequence[Series]) -> str:
 
 
 def _logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Logs:
-    """A side's log-ratios to its own blocks' baseline."""
+    """Return a side's log-ratios to its own blocks' baseline."""
     assert base
     blocks = sorted(cell.values[metric])
     values = [np.array([one.values[metric][block] for block in blocks]) for one in (cell, base)]
@@ -718,7 +729,7 @@ def _logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Logs:
 
 
 def _degenerate(x: Logs, y: Logs) -> str:
-    """The verdict that can be told without statistics; empty where they must decide."""
+    """Return the verdict that can be told without statistics; empty where they must decide."""
     few = len(x.told), len(y.told)
     same = float(np.ptp(np.concatenate([x.told, y.told]))) < _NO_SPREAD
     names = {
@@ -761,7 +772,7 @@ def _cautions(old: MeasuredRun, new: MeasuredRun, findings: Iterable[Finding]) -
 
 
 def read_run(folder: Path) -> MeasuredRun:
-    """The side that a run folder is. Raises MatrixError where it is none."""
+    """Return the side that a run folder is. Raises MatrixError where it is none."""
     _, frame = run_folder.load(folder)
     plan = run_folder.read_plan(folder)
     environment = run_folder.read_environment(folder)

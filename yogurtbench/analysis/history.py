@@ -118,7 +118,7 @@ class RatioSeries:
         return 0 if self.where.clock == "instructions" else max(0, change_points.FEWEST - len(self.runs))
 
     def is_worse(self, change: LevelChange) -> bool:
-        """Whether a change is one for the worse."""
+        """Return whether a change is one for the worse."""
         return (change.ratio > 1) == (METRICS[self.metric].better == "lower")
 
 
@@ -161,7 +161,10 @@ _Key = tuple[Setup, tuple[str, str, str, str]]
 
 
 def find_runs(asked: Path, out: Path) -> Path:
-    """The folder of an experiment: its path, or its name below ``out``. Raises MatrixError where there is none."""
+    """Return the folder of an experiment: its path, or its name below ``out``.
+
+    Raises MatrixError where there is none.
+    """
     found = next((path for path in (out / asked, asked) if path.is_dir()), None)
     if found is None:
         known = sorted(path.name for path in out.iterdir() if path.is_dir()) if out.is_dir() else []
@@ -181,7 +184,7 @@ def _has_runs(folder: Path) -> bool:
 
 
 def read(folder: Path) -> History:
-    """The history of an experiment's folder (see :func:`find`)."""
+    """Return the history of an experiment's folder (see :func:`find`)."""
     runs: list[_Run] = []
     left_out: dict[str, str] = {}
     for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -198,7 +201,7 @@ def read(folder: Path) -> History:
 
 
 def _run(path: Path) -> _Run:
-    """A finished run; MatrixError says why a folder is none."""
+    """Return a finished run; MatrixError says why a folder is none."""
     attempts, frame = run_folder.load(path)
     plan, environment = run_folder.read_plan(path), run_folder.read_environment(path)
     with run_folder.read_known_plan(path):
@@ -237,7 +240,7 @@ def _rows(
 
 
 def _changed_versions(environment: Environment, plan: Mapping[str, Any]) -> dict[str, str]:
-    """What is told beside a change where it changed too: versions, and programs of one's own by their digest."""
+    """Return what is told beside a change where it changed too: versions, and programs of one's own by their digest."""
     programs = plan.get("programs") or {}
     digests = {name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in programs.items()}
     versions = {name: value for name, value in environment.identity.items() if name not in _OF_THE_PLACE}
@@ -281,7 +284,7 @@ def _by_key(runs: list[_Run]) -> dict[_Key, list[_Run]]:
 
 
 def _read_margins(key: tuple[str, str, str, str], keyed: Iterable[_Key]) -> str:
-    """The options of a load that was not asked in the same way in all runs."""
+    """Return the options of a load that was not asked in the same way in all runs."""
     alike = [json.loads(other[3]) for _, other in keyed if other[:3] == key[:3]]
     mine = json.loads(key[3])
     return "".join(f", {name} {mine[name]}" for name in mine if any(one.get(name) != mine[name] for one in alike))

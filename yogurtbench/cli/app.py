@@ -119,7 +119,9 @@ def plan(
     blocks: Blocks = None,
     budget: Annotated[Optional[str], typer.Option(help="Also say what precision so much time buys: 10m, 90s.")] = None,
     jobs: Jobs = "auto",
-    out: Annotated[Path, typer.Option(help="Where stored runs tell how noisy it was, for --budget.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder of earlier runs, used to estimate noise for --budget.")] = Path(
+        "results"
+    ),
     as_json: Json = False,
 ) -> int:
     """Show what would run, how long it would take and what could not be decided. Runs nothing.
@@ -229,19 +231,19 @@ def check(
         ),
     ] = None,
     base_program: Annotated[
-        Optional[Path], typer.Option(help="An older text of the matrix's own program.", show_default=False)
+        Optional[Path], typer.Option(help="An older version of the matrix's C program.", show_default=False)
     ] = None,
     base_programs: Annotated[
         Optional[Path], typer.Option(help="A folder with older programs of bpf/.", show_default=False)
     ] = None,
     only: Only = None,
-    out: Annotated[Path, typer.Option(help="Where run folders of what is measured now go.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder for the new runs.")] = Path("results"),
     jobs: Jobs = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
-    """Hold a run against a stored baseline: exit 0 fine, 1 a regression, 3 a trial failed, 4 nobody can tell.
+    """Compare a run with a stored baseline. Exit code: 0 no regression, 1 regression, 3 a trial failed, 4 inconclusive.
 
     With --base-program or --base-programs measure before and now in one guest, on the instruction clock, exactly.
 
@@ -258,7 +260,9 @@ def check(
         how = {"quiet": quiet, "as_json": as_json, "github": github}
         return _check_sides(plan, base_program, base_programs, baseline, out, _jobs(jobs), **how)
     if baseline is None:
-        raise MatrixError("check: hold it against what? --baseline FILE, --base-program FILE or --base-programs FOLDER")
+        raise MatrixError(
+            "check: nothing to compare with: give --baseline FILE, --base-program FILE or --base-programs FOLDER"
+        )
     decision = gate.decide(baselines.read(baseline), gate.read_run(target))
     return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
 
@@ -470,7 +474,7 @@ def _plans(
     blocks: int | None,
     begun: Begun | None = None,
 ) -> Plans:
-    """The plans of a matrix by clock; ``begun``: how a run that is resumed was begun."""
+    """Return the plans of a matrix by clock; ``begun``: how a run that is resumed was begun."""
     from yogurtbench.core import paths as places
     from yogurtbench.core.glossary import MEANINGS
     from yogurtbench.core.records import MatrixError
@@ -488,7 +492,7 @@ def _plans(
 
 
 def _jobs(given: str) -> int | None:
-    """How many trials side by side; None for as many as may be."""
+    """Return how many trials side by side; None for as many as may be."""
     from yogurtbench.core.records import MatrixError
 
     if given == "auto":
@@ -499,7 +503,7 @@ def _jobs(given: str) -> int | None:
 
 
 def _target_of(target: Path, only: str | None) -> Plan:
-    """The plan of a run's folder, or of a matrix."""
+    """Return the plan of a run's folder, or of a matrix."""
     from yogurtbench.core.records import MatrixError
     from yogurtbench.plan.plan import Plan
     from yogurtbench.results import run_folder as store
@@ -507,7 +511,7 @@ def _target_of(target: Path, only: str | None) -> Plan:
     if not target.is_dir():
         return _plans(target, None, "instructions", only, None).likely
     if only:
-        raise MatrixError("check: --only chooses cells of a matrix; a run's folder is held against whole")
+        raise MatrixError("check: --only works on a matrix; a stored run is always compared as a whole")
     store.check_folder(target)
     stored = store.read_plan(target)
     with store.read_known_plan(target):
@@ -639,7 +643,7 @@ def _print_tables(history: History) -> None:
 
 
 def _with_homes(command: Callable[..., int]) -> Callable[..., int]:
-    """A command whose every path may begin with ``~``, which shells leave alone in ``--out=~/x``."""
+    """Return a command whose every path may begin with ``~``, which shells leave alone in ``--out=~/x``."""
 
     @functools.wraps(command)
     def called(**given: Any) -> int:

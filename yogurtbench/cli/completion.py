@@ -26,19 +26,19 @@ from yogurtbench.core.wording import count_of
 
 Offer = tuple[str, str]
 
-#: Set by the shell: whom the completion is for. The name is Typer's, made from the command's.
+#: Set by the shell: which shell asked. The name is Typer's, made from the command's.
 VARIABLE = "_YOGURTBENCH_COMPLETE"
 #: Characters at which bash begins a new word.
 _BREAKS = re.compile(r"[=:]+")
 
 
 def complete_words(axis: str) -> Callable[[], list[Offer]]:
-    """The words of an option, with their meanings."""
+    """Return the words of an option, with their meanings."""
     return lambda: list(MEANINGS[axis].items())
 
 
 def complete_questions() -> list[Offer]:
-    """What init can ask."""
+    """Return what init can ask."""
     from yogurtbench.cli.init import QUESTIONS
 
     return list(QUESTIONS.items())
@@ -68,7 +68,7 @@ def _shipped() -> list[tuple[Path, Path]]:
 
 
 def _question(path: Path) -> str:
-    """What a matrix asks; empty where it does not say so in a line."""
+    """Return what a matrix asks; empty where it does not say so in a line."""
     try:
         found = re.search(r"^question: *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
@@ -77,29 +77,29 @@ def _question(path: Path) -> str:
 
 
 def complete_runs() -> list[Offer]:
-    """The runs below results/, the newest last."""
+    """Return the runs below results/, the newest last."""
     found = Path("results").glob("*/*/plan.json")
     return [(str(plan.parent), "") for plan in sorted(found, key=lambda plan: plan.parent.name)]
 
 
 def complete_experiments() -> list[Offer]:
-    """The experiments that have runs below results/, with how many."""
+    """Return the experiments that have runs below results/, with how many."""
     counts = Counter(plan.parent.parent.name for plan in Path("results").glob("*/*/plan.json"))
     return [(name, count_of(found, "run")) for name, found in sorted(counts.items())]
 
 
 def complete_runs_and_matrices(incomplete: str) -> list[Offer]:
-    """Both: for commands that take either."""
+    """Return both: for commands that take either."""
     return [*complete_runs(), *complete_matrices(incomplete)]
 
 
 def complete_baselines() -> list[Offer]:
-    """The stored baselines."""
+    """Return the stored baselines."""
     return [(str(path), "") for path in sorted(Path("results/baselines").glob("*.json"))]
 
 
 def complete_cells(ctx: typer.Context, incomplete: str) -> list[Offer]:
-    """The cells of the matrix that was named: by what tells them apart; by id where one is begun."""
+    """Return the cells of the matrix that was named: by what tells them apart; by id where one is begun."""
     try:
         found = _cells(_matrix(ctx))
     except (YogurtError, OSError):
@@ -114,7 +114,10 @@ def _is_id(incomplete: str) -> bool:
 
 
 def _matrix(ctx: typer.Context) -> Path | None:
-    """The matrix among the words before; Typer leaves it unparsed where the option before the cursor has no value."""
+    """Return the matrix among the words before.
+
+    Typer leaves it unparsed where the option before the cursor has no value.
+    """
     named = ctx.params.get("matrix") or ctx.params.get("target") or next(iter(ctx.args), None)
     return Path(named) if named else None
 
@@ -185,7 +188,7 @@ def _read(matrix: Path) -> dict[str, Any]:
 
 
 def _named(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every axis and word of a matrix that nobody has checked yet."""
+    """Yield every axis and word of a matrix that nobody has checked yet."""
     from yogurtbench.matrix import axes
 
     points = [value.get("axes"), *_listed(value.get("include")), *_listed(value.get("baseline"))]

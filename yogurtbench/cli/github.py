@@ -15,7 +15,7 @@ VARIABLE = "GITHUB_STEP_SUMMARY"
 
 
 def summary() -> Path:
-    """The file of the job's summary. Raises MatrixError outside of a workflow."""
+    """Return the file of the job's summary. Raises MatrixError outside of a workflow."""
     named = os.environ.get(VARIABLE)
     if not named:
         raise MatrixError(f"--github: {VARIABLE} is not set: GitHub Actions names the summary's file in it")
@@ -33,7 +33,7 @@ def append(markdown: str) -> None:
 
 
 def error(title: str, sentence: str) -> str:
-    """A line that makes an annotation of a sentence, wherever the command prints it."""
+    """Return a line that makes an annotation of a sentence, wherever the command prints it."""
     return f"::error title={_data(title)}::{_data(sentence)}"
 
 

@@ -13,7 +13,10 @@ _OURS = Path("/proc/self/cgroup")
 
 
 def available_cpus() -> int:
-    """How many CPUs may be busy at once: those that we may run on, and no more than a quota is worth; at least one."""
+    """Return how many CPUs may be busy at once.
+
+    Those that we may run on, and no more than a quota is worth; at least one.
+    """
     quotas = [quota for folder in _folders() if (quota := _quota(folder))]
     return max(1, int(min([len(os.sched_getaffinity(0)), *quotas])))
 
@@ -37,13 +40,13 @@ def _folders(root: Path = _CGROUPS, ours: Path = _OURS) -> Iterator[Path]:
 
 
 def _quota(folder: Path) -> float:
-    """How many CPUs a group's quota is worth (``50000 100000``: half of one); 0 where it has none."""
+    """Return how many CPUs a group's quota is worth (``50000 100000``: half of one); 0 where it has none."""
     quota, _, period = _read(folder / "cpu.max").partition(" ")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else 0.0
 
 
 def _left(folder: Path) -> int | None:
-    """What a group's limit leaves, its page cache counted as to be had; None where it has no limit."""
+    """Return what a group's limit leaves, its page cache counted as to be had; None where it has no limit."""
     limit, used = _read(folder / "memory.max"), _read(folder / "memory.current")
     if not (limit.isdigit() and used.isdigit()):
         return None

@@ -80,7 +80,7 @@ class ProgramBuilds:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
-        """The inverse of :meth:`to_json`."""
+        """Return the inverse of :meth:`to_json`."""
         own = frozenset((UserProgram(**one), traced) for one, traced in data["own"])
         return cls(frozenset(data["ours"]), own, _unpacked(data["base"]))
 
@@ -100,12 +100,12 @@ COMMON = ProgramBuilds(frozenset({NOW, NOW + TRACED, BLIND, DROPS}))
 
 
 def program_set(trial: Trial) -> str:
-    """The word of the programs that a trial is run with."""
+    """Return the word of the programs that a trial is run with."""
     return BLIND if trial.role == "blind" else str(trial.options.get("programs", NOW))
 
 
 def user_program(trial: Trial) -> UserProgram | None:
-    """The wire of one's own that a trial's cell names; its text rides along in the trial's options."""
+    """Return the wire of one's own that a trial's cell names; its text rides along in the trial's options."""
     cell = trial.cell
     if cell.program == "builtin":
         return None
@@ -113,7 +113,7 @@ def user_program(trial: Trial) -> UserProgram | None:
 
 
 def required_builds(trials: Iterable[Trial]) -> ProgramBuilds:
-    """The texts that these trials run."""
+    """Return the texts that these trials run."""
     found = ProgramBuilds()
     for trial in trials:
         found |= _required_builds(trial)

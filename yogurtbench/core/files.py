@@ -24,7 +24,7 @@ REFUSED = NAMING | {
 
 
 def raise_unwritable(path: Path | str, error: OSError, what: str = "written", then: str = "") -> YogurtError:
-    """What to say where the machine does not let us read or write a file: ``then`` ends the sentence.
+    """Return what to say where the machine does not let us read or write a file: ``then`` ends the sentence.
 
     A MatrixError where the name is wrong, a HostError where the machine is full, read-only or another user's.
     """
@@ -33,7 +33,7 @@ def raise_unwritable(path: Path | str, error: OSError, what: str = "written", th
 
 
 def reason_of(error: OSError) -> str:
-    """The system's words for an error; those of libraries that carry its number, too."""
+    """Return the system's words for an error; those of libraries that carry its number, too."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -65,7 +65,7 @@ def check_target(path: Path, is_ours: Callable[[Path], bool], what: str) -> None
 
 
 def starts_with(path: Path, mark: bytes, within: int = 4096) -> bool:
-    """Whether ``mark`` stands near a file's beginning."""
+    """Return whether ``mark`` stands near a file's beginning."""
     with path.open("rb") as file:
         return mark in file.read(within)
 

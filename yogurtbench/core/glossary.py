@@ -96,5 +96,5 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
 
 
 def meaning(axis: str, word: object) -> str:
-    """What a word means on an axis; empty where there is nothing to say: numbers, files."""
+    """Return what a word means on an axis; empty where there is nothing to say: numbers, files."""
     return MEANINGS.get(axis, {}).get(str(word), "")

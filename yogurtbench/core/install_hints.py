@@ -30,7 +30,7 @@ class Distribution:
 
 
 def distribution(release: Mapping[str, str] | None = None) -> Distribution:
-    """The machine's distribution, or the one that the fields of an os-release(5) file describe."""
+    """Return the machine's distribution, or the one that the fields of an os-release(5) file describe."""
     fields = os_release() if release is None else release
     name = fields.get("PRETTY_NAME") or fields.get("NAME") or fields.get("ID") or "this Linux"
     words = [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]
@@ -44,12 +44,15 @@ def distribution(release: Mapping[str, str] | None = None) -> Distribution:
 
 
 def package(thing: str, release: Mapping[str, str] | None = None) -> str:
-    """The package of a thing, as the distribution names it, or as Debian does where we do not know the distribution."""
+    """Return the package of a thing, as the distribution names it; as Debian does where it is unknown."""
     return _package(thing, distribution(release).family or _KNOWN_BEST)
 
 
 def install_command(*things: str, release: Mapping[str, str] | None = None) -> str:
-    """The command that installs things, by their words; empty where there is no package, or we do not know it."""
+    """Return the command that installs things, by their words.
+
+    Empty where there is no package, or we do not know it.
+    """
     family = distribution(release).family
     packages = dict.fromkeys(name for thing in things if (name := _package(thing, family)))
     if not packages:
@@ -60,7 +63,9 @@ def install_command(*things: str, release: Mapping[str, str] | None = None) -> s
 
 
 def how_to_get(*things: str, release: Mapping[str, str] | None = None) -> str:
-    """A clause that ends a sentence on what is missing: the command, or what to do where there is no package of it.
+    """Return a clause that ends a sentence on what is missing.
+
+    The command, or what to do where there is no package of it.
 
     The first thing is what is missing, the others go with it.
     """
@@ -74,7 +79,7 @@ def how_to_get(*things: str, release: Mapping[str, str] | None = None) -> str:
 
 
 def no_package(thing: str, release: Mapping[str, str] | None = None) -> str:
-    """What to do about a thing that the distribution has no package of; empty where it has one."""
+    """Return what to do about a thing that the distribution has no package of; empty where it has one."""
     there = distribution(release)
     if not there.family or _package(thing, there.family):
         return ""
@@ -82,12 +87,12 @@ def no_package(thing: str, release: Mapping[str, str] | None = None) -> str:
 
 
 def as_root(argv: list[str]) -> str:
-    """A command line that needs root, with sudo in front where we are somebody else."""
+    """Return a command line that needs root, with sudo in front where we are somebody else."""
     return shlex.join(argv if os.geteuid() == 0 else ["sudo", *argv])
 
 
 def os_release() -> dict[str, str]:
-    """The fields of the machine's os-release(5) file; none where it has no such file."""
+    """Return the fields of the machine's os-release(5) file; none where it has no such file."""
     named = os.environ.get("YOGURTBENCH_OS_RELEASE")
     for path in (Path(named),) if named else _OS_RELEASE:
         try:
@@ -107,12 +112,12 @@ def _unquoted(value: str) -> str:
 
 
 def known_words() -> tuple[str, ...]:
-    """The words of all things in the table."""
+    """Return the words of all things in the table."""
     return tuple(word for word, *_ in _lines("package"))
 
 
 def _package(thing: str, family: str) -> str:
-    """The package of a thing in a family; empty where there is none."""
+    """Return the package of a thing in a family; empty where there is none."""
     named = _packages().get(thing, {}).get(family, "-")
     machine = os.uname().machine
     return "" if named == "-" else named.replace("ARCH", _DEBIAN_ARCHITECTURES.get(machine, machine))
@@ -145,7 +150,7 @@ def _instead() -> dict[str, str]:
 
 
 def _lines(kind: str) -> Iterator[list[str]]:
-    """What the table's lines of a kind say, split at spaces."""
+    """Yield what the table's lines of a kind say, split at spaces."""
     for line in TABLE.read_text().splitlines():
         first, *rest = line.split() or [""]
         if first == kind:

@@ -71,7 +71,7 @@ def _wire(wire: str, name: str, place: int) -> WireLabel:
 
 
 def wire_name(cell: Cell) -> str:
-    """The network of a cell as people call it, e.g. ``netkit l3 · tcx_ingress → redirect``."""
+    """Return the network of a cell as people call it, e.g. ``netkit l3 · tcx_ingress → redirect``."""
     device = f"{cell.device} {cell.mode}" if cell.device == "netkit" else cell.device
     there = "" if cell.hook == "none" else f" · {cell.hook} → {cell.helper}"
     back = (cell.return_hook, cell.return_helper)
@@ -103,7 +103,7 @@ def _suffix(axes: Mapping[str, Any], differing: list[str]) -> str:
 
 
 def traffic_names(cells: Mapping[str, Cell]) -> dict[str, str]:
-    """What each cell sends, by cell id: the payload, and what else differs between cells of its load."""
+    """Return what each cell sends, by cell id: the payload, and what else differs between cells of its load."""
     loads: dict[str, list[Mapping[str, Any]]] = {}
     for cell in cells.values():
         loads.setdefault(cell.load, []).append({"ip": cell.ip, "streams": cell.streams, "cpus": cell.cpus})
@@ -117,12 +117,12 @@ def _traffic(cell: Cell, differing: list[str]) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """A metric in words."""
+    """Return a metric in words."""
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
 def load_name(load: str) -> str:
-    """A load in words."""
+    """Return a load in words."""
     return LOAD_NAMES.get(load, load.replace("_", " "))
 
 
@@ -137,7 +137,7 @@ _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
 
 
 def scale_of(unit: str, value: float) -> tuple[float, str]:
-    """The factor to divide by and the unit to print for numbers about as large as ``value``."""
+    """Return the factor to divide by and the unit to print for numbers about as large as ``value``."""
     for factor, name in _STEPS.get(unit, ()):
         if abs(value) >= factor:
             return factor, name
@@ -145,12 +145,12 @@ def scale_of(unit: str, value: float) -> tuple[float, str]:
 
 
 def unit_name(unit: str) -> str:
-    """A unit in words: instructions are the guest's."""
+    """Return a unit in words: instructions are the guest's."""
     return unit.replace("instructions", "guest instructions")
 
 
 def format_number(value: float, unit: str) -> str:
-    """A value with three or four figures and its unit."""
+    """Return a value with three or four figures and its unit."""
     if value is None or math.isnan(value):
         return "–"
     factor, name = scale_of(unit, value)
@@ -158,7 +158,7 @@ def format_number(value: float, unit: str) -> str:
 
 
 def format_grouped(value: float) -> str:
-    """A tick's number: digits in threes."""
+    """Return a tick's number: digits in threes."""
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:g}"
 
 
@@ -169,7 +169,7 @@ def _figures(value: float, *, whole: bool) -> str:
 
 
 def format_change(ratio: float, digits: int = 1) -> str:
-    """A ratio as a signed percentage: 0.88 is −12.0 %."""
+    """Return a ratio as a signed percentage: 0.88 is −12.0 %."""
     if ratio is None or math.isnan(ratio):
         return "–"
     percent = round((ratio - 1) * 100, digits)
@@ -189,19 +189,19 @@ _WORDS = {"rtt_": ("shorter", "longer"), "instructions_": ("fewer", "more"), "re
 
 
 def better_word(metric: str, ratio: float) -> str:
-    """An effect as a clause: ``12 % shorter median round trip``, ``1.0 % more instructions per packet``."""
+    """Return an effect as a clause: ``12 % shorter median round trip``, ``1.0 % more instructions per packet``."""
     size = abs(ratio - 1) * 100
     words = next((words for start, words in _WORDS.items() if metric.startswith(start)), ("less", "more"))
     return f"{size:.{0 if size >= 10 else 1}f} % {words[ratio > 1]} {metric_name(metric)}"
 
 
 def axis_word(value: object) -> str:
-    """A value as one word, as selectors and tables write it; ``-`` where the axis does not apply."""
+    """Return a value as one word, as selectors and tables write it; ``-`` where the axis does not apply."""
     if value is None:
         return "-"
     return ":".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def axis_text(point: Mapping[str, Any]) -> str:
-    """A point in a line, and a selector of it: ``device=netkit,hook=netkit_peer``."""
+    """Return a point in a line, and a selector of it: ``device=netkit,hook=netkit_peer``."""
     return ",".join(f"{name}={axis_word(value)}" for name, value in point.items())

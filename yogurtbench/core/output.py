@@ -104,7 +104,10 @@ def _stream(descriptor: int) -> TextIO:
 
 
 def encoding() -> str:
-    """The encoding that the locale asks for; UTF-8 where it asks for none (C, POSIX) or for one that nobody knows."""
+    """Return the encoding that the locale asks for.
+
+    UTF-8 where it asks for none (C, POSIX) or for one that nobody knows.
+    """
     try:
         name = codecs.lookup(locale.getencoding()).name
     except LookupError:
@@ -139,7 +142,7 @@ def echo_json(text: str) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on standard output, or on standard error."""
+    """Return a console on standard output, or on standard error."""
     from rich.console import Console
 
     return Console(stderr=stderr, soft_wrap=False)

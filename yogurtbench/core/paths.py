@@ -19,13 +19,13 @@ _CACHED = ("guest", "headers")
 
 
 def cache() -> Path:
-    """The user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
+    """Return the user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
     named = os.environ.get("YOGURTBENCH_CACHE")
     return expanded(Path(named)) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
 
 
 def expanded(path: Path) -> Path:
-    """A path with ``~`` or ``~user`` in front as that home: a shell does so for ``~/x``, not for ``--out=~/x``.
+    """Return a path with ``~`` or ``~user`` in front as that home: a shell does so for ``~/x``, not for ``--out=~/x``.
 
     A name whose user does not exist is left as it is. Raises MatrixError where nobody knows the home.
     """
@@ -41,19 +41,22 @@ def expanded(path: Path) -> Path:
 
 
 def beside(matrix: Path, word: str) -> Path:
-    """The file that a matrix names: beside it, or where the path says."""
+    """Return the file that a matrix names: beside it, or where the path says."""
     return matrix.parent / expanded(Path(word))
 
 
 def experiments() -> Path:
-    """The folder of our own matrices: inside an installed package, beside it in a clone."""
+    """Return the folder of our own matrices: inside an installed package, beside it in a clone."""
     package = Path(__file__).parents[1]
     inside = package / "experiments"
     return inside if inside.is_dir() else package.parent / "experiments"
 
 
 def matrix(path: Path) -> Path:
-    """The matrix a path names: a file, or one of ours (``experiments/<name>.yaml``) where there is no such file."""
+    """Return the matrix a path names.
+
+    A file, or one of ours (``experiments/<name>.yaml``) where there is no such file.
+    """
     ours = experiments() / path.name
     return ours if not os.path.exists(path) and path.parent == Path("experiments") and ours.is_file() else path
 

@@ -31,7 +31,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def quoted(*outputs: str) -> str:
-    """What a tool printed, in one line for an error: each output that is not blank, shortened and inert."""
+    """Return what a tool printed, in one line for an error: each output that is not blank, shortened and inert."""
     found = [" ".join(shortened(output, 20 * _QUOTED).split()) for output in outputs]
     return " | ".join(printable(text, _QUOTED) for text in found if text) or "it printed nothing"
 

@@ -35,7 +35,7 @@ class Completed:
 
 
 def how_ended(code: int) -> str:
-    """A process's exit code in words, as subprocess tells it: negative for a signal."""
+    """Return a process's exit code in words, as subprocess tells it: negative for a signal."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -179,7 +179,7 @@ def start(
 
 @contextlib.contextmanager
 def run_in_background(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Background]:
-    """A process for the length of a ``with`` block: ended and reaped on the way out, however that is."""
+    """Yield a process for the length of a ``with`` block: ended and reaped on the way out, however that is."""
     process = start(argv, environment=environment)
     try:
         yield process
@@ -188,12 +188,12 @@ def run_in_background(argv: Sequence[str], *, environment: Mapping[str, str] | N
 
 
 def kill_with_parent(argv: Sequence[str]) -> list[str]:
-    """A command line whose process the kernel kills when ours ends, however that is (prctl(2), PR_SET_PDEATHSIG)."""
+    """Return a command line whose process the kernel kills when ours ends (prctl(2), PR_SET_PDEATHSIG)."""
     return ["setpriv", "--pdeathsig", "KILL", *argv]
 
 
 def chunks(pipes: Mapping[IO[str] | None, str]) -> Iterator[tuple[str, str]]:
-    """What a process prints as it prints it: pairs of the pipe's label and text, until all pipes are closed."""
+    """Yield what a process prints as it prints it: pairs of the pipe's label and text, until all pipes are closed."""
     with selectors.DefaultSelector() as waiting:
         for pipe, label in pipes.items():
             if pipe is not None:

@@ -160,7 +160,10 @@ DIAGNOSTIC_METRIC = "bpf_run_ns"
 
 
 def unit_on(clock: str, unit: str) -> str:
-    """The unit a metric has on a clock: guest instructions are never called nanoseconds, nor 10^9 of them a second."""
+    """Return the unit a metric has on a clock.
+
+    Guest instructions are never called nanoseconds, nor 10^9 of them a second.
+    """
     if clock != "instructions":
         return unit
     if unit.endswith("/s"):
@@ -243,13 +246,13 @@ class Cell:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Cell:
-        """The inverse of :meth:`to_json`, also after a round trip through JSON text; one object a cell."""
+        """Return the inverse of :meth:`to_json`, also after a round trip through JSON text; one object a cell."""
         return _cell(json.dumps(data))
 
 
 @lru_cache(maxsize=4096)
 def _cell(text: str) -> Cell:
-    """A run has thousands of attempts and hundreds of cells."""
+    """Cache the cell: a run has thousands of attempts and hundreds of cells."""
     data = json.loads(text)
     cpus = data["cpus"]
     return Cell(**{**data, "cpus": tuple(cpus) if isinstance(cpus, list) else cpus})
@@ -285,7 +288,7 @@ class Trial:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trial:
-        """The inverse of :meth:`to_json`."""
+        """Return the inverse of :meth:`to_json`."""
         return cls(**{**data, "cell": Cell.from_json(data["cell"])})
 
 
@@ -312,7 +315,7 @@ class Observation:
 
     @classmethod
     def of(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
-        """An ok observation of a contract metric, its unit and direction looked up; what it says is believed."""
+        """Return an ok observation of a contract metric, its unit and direction looked up; what it says is believed."""
         known = METRICS[metric]
         unit = unit_on(clock, known.unit)
         if isinstance(value, str):
@@ -321,7 +324,7 @@ class Observation:
 
     @classmethod
     def measured(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
-        """What a trial measured: an ok observation, or a failed one where nothing can have measured that.
+        """Return what a trial measured: an ok observation, or a failed one where nothing can have measured that.
 
         The one border that every value of every load passes.
         """
@@ -334,7 +337,7 @@ class Observation:
 
     @classmethod
     def missing(cls, metric: str, status: Status, error: str, clock: str = "wall") -> Observation:
-        """The row that stands where a value should have been."""
+        """Return the row that stands where a value should have been."""
         known = METRICS[metric]
         return cls(metric, unit_on(clock, known.unit), known.better, status=status, error=error)
 
@@ -367,7 +370,7 @@ class Attempt:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Attempt:
-        """The inverse of :meth:`to_json`."""
+        """Return the inverse of :meth:`to_json`."""
         return cls(
             **{
                 **data,
@@ -378,7 +381,7 @@ class Attempt:
 
     @classmethod
     def without_values(cls, trial: Trial, status: Status, error: str, **rest: Any) -> Attempt:
-        """An attempt that measured nothing: a row for each metric the trial would have given."""
+        """Return an attempt that measured nothing: a row for each metric the trial would have given."""
         metrics = (DIAGNOSTIC_METRIC,) if trial.role == "diagnostic" else metrics_of(trial.cell.load, trial.clock)
         rows = tuple(Observation.missing(m, status, error, trial.clock) for m in metrics)
         return cls(trial, status, rows, error, **rest)
@@ -407,7 +410,7 @@ class Environment:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Environment:
-        """The inverse of :meth:`to_json`."""
+        """Return the inverse of :meth:`to_json`."""
         return cls(**data)
 
 

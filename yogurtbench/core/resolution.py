@@ -70,7 +70,7 @@ class ResolutionSource:
 
 
 def resolution_of_attempt(attempt: Attempt) -> tuple[float, ...]:
-    """The rounding of each of an attempt's observations, in their order; of what is no number, 0."""
+    """Return the rounding of each of an attempt's observations, in their order; of what is no number, 0."""
     trial = attempt.trial
     values = {one.metric: one.value for one in attempt.observations if one.value is not None}
     source = ResolutionSource(trial.cell.load, trial.clock, trial.cell.payload, trial.options, values, attempt.details)
@@ -80,7 +80,7 @@ def resolution_of_attempt(attempt: Attempt) -> tuple[float, ...]:
 
 
 def rounding_of(metric: str, value: float, source: ResolutionSource) -> float:
-    """How far rounding can have moved this value, up or down, in its unit; infinite where it tells nothing.
+    """Return how far rounding can have moved this value, up or down, in its unit; infinite where it tells nothing.
 
     >>> rounding("rtt_p50", 11_000.0, Source("ping", "wall"))
     999.0
@@ -97,7 +97,7 @@ def rounding_of(metric: str, value: float, source: ResolutionSource) -> float:
 
 
 def is_of_few(metric: str, source: ResolutionSource) -> bool:
-    """Whether a quantile is asked of fewer values than it takes to have one."""
+    """Return whether a quantile is asked of fewer values than it takes to have one."""
     if metric not in FEWEST_FOR:
         return False
     asked = _round_trips(source)
@@ -105,7 +105,7 @@ def is_of_few(metric: str, source: ResolutionSource) -> bool:
 
 
 def _of_ping(metric: str, value: float) -> float:
-    """One round trip's, its neighbours' in print too where a quantile lies between two or a mean among all."""
+    """Return one round trip's, its neighbours' in print too where a quantile lies between two or a mean among all."""
     if metric in ("rtt_p50", "rtt_min") and value < 5e5:  # the neighbour of a median is below 1 ms then, too
         return _STAMP_NS
     printed = next((step / 2 for least, step in _PING_STEPS if value >= least), 0.0)
@@ -160,7 +160,7 @@ _OF: dict[str, Callable[[float, ResolutionSource], float]] = {
 
 
 def _round_trips(source: ResolutionSource) -> float | None:
-    """How many a request-response load measured; None where nobody can tell."""
+    """Return how many a request-response load measured; None where nobody can tell."""
     options, told = source.options, source.details.get("counted")
     if told is not None:
         return float(told)
@@ -177,7 +177,7 @@ def _by_time(source: ResolutionSource) -> bool:
 
 
 def _seconds(source: ResolutionSource) -> float:
-    """How long a load took: by what it moved, else as it was asked."""
+    """Return how long a load took: by what it moved, else as it was asked."""
     moved = source.details.get("delivered_bytes") or source.options.get("bytes")
     rate = source.values.get("throughput", 0.0)
     if moved and rate > 0:
@@ -197,7 +197,7 @@ def _packets(source: ResolutionSource) -> float:
 
 
 def explain_rounding(metric: str, load: str, clock: str, value: float, rounding: float) -> str:
-    """What of a value is not told, and what would tell it.
+    """Return what of a value is not told, and what would tell it.
 
     >>> because("rtt_p50", "ping", "wall", 11_000.0, 999.0)
     'ping tells whole microseconds; sockperf tells nanoseconds'

@@ -13,12 +13,12 @@ KEY = "yogurtbench"
 
 
 def this() -> str:
-    """The version that runs."""
+    """Return the version that runs."""
     return version.__version__
 
 
 def maker(stored: object) -> str:
-    """The version that something stored names, whatever else is in it; empty where it names none."""
+    """Return the version that something stored names, whatever else is in it; empty where it names none."""
     made_by = stored.get(KEY) if isinstance(stored, Mapping) else None
     return made_by if isinstance(made_by, str) else ""
 
@@ -31,7 +31,7 @@ def misread(made_by: str, what: str = "the file") -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """The numbers that a version begins with (PEP 440), 1.0 and 1.0.0 alike; nothing of what is none."""
+    """Return the numbers that a version begins with (PEP 440), 1.0 and 1.0.0 alike; nothing of what is none."""
     found = re.match(r"v?(\d{1,9}(?:\.\d{1,9})*)", version)
     numbers: list[Any] = [int(part) for part in found[1].split(".")] if found else []
     while numbers and numbers[-1] == 0:

@@ -164,7 +164,7 @@ def _definitions(tokens: Sequence[str]) -> dict[str, Definition]:
 
 
 def _behind(tokens: Sequence[str], at: int) -> int:
-    """The position behind the bracket that closes the one here; the end where none does."""
+    """Return the position behind the bracket that closes the one here; the end where none does."""
     depth = 0
     for position in range(at, len(tokens)):
         depth += (tokens[position] in _OPENING) - (tokens[position] in _CLOSING)
@@ -199,7 +199,7 @@ class _Preprocessor:
     produced: int = 0
 
     def tokens(self, source: str) -> list[str]:
-        """The tokens that reach the compiler, macros of the file replaced."""
+        """Return the tokens that reach the compiler, macros of the file replaced."""
         code = _NOT_CODE.sub(_in_place, re.sub(r"\\\n", "", source))
         found: list[str] = []
         pending: list[str] = []  # a macro's arguments may go on in the next line
@@ -284,14 +284,14 @@ class _Preprocessor:
 
 
 def _in_place(match: re.Match[str]) -> str:
-    """A comment is a space (its lines are kept), a text or a character a number."""
+    """Replace a comment by a space (its lines are kept), a text or a character by a number."""
     if match[0].startswith("/"):
         return " " + "\n" * match[0].count("\n")
     return "0"
 
 
 def _split(tokens: Sequence[str]) -> Iterator[list[str]]:
-    """The arguments of a macro's call."""
+    """Yield the arguments of a macro's call."""
     depth, argument = 0, list[str]()
     for piece in tokens:
         depth += (piece in _OPENING) - (piece in _CLOSING)
@@ -304,7 +304,7 @@ def _split(tokens: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _filled(macro: _Macro, arguments: Sequence[Sequence[str]]) -> list[str]:
-    """A macro's body with its arguments in place, what ``##`` joins joined."""
+    """Return a macro's body with its arguments in place, what ``##`` joins joined."""
     names = list(macro.parameters or ())
     given = dict(zip(names, arguments, strict=False))
     if names and names[-1] == "...":

@@ -25,7 +25,7 @@ class WrittenFloat(float):
 
 
 def format_value(number: float, text: str) -> int | float:
-    """The number, which remembers the ``text`` it was read from where Python would write it otherwise."""
+    """Return the number, which remembers the ``text`` it was read from where Python would write it otherwise."""
     if str(number) == text:
         return number
     remembered = WrittenInt(number) if isinstance(number, int) else WrittenFloat(number)
@@ -34,17 +34,17 @@ def format_value(number: float, text: str) -> int | float:
 
 
 def format_words(value: object) -> str:
-    """A value as somebody wrote it."""
+    """Return a value as somebody wrote it."""
     return getattr(value, "written", "") or str(value)
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number; Python takes true and false for such."""
+    """Return whether a value is a whole number; Python takes true and false for such."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def kind(value: object) -> str:
-    """What a value is, in a person's words: ``the number 6.10``."""
+    """Return what a value is, in a person's words: ``the number 6.10``."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -57,14 +57,14 @@ def kind(value: object) -> str:
 
 
 def in_quotes(value: object) -> str:
-    """How somebody has to write what YAML read as a number, to be read as text; empty for other values."""
+    """Return how somebody has to write what YAML read as a number, to be read as text; empty for other values."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return f': write it in quotes, "{_shortened(format_words(value))}"'
 
 
 def no_space(value: object) -> str:
-    """The hint for ``hook:tcx_ingress``, which is a word where a key with a value was meant; else empty."""
+    """Return the hint for ``hook:tcx_ingress``, which is a word where a key with a value was meant; else empty."""
     if not isinstance(value, str) or not re.match(r"[A-Za-z_]\w*:\S", value):
         return ""
     return ": a space belongs behind the colon"
@@ -75,7 +75,7 @@ def _shortened(text: str) -> str:
 
 
 def closest_to(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
-    """The known word that is nearest; empty where none is near."""
+    """Return the known word that is nearest; empty where none is near."""
     close = difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=cutoff)
     return close[0] if close else ""
 

@@ -65,7 +65,7 @@ class ProgramInfo:
 
 
 def read_attached(namespace: Namespace, link: Any, helper: Callable[[int], str]) -> Iterator[AttachedProgram]:
-    """A device's programs (it comes as a link message), hook by hook; ``helper`` names a call of ProgramInfo."""
+    """Yield a device's programs (it comes as a link message), hook by hook; ``helper`` names a call of ProgramInfo."""
     with namespace.entered():
         found = [*_multi(link["index"]), *_filters(namespace, link["index"]), *_xdp(link)]
     for hook, identifier in found:
@@ -74,7 +74,7 @@ def read_attached(namespace: Namespace, link: Any, helper: Callable[[int], str])
 
 
 def _multi(ifindex: int) -> Iterator[tuple[str, int]]:
-    """What hangs on tcx and netkit hooks, which take several programs each."""
+    """Yield what hangs on tcx and netkit hooks, which take several programs each."""
     ids = (ctypes.c_uint32 * _MOST)()
     for hook, kind in ATTACH_TYPES.items():
         asked = struct.pack("=IIIIQI4x", ifindex, kind, 0, 0, ctypes.addressof(ids), _MOST)
@@ -108,7 +108,7 @@ def _xdp(link: Any) -> Iterator[tuple[str, int]]:
 
 
 def read_info(identifier: int) -> ProgramInfo:
-    """A loaded program by its id. Raises OSError where it is gone."""
+    """Return a loaded program by its id. Raises OSError where it is gone."""
     descriptor = bpf(_PROG_GET_FD_BY_ID, struct.pack("=I", identifier))
     try:
         return read_info_of(descriptor)
@@ -117,7 +117,7 @@ def read_info(identifier: int) -> ProgramInfo:
 
 
 def read_info_of(descriptor: int) -> ProgramInfo:
-    """A loaded program by its file descriptor."""
+    """Return a loaded program by its file descriptor."""
     size = _asked(descriptor, 0, 0)[4]
     code = ctypes.create_string_buffer(size)
     told = _asked(descriptor, size, ctypes.addressof(code))
@@ -132,7 +132,10 @@ def _asked(descriptor: int, size: int, address: int) -> tuple[Any, ...]:
 
 
 def _calls(code: bytes) -> Iterator[int]:
-    """The helpers a translated program calls: how far each lies from __bpf_call_base; 0 where the kernel hides it."""
+    """Yield the helpers a translated program calls.
+
+    How far each lies from __bpf_call_base; 0 where the kernel hides it.
+    """
     for operation, registers, _, immediate in _INSTRUCTION.iter_unpack(code):
         if operation == _CALL and registers >> 4 == 0:
             yield immediate
@@ -152,5 +155,5 @@ def helper_names(bpf_handle: Any) -> Callable[[int], str]:
 
 
 def full_names(functions: Mapping[Any, Any]) -> dict[int, str]:
-    """A wire's programs by id with their whole C names, of which the kernel keeps 15 characters."""
+    """Return a wire's programs by id with their whole C names, of which the kernel keeps 15 characters."""
     return {read_info_of(function.fd).id: attachment.program for attachment, function in functions.items()}

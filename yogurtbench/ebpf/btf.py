@@ -35,13 +35,13 @@ class BTF:
         return {member: found[member] for member in members}
 
     def enumerators(self, name: str) -> dict[int, str]:
-        """The names of ``enum name`` by value. Raises KeyError."""
+        """Return the names of ``enum name`` by value. Raises KeyError."""
         at = self._find(name, _ENUM)
         count = self._words[at + 1] & 0xFFFF
         return {self._words[e + 1]: self._text(self._words[e]) for e in range(at + 3, at + 3 + 2 * count, 2)}
 
     def parameters(self, name: str) -> int:
-        """How many parameters a function has, ``typedef name`` being a pointer to it. Raises KeyError."""
+        """Return how many parameters a function has, ``typedef name`` being a pointer to it. Raises KeyError."""
         pointer = self._places[self._words[self._find(name, _TYPEDEF) + 2]]
         function = self._places[self._words[pointer + 2]]
         if (self._kind(pointer), self._kind(function)) != (_POINTER, _PROTOTYPE):
@@ -49,7 +49,7 @@ class BTF:
         return self._words[function + 1] & 0xFFFF
 
     def _index(self) -> list[int]:
-        """The word at which each type begins, by its id; ids count from 1, 0 is void."""
+        """Return the word at which each type begins, by its id; ids count from 1, 0 is void."""
         words, places, at, end = self._words, [0], 0, len(self._words)
         while at < end:
             places.append(at)
@@ -88,5 +88,5 @@ class BTF:
 
 
 def running() -> BTF:
-    """The running kernel's types. Raises OSError where it has none (CONFIG_DEBUG_INFO_BTF)."""
+    """Return the running kernel's types. Raises OSError where it has none (CONFIG_DEBUG_INFO_BTF)."""
     return BTF(VMLINUX.read_bytes())

@@ -21,7 +21,7 @@ class Drops:
         self._bpf = bpf
 
     def counted(self) -> dict[str, int]:
-        """Drops since it began, by ``function:REASON``, most first."""
+        """Return the drops since it began, by ``function:REASON``, most first."""
         rows = self._bpf["yb_drops"].items()
         return tally((symbol_at(at.location), tracer.reason(at.reason), n.value) for at, n in rows)
 

@@ -22,7 +22,7 @@ _KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 
 
 def find_headers() -> Path | None:
-    """The folder (or archive) of headers bcc will use, None where there is none; makes nothing."""
+    """Return the folder (or archive) of headers bcc will use, None where there is none; makes nothing."""
     if named := os.environ.get(_VARIABLE):
         return Path(named)
     own = _MODULES / os.uname().release / "build"

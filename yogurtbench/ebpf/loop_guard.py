@@ -100,7 +100,7 @@ class LoopGuard:
         return last - began > _PACKETS
 
     def _rest(self) -> None:
-        """Nothing went round until now."""
+        """Forget what was seen: nothing looped until now."""
         self._quiet, self._seen = time.monotonic(), self._packets()
 
     def _packets(self) -> int:

@@ -43,7 +43,7 @@ _WAYS = ("forward", "return")
 
 
 def source_folder() -> Path:
-    """Where the C programs lie: inside the installed package, or beside it in a checkout."""
+    """Return where the C programs lie: inside the installed package, or beside it in a checkout."""
     inside = Path(__file__).parents[1] / "bpf"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "bpf"
 
@@ -102,13 +102,16 @@ class Programs:
         return self._drops
 
     def handle(self, placed: ProgramRef, own: UserProgram | None, *, traced: bool) -> Any:
-        """The handle that holds a program. Raises HostError, with the user's own line, where it does not compile."""
+        """Return the handle that holds a program.
+
+        Raises HostError, with the user's own line, where it does not compile.
+        """
         if own is None or not placed.program.startswith("yb_"):
             return self.ours(traced=traced)
         return self.theirs(own, placed.way, traced=traced)
 
     def theirs(self, own: UserProgram, way: str, *, traced: bool) -> Any:
-        """The handle of a wire of one's own for one way. Raises HostError as :meth:`handle` does."""
+        """Return the handle of a wire of one's own for one way. Raises HostError as :meth:`handle` does."""
         key = (own.source, way, own.xdp, traced)
         if key not in self._own:
             flags = [f"-DYB_WAY={_WAYS.index(way)}", *(_tracing_flags() if traced else ())]
@@ -116,7 +119,7 @@ class Programs:
         return self._own[key]
 
     def load(self, handle: Any, name: str, kind: str, own: UserProgram | None = None) -> Any:
-        """A loaded program by its C name, ``kind`` SCHED_CLS or XDP.
+        """Return a loaded program by its C name, ``kind`` SCHED_CLS or XDP.
 
         Raises HostError with the verifier's words, NoSuchProgram where the text has none of the name.
         """
@@ -142,7 +145,7 @@ class Programs:
 
 
 def _write_base(files: Iterable[tuple[str, str]]) -> Path:
-    """A folder, beside ours, with the programs of the other side."""
+    """Return a folder, beside ours, with the programs of the other side."""
     folder = source_folder().with_name("bpf-base")
     folder.mkdir()
     for name, content in files:
@@ -151,7 +154,7 @@ def _write_base(files: Iterable[tuple[str, str]]) -> Path:
 
 
 def program_sets() -> dict[str, Programs]:
-    """The programs by the word that chooses them: what is now, seeing and blind."""
+    """Return the programs by the word that chooses them: what is now, seeing and blind."""
     return {NOW: Programs(), BLIND: Programs(flags=("-DYB_BLIND",))}
 
 
@@ -187,7 +190,7 @@ def join_sources(folder: Path, *files: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """A file's name for #line."""
+    """Return a file's name for #line."""
     return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
@@ -196,7 +199,7 @@ def _tracing_flags() -> tuple[str, ...]:
 
 
 def user_source(own: UserProgram, *, traced: bool = False) -> str:
-    """A wire of one's own between our header and the programs that count and call it.
+    """Return a wire of one's own between our header and the programs that count and call it.
 
     ``traced``: they record their hits too, each in a record of its own.
     """
@@ -213,7 +216,7 @@ def user_source(own: UserProgram, *, traced: bool = False) -> str:
 
 
 def verifier_error(log: str, own: UserProgram | None) -> str:
-    """The verifier's reason out of its log, with the last line of the user's file it was looking at."""
+    """Return the verifier's reason out of its log, with the last line of the user's file it was looking at."""
     said = [line for line in log.strip().splitlines() if not re.match(r"processed \d+ insns|\s*$", line)]
     reason = said[-1].strip() if said else "no reason was given"
     if own is None:
@@ -226,7 +229,10 @@ def verifier_error(log: str, own: UserProgram | None) -> str:
 
 
 def _shifted_lines(source: str) -> dict[int, int]:
-    """The author's line by the line the verifier names: bcc's rewriter begins each function on a line of its own."""
+    """Return the author's line by the line the verifier names.
+
+    Bcc's rewriter begins each function on a line of its own.
+    """
     functions = re.finditer(r"^[A-Za-z_][^;{}#]*\([^;{}]*\)\s*\{", source, re.MULTILINE)
     begins = [source.count("\n", 0, function.start()) + 1 for function in functions]
     lines = range(1, source.count("\n") + 2)
@@ -254,7 +260,7 @@ def _compile(source: str, flags: Iterable[str], what: str, *, in_child: bool) ->
 
 
 def compiler_error(said: str) -> str:
-    """The compiler's first error, ``file:line:column: (fatal) error: …``, with the line it quotes."""
+    """Return the compiler's first error, ``file:line:column: (fatal) error: …``, with the line it quotes."""
     lines = said.splitlines()
     at = next((n for n, line in enumerate(lines) if re.search(r"[^ ]: (fatal )?error: ", line)), None)
     return "" if at is None else " | ".join(line.strip() for line in lines[at : at + 2])

@@ -51,12 +51,12 @@ def statistics_enabled() -> Iterator[None]:
 
 
 def read_run_time(descriptor: int) -> RunTime:
-    """What a program's file descriptor says until now (bpf_prog_show_fdinfo in kernel/bpf/syscall.c)."""
+    """Return what a program's file descriptor says until now (bpf_prog_show_fdinfo in kernel/bpf/syscall.c)."""
     return parse_run_time(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
 
 
 def parse_run_time(fdinfo: str) -> RunTime:
-    """The text of a program's fdinfo. Raises Unsupported where it has no statistics (before Linux 5.1)."""
+    """Return the text of a program's fdinfo. Raises Unsupported where it has no statistics (before Linux 5.1)."""
     fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
     try:
         return RunTime(int(fields["run_time_ns"]), int(fields["run_cnt"]))

@@ -19,7 +19,7 @@ def bpf(command: int, attribute: bytes) -> int:
 
 
 def filled(command: int, attribute: bytes) -> tuple[int, bytes]:
-    """The same, with the ``union bpf_attr`` as the kernel left it."""
+    """Return the same, with the ``union bpf_attr`` as the kernel left it."""
     buffer = ctypes.create_string_buffer(attribute, _SIZE)
     libc = ctypes.CDLL(None, use_errno=True)
     done = libc.syscall(_NUMBERS.get(platform.machine(), _GENERIC), command, buffer, _SIZE)

@@ -68,7 +68,7 @@ class Event:
 
 
 def find_drop(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
-    """The first drop of an echo request, or of the neighbour request made for it, in order of time."""
+    """Return the first drop of an echo request, or of the neighbour request made for it, in order of time."""
     for event in sorted(events, key=lambda e: e.time):
         if event.kind == DROP and _belongs(event, ip, sequence):
             return event
@@ -76,26 +76,29 @@ def find_drop(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
 
 
 def drop_label(drop: Event) -> str:
-    """A drop in the contract's words: ``function:REASON``, ``arp:`` (IPv6: ``nd:``) in front where resolving died."""
+    """Return a drop in the contract's words.
+
+    ``function:REASON``, ``arp:`` (IPv6: ``nd:``) in front where resolving died.
+    """
     died_resolving = drop.shape in _ASKS or drop.reason == "NEIGH_FAILED" or drop.where in _GIVES_UP
     prefix = ("nd:" if drop.protocol == _IPV6 else "arp:") if died_resolving else ""
     return f"{prefix}{drop.where}:{drop.reason}"
 
 
 def most_common_site(sites: Sequence[str]) -> str | None:
-    """The word said most often; among equals the one said first."""
+    """Return the word said most often; among equals the one said first."""
     return max(sites, key=sites.count) if sites else None
 
 
 def count_hops(events: Sequence[Event], ip: int, sequence: int) -> dict[str, float]:
-    """How often one echo's request and reply passed each tracepoint, by metric."""
+    """Return how often one echo's request and reply passed each tracepoint, by metric."""
     of_echo = [e for e in events if e.shape in (_REQUESTS[ip], _REPLIES[ip]) and e.sequence == sequence]
     counted = {"hops_netif_rx": RX, "hops_receive": RECEIVE, "hops_queue": QUEUE}
     return {metric: float(sum(e.kind == kind for e in of_echo)) for metric, kind in counted.items()}
 
 
 def packet_path(events: Sequence[Event], devices: Mapping[int, str], programs: Mapping[int, str]) -> list[str]:
-    """An echo's way there and back as recorded, a step an event: what happened and where, in order of time.
+    """Return an echo's way there and back as recorded, a step an event: what happened and where, in order of time.
 
     ``devices`` names ifindexes, ``programs`` the rows of attached programs. The events must be one echo's alone.
     """
@@ -116,12 +119,15 @@ def _belongs(event: Event, ip: int, sequence: int) -> bool:
 
 
 def function(symbol: str) -> str:
-    """A kernel symbol without offset and without what compilers append: ``f.constprop.0+0x1b`` is ``f``."""
+    """Return a kernel symbol without offset and without what compilers append: ``f.constprop.0+0x1b`` is ``f``."""
     return re.split(r"[.+ ]", symbol.strip(), maxsplit=1)[0]
 
 
 def reason(number: int) -> str:
-    """A value of enum skb_drop_reason by name, without the common prefix; as a number where the kernel has no name."""
+    """Return a value of enum skb_drop_reason by name, without the common prefix.
+
+    As a number where the kernel has no name.
+    """
     return _names.get(number, str(number))
 
 
@@ -213,7 +219,7 @@ class Tracer:
 def tracing(
     bpf: Callable[[], Any], namespaces: Iterable[Namespace], beside: Iterable[Any] = (), *, closely: bool = False
 ) -> Iterator[Tracer | None]:
-    """A witness of these namespaces for the length of the block; None without bcc.
+    """Yield a witness of these namespaces for the length of the block; None without bcc.
 
     ``beside``: handles that record hits of their own (wire.Wire.records). ``closely``: net_dev_xmit too.
     """

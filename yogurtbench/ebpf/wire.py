@@ -61,7 +61,7 @@ class Attachment:
 
 
 def attachments(cell: Cell, own: UserProgram | None = None) -> tuple[Attachment, ...]:
-    """Which programs go where, for a cell: pure, in the order in which they are attached.
+    """Return which programs go where, for a cell: pure, in the order in which they are attached.
 
     ``own`` is the wire of one's own that the cell names; what it does not define is built in.
 
@@ -90,7 +90,7 @@ def attachments(cell: Cell, own: UserProgram | None = None) -> tuple[Attachment,
 
 
 def _companion_program(role: str, word: str, own: Collection[str], way: str) -> str:
-    """The program of a role beside the wire: the user's where the file defines it."""
+    """Return the program of a role beside the wire: the user's where the file defines it."""
     return f"yb_{role}" if role in own else f"{role}_{word}_{way}"
 
 
@@ -119,16 +119,22 @@ class Wire:
         return {f"{a.role}.{a.way}": self._row("traffic", a, a.row) for a in self.attached}
 
     def run_times(self) -> dict[str, RunTime]:
-        """How long each program has run since it was loaded, by role and way; it grows while statistics are on."""
+        """Return how long each program has run since it was loaded, by role and way.
+
+        It grows while statistics are on.
+        """
         return {f"{a.role}.{a.way}": run_time.read_run_time(function.fd) for a, function in self.functions.items()}
 
     def tallies(self) -> dict[str, list[Counters]]:
-        """What a wire of one's own counted by itself (YB_COUNT), per way: a list by slot. Empty for built-in wires."""
+        """Return what a wire of one's own counted by itself (YB_COUNT), per way: a list by slot.
+
+        Empty for built-in wires.
+        """
         wires = [a for a in self.attached if self.own and a.role == "wire"]
         return {a.way: [self._row("yb_tallies", a, slot) for slot in range(TALLIES)] for a in wires}
 
     def places(self, lab: Lab) -> dict[int, str]:
-        """Where each program hangs, by its row: ``tcx_ingress of yg1-host: redirect_forward``."""
+        """Return where each program hangs, by its row: ``tcx_ingress of yg1-host: redirect_forward``."""
         return {a.row: f"{a.hook} of {attachment_point(a, lab)[0].name}: {a.program}" for a in self.attached}
 
     def _row(self, name: str, attachment: Attachment, row: int) -> Counters:
@@ -136,7 +142,7 @@ class Wire:
         return _sum(table[table.Key(row)])
 
     def records(self) -> list[Any]:
-        """The handles of a traced wire of one's own: its hits stand in records beside the witness's."""
+        """Return the handles of a traced wire of one's own: its hits stand in records beside the witness's."""
         if not (self.own and self.traced):
             return []
         theirs = [a for a in self.attached if a.program.startswith("yb_")]
@@ -164,7 +170,7 @@ def _sum(per_cpu: Any) -> Counters:
 def attach_wire(
     programs: Programs, lab: Lab, own: UserProgram | None = None, *, traced: bool = False
 ) -> Iterator[Wire]:
-    """The wire of the lab's cell for the length of the block, its counters at zero; ``traced``: for a witness.
+    """Yield the wire of the lab's cell for the length of the block, its counters at zero; ``traced``: for a witness.
 
     The programs leave with their devices when the lab goes down, all at once; detaching each would wait for an RCU
     grace period apiece. ``Wire.detach`` is for those who cannot wait.
@@ -188,7 +194,7 @@ def attach_wire(
 
 
 def _destination(attachment: Attachment, lab: Lab) -> tuple[Interface, Endpoint]:
-    """The host end and the pot that the packets of an attachment's way are bound for."""
+    """Return the host end and the pot that the packets of an attachment's way are bound for."""
     assert lab.a and lab.b  # only topologies with two host ends have wires
     return (lab.b, lab.server) if attachment.way == "forward" else (lab.a, lab.client)
 
@@ -215,7 +221,7 @@ def _program_type(attachment: Attachment) -> str:
 
 
 def attachment_point(attachment: Attachment, lab: Lab) -> tuple[Interface, str]:
-    """The end a program is attached to, and its hook there."""
+    """Return the end a program is attached to, and its hook there."""
     host_end = lab.a if attachment.end == "a" else lab.b
     assert host_end
     if not attachment.hook.endswith("_container"):
@@ -247,7 +253,7 @@ def _attach_by_type(bpf: Any, function: Any, end: Interface, hook: str) -> Calla
 
 
 def _attach_clsact(_bpf: Any, function: Any, end: Interface, hook: str) -> Callable[[], Any]:
-    """A direct-action filter on clsact (tc-bpf(8))."""
+    """Return a direct-action filter on clsact (tc-bpf(8))."""
     ip = end.namespace.ip
     ip.tc("add", "clsact", end.ifindex)
     arguments = {"fd": function.fd, "name": "yogurt", "classid": 1, "direct_action": True}

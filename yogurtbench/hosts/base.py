@@ -37,7 +37,7 @@ class InputSource(Protocol):
         ...
 
     def said(self, descriptor: int) -> dict[str, Any]:
-        """What was said there, as a message for the agent."""
+        """Return what was said there, as a message for the agent."""
         ...
 
 
@@ -72,14 +72,14 @@ class AgentHost:
             self._give_up(self._machine)
 
     def run(self, trials: Iterable[Trial]) -> Iterator[Attempt]:
-        """Attempts as they end. A machine that dies costs the trial it died in; the next gets a new machine."""
+        """Yield attempts as they end. A machine that dies costs the trial it died in; the next gets a new machine."""
         left = iter(trials)
         return self.attempts(lambda: next(left, None))
 
     def attempts(
         self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None] = _ignore
     ) -> Generator[Attempt, None, None]:
-        """Attempts as they end, of up to ``jobs`` trials side by side.
+        """Yield attempts as they end, of up to ``jobs`` trials side by side.
 
         ``due`` gives the next trial whenever one could start, None where none may start now; the end is when none is
         under way either. ``phase`` hears what a trial does now, where its agent says so. Close the generator
@@ -100,7 +100,7 @@ class AgentHost:
                 self._give_up(each.machine)
 
     def cannot_ask(self) -> dict[str, str]:
-        """What the probes cannot ask there, each with the reason: their positive control (loads.control)."""
+        """Return what the probes cannot ask there, each with the reason: their positive control (loads.control)."""
         told: dict[str, str] = {}
         self.ordered({"op": "control"}, lambda event: told.update(event["control"]))
         return told
@@ -146,14 +146,14 @@ class AgentHost:
         return RunningTrial(trial, machine, time.monotonic() + crowd * trial.deadline + _GRACE)
 
     def _ordered(self, trial: Trial) -> Machine:
-        """A machine that has its order."""
+        """Return a machine that has its order."""
         machine = self._alive()
         with suppress(EOFError):  # that it is dead is noticed, and told, where its answer is waited for
             machine.channel.send({"op": "trial", "trial": trial.to_json()})
         return machine
 
     def _end(self, one: RunningTrial, phase: Callable[[Trial, str], None]) -> Attempt:
-        """What came of a trial. A machine without an answer is given up."""
+        """Return what came of a trial. A machine without an answer is given up."""
         try:
             attempt = Attempt.from_json(_answer(one, phase))
         except TimeoutError:
@@ -175,7 +175,7 @@ class AgentHost:
         return self._machine
 
     def _release(self, machine: Machine) -> None:
-        """A trial ended well: its machine stays for the next."""
+        """Keep the machine of a trial that ended well for the next."""
 
     def _give_up(self, machine: Machine) -> None:
         self._machine = None
@@ -188,7 +188,7 @@ class AgentHost:
         return why
 
     def with_host(self, attempt: Attempt) -> Attempt:
-        """The attempt with where it was made written on it."""
+        """Return the attempt with where it was made written on it."""
         where = self.environment
         return replace(attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel)
 
@@ -221,7 +221,7 @@ def _receive(channel: Channel, person: InputSource | None) -> None:
 
 
 def _first_ready(under_way: Sequence[RunningTrial]) -> RunningTrial:
-    """The first whose machine speaks or dies; nobody within the time: the one that should have ended first."""
+    """Return the trial whose machine has output or died; after the timeout, the one with the earliest deadline."""
     if len(under_way) == 1:
         return under_way[0]
     by_line = {one.machine.channel.fileno(): one for one in under_way}

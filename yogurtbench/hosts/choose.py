@@ -63,7 +63,7 @@ def foresee_host(plans: Plans) -> Foreseen:
 def choose_plan_and_host(
     plans: Plans, undo: ExitStack, say: Callable[[str], None], jobs: int | None
 ) -> tuple[Plan, AgentHost]:
-    """A started host, closed with ``undo``, and the plan for the clock that is right for it.
+    """Return a started host, closed with ``undo``, and the plan for the clock that is right for it.
 
     ``environment.reasons`` says why ``lab`` and ``clock`` are what they are. ``jobs``: trials side by side; None: as
     many as may be. Raises as :func:`choose` does.
@@ -103,7 +103,7 @@ def _by_accelerator(
 def choose_host(
     plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None = 1, *, anew: bool = False
 ) -> AgentHost:
-    """A started host for a plan; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
+    """Return a started host for a plan; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
 
     ``jobs``: trials side by side, on the instruction clock; None: as many as may be. ``anew``: its guest is booted even
     where a saved one is kept. Raises HostError where the lab
@@ -183,7 +183,7 @@ def _start_native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
 
 
 def _try_native(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[AgentHost | None, str]:
-    """The native host where it can do every cell, else None and the first reason why not."""
+    """Return the native host where it can do every cell, else None and the first reason why not."""
     if reason := _native_blocker(cells, clock):
         return None, reason
     trying = ExitStack()
@@ -230,7 +230,7 @@ def _vm(plan: Plan, say: Callable[[str], None], jobs: int | None, *, anew: bool)
 
 
 def _kernel(plan: Plan) -> str:
-    """The one that a guest boots. Raises MatrixError where the cells name several."""
+    """Return the one that a guest boots. Raises MatrixError where the cells name several."""
     kernels = _kernels(plan)
     if len(kernels) > 1:
         raise MatrixError(
@@ -248,7 +248,7 @@ def _other_kernels(cells: list[Cell]) -> list[str]:
 
 
 def missing_tools(cells: list[Cell]) -> list[str]:
-    """What the cells need and PATH, Python or the headers lack, a clause each."""
+    """Return what the cells need and PATH, Python or the headers lack, a clause each."""
     needed = {_TOOLS[cell.load] for cell in cells if cell.load in _TOOLS} | {"unshare", "nsenter", "taskset", "mount"}
     missing = [lacking for tool in sorted(needed) if (lacking := tools.find_tools(tool).lacking)]
     if any(cell.has_programs for cell in cells):

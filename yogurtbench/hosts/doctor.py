@@ -1,4 +1,4 @@
-"""What this machine can do, what it lacks, and the exact command that mends it. Looks, and changes nothing."""
+"""What this machine can do, what it lacks, and the command that fixes it. Changes nothing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run_checks() -> list[CheckResult]:
 
 
 def judge_checks(found: Sequence[CheckResult]) -> list[CheckResult]:
-    """Findings with what follows from them: what can be run and how, and whether each lab can run.
+    """Return the findings with what follows from them: what can be run and how, and whether each lab can run.
 
     Nothing is called missing that the VM lab makes up for.
     """
@@ -85,7 +85,7 @@ def judge_checks(found: Sequence[CheckResult]) -> list[CheckResult]:
 
 
 def _made_up_for(finding: CheckResult) -> CheckResult:
-    """The finding on a machine where the VM lab runs."""
+    """Return the finding on a machine where the VM lab runs."""
     if finding.state != "missing" or finding.what not in _VM_BRINGS:
         return finding
     detail = finding.detail if "the VM lab" in finding.detail else f"{finding.detail}; the VM lab brings its own"
@@ -93,7 +93,7 @@ def _made_up_for(finding: CheckResult) -> CheckResult:
 
 
 def can_run(findings: Iterable[CheckResult]) -> bool:
-    """Whether either lab can run anything at all."""
+    """Return whether either lab can run anything at all."""
     return any(f.what in (NATIVE, VM) and f.state != "missing" for f in findings)
 
 
@@ -115,7 +115,7 @@ def as_json(findings: Sequence[CheckResult]) -> str:
 
 
 def _run_safely(look: Callable[[], Iterator[CheckResult]]) -> list[CheckResult]:
-    """What a look found; a look that goes wrong is itself a finding: a doctor who faints helps nobody."""
+    """Return what a look found; a look that goes wrong is itself a finding: a check that raises becomes a finding."""
     try:
         return list(look())
     except Exception as error:
@@ -124,7 +124,7 @@ def _run_safely(look: Callable[[], Iterator[CheckResult]]) -> list[CheckResult]:
 
 
 def native_lab(found: Sequence[CheckResult]) -> CheckResult:
-    """Whether the native lab can run, judged from the other findings."""
+    """Return whether the native lab can run, judged from the other findings."""
     states = {f.what: f.state for f in found}
     if blocking := [what for what in ("root", "util-linux", "veth") if states.get(what) != "ok"]:
         return CheckResult(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
@@ -136,7 +136,7 @@ def native_lab(found: Sequence[CheckResult]) -> CheckResult:
 
 
 def vm_lab(found: Sequence[CheckResult]) -> CheckResult:
-    """Whether the VM lab can run, judged from the other findings."""
+    """Return whether the VM lab can run, judged from the other findings."""
     states = {f.what: f.state for f in found}
     if platform.machine() != "x86_64":
         return CheckResult(
@@ -152,7 +152,7 @@ def vm_lab(found: Sequence[CheckResult]) -> CheckResult:
 
 
 def _blocking_vm(states: Mapping[str, State]) -> list[str]:
-    """What the VM lab needs and does not have."""
+    """Return what the VM lab needs and does not have."""
     needed = ["qemu", "memory", "cache folder", "util-linux"]
     if states.get("guest image") != "ok":
         needed += ["mmdebstrap", *(what for what in _TO_BUILD if what in states)]
@@ -160,7 +160,7 @@ def _blocking_vm(states: Mapping[str, State]) -> list[str]:
 
 
 def answer_of(found: Sequence[CheckResult], native: CheckResult, vm: CheckResult) -> CheckResult:
-    """What can be run here and by which command, in one sentence; ``mend`` is the command."""
+    """Return what can be run here and by which command, in one sentence; ``mend`` is the command."""
     states = {f.what: f.state for f in found}
     run = f"{_our_name()} run experiments/quickstart.yaml"
     if native.state == "ok":
@@ -196,7 +196,7 @@ _NATIVE_CELLS = {
 
 
 def _runs_natively(states: Mapping[str, State]) -> str:
-    """Which cells a machine without everything runs natively; empty for none."""
+    """Return which cells a machine without everything runs natively; empty for none."""
     needed = ("root", "util-linux", "veth", "bcc", "kernel headers", "ping", "sockperf", "iperf3")
     if any(states.get(what) != "ok" for what in needed):
         return ""
@@ -204,7 +204,7 @@ def _runs_natively(states: Mapping[str, State]) -> str:
 
 
 def _cure(found: Sequence[CheckResult], states: Mapping[str, State]) -> tuple[str, str]:
-    """What lets the VM lab run, as a clause and as a command; empty where nothing is known."""
+    """Return what lets the VM lab run, as a clause and as a command; empty where nothing is known."""
     blocking = _blocking_vm(states)
     things = [thing for what, brought in _VM_THINGS.items() if what in blocking for thing in brought]
     others = [f.mend for f in found if f.what in blocking and f.what not in _VM_THINGS]
@@ -216,7 +216,7 @@ def _cure(found: Sequence[CheckResult], states: Mapping[str, State]) -> tuple[st
 
 
 def _our_name() -> str:
-    """How this tool is called: by the script of a checkout, or by its name where it is installed."""
+    """Return how this tool is called: by the script of a checkout, or by its name where it is installed."""
     script = Path(__file__).parents[2] / "yb"
     if not script.is_file():
         return "yogurtbench"
@@ -266,12 +266,12 @@ _QUESTIONS = {
 
 
 def answering(question: str) -> str:
-    """What a finding about a question of the probes is called."""
+    """Return what a finding about a question of the probes is called."""
     return f"asking over {question}"
 
 
 def _probes(host: AgentHost) -> Iterator[CheckResult]:
-    """What the positive control of the probes found in a sandbox of its own."""
+    """Yield what the positive control of the probes found in a sandbox of its own."""
     refused = host.cannot_ask()
     for question, needed_by in _QUESTIONS.items():
         if reason := refused.get(question):
@@ -343,7 +343,7 @@ def _debians_keys() -> Iterator[CheckResult]:
 
 
 def _rootless_builds() -> Iterator[CheckResult]:
-    """What building the guest without root needs; root needs none of it."""
+    """Yield what building the guest without root needs; root needs none of it."""
     if os.geteuid() == 0:
         return
     yield _program("uidmap", "newuidmap", "building the guest without root")
@@ -368,7 +368,7 @@ def _subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> CheckR
 
 
 def owners(path: Path) -> set[str]:
-    """Who has a range in a subuid(5) file."""
+    """Return who has a range in a subuid(5) file."""
     return {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
 
 
@@ -387,7 +387,9 @@ def _bcc() -> Iterator[CheckResult]:
         yield CheckResult("bcc", "ok", str(folders[0]))
     elif spec:
         mend = f"{sys.executable} -m pip uninstall bcc"
-        yield CheckResult("bcc", "missing", f"{spec.origin} is another thing: PyPI's bcc is not the BPF compiler", mend)
+        yield CheckResult(
+            "bcc", "missing", f"{spec.origin} is PyPI's unrelated `bcc` package, not the BPF Compiler Collection", mend
+        )
     elif _outside():
         why = "installed for the system's Python, which this environment does not see"
         mend = f"{Path(sys.base_prefix, 'bin', 'python3')} -m venv --system-site-packages --upgrade {sys.prefix}"
@@ -398,7 +400,7 @@ def _bcc() -> Iterator[CheckResult]:
 
 
 def _outside() -> bool:
-    """Whether the distribution's binding lies on this machine, out of this environment's sight."""
+    """Return whether the distribution's binding lies on this machine, out of this environment's sight."""
     return sys.prefix != sys.base_prefix and any(
         (path / _BCC_MARK).is_file() for pattern in _SYSTEM_PYTHONS for path in Path("/").glob(pattern[1:])
     )
@@ -455,7 +457,7 @@ _UNTRIED = "not tried yet"
 
 
 def _stored_probe(answers: Path) -> CheckResult:
-    """What the last boot under KVM showed: the device's existence alone proves nothing."""
+    """Return what the last boot under KVM showed: the device's existence alone proves nothing."""
     newest = max(answers.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
     if newest is None:
         return CheckResult(
@@ -478,7 +480,7 @@ def _resources() -> Iterator[CheckResult]:
 
 
 def _realtime_priority() -> Iterator[CheckResult]:
-    """What keeps the instruction clock exact beside busy cores."""
+    """Yield what keeps the instruction clock exact beside busy cores."""
     what = "realtime priority"
     if scheduling.is_permitted():
         yield CheckResult(what, "ok", "tried: permitted, so the instruction clock is exact beside busy cores too")
@@ -511,7 +513,7 @@ def _tuning() -> Iterator[CheckResult]:
 
 
 def tuning_advice(said: str) -> list[str]:
-    """What ``pyperf system show`` would tune: the lines of its section Advices."""
+    """Return what ``pyperf system show`` would tune: the lines of its section Advices."""
     section = re.search(r"^Advices\n=+\n\n(.+?)(?:\n\n|\Z)", said, re.MULTILINE | re.DOTALL)
     return section[1].splitlines() if section else []
 

@@ -15,7 +15,10 @@ _CHUNK = 1 << 12
 
 
 def here() -> dict[str, Any] | None:
-    """The terminal that our standard input and output are: rows, columns, the word for TERM; None: they are none."""
+    """Return the terminal that our standard input and output are.
+
+    Rows, columns, the word for TERM; None: they are none.
+    """
     if not (os.isatty(0) and os.isatty(1)):
         return None
     rows, columns = termios.tcgetwinsize(0)
@@ -30,7 +33,7 @@ class LocalTerminal:
         self.descriptors: Sequence[int] = [0] if resized is None else [0, resized]
 
     def said(self, descriptor: int) -> dict[str, Any]:
-        """A message for login."""
+        """Return a message for login."""
         if descriptor == self._resized:
             os.read(descriptor, _CHUNK)
             rows, columns = termios.tcgetwinsize(0)

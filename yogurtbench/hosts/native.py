@@ -1,4 +1,4 @@
-"""The native host: an agent in a room of its own on this very kernel."""
+"""The native host: an agent in a sandbox on this kernel."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class SandboxProcess:
         self._process.stdout.close()
 
     def failure_reason(self) -> str:
-        """The end of what the agent and its tools wrote to standard error."""
+        """Return the end of what the agent and its tools wrote to standard error."""
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return " | ".join(lines[-5:]) or "nothing was said"
+        return " | ".join(lines[-5:]) or "no output"
 
     def close(self) -> None:
         """Kill the room; with its first process the kernel ends all others and frees what they held."""
@@ -56,7 +56,7 @@ class SandboxProcess:
 
 
 def host() -> AgentHost:
-    """The native host. Raises HostError, on entry, without root or where a room cannot be made."""
+    """Return the native host. Raises HostError, on entry, without root or where a room cannot be made."""
     return AgentHost(_start)
 
 
@@ -83,7 +83,7 @@ def _environment(ready: dict[str, Any]) -> Environment:
 
 
 def machine_name() -> str:
-    """Which machine this is, without naming it: the processor's model and the number of usable CPUs."""
+    """Return which machine this is, without naming it: the processor's model and the number of usable CPUs."""
     with open("/proc/cpuinfo") as info:
         model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown")
     return f"{model}, {len(os.sched_getaffinity(0))} CPUs"

@@ -25,7 +25,7 @@ class Interface:
     ifindex: int
 
     def mac(self) -> str:
-        """The link-layer address, empty on an l3 device."""
+        """Return the link-layer address, empty on an l3 device."""
         return str(self._told("IFLA_ADDRESS") or "")
 
     def await_up(self) -> None:
@@ -64,5 +64,5 @@ class Endpoint:
     ipv6: str
 
     def address(self, ip: int | None) -> str:
-        """The address for IP version 4 or 6."""
+        """Return the address for IP version 4 or 6."""
         return self.ipv6 if ip == 6 else self.ipv4

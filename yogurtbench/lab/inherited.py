@@ -98,18 +98,18 @@ _NOTHING = frozenset("0,")
 
 
 def changed_settings(usual: Mapping[str, str]) -> dict[str, str]:
-    """Those of the settings that this namespace has otherwise, and what they are to be."""
+    """Return those of the settings that this namespace has otherwise, and what they are to be."""
     return {key: value for key, value in usual.items() if (has := _read(_NET, key)) is not None and has != value}
 
 
 def of_the_room() -> dict[str, str]:
-    """What a namespace keeps of the machine by its sysctl's name: buffers, and what could not be given back."""
+    """Return what a namespace keeps of the machine by its sysctl's name: buffers, and what could not be given back."""
     kept = {key: _read(_NET, key) for key in (*_OF_MEMORY, *changed_settings(OF_A_NAMESPACE))}
     return {_name(key): value for key, value in kept.items() if value is not None}
 
 
 def of_the_machine() -> dict[str, str]:
-    """What the lab has from the whole machine and is not as kernels begin, by its sysctl's name.
+    """Return what the lab has from the whole machine and is not as kernels begin, by its sysctl's name.
 
     Called outside of the room, in which most of it is hidden.
     """
@@ -127,7 +127,7 @@ def _name(key: str) -> str:
 
 
 def _read(root: Path, key: str) -> str | None:
-    """A setting with single spaces; None where this kernel has none, or does not tell."""
+    """Return a setting with single spaces; None where this kernel has none, or does not tell."""
     with suppress(OSError):
         return " ".join((root / key).read_text(errors="replace").split())
     return None

@@ -12,7 +12,7 @@ _MODES = {number: word for word, number in netkit.MODES.items()}
 
 
 def read_inventory(lab: Lab) -> list[dict[str, Any]]:
-    """The lab's namespaces: ``name`` and ``devices``, a dictionary each.
+    """Return the lab's namespaces: ``name`` and ``devices``, a dictionary each.
 
     A device has ``name, ifindex, kind, mode`` (netkit alone), ``mtu`` (bytes), ``state, mac, addresses, peer``
     (``namespace:name``), ``master``; what it does not have is None or empty.

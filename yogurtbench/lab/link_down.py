@@ -35,7 +35,7 @@ class LinkDown:
 
 @contextmanager
 def switch(lab: Lab) -> Iterator[LinkDown]:
-    """The switch of a lab's host ends for the length of the block."""
+    """Yield the switch of a lab's host ends for the length of the block."""
     with lab.host.entered():
         control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with control:

@@ -49,11 +49,11 @@ class Namespace:
             yield
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """The command line that runs ``argv`` in this namespace (nsenter(1): one exec, no new mounts)."""
+        """Return the command line that runs ``argv`` in this namespace (nsenter(1): one exec, no new mounts)."""
         return ["nsenter", f"--net=/run/netns/{self.name}", "--", *argv] if self.name else list(argv)
 
     def cookie(self) -> int:
-        """The kernel's own number for this namespace (SO_NETNS_COOKIE, socket(7); Linux 5.14)."""
+        """Return the kernel's own number for this namespace (SO_NETNS_COOKIE, socket(7); Linux 5.14)."""
         with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
 
@@ -73,12 +73,12 @@ class Namespace:
 
 @cache
 def host() -> Namespace:
-    """The lab's host namespace: one for the life of this process, which nobody closes."""
+    """Return the lab's host namespace: one for the life of this process, which nobody closes."""
     return Namespace(None, os.open(_SELF, os.O_RDONLY))
 
 
 def create(name: str) -> Namespace:
-    """A new, quiet namespace: loopback up, and nothing in it that would send a packet of its own accord.
+    """Return a new, quiet namespace: loopback up, and nothing in it that would send a packet of its own accord.
 
     IPv6 makes no link-local addresses, solicits no routers and repeats its multicast reports at once (how often
     is the whole machine's setting); neighbours stay reachable for an hour. So a wire's counters can be held against
@@ -127,7 +127,7 @@ class _Machine:
 
 @cache
 def _machine() -> _Machine:
-    """Looked for once, in the lab's host namespace while it is as new: a guest of ours has nothing of the kind."""
+    """Look for it once, in the lab's host namespace while it is as new: a guest of ours has nothing of the kind."""
     with host().entered():
         of_lo = {f"{ip}/neigh/lo/{key}": value for ip in _IPS for key, value in inherited.OF_NEIGHBOURS.items()}
         of_neighbours = {key.replace("/lo/", "/{}/"): value for key, value in inherited.changed_settings(of_lo).items()}

@@ -36,7 +36,7 @@ class NetkitData(nla):  # type: ignore[misc]  # pyroute2 is untyped
 
     @staticmethod
     def peer(*_args: Any, **_kwargs: Any) -> type:
-        """The peer is described by a whole link message, as for veth."""
+        """Return the peer is described by a whole link message, as for veth."""
         return ifinfveth  # type: ignore[no-any-return]
 
 
@@ -53,7 +53,7 @@ ifinfmsg.ifinfo.register_link_kind(module={"netkit": NetkitData, "veth": VethDat
 
 
 def peer_info(name: str, index: int, netns_fd: int, mtu: int) -> dict[str, Any]:
-    """The nested link message of the far end: made in its own namespace at once, under its own index."""
+    """Return the nested link message of the far end: made in its own namespace at once, under its own index."""
     attributes = [("IFLA_IFNAME", name), ("IFLA_NET_NS_FD", netns_fd), ("IFLA_MTU", mtu)]
     return {"index": index, "attrs": attributes}
 
@@ -101,7 +101,10 @@ _TOLD: dict[str, tuple[str, dict[int, str]]] = {
 
 
 def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
-    """What of a netkit request the kernel did not do, by the attributes that the made link tells: a phrase each."""
+    """Return what of a netkit request the kernel did not do, by the attributes that the made link tells.
+
+    A phrase each.
+    """
     found = []
     for attribute, (name, words) in _TOLD.items():
         wanted, is_so = request.get(attribute), told.get(attribute)
@@ -112,7 +115,7 @@ def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
 
 
 def told(link: Any) -> dict[str, Any]:
-    """The netkit attributes of a link message by name; empty where it has none."""
+    """Return the netkit attributes of a link message by name; empty where it has none."""
     info = link.get_attr("IFLA_LINKINFO")
     data = info.get_attr("IFLA_INFO_DATA") if info else None
     return dict(data["attrs"]) if data else {}

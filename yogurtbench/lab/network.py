@@ -1,4 +1,4 @@
-"""A cell's network that is up: its pots, its host ends, and who has to know whom."""
+"""A running lab: its endpoints, host-side interfaces and static neighbour entries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StaticNeighbour:
     neighbour: Interface
 
     def add_entries(self) -> None:
-        """Make it known for good: permanent entries, that nobody asks for and nothing expires."""
+        """Add permanent neighbour entries, so that no ARP or ND is needed."""
         mac, table = self.neighbour.mac(), self.end.namespace.ip.neigh
         for address in self.addresses[: 1 if self.end.lacks_ipv6() else 2]:
             table("replace", dst=address, lladdr=mac, ifindex=self.end.ifindex, state=NUD_PERMANENT)

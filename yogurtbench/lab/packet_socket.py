@@ -48,7 +48,7 @@ class Tap:
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
     def frames(self) -> list[Frame]:
-        """The first frames since it was made, in order, at most MOST_FRAMES."""
+        """Return the first frames since it was made, in order, at most MOST_FRAMES."""
         found: list[Frame] = []
         while len(found) < MOST_FRAMES:
             try:

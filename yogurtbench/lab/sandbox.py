@@ -14,7 +14,7 @@ from yogurtbench.lab import namespace
 
 
 def sandbox_command(argv: Sequence[str]) -> list[str]:
-    """The command line that runs ``argv`` as process 1 of a new room.
+    """Return the command line that runs ``argv`` as process 1 of a new room.
 
     ``--kill-child``: when unshare dies the child dies, and with process 1 the whole room (pid_namespaces(7)).
     """

@@ -25,7 +25,7 @@ Addresses = tuple[str, str]
 
 @contextmanager
 def bring_up(cell: Cell) -> Iterator[Lab]:
-    """The cell's network for the length of the block; on the way out all of it is gone.
+    """Yield the cell's network for the length of the block; on the way out all of it is gone.
 
     Where IPv6 cannot be had it has IPv4 only (``Lab.no_ipv6``).
 
@@ -84,7 +84,7 @@ def _yogurt(end: Interface, number: int) -> Endpoint:
 
 
 def _two_pairs(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """The seed's drawing, without what joins the host ends."""
+    """Return the seed's drawing, without what joins the host ends."""
     one, two = _pot_namespace("yogurt-1", undo), _pot_namespace("yogurt-2", undo)
     _removing_devices(host, undo)
     a, cont1 = pair.make_pair(cell, (host, "yg1-host", 1001), (one, "yg1-cont", 1002))
@@ -94,13 +94,13 @@ def _two_pairs(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
 
 
 def _direct(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """One pair spanning both namespaces."""
+    """Set up one pair that spans both namespaces."""
     one, two = _pot_namespace("yogurt-1", undo), _pot_namespace("yogurt-2", undo)
     return _one_pair(cell, host, one, two, undo)
 
 
 def _loopback(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """Both ends in one namespace: the kernel delivers over lo. What no pair can beat."""
+    """Set up both ends in one namespace: the kernel delivers over lo, and no pair can beat it."""
     one = _pot_namespace("yogurt-1", undo)
     return _one_pair(cell, host, one, one, undo)
 
@@ -195,7 +195,7 @@ def _serve(pot: Endpoint, end: Interface, number: int) -> Addresses:
 
 
 def _gateway_and(pot: Endpoint, end: Interface, gateway: Addresses) -> list[StaticNeighbour]:
-    """A pot and the host end that is its gateway."""
+    """Return a pot and the host end that is its gateway."""
     return neighbours_of_each_other(pot, Endpoint(end.namespace, end, *gateway))
 
 

@@ -89,7 +89,7 @@ class LoadContext:
         return tuple(sorted(set(_pinned(self.trial.cell.cpus)) or os.sched_getaffinity(0)))
 
     def option(self, name: str) -> float:
-        """A numeric load option, in seconds where it is a time."""
+        """Return a numeric load option, in seconds where it is a time."""
         return float(self.trial.options[name])
 
     def client_command(self, argv: Sequence[str]) -> list[str]:
@@ -108,7 +108,10 @@ def _pin(cpus: str | tuple[int, int] | None, side: int) -> list[str]:
 
 
 def _pinned(cpus: str | tuple[int, int] | None) -> tuple[int, ...]:
-    """The client's and the server's CPU, nothing where they are free. Raises Unsupported where one does not exist."""
+    """Return the client's and the server's CPU, nothing where they are free.
+
+    Raises Unsupported where one does not exist.
+    """
     if cpus in (None, "free"):
         return ()
     usable = sorted(os.sched_getaffinity(0))
@@ -151,7 +154,7 @@ _LEAVES = 1.0
 
 @contextmanager
 def outlived_by(server: Background, *, once: bool = False) -> Iterator[None]:
-    """A block that the server has to outlive, or, where it serves ``once``, to end well with.
+    """Yield a block that the server has to outlive, or, where it serves ``once``, to end well with.
 
     Raises LoadFailed with the server's own words where it died, whatever the client had to say.
     """
@@ -169,7 +172,7 @@ def outlived_by(server: Background, *, once: bool = False) -> Iterator[None]:
 
 
 def _death(server: Background, *, once: bool) -> str:
-    """How a server ended that should not have, empty where all is well."""
+    """Return how a server ended that should not have, empty where all is well."""
     if server.alive or (once and server.process.returncode == 0):
         return ""
     done = server.end()

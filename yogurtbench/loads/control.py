@@ -66,7 +66,7 @@ def unmeasurable() -> Mapping[str, str]:
 
 @cache
 def _examine() -> Mapping[str, str]:
-    """Where no pair of devices can be made at all nothing is said: every trial will say that itself."""
+    """Say nothing where no pair of devices can be made at all: every trial will say that itself."""
     for device in (_VETH, _NETKIT):
         neighbours = "arp" if device is _VETH else None
         beside = None if device is _VETH else "none"

@@ -1,4 +1,4 @@
-"""CPU time of a load, from the kernel's own accounting, softirqs included and strangers left out.
+"""CPU time of a load, from the kernel's own accounting, softirqs included, unrelated processes excluded.
 
 Counted is what the scheduler gave
 
@@ -52,7 +52,7 @@ class CpuTime:
         return self.ksoftirqd + (self.interrupts if interrupts_are_apart() else 0.0)
 
     def to_json(self) -> dict[str, Any]:
-        """All of the raw figures, and whether interrupts are beside the processes' time or within it."""
+        """Return all of the raw figures, and whether interrupts are beside the processes' time or within it."""
         return {**asdict(self), "interrupts_apart": interrupts_are_apart()}
 
 
@@ -100,6 +100,6 @@ def _name(folder: Path) -> str:
 
 @cache
 def interrupts_are_apart() -> bool:
-    """Whether the kernel accounts interrupts apart: the function that does it is there or not."""
+    """Return whether the kernel accounts interrupts apart: the function that does it is there or not."""
     with open("/proc/kallsyms") as symbols:
         return any(" irqtime_account_irq\n" in line or " irqtime_account_irq\t" in line for line in symbols)

@@ -134,7 +134,7 @@ def _device(end: Interface) -> Counts:
 
 
 def device_counts(name: str, before: Counts, now: Counts) -> Counts:
-    """What a device counted in between. Raises LoadFailed where a counter of 64 bits is less than it was."""
+    """Return what a device counted in between. Raises LoadFailed where a counter of 64 bits is less than it was."""
     counts = {counter: value - before[counter] for counter, value in now.items()}
     for counter, count in counts.items():
         if count < 0:
@@ -143,7 +143,7 @@ def device_counts(name: str, before: Counts, now: Counts) -> Counts:
 
 
 def softnet_counts(before: dict[str, list[int]], now: dict[str, list[int]]) -> dict[str, list[int]]:
-    """What each CPU counted in between, by column; the kernel's counters have 32 bits and begin again at 0.
+    """Return what each CPU counted in between, by column; the kernel's counters have 32 bits and begin again at 0.
 
     Where a CPU came or left meanwhile its rows cannot be told from others': there is nothing to say.
     """
@@ -153,13 +153,13 @@ def softnet_counts(before: dict[str, list[int]], now: dict[str, list[int]]) -> d
 
 
 def softnet_columns(table: str) -> dict[str, list[int]]:
-    """The text of softnet_stat, a row of hexadecimal numbers per CPU, as columns by name."""
+    """Return the text of softnet_stat, a row of hexadecimal numbers per CPU, as columns by name."""
     rows = [[int(word, 16) for word in line.split()] for line in table.splitlines()]
     return {name: [row[column] for row in rows if column < len(row)] for column, name in SOFTNET_COLUMNS.items()}
 
 
 def warnings(cell: Cell, packet_size: float) -> list[str]:
-    """What to know of the packets: a sentence where they are not what the cell's payload says."""
+    """Return what to know of the packets: a sentence where they are not what the cell's payload says."""
     if cell.payload is None or not packet_size:
         return []
     headers = (40 if cell.ip == 6 else 20) + _HEADERS.get(cell.load, 8)

@@ -102,7 +102,7 @@ def _is_threaded(version: str) -> bool:
 
 @contextmanager
 def serving(bench: LoadContext, *, first: bool = False) -> Iterator[None]:
-    """A one-off server in yogurt-2, ready. Raises LoadFailed.
+    """Yield a one-off server in yogurt-2, ready. Raises LoadFailed.
 
     ``first``: on a CPU that both ends share, it goes before the sender, so that each packet goes all the way before the
     next is sent. Where they take turns as the scheduler likes, the length of the turns decides what a packet costs and
@@ -117,12 +117,15 @@ def serving(bench: LoadContext, *, first: bool = False) -> Iterator[None]:
 
 
 def flow(delivered: int) -> Flow:
-    """What the wire must have seen of so many bytes: no skb is larger than the largest."""
+    """Return what the wire must have seen of so many bytes: no skb is larger than the largest."""
     return Flow((max(1, delivered // LARGEST_SKB), None), (1, None))
 
 
 def _costs(bench: LoadContext, account: HostCounters, report: IperfReport, packets: float) -> tuple[Values, Missing]:
-    """What a byte and a packet cost: CPU time, or on the instruction clock, whose time is work done, instructions."""
+    """Return what a byte and a packet cost.
+
+    CPU time, or on the instruction clock, whose time is work done, instructions.
+    """
     if bench.trial.clock == "instructions":
         return host_counters.instruction_costs(report.seconds, report.delivered, packets), {}
     return host_counters.cpu_costs(account, report.cpu_seconds, report.delivered, packets)
@@ -134,7 +137,7 @@ def _packets(account: HostCounters) -> dict[str, float]:
 
 
 def client_arguments(options: dict[str, Any], address: str, payload: int, streams: int, udp: bool) -> list[str]:
-    """The client's command line: bytes or seconds, UDP unpaced unless the matrix names a bitrate.
+    """Return the client's command line: bytes or seconds, UDP unpaced unless the matrix names a bitrate.
 
     The bitrate is that of all streams together; iperf3's is each stream's. Raises LoadFailed where it cannot be
     divided, which plans refuse.
@@ -150,7 +153,7 @@ def client_arguments(options: dict[str, Any], address: str, payload: int, stream
 
 
 def read(done: Completed, *, udp: bool) -> IperfReport:
-    """What a client that has ended reported. Raises LoadFailed also where it did not end well, Unsupported."""
+    """Return what a client that has ended reported. Raises LoadFailed also where it did not end well, Unsupported."""
     check_not_killed("iperf3", done)
     report = parse(done.stdout, done.stderr, udp=udp)
     check_exit_code("iperf3", done)
@@ -205,7 +208,7 @@ def _tcp(end: JsonField, uncounted: int) -> _Figures:
 
 
 def _udp(end: JsonField) -> _Figures:
-    """The receiver's figures; iperf3 before 3.11 has only ``sum`` (esnet/iperf#1174).
+    """Return the receiver's figures; iperf3 before 3.11 has only ``sum`` (esnet/iperf#1174).
 
     ``sum`` mixes both ends: packets sent, and losses as the receiver noticed them.
     """

@@ -50,26 +50,26 @@ class Verdicts:
 
     @contextmanager
     def or_missing(self, *metrics: str) -> Iterator[None]:
-        """Where the block cannot ask, these metrics have failed, with the reason, on a dead wire too."""
+        """Let these metrics fail, with the reason, where the block cannot ask; on a dead wire too."""
         try:
             yield
         except CannotAsk as reason:
             self.missing |= dict.fromkeys(metrics, ("failed", str(reason)))
 
     def judge(self, metric: str, seen: bool, doubt: str) -> None:
-        """A yes needs no control; a no with a ``doubt`` (the control that failed) is no answer.
+        """Record an answer: a yes needs no control; a no with a ``doubt`` (the control that failed) is no answer.
 
         On a live wire that is a failure; a dead one may well swallow the controls, and nobody uses it.
         """
         if doubt and not seen:
             status: Status = "failed" if self.carried else "skipped"
-            self.missing[metric] = (status, f"{metric} cannot be believed to be 0: {doubt}")
+            self.missing[metric] = (status, f"{metric} cannot be confirmed to be 0: {doubt}")
         else:
             self.values[metric] = float(seen)
 
 
 def run(bench: LoadContext) -> LoadResult:
-    """The metrics of the contract that apply to the topology; bounded by a few times ``PATIENCE``.
+    """Return the metrics of the contract that apply to the topology; bounded by a few times ``PATIENCE``.
 
     Without host ends (direct, loopback) there is no device to listen or send on: only ``eavesdrop_any`` and
     ``host_ping`` remain.
@@ -125,13 +125,13 @@ def _eavesdrop(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, ver
 
 
 def _captures(lab: Lab) -> dict[str, Interface | None]:
-    """Where to listen, by metric; None: on every device of the host."""
+    """Return where to listen, by metric; None: on every device of the host."""
     places = dict(zip(EAVESDROPS, (lab.a, lab.b, None), strict=True))
     return {metric: end for metric, end in places.items() if end is not None or metric == "eavesdrop_any"}
 
 
 def _delivered(lab: Lab, mailbox: UdpReceiver, token: bytes) -> bool:
-    """Whether a datagram from yogurt-1 arrives in yogurt-2."""
+    """Return whether a datagram from yogurt-1 arrives in yogurt-2."""
     return any(
         send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE / _TRIES)
         for _ in range(_TRIES)
@@ -200,7 +200,10 @@ def _inject(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdic
 
 
 def _receiver_works(lab: Lab, mailbox: UdpReceiver, carried: bool) -> bool:
-    """The receiver's control: a datagram from yogurt-1, or where the wire is dead from within yogurt-2 itself."""
+    """Return the receiver's control.
+
+    A datagram from yogurt-1, or where the wire is dead from within yogurt-2 itself.
+    """
     token = _token()
     if carried:
         return _delivered(lab, mailbox, token)
@@ -210,7 +213,7 @@ def _receiver_works(lab: Lab, mailbox: UdpReceiver, carried: bool) -> bool:
 def _inject_raw_packet(
     lab: Lab, transmitter: raw.Transmitter, metric: str, end: Interface, port: int, *, bypass: bool = False
 ) -> InjectionAttempt:
-    """A forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET socket."""
+    """Return a forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET socket."""
     token, before = _token(), _tx_count(end)
     packet = raw.udp_packet(lab.client.ipv4, lab.server.ipv4, port, token)
     try:
@@ -240,7 +243,7 @@ def _tx_count(end: Interface) -> int:
 
 
 def _device_counted(end: Interface, before: int, frames: int) -> bool:
-    """Whether the device counts that many frames more, ``LAG`` seconds later at most."""
+    """Return whether the device counts that many frames more, ``LAG`` seconds later at most."""
     deadline = time.monotonic() + LAG
     while _tx_count(end) < before + frames:
         if time.monotonic() > deadline:
@@ -264,7 +267,7 @@ def _ping(lab: Lab, verdicts: Verdicts) -> None:
         doubt = "the same socket cannot ping 127.0.0.1 either" if _ping_error(outside, "127.0.0.1") else ""
         doubt = doubt or ("yogurt-2 does not even answer itself" if _ping_error(inside, lab.server.ipv4) else "")
         if doubt and error:
-            raise CannotAsk(f"host_ping cannot be believed to be 0: {doubt}")
+            raise CannotAsk(f"host_ping cannot be confirmed to be 0: {doubt}")
         verdicts.judge("host_ping", not error, doubt)
 
 

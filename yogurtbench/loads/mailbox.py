@@ -27,7 +27,7 @@ class UdpReceiver:
         self.got: set[bytes] = set()
 
     def receives(self, token: bytes, patience: float) -> bool:
-        """Whether the token came within ``patience`` seconds; everything else that came is remembered too."""
+        """Return whether the token came within ``patience`` seconds; everything else that came is remembered too."""
         deadline = time.monotonic() + patience
         while token not in self.got and (left := deadline - time.monotonic()) > 0:
             self._collect(left)

@@ -67,7 +67,7 @@ def run(bench: LoadContext) -> LoadResult:
 
 
 def seconds_argument(interval: float) -> str:
-    """An interval of whole milliseconds as -i takes it.
+    """Return an interval of whole milliseconds as -i takes it.
 
     ping multiplies by 1000 and cuts off what follows the point ("(int)(optval * 1000)" in ping.c): 1.001 would be
     1000 ms.

@@ -41,7 +41,7 @@ class Echo:
 
 
 def is_reachable(lab: Lab, ip: int) -> bool:
-    """Whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries. Raises as :func:`ask`."""
+    """Return whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries. Raises as :func:`ask`."""
     return ping(lab, ip, None).answered
 
 
@@ -70,14 +70,14 @@ def ping(lab: Lab, ip: int, seen: Tracer | None, probes: int = PROBES) -> Echo:
 
 
 def open_icmp_socket(lab: Lab, ip: int) -> socket.socket:
-    """A raw ICMP socket in the client's namespace. Raises CannotAsk where there is none to be had."""
+    """Return a raw ICMP socket in the client's namespace. Raises CannotAsk where there is none to be had."""
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
     with lab.client.namespace.entered(), probing(f"IPv{ip}", "a raw ICMP socket"):
         return socket.socket(family, socket.SOCK_RAW, protocol)
 
 
 def echo_request(ip: int, identifier: int, sequence: int) -> bytes:
-    """An ICMP echo request. Over IPv6 the kernel fills in the checksum (RFC 3542), over IPv4 we do."""
+    """Return an ICMP echo request. Over IPv6 the kernel fills in the checksum (RFC 3542), over IPv4 we do."""
     body = b"yogurtbench-probe"
     header = _ICMP.pack(_ECHO[ip][0], 0, 0, identifier, sequence)
     if ip == 6:
@@ -86,7 +86,7 @@ def echo_request(ip: int, identifier: int, sequence: int) -> bytes:
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
+    """Return the Internet checksum (RFC 1071)."""
     data += b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
@@ -117,7 +117,7 @@ def echo_once(sender: socket.socket, address: str, ip: int, sequence: int, seen:
 
 
 def _received(sender: socket.socket, ip: int) -> bytes:
-    """What the socket has; empty where that is an error of the network's."""
+    """Return what the socket has; empty where that is an error of the network's."""
     try:
         with probing(f"IPv{ip}", "receiving"):
             return sender.recv(2048)
@@ -135,7 +135,7 @@ def _is_reply(packet: bytes, ip: int, identifier: int, sequence: int) -> bool:
 
 
 def exchanges_tcp(lab: Lab) -> bool:
-    """Whether a TCP connection opens and carries 64 KiB there and one byte back within the time of the probes.
+    """Return whether a TCP connection opens and carries 64 KiB there and one byte back within the time of the probes.
 
     Raises CannotAsk where the sockets themselves are refused.
     """
@@ -164,7 +164,10 @@ def _connect(client: socket.socket, address: str) -> None:
 
 
 def _ready(listener: socket.socket, client: socket.socket, deadline: float) -> bool:
-    """Whether the listener has a connection in time. Raises CannotAsk for a pending error that is not the network's."""
+    """Return whether the listener has a connection in time.
+
+    Raises CannotAsk for a pending error that is not the network's.
+    """
     left = max(0.0, deadline - time.monotonic())
     if not select.select([listener], [], [], left)[0]:
         return False

@@ -27,7 +27,7 @@ _MOST_PACKETS = 4096
 
 
 def udp_packet(source: str, destination: str, port: int, payload: bytes) -> bytes:
-    """An IPv4 packet with one UDP datagram in it, without a UDP checksum (RFC 768 allows that over IPv4)."""
+    """Return an IPv4 packet with one UDP datagram in it, without a UDP checksum (RFC 768 allows that over IPv4)."""
     udp = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
     addresses = socket.inet_aton(source) + socket.inet_aton(destination)
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0)
@@ -35,7 +35,7 @@ def udp_packet(source: str, destination: str, port: int, payload: bytes) -> byte
 
 
 def echo_request(body: bytes) -> bytes:
-    """An ICMP echo request (RFC 792) that is told from others by its body."""
+    """Return an ICMP echo request (RFC 792) that is told from others by its body."""
     header = struct.pack("!BBHHH", 8, 0, 0, 0, 1)
     return header[:2] + struct.pack("!H", checksum(header + body)) + header[4:] + body
 
@@ -80,7 +80,7 @@ class Transmitter:
 
 
 def error_name(error: OSError) -> str:
-    """The symbol of an error, e.g. ENETUNREACH."""
+    """Return the symbol of an error, e.g. ENETUNREACH."""
     return errno.errorcode.get(error.errno or 0, str(error))
 
 
@@ -96,7 +96,9 @@ class Sniffer:
                 self._socket.bind((end.name, ETH_P_ALL))
 
     def hear(self, marks: Iterable[bytes], until: Sequence[bytes], patience: float) -> set[bytes]:
-        """Those of ``marks`` and ``until`` that it has packets of; ends once all of ``until`` were heard, or in time.
+        """Return those of ``marks`` and ``until`` that it has packets of.
+
+        Ends once all of ``until`` were heard, or in time.
 
         What a socket heard it gives in order: after the last mark there is nothing older left to read.
         """
@@ -111,7 +113,7 @@ class Sniffer:
         return heard
 
     def _received(self) -> bytes:
-        """The next packet; empty for the word that the device went down, which each listener is told once."""
+        """Return the next packet; empty for the word that the device went down, which each listener is told once."""
         try:
             with probing(_WHAT, "receiving"):
                 return self._socket.recv(2048)

@@ -26,7 +26,7 @@ _HOPS = ("hops_netif_rx", "hops_receive", "hops_queue")
 
 
 def run(bench: LoadContext) -> LoadResult:
-    """Whether anything arrives, where it dies, and what a round trip passes. A dead wire is a result.
+    """Return whether anything arrives, where it dies, and what a round trip passes. A dead wire is a result.
 
     ``reachable``, ``reachable_v6``, ``tcp_ok`` (0 or 1); for a wire that carries nothing ``dropped_at``, of the IPv4
     request where that died, else of the IPv6 one; for a live one the ``hops_*`` of a round trip, IPv4 where it can.
@@ -100,7 +100,7 @@ class _Answers:
         return LoadResult(self.values, details=details, missing=self.missing)
 
     def _or_missing(self, metric: str, attempt: Callable[[], Any]) -> Any:
-        """What an attempt gives; None, and the metric missing with the reason, where it cannot be made."""
+        """Return what an attempt gives; None, and the metric missing with the reason, where it cannot be made."""
         try:
             return attempt()
         except Unsupported as reason:
@@ -111,7 +111,7 @@ class _Answers:
 
 
 def _way(bench: LoadContext, ip: int) -> tuple[dict[str, float], list[str]]:
-    """What one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step.
+    """Return what one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step.
 
     Raises CannotAsk where the witness saw nothing of an echo that was answered: then it sees nothing at all.
     """

@@ -30,11 +30,11 @@ class JsonField:
     path: str = ""
 
     def has(self, key: str) -> bool:
-        """Whether this mapping has such a key with a value. Raises LoadFailed where it is none."""
+        """Return whether this mapping has such a key with a value. Raises LoadFailed where it is none."""
         return self._mapping().get(key) is not None
 
     def at(self, *keys: str) -> JsonField:
-        """What lies below this mapping. Raises LoadFailed where there is nothing."""
+        """Return what lies below this mapping. Raises LoadFailed where there is nothing."""
         here = self
         for key in keys:
             found = here._mapping()
@@ -44,7 +44,7 @@ class JsonField:
         return here
 
     def number(self, *keys: str) -> float:
-        """A finite number from 0 below this mapping. Raises LoadFailed."""
+        """Return a finite number from 0 below this mapping. Raises LoadFailed."""
         found = self.at(*keys)
         if isinstance(found.value, bool) or not isinstance(found.value, int | float):
             found._fail(f"{found.path} is {printable(repr(found.value), 60)} and no number")
@@ -53,7 +53,7 @@ class JsonField:
         return float(found.value)
 
     def count(self, *keys: str) -> int:
-        """A whole number from 0 below this mapping. Raises LoadFailed."""
+        """Return a whole number from 0 below this mapping. Raises LoadFailed."""
         number = self.number(*keys)
         if number != int(number):
             self._fail(f"{self.at(*keys).path} is {number} and no count")
@@ -72,7 +72,7 @@ class JsonField:
 
 
 def json_report(tool: str, stdout: str, stderr: str = "") -> JsonField:
-    """The one JSON mapping that a tool printed. Raises LoadFailed where it printed anything else."""
+    """Return the one JSON mapping that a tool printed. Raises LoadFailed where it printed anything else."""
     try:
         if len(stdout) > _LONGEST:
             raise ValueError(f"{len(stdout)} characters are no report")
@@ -90,7 +90,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def number(tool: str, text: str, printed: str) -> float:
-    """A number that a regular expression found in ``text``. Raises LoadFailed where it is none after all."""
+    """Return a number that a regular expression found in ``text``. Raises LoadFailed where it is none after all."""
     try:
         value = float(printed)
     except ValueError:

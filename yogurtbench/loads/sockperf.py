@@ -70,7 +70,7 @@ def run(bench: LoadContext) -> LoadResult:
 
 @contextmanager
 def serving(bench: LoadContext) -> Iterator[None]:
-    """A server in yogurt-2, ready. Raises LoadFailed, Unsupported where sockperf has no IPv6."""
+    """Yield a server in yogurt-2, ready. Raises LoadFailed, Unsupported where sockperf has no IPv6."""
     argv = ["sockperf", "server", *_common(bench)]
     with process.run_in_background(bench.server_command(argv)) as server:
         try:

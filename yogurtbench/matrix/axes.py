@@ -86,7 +86,7 @@ class Axis:
     schema: Mapping[str, Any] | None = None
 
     def parse(self, value: object) -> Value:
-        """The value, checked. Raises ValueError with a sentence that names the nearest valid word."""
+        """Return the value, checked. Raises ValueError with a sentence that names the nearest valid word."""
         if self.own is not None:
             return self.own(value)
         if self.words:
@@ -94,7 +94,7 @@ class Axis:
         return self._number(value)
 
     def read(self, text: str) -> Value:
-        """The value of a word on the command line, where everything is text: ``64``, ``0:1``, ``redirect``."""
+        """Return the value of a word on the command line, where everything is text: ``64``, ``0:1``, ``redirect``."""
         if re.fullmatch(r"\d+:\d+", text) and self.name == "cpus":
             return self.parse([int(part) for part in text.split(":")])
         is_number = self.name in _NUMBERS and re.fullmatch(r"-?\d{1,18}", text)
@@ -168,7 +168,7 @@ _CPUS = ("same", "split", "free")
 
 
 def is_pair(value: object) -> bool:
-    """Whether a list is one value of axis cpus, [client, server], and not a list of values."""
+    """Return whether a list is one value of axis cpus, [client, server], and not a list of values."""
     return isinstance(value, list) and len(value) == 2 and all(map(is_whole, value))
 
 
@@ -252,7 +252,7 @@ _NUMBERS = frozenset({"ip", "cpus", *(name for name, one in WORDS.items() if not
 
 
 def axis_named(name: str) -> Axis:
-    """The axis of a name. Raises ValueError with the nearest one."""
+    """Return the axis of a name. Raises ValueError with the nearest one."""
     if name not in WORDS:
         raise ValueError(f"there is no axis {name!r}{suggest_nearest(name, WORDS)}")
     return WORDS[name]
@@ -309,7 +309,9 @@ def _policy(seen: _Seen) -> str | None:
 
 
 def _companion(seen: _Seen, own: str) -> str | None:
-    """The program on the netkit hook ``own`` beside the wire: ``pass`` where the policy would drop what the wire sends.
+    """Return the program on the netkit hook ``own`` beside the wire.
+
+    ``pass`` where the policy would drop what the wire sends.
 
     Does not apply where the wire itself hangs there, both ways.
     """
@@ -344,7 +346,7 @@ def _checksum(seen: _Seen) -> str:
 
 
 def _neighbours(seen: _Seen) -> str | None:
-    """A network plugin writes the neighbours of its containers down: redirect_neigh carries no ARP."""
+    """Add the neighbours of the containers, as a network plugin does: redirect_neigh carries no ARP."""
     if seen["mode"] != "l2":
         return None
     return "static" if seen["topology"] == "uplink" else "arp"
@@ -407,7 +409,7 @@ class CellBuilder:
         self._wires: dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any], tuple[Rule, ...]]] = {}
 
     def fill(self, point: Mapping[str, Any]) -> tuple[Cell, Rule | None]:
-        """The cell that a point (its load among it) names, and the rule that forbids it, if one does."""
+        """Return the cell that a point (its load among it) names, and the rule that forbids it, if one does."""
         wire, defaults, broken = self._wire(point)
         load = point["load"]
         traffic_defaults = _traffic_defaults(load, self.clock)
@@ -455,7 +457,7 @@ def _ways(cell: Cell) -> tuple[tuple[str, str], ...]:
 
 
 def _pair_hooks(cell: Cell) -> tuple[str, ...]:
-    """The hooks on the pairs under test: an uplink's way in hangs on its uplink, always a veth."""
+    """Return the hooks on the pairs under test: an uplink's way in hangs on its uplink, always a veth."""
     return (cell.return_hook,) if cell.topology == "uplink" else (cell.hook, cell.return_hook)
 
 
@@ -552,7 +554,7 @@ class BaselineBuilder:
         self._kept: dict[tuple[tuple[str, Any], ...], Point] = {}
 
     def complete(self, cell: Cell) -> tuple[Cell, Rule | None]:
-        """The baseline of ``cell``, and the rule that forbids it, if one does.
+        """Return the baseline of ``cell``, and the rule that forbids it, if one does.
 
         What the baseline does not name comes from the cell: its traffic always, its wire where the cell differs from
         the defaults and the baseline's own device and topology have such a thing. The rest are the baseline's defaults.
@@ -564,7 +566,7 @@ class BaselineBuilder:
         return self._filler.fill({**shared, **self._kept[wire], **self.baseline})
 
     def _fitting(self, wire: tuple[tuple[str, Any], ...]) -> Point:
-        """Those axes of the cell's wire that the baseline can have, taken one after another."""
+        """Return those axes of the cell's wire that the baseline can have, taken one after another."""
         kept: Point = {}
         for name, value in wire:
             tried = {"load": "reachability", **kept, name: value, **self.baseline}

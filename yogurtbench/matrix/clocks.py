@@ -60,7 +60,7 @@ def plans_by_clock(
     blocks: int | None = None,
     begun: Begun | None = None,
 ) -> Plans:
-    """The plans of a matrix, with the wishes of the command line; ``begun``: of the run that is resumed.
+    """Return the plans of a matrix, with the wishes of the command line; ``begun``: of the run that is resumed.
 
     Raises MatrixError where what was named cannot exist, or nothing is left.
     """
@@ -89,7 +89,7 @@ def plans_by_clock(
 
 
 def _beyond_it(matrix: Matrix, plan: Plan) -> str:
-    """What a matrix asks that the instruction clock would leave out; empty where there is nothing."""
+    """Return what a matrix asks that the instruction clock would leave out; empty where there is nothing."""
     named = {axis_word(value) for _, value in validate.values(matrix, "cpus")} - {"same"}
     asked = dict.fromkeys(word for one in plan.cells if (word := axis_word(one.cell.cpus)) in named)
     if not asked:

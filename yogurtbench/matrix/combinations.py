@@ -40,12 +40,12 @@ class Combination:
 
 
 def size(axes: Entry) -> int:
-    """How many combinations the cross product has."""
+    """Return how many combinations the cross product has."""
     return math.prod(len(values) for values in axes.values())
 
 
 def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> list[Combination]:
-    """The cross product without what ``exclude`` names, with ``include`` added.
+    """Return the cross product without what ``exclude`` names, with ``include`` added.
 
     An include goes into every combination whose original values it does not contradict, and becomes a combination
     of its own where there is none. Without axes there is no cross product.
@@ -61,7 +61,7 @@ def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> 
 
 
 def idle(axes: Entry, entry: Entry) -> tuple[list[dict[str, Any]], bool]:
-    """The points of an exclude that no combination of the axes has, and whether that is all of them."""
+    """Return the points of an exclude that no combination of the axes has, and whether that is all of them."""
     there = set(itertools.product(*({*axes.get(name, ())} for name in entry)))
     points = list(_product(entry))
     missing = [point for point in points if tuple(point.values()) not in there]

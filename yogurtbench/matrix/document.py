@@ -52,7 +52,7 @@ class Document:
     keys: dict[tuple[Step, ...], Place] = field(default_factory=dict)
 
     def place(self, path: Sequence[Step], *, key: bool = False) -> Place:
-        """Where the value (or its key) stands; for a path that is not there, the nearest one above it.
+        """Return where the value (or its key) stands; for a path that is not there, the nearest one above it.
 
         Steps that the document does not know, such as the tags pydantic adds for members of a union, are passed over.
         """
@@ -104,7 +104,10 @@ def _read(path: Path) -> bytes:
 
 
 def _piped(path: Path) -> bytes:
-    """What comes through a pipe, as in ``plan <(jsonnet m.jsonnet)``; nobody waits for a writer that never comes."""
+    """Return what comes through a pipe, as in ``plan <(jsonnet m.jsonnet)``.
+
+    Nobody waits for a writer that never comes.
+    """
     raw = b""
     line = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
@@ -275,7 +278,10 @@ class _Builder:
             raise self._error(node, "half a character: an escape \\ud800 to \\udfff without its other half") from None
 
     def _number(self, node: ScalarNode, text: str, tag: str) -> int | float:
-        """A number that remembers how it was written: 6.10 is 6.1 to Python, and another kernel to its author."""
+        """Return a number that remembers how it was written.
+
+        6.10 is 6.1 to Python, and another kernel to its author.
+        """
         if len(text) > MAX_DIGITS:
             raise self._error(node, f"a number of {len(text):,} characters: text stands in quotes")
         plain = text.replace("_", "").lower()
@@ -289,14 +295,14 @@ class _Builder:
 
 
 def _value(plain: str, tag: str) -> int | float:
-    """The number of a scalar without underscores, in small letters. Raises ValueError where it is none."""
+    """Return the number of a scalar without underscores, in small letters. Raises ValueError where it is none."""
     if re.fullmatch(r"[-+]?[0-9]+", plain):
         return int(plain)
     return int(plain, 0) if tag == "int" else float(plain.replace(".inf", "inf").replace(".nan", "nan"))
 
 
 def _flat(mapping: MappingNode, depth: int = 0) -> Iterator[tuple[Node, Node]]:
-    """A mapping's pairs, those it merges in itself after its own."""
+    """Yield a mapping's pairs, those it merges in itself after its own."""
     for key, child in mapping.value:
         if key.tag != f"{_WORD}merge":
             yield key, child

@@ -34,7 +34,7 @@ class _Load(Strict):
     """How long to wait for the load beyond its own duration (default 10s)."""
 
     def options(self, clock: str, payload: int | None) -> dict[str, Any]:
-        """What a trial with this payload is told on a clock: every option, durations in seconds."""
+        """Return what a trial with this payload is told on a clock: every option, durations in seconds."""
         del clock, payload  # only bulk loads depend on them
         return self.model_dump(exclude={"kind"}, exclude_none=True)
 

@@ -67,7 +67,7 @@ def make_plan(
     only: str | None = None,
     blocks: int | None = None,
 ) -> Plan:
-    """The plan of a matrix; ``lab``, ``clock``, ``only`` (a selector) and ``blocks`` as on the command line.
+    """Return the plan of a matrix; ``lab``, ``clock``, ``only`` (a selector) and ``blocks`` as on the command line.
 
     A plan is for one clock: ``auto`` is planned for the wall clock here (see clocks, which makes both). Raises
     MatrixError where what was named cannot exist, or nothing is left.
@@ -121,7 +121,7 @@ def _check_sizes(matrix: Matrix) -> None:
 
 
 def _named(matrix: Matrix) -> set[str]:
-    """The axes that cells are given values for."""
+    """Return the axes that cells are given values for."""
     return {"load", *matrix.axes.named, *(name for entry in matrix.include for name in entry.named)}
 
 
@@ -160,7 +160,7 @@ class _ExpandedCells:
 
 
 def _is_double(cell: Cell, one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two ways to name a cell differ in nothing but what they leave to the defaults."""
+    """Return whether two ways to name a cell differ in nothing but what they leave to the defaults."""
     differing = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
     named = [(name, values[name]) for values in (one, other) for name in differing if name in values]
     return all(getattr(cell, name) == value for name, value in named)
@@ -196,13 +196,13 @@ def _misfit(cell: Cell, programs: Mapping[str, str]) -> Rule | None:
 
 @cache
 def _misfit_rule(program: str, written_for: str) -> Rule:
-    """One object a reason: reasons are counted by it."""
+    """Return one object a reason: reasons are counted by it."""
     reason = f"{program} takes a struct {written_for}, so it is for {wire_source.CONTEXTS[written_for]} only"
     return Rule(lambda _cell: True, reason, ("program", "hook"))
 
 
 def _combinations(matrix: Matrix) -> Iterator[Combination]:
-    """Every combination with its load, which is an axis of the cross product like any other."""
+    """Yield every combination with its load, which is an axis of the cross product like any other."""
     include, exclude = ([entry.named for entry in entries] for entries in (matrix.include, matrix.exclude))
     for one in combinations.combine(_crossed(matrix), include, exclude):
         for name in [one.values["load"]] if "load" in one.values else matrix.kinds:
@@ -210,7 +210,7 @@ def _combinations(matrix: Matrix) -> Iterator[Combination]:
 
 
 def _crossed(matrix: Matrix) -> dict[str, Sequence[Any]]:
-    """The axes of the cross product, the load among them; none where there are only includes."""
+    """Return the axes of the cross product, the load among them; none where there are only includes."""
     crossed = matrix.axes.named
     return {**crossed, "load": matrix.kinds} if crossed or not matrix.include else {}
 
@@ -257,7 +257,7 @@ _TOLD = 3
 
 
 def _origins(one: Combination) -> Iterator[int | None]:
-    """The include entries behind a combination; None stands for the axes."""
+    """Yield the include entries behind a combination; None stands for the axes."""
     yield from one.entries
     if one.crossed:
         yield None
@@ -277,7 +277,7 @@ def _complain(matrix: Matrix, broken: Sequence[tuple[Rule, Combination, Cell]], 
 
 
 def _blamed(document: Document, rule: Rule, paths: Sequence[tuple[Step, ...]]) -> MatrixError:
-    """The rule's reason, at the first of its axes that stands in one of the places."""
+    """Return the rule's reason, at the first of its axes that stands in one of the places."""
     named = ((*path, axis) for path in paths for axis in rule.axes)
     place = next((path for path in named if path in document.places), paths[0])
     return document.error(place, rule.reason)
@@ -333,7 +333,7 @@ def _planned(
 
 
 def _options(matrix: Matrix, load: AnyLoad, cell: Cell, clock: str) -> dict[str, Any]:
-    """What a cell's load is told. Raises MatrixError where its tool cannot do it exactly."""
+    """Return what a cell's load is told. Raises MatrixError where its tool cannot do it exactly."""
     try:
         load.check(clock, cell.payload, cell.streams)
     except PositionedError as error:

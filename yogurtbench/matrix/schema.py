@@ -219,7 +219,7 @@ class Matrix(Strict):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 7) of a matrix, for editors."""
+    """Return the JSON Schema (draft 7) of a matrix, for editors."""
     schema = _writable(Matrix.model_json_schema(ref_template="#/definitions/{model}"))
     definitions = schema.pop("$defs")
     return {
@@ -231,7 +231,10 @@ def json_schema() -> dict[str, Any]:
 
 
 def _writable(schema: Any) -> Any:
-    """The schema without defaults that nobody could write: null, and numbers that stand for ``10ms`` or ``1%``."""
+    """Return the schema without defaults that nobody could write.
+
+    Null, and numbers that stand for ``10ms`` or ``1%``.
+    """
     if isinstance(schema, list):
         return [_writable(one) for one in schema if one != {"type": "null"}]
     if not isinstance(schema, dict):

@@ -36,7 +36,7 @@ class Selector:
             self._wanted.setdefault(axis.name, set()).update(axis.read(one.strip()) for one in words.split("|"))
 
     def matches(self, cell: Cell) -> bool:
-        """Whether the cell has one of the wanted words on every axis named."""
+        """Return whether the cell has one of the wanted words on every axis named."""
         return all(getattr(cell, name) in values for name, values in self._wanted.items())
 
     def lacking(self, cells: Iterable[Cell]) -> str:
@@ -50,14 +50,14 @@ class Selector:
 
 
 def _axis_of(part: str) -> str:
-    """What somebody may have meant who named a word without its axis; empty where nobody knows."""
+    """Return what somebody may have meant who named a word without its axis; empty where nobody knows."""
     spoken = {word: axis.name for axis in reversed(axes.WORDS.values()) for word in axis.words}
     close = closest_to(part, spoken, 0.8)
     return f": did you mean {spoken[close]}={close}?" if close else ""
 
 
 def find_cell(plan: Plan, text: str) -> Cell:
-    """The one cell of a plan that an id, the beginning of an id (4 or more digits) or a selector names.
+    """Return the one cell of a plan that an id, the beginning of an id (4 or more digits) or a selector names.
 
     Of several that differ only in what is sent, and so share one network, the first. Raises MatrixError where it is
     none, with the nearest, or cells of several networks, with the candidates.
@@ -81,7 +81,10 @@ def find_cell(plan: Plan, text: str) -> Cell:
 
 
 def _nearest(text: str, cells: Mapping[str, Cell]) -> Cell | None:
-    """The cell whose id looks most like this one, or that has most of what a selector names; None where none has."""
+    """Return the cell whose id looks most like this one, or that has most of what a selector names.
+
+    None where none has.
+    """
     if _ID.fullmatch(text):
         starts = {name[: len(text)]: cell for name, cell in cells.items()}
         close = difflib.get_close_matches(text, starts, n=1, cutoff=0.7)

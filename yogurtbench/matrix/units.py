@@ -45,13 +45,13 @@ def _seconds(value: object) -> float:
 
 
 def _bare(value: object) -> object:
-    """A number that stands in quotes, or on a command line, without its unit."""
+    """Return a number that stands in quotes, or on a command line, without its unit."""
     is_bare = isinstance(value, str) and re.fullmatch(r"\d{1,9}(\.\d+)?", value)
     return float(value) if isinstance(value, str) and is_bare else value
 
 
 def _hint(value: object, write: Callable[[float], str], read: Callable[[object], object]) -> str:
-    """What somebody meant who wrote a bare number, where that can be read."""
+    """Return what somebody meant who wrote a bare number, where that can be read."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     try:
@@ -62,7 +62,7 @@ def _hint(value: object, write: Callable[[float], str], read: Callable[[object],
 
 
 def seconds(option: str, value: str) -> float:
-    """The duration that an option of the command line names. Raises MatrixError where it is none."""
+    """Return the duration that an option of the command line names. Raises MatrixError where it is none."""
     try:
         return _seconds(value)
     except ValueError as error:
@@ -98,7 +98,7 @@ def _share(value: object) -> float:
 
 
 def _percent(value: float) -> str:
-    """What somebody meant who wrote a bare number: 0.03 is a ratio, 3 a percentage."""
+    """Return what somebody meant who wrote a bare number: 0.03 is a ratio, 3 a percentage."""
     return f"{value * 100 if 0 < value < 0.2 else value:g}%"
 
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a matrix, each told in a sentence at its place.
+"""Validation: each error of a matrix in one sentence, with its position.
 
 ``first`` turns pydantic's complaints into ours; ``check`` looks for what a model of single values cannot see.
 """
@@ -27,7 +27,7 @@ Path = tuple[Step, ...]
 
 
 def first_error(document: Document, error: ValidationError) -> MatrixError:
-    """The complaint that stands first in the file."""
+    """Return the complaint that stands first in the file."""
     found = [_describe_error(details) for details in error.errors(include_url=False)]
     path, key, sentence = min(found, key=lambda complaint: document.place(complaint[0], key=complaint[1]))
     return document.error(path, sentence, key=key)
@@ -53,7 +53,7 @@ def _describe_error(details: ErrorDetails) -> tuple[Path, bool, str]:
 
 
 def _known(path: Path) -> list[str]:
-    """The keys that would have been right instead of the last one of the path."""
+    """Return the keys that would have been right instead of the last one of the path."""
     if len(path) == 1:
         return list(Matrix.model_fields)
     if path[0] == "loads":
@@ -140,7 +140,7 @@ def _check_size(matrix: Matrix, document: Document) -> None:
 
 
 def _check_payloads(matrix: Matrix, document: Document) -> None:
-    """A payload that no load takes is a mistake, wherever it stands."""
+    """Refuse a payload that no load takes, wherever it is."""
     for path, point in [(("axes",), matrix.axes.named), *_entries(matrix)]:
         takers = [name for name in point.get("load", matrix.kinds) if name in axes.PAYLOADS]
         given = point.get("payload", [])
@@ -171,14 +171,14 @@ _CHECKS: tuple[Callable[[Matrix, Document], None], ...] = (
 
 
 def _entries(matrix: Matrix) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every entry of include, exclude and baseline, with its path."""
+    """Yield every entry of include, exclude and baseline, with its path."""
     for name in ("include", "exclude", "baseline"):
         for index, entry in enumerate(getattr(matrix, name)):
             yield (name, index), entry.named
 
 
 def values(matrix: Matrix, axis: str) -> Iterator[tuple[Path, str]]:
-    """Every value of an axis, with its path."""
+    """Yield every value of an axis, with its path."""
     for path, point in [(("axes",), matrix.axes.named), *_entries(matrix)]:
         given = point.get(axis, [])
         for index, value in enumerate(given if isinstance(given, list) else [given]):

@@ -83,7 +83,7 @@ class PlannedCell:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PlannedCell:
-        """The inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
+        """Return the inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
         return cls(**{**data, "cell": Cell.from_json(data["cell"]), "baselines": tuple(data["baselines"])})
 
 
@@ -133,11 +133,13 @@ class Plan:
         return tuple(sorted(first, key=first.__getitem__))
 
     def members(self, group: str) -> tuple[PlannedCell, ...]:
-        """What is planned in a group. Raises KeyError."""
+        """Return what is planned in a group. Raises KeyError."""
         return self._by_group[group]
 
     def trials(self, group: str, block: int) -> list[Trial]:
-        """A block's trials in their order: random from seed, group and block, reachability before the other loads.
+        """Return a block's trials in their order.
+
+        Random from seed, group and block, reachability before the other loads.
 
         With more than eight cells the main baseline runs first and last. Blocks and positions count from 0.
         """
@@ -155,7 +157,7 @@ class Plan:
         return required_builds([*_first_trials(self), *self.diagnostics()])
 
     def diagnostics(self) -> list[Trial]:
-        """What runs once, after the last block: trials whose values stay out of the results.
+        """Return what runs once, after the last block: trials whose values stay out of the results.
 
         BPF run times: a trial for each wire that has programs and payload, under the load that comes first in
         _DIAGNOSED. On the instruction clock also what the counting costs: see :meth:`_blind`.
@@ -173,7 +175,7 @@ class Plan:
         ]
 
     def _blind(self) -> list[Trial]:
-        """A trial for each wire with built-in programs under sockperf, of its smallest payload, that counts nothing.
+        """Return a trial without counters for each built-in wire under sockperf, of its smallest payload.
 
         Only where the clock counts instructions: their few are lost in the noise of any other.
         """
@@ -214,7 +216,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """The plan of a stored plan.json."""
+        """Return the plan of a stored plan.json."""
         return cls(
             **{
                 **data,
@@ -274,7 +276,7 @@ def block_seconds(plan: Plan, lab: str) -> float:
 
 
 def _begin_seconds(plan: Plan, lab: str) -> float:
-    """A boot, and compiling each program once."""
+    """Estimate a boot, and compiling each program once."""
     if plan.clock == "instructions":
         return SAVED_SECONDS + OWN_SECONDS * len(plan.texts.own)
     cells = [planned.cell for planned in plan.cells]
@@ -297,24 +299,27 @@ def _trial_seconds(trial: Trial, lab: str) -> float:
 
 
 def max_decidable_cells(blocks: int) -> int:
-    """How many gate cells Holm's method can decide: n blocks give a signed-rank p of 2/2^n at best."""
+    """Return how many gate cells Holm's method can decide: n blocks give a signed-rank p of 2/2^n at best."""
     return int(ALPHA * 2.0 ** (min(blocks, 1000) - 1))
 
 
 def blocks_needed(gate_cells: int) -> int:
-    """The fewest blocks that can decide so many gate cells."""
+    """Return the fewest blocks that can decide so many gate cells."""
     return next(blocks for blocks in range(1, 1001) if max_decidable_cells(blocks) >= gate_cells)
 
 
 def warnings(plan: Plan) -> list[str]:
-    """What the plan cannot give, a sentence each. On the instruction clock a difference is a difference: nothing."""
+    """Return what the plan cannot give, a sentence each.
+
+    On the instruction clock a difference is a difference: nothing.
+    """
     if plan.clock == "instructions":
         return [*plan.notes]
     return [*plan.notes, *_too_many_gates(plan), *_too_few_blocks(plan)]
 
 
 def too_coarse(plan: Plan) -> list[str]:
-    """What no number of blocks decides, since a tool tells it too coarsely, a sentence each."""
+    """Return what no number of blocks decides, since a tool tells it too coarsely, a sentence each."""
     compared = [planned for planned in plan.cells if planned.baselines]
     pings = [planned for planned in compared if planned.cell.load == "ping"]
     few = sorted({one.options["count"] for one in pings if one.options["count"] < FEWEST_FOR["rtt_p99"]})
@@ -347,13 +352,16 @@ def _too_few_blocks(plan: Plan) -> Iterator[str]:
 
 
 def is_estimated(plan: Plan) -> bool:
-    """Whether anything is compared that noise reaches: neither yes/no nor on the instruction clock."""
+    """Return whether anything is compared that noise reaches: neither yes/no nor on the instruction clock."""
     noisy = (planned for planned in plan.cells if planned.cell.load not in YES_NO)
     return plan.clock == "wall" and any(planned.baselines for planned in noisy)
 
 
 def defaulted_axes(plan: Plan) -> dict[str, list[str]]:
-    """The axes that the matrix leaves out, and the values the defaults gave its cells (``-``: does not apply)."""
+    """Return the axes that the matrix leaves out, and the values the defaults gave its cells (``-``.
+
+    Does not apply).
+    """
     cells = [planned.cell for planned in plan.cells if planned.role == "cell"]
     values = {
         axis: sorted({axis_word(getattr(cell, axis)) for cell in cells}) for axis in AXES if axis not in plan.named
@@ -362,14 +370,14 @@ def defaulted_axes(plan: Plan) -> dict[str, list[str]]:
 
 
 def possible_labs(plan: Plan) -> tuple[str, ...]:
-    """Where the plan may run, whose time is worth estimating: ``native``, ``vm`` or both."""
+    """Return where the plan may run, whose time is worth estimating: ``native``, ``vm`` or both."""
     if plan.clock == "instructions":
         return ("vm",)
     return ("native", "vm") if plan.lab == "auto" else (plan.lab,)
 
 
 def describe_plan(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 1) -> str:
-    """The plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate.
+    """Return the plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate.
 
     ``said``: lines on the clock and on what a budget buys; ``jobs``: trials side by side.
     """
@@ -377,7 +385,7 @@ def describe_plan(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 
 
 
 def plan_facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
-    """What :func:`describe` prints beside the plan itself, as a JSON object: times in seconds by lab."""
+    """Return what :func:`describe` prints beside the plan itself, as a JSON object: times in seconds by lab."""
     roles = [planned.role for planned in plan.cells]
     return {
         "counts": {role: roles.count(role) for role in ("cell", "baseline", "canary")} | {"group": len(plan.groups)},
@@ -429,7 +437,7 @@ def _losses(plan: Plan) -> Iterator[str]:
 
 
 def _first_block(plan: Plan) -> Iterator[str]:
-    """The order of the first block, as far as anybody would read on."""
+    """Yield the order of the first block, as far as anybody would read on."""
     trials = _first_trials(plan)
     yield f"the first block, {len(trials)} trials in this order:"
     for trial in trials[:SHOWN]:
@@ -443,7 +451,7 @@ def _first_trials(plan: Plan) -> list[Trial]:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration for people."""
+    """Return a duration for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

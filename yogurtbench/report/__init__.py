@@ -11,7 +11,7 @@ logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def summary(run_folder: Path) -> str:
-    """The short report as Markdown, at most forty lines: for a pull request or a job's summary.
+    """Return the short report as Markdown, at most forty lines: for a pull request or a job's summary.
 
     Raises MatrixError where the folder is no run folder or is damaged.
     """

@@ -1,4 +1,4 @@
-"""What a report tells, gathered once: plan, environment, attempts, frames, and a name and colour for each wire."""
+"""The data of a report, gathered once: plan, environment, attempts, frames, and each wire's name and colour."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class RunData:
 
 @lru_cache(maxsize=1)
 def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...]) -> RunData:
-    """A run is told on the page and right after on the terminal: unchanged, it is read once."""
+    """Cache the last run (keyed by file size and mtime): page and terminal read it in turn."""
     attempts, frame = run_folder.load(folder)
     plan, environment = run_folder.read_plan(folder), run_folder.read_environment(folder)
     return RunData.tell(run, run_folder.read_matrix(folder), plan, environment, attempts, frame)

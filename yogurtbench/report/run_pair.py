@@ -1,4 +1,4 @@
-"""Two runs, the old and the new, as one story."""
+"""Two runs, the old and the new, side by side."""
 
 from __future__ import annotations
 

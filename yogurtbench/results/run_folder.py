@@ -152,14 +152,14 @@ def check_folder(path: Path) -> None:
 
 
 def load(path: Path) -> tuple[list[Attempt], pd.DataFrame]:
-    """All attempts of a run in the order they happened, and its tidy frame (see :func:`to_frame`)."""
+    """Return all attempts of a run in the order they happened, and its tidy frame (see :func:`to_frame`)."""
     check_folder(path)
     attempts = list(read_attempts(path))
     return attempts, to_frame(attempts, path.resolve().name)
 
 
 def read_attempts(path: Path) -> Iterator[Attempt]:
-    """The attempts of a run folder; a last line torn by a kill is left out, any other damage is a MatrixError."""
+    """Yield the attempts of a run folder; a last line torn by a kill is left out, any other damage is a MatrixError."""
     file = path / TRIALS
     lines = _read(file).split("\n")
     for number, line in enumerate(lines, 1):
@@ -210,7 +210,7 @@ def read_environment(path: Path) -> Environment:
 
 
 def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
-    """One row a measured value, columns and dtypes of the contract, in an order that does not depend on timing.
+    """Return one row a measured value, columns and dtypes of the contract, in an order that does not depend on timing.
 
     One column more, ROUNDING, which is not stored: how far rounding can have moved the value.
     """
@@ -227,7 +227,7 @@ def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
 
 
 def _columns(names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
-    """A frame of the contract's columns ``names`` with their dtypes."""
+    """Return a frame of the contract's columns ``names`` with their dtypes."""
     import pandas as pd
 
     columns = list(zip(*rows, strict=True)) or [()] * len(names)
@@ -249,7 +249,7 @@ def write_tables(path: Path, frame: pd.DataFrame, comparison: pd.DataFrame) -> l
 
 
 def schema() -> pa.Schema:
-    """The Arrow schema of observations.parquet."""
+    """Return the Arrow schema of observations.parquet."""
     import pyarrow as pa
 
     return pa.schema([(name, _arrow_type(name)) for name in COLUMNS])
@@ -279,12 +279,12 @@ def _int_or_text(value: Any) -> str | int:
 
 
 def _own(row: Observation) -> tuple[Any, ...]:
-    """What each value has for itself, in the order of the columns."""
+    """Return what each value has for itself, in the order of the columns."""
     return row.metric, row.unit, row.better, row.value, row.text, row.status, row.error
 
 
 def _shared(attempt: Attempt, run: str) -> tuple[Any, ...]:
-    """What all values of an attempt have in common, in the order of the columns."""
+    """Return what all values of an attempt have in common, in the order of the columns."""
     trial, cell = attempt.trial, attempt.trial.cell
     where = (run, trial.block, trial.position, attempt.host, attempt.lab, attempt.accelerator, trial.clock)
     axes = {**cell.axes, "cpus": _cpus(cell.cpus)}
@@ -313,7 +313,7 @@ def _write_whole(number: int, data: bytes) -> None:
 
 
 def _maker(path: Path) -> str:
-    """The version that made a run; empty where nobody can tell."""
+    """Return the version that made a run; empty where nobody can tell."""
     try:
         return versions.maker(json.loads((path / ENVIRONMENT).read_text(encoding="utf-8")))
     except (OSError, ValueError):
@@ -321,7 +321,7 @@ def _maker(path: Path) -> str:
 
 
 def _describe_damage(error: Exception) -> str:
-    """What Python says of data that it cannot make a record of, in a reader's words."""
+    """Return what Python says of data that it cannot make a record of, in a reader's words."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return re.sub(r"^\w+\.__init__\(\) got an unexpected keyword argument", "an unknown key,", str(error))

@@ -1,4 +1,4 @@
-"""Two sides of a change, the programs of before and of now, measured in one guest: what each cell costs more or less.
+"""An A/B run: the programs before and after a change, measured in one guest.
 
 A stored figure rots: every update of kernel, compiler or package moves the count of instructions. So both sides are
 measured today, on the instruction clock, each trial woken from one saved guest that carries both.
@@ -34,7 +34,7 @@ class ProgramChange:
 
 
 def change_of_programs(plan: Plan, folder: Path) -> ProgramChange:
-    """The programs of bpf/ against those of another folder, in every cell that has a program."""
+    """Return the programs of bpf/ against those of another folder, in every cell that has a program."""
     now = _narrowed(plan, [one for one in plan.cells if one.cell.has_programs and one.cell.program == "builtin"])
     if not now.cells:
         raise MatrixError(f"{plan.path}: no cell uses a program of bpf/, so there is nothing to hold against {folder}")
@@ -42,7 +42,10 @@ def change_of_programs(plan: Plan, folder: Path) -> ProgramChange:
 
 
 def change_of_user_program(plan: Plan, file: Path) -> ProgramChange:
-    """A wire of one's own against an older text of it. Raises MatrixError where the matrix has none, or several."""
+    """Return a wire of one's own against an older text of it.
+
+    Raises MatrixError where the matrix has none, or several.
+    """
     mine = sorted(plan.programs)
     if len(mine) != 1:
         has = f"{len(mine)} ({', '.join(mine)}): choose one with --only program=…" if mine else "none"
@@ -60,7 +63,10 @@ def change_of_user_program(plan: Plan, file: Path) -> ProgramChange:
 
 
 def _narrowed(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
-    """A plan of these cells, each once and for itself: a count of instructions needs neither baseline nor blocks."""
+    """Return a plan of these cells, each once and for itself.
+
+    A count of instructions needs neither baseline nor blocks.
+    """
     once = {one.cell.id: replace(one, role="cell", group="", baselines=()) for one in cells if one.role != "canary"}
     blocks = replace(plan.blocks, min=1, max=1)
     return replace(plan, cells=tuple(once.values()), clock="instructions", lab="vm", blocks=blocks, asides=False)
@@ -104,7 +110,7 @@ def _run(plan: Plan, host: AgentHost, out: Path, show: Callable[[Plan], NoProgre
 
 
 def decide_change(change: ProgramChange, found: AbRuns) -> Decision:
-    """What became of each cell. A cell whose program is new has no past, and decides nothing."""
+    """Return what became of each cell. A cell whose program is new has no past, and decides nothing."""
     before, now = (
         replace(gate.read_run(path), name=f"{name} ({path.name})")
         for path, name in ((found.old, "before"), (found.new, "now"))
@@ -122,7 +128,7 @@ def _statuses(entry: MeasuredCell) -> set[str]:
 
 
 def compare_with_baseline(stored: MeasuredRun, new: Path, renew: str) -> str:
-    """What a stored baseline says of now, in a sentence; one of another guest says nothing."""
+    """Return what a stored baseline says of now, in a sentence; one of another guest says nothing."""
     decision = gate.decide(stored, gate.read_run(new))
     if decision.unlike:
         return f"the stored baseline is stale ({'; '.join(map(str, decision.unlike))}): renew it with {renew}"

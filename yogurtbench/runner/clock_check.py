@@ -72,7 +72,7 @@ class ClockCheckResult:
 
 
 def clock_plan() -> Plan:
-    """What is run: one netkit wire and plain veth, a live answer, round trips and a bulk transfer of each."""
+    """Return what is run: one netkit wire and plain veth, a live answer, round trips and a bulk transfer of each."""
     return replace(make_plan(load(paths.matrix(MATRIX))), asides=False)
 
 
@@ -118,7 +118,7 @@ def _describe_row(trial: Trial) -> str:
 
 
 def _differences(first: Seen, second: Seen) -> Iterator[Difference]:
-    """A row for each metric that is not the same in both, or in one of them only."""
+    """Yield a row for each metric that is not the same in both, or in one of them only."""
     for key, (trial, _) in (second | first).items():
         one, other = (seen[key][1] if key in seen else "nothing" for seen in (first, second))
         if one != other:
@@ -127,12 +127,12 @@ def _differences(first: Seen, second: Seen) -> Iterator[Difference]:
 
 
 def _seen(attempts: Iterable[Attempt]) -> Seen:
-    """What was seen, by trial and metric."""
+    """Return what was seen, by trial and metric."""
     return {(one.trial.id, row.metric): (one.trial, _words(row)) for one in attempts for row in one.observations}
 
 
 def _words(row: Observation) -> str:
-    """Every digit of a number, a word, or the status of a trial that gave neither."""
+    """Return every digit of a number, a word, or the status of a trial that gave neither."""
     if row.status != "ok":
         return row.status
     return row.text or ("no value" if row.value is None else f"{row.value!r} {row.unit}")

@@ -1,4 +1,4 @@
-"""A visit to one cell's lab: a command, a shell, or one probe recorded as evidence."""
+"""A session in one cell's lab: a command, a shell, or one recorded probe."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def open_lab(plan: Plan, cell: str, wishes: LabOptions, say: Say) -> int:
     if not cell:
         raise MatrixError("lab: name a cell with --cell: its id, or axes as in hook=netkit_peer,load=ping")
     if wishes.argv and (wishes.pcap or wishes.trace or wishes.as_json):
-        raise MatrixError("lab: --pcap, --trace and --json are for a probe of ours: leave the command away")
+        raise MatrixError("lab: --pcap, --trace and --json cannot be combined with a command")
     chosen = find_cell(plan, cell)
     if wishes.pcap:
         capture.check(wishes.pcap)
@@ -54,7 +54,7 @@ def open_lab(plan: Plan, cell: str, wishes: LabOptions, say: Say) -> int:
 
 
 def run_in_lab(host: AgentHost, trial: Trial, wishes: LabOptions, say: Say) -> int:
-    """The same on a host that is there, in the lab of a trial's cell."""
+    """Return the same on a host that is there, in the lab of a trial's cell."""
     if wishes.argv:
         return host.lab(trial, wishes.argv, _pass_on)
     if wishes.pcap or wishes.trace:
@@ -63,7 +63,7 @@ def run_in_lab(host: AgentHost, trial: Trial, wishes: LabOptions, say: Say) -> i
 
 
 def _shell(host: AgentHost, trial: Trial, say: Say) -> int:
-    """The floor plan, then the shell: its keyboard is ours from then on."""
+    """Return the floor plan, then the shell: its keyboard is ours from then on."""
     with ExitStack() as undo:
         sitting: list[InputSource] = []
 
@@ -102,14 +102,14 @@ def _record(host: AgentHost, trial: Trial, wishes: LabOptions) -> int:
 
 
 def _words(trial: Trial) -> dict[str, Any]:
-    """What the lab is made of, and what else the cell names."""
+    """Return what the lab is made of, and what else the cell names."""
     cell = trial.cell
     made_of = {name: getattr(cell, name) for name in ("device", "mode", "topology", "hook", "helper")}
     return made_of | cell.named
 
 
 def _answers(host: AgentHost, trial: Trial, kind: str) -> list[Any]:
-    """What the agent answers to an order that is one word."""
+    """Return what the agent answers to an order that is one word."""
     found: list[Any] = []
     host.ordered({"op": kind, "trial": trial.to_json()}, lambda event: found.append(event[kind]))
     return found

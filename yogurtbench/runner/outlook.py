@@ -46,7 +46,7 @@ class Outlook:
 
 
 def outlook_of(plans: Plans, jobs: int | None) -> Outlook:
-    """The outlook of a matrix; ``jobs``: trials side by side, None for as many as may be. Starts no guest."""
+    """Return the outlook of a matrix; ``jobs``: trials side by side, None for as many as may be. Starts no guest."""
     seen = choose.foresee_host(plans)
     labs = planning.possible_labs(seen.plan) if seen.lab == "auto" else (seen.lab,)
     return Outlook(seen.plan, labs, seen.reason, seen.otherwise, jobs or allowance.available_cpus())

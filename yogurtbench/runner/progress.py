@@ -1,4 +1,4 @@
-"""How a sweep looks while it runs, on stderr: a live line on a terminal, a line a trial elsewhere, or nothing."""
+"""The progress of a sweep on stderr: a live line on a terminal, a line a trial elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class NoProgress:
         return None
 
     def trial(self, trial: Trial) -> None:
-        """A trial is about to run."""
+        """Announce a trial that is about to run."""
 
     def phase(self, trial: Trial, phase: str) -> None:
-        """It has come to this phase."""
+        """Announce the phase that it has come to."""
 
     def attempt(self, attempt: Attempt) -> None:
-        """It ended."""
+        """Announce that it ended."""
 
 
 class Names:
@@ -70,16 +70,16 @@ class Names:
         self._varied = {load for load, names in sent.items() if len(names) > 1}
 
     def wire(self, trial: Trial) -> str:
-        """The wire, and what the trial is for where it is no cell's."""
+        """Return the wire, and what the trial is for where it is no cell's."""
         named = self._wires.get(trial.cell.wire_id)
         return (named.name if named else wire_name(trial.cell)) + _MARKS.get(trial.role, "")
 
     def traffic(self, trial: Trial) -> str:
-        """What is sent: the payload, and what else differs among the plan's cells of this load."""
+        """Return what is sent: the payload, and what else differs among the plan's cells of this load."""
         return self._traffic.get(trial.cell.id, "")
 
     def load(self, trial: Trial) -> str:
-        """The load, with the traffic where that is not the same in all the plan's cells of it."""
+        """Return the load, with the traffic where that is not the same in all the plan's cells of it."""
         load = trial.cell.load
         return f"{load}, {self.traffic(trial)}" if load in self._varied else load
 
@@ -145,7 +145,7 @@ class LiveProgress(NoProgress):
             self._console.print(Text(text, style=_STYLES[attempt.status]))
 
     def view(self) -> RenderableType:
-        """The lines as they stand, for as many columns as the console has."""
+        """Return the lines as they stand, for as many columns as the console has."""
         trials = list(self._under_way.values())
         told = [_cut(f"  {self._told(trial)}{self._phase_of(trial)}") for trial in trials[:_SHOWN]]
         more = [_cut(f"  and {len(trials) - _SHOWN} more", "dim")] if len(trials) > _SHOWN else []
@@ -209,7 +209,7 @@ class RateEstimator:
             self._add(trial)
 
     def ended(self, attempt: Attempt) -> None:
-        """A trial ended; one that was skipped took no time, and says nothing of the pace."""
+        """Count a trial that ended; one that was skipped took no time, and says nothing of the pace."""
         self._add(attempt.trial)
         self._measured += _weight(attempt.trial) if attempt.status != "skipped" else 0.0
 
@@ -248,7 +248,7 @@ class RateEstimator:
 
 
 def _stored(plan: Plan, done: Collection[str]) -> Iterator[Trial]:
-    """The trials of a plan that a resumed run has already."""
+    """Yield the trials of a plan that a resumed run has already."""
     if done:
         blocks = (plan.trials(group, block) for group in plan.groups for block in range(plan.blocks.max))
         yield from (trial for trials in (*blocks, plan.diagnostics()) for trial in trials if trial.id in done)
@@ -265,7 +265,10 @@ def _weight(trial: Trial) -> float:
 def progress_for(
     console: Console, plan: Plan, seconds: float, *, quiet: bool, done: Collection[str] = ()
 ) -> NoProgress:
-    """The progress that fits: ``seconds`` is the plan's estimated duration, ``done`` what a resumed run has already."""
+    """Return the progress that fits.
+
+    ``seconds`` is the plan's estimated duration, ``done`` what a resumed run has already.
+    """
     if quiet:
         return NoProgress()
     return LiveProgress(console, plan, seconds, done) if console.is_interactive else LineProgress(console, plan)
@@ -283,7 +286,7 @@ def _headline(attempt: Attempt) -> str:
 
 
 def _cut(text: str, style: str = "") -> Text:
-    """A line that is cut where the screen ends."""
+    """Return a line that is cut where the screen ends."""
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 

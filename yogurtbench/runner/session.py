@@ -1,4 +1,4 @@
-"""A command's way through the house: choose a host, sweep the plan on it, leave a report behind."""
+"""A run: choose a host, sweep the plan on it, write a report."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def run_both_sides(change: ProgramChange, out: Path, *, quiet: bool, jobs: int |
 
 
 def check_clock(jobs: int | None) -> clock_check.ClockCheckResult:
-    """Whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
+    """Return whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
     console = output.console(stderr=True)
     return clock_check.check_clock(clock_check.clock_plan(), Sayer(console), _shown(console, jobs, quiet=False), jobs)
 
 
 def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan], progress.NoProgress]:
-    """The progress of a plan in the guest, ``jobs`` trials at a time."""
+    """Return the progress of a plan in the guest, ``jobs`` trials at a time."""
 
     def shown(plan: Plan) -> progress.NoProgress:
         expected = estimate_seconds(plan, "vm", jobs=jobs or allowance.available_cpus())
@@ -130,7 +130,7 @@ def _sweep(
 
 
 def how_it_began(resume: Path | None) -> Begun | None:
-    """How a run to resume was begun; None where there is none. Raises MatrixError where it is no run."""
+    """Return how a run to resume was begun; None where there is none. Raises MatrixError where it is no run."""
     if resume is None:
         return None
     run_folder.check_folder(resume)
@@ -139,7 +139,7 @@ def how_it_began(resume: Path | None) -> Begun | None:
 
 
 def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
-    """The attempts of a run to resume. Raises MatrixError where it is not a run of this plan."""
+    """Return the attempts of a run to resume. Raises MatrixError where it is not a run of this plan."""
     if resume is None:
         return []
     run_folder.check_folder(resume)
@@ -192,5 +192,5 @@ def _ignore(_sentence: str) -> None:
 
 
 def _on_second_interrupt(_number: int, _frame: FrameType | None) -> None:
-    """A second Ctrl-C does not tear the report that the first one asked for."""
+    """Keep a second Ctrl-C from tearing the report that the first one asked for."""
     print("yogurtbench: finishing the report of what was measured", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A plan run to its end on a host: block after block, until every group is precise enough or out of blocks."""
+"""Run a plan on a host: block after block, until every group is precise enough or out of blocks."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Progress(Protocol):
     """Who is told how the sweep goes."""
 
     def trial(self, trial: Trial) -> None:
-        """A trial is about to run."""
+        """Announce a trial that is about to run."""
         ...
 
     def phase(self, trial: Trial, phase: str) -> None:
-        """It has come to this phase (lab, wire, probe, load, undo)."""
+        """Announce the phase that it has come to (lab, wire, probe, load, undo)."""
         ...
 
     def attempt(self, attempt: Attempt) -> None:
-        """It ended."""
+        """Announce that it ended."""
         ...
 
 
@@ -116,7 +116,7 @@ class Sweep:
                 self._keep(attempt)
 
     def _next(self) -> Trial | None:
-        """The first trial whose asking nothing that is under way can change; None where there is none.
+        """Return the first waiting trial whose result cannot depend on a running one, or None.
 
         Those of a wire start in the plan's order, and wait where what is under way could find the wire dead. So the
         order in which trials end decides nothing: side by side or one after another, the same ones are skipped.
@@ -172,7 +172,10 @@ class Sweep:
         return "" if trial.id.startswith("none-") else trial.id.partition("-b")[0]
 
     def _is_due(self, group: str, block: int) -> bool:
-        """Whether a group needs this block: below the minimum always, then until its intervals are narrow enough."""
+        """Return whether a group needs this block.
+
+        Below the minimum always, then until its intervals are narrow enough.
+        """
         if block < self.plan.blocks.min:
             return True
         attempts = self._seen.get(group, [])
@@ -180,5 +183,5 @@ class Sweep:
 
 
 def _weight(trial: Trial) -> int:
-    """How often a trial that finds its wire dead has tried it: reachability does so twice by itself."""
+    """Return how often a trial that finds its wire dead has tried it: reachability does so twice by itself."""
     return 2 if trial.cell.load == "reachability" else 1

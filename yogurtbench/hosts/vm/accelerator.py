@@ -52,7 +52,7 @@ def probe_accelerator(
 
 
 def known_accelerator(find: Callable[[], GuestImage | None], device: Path = _DEVICE) -> AcceleratorChoice | None:
-    """What :func:`probe` would answer, where that is known without a boot; None where it would have to try.
+    """Return what :func:`probe` would answer, where that is known without a boot; None where it would have to try.
 
     ``find`` gives the guest, None where it is not built yet; called where it matters.
     """

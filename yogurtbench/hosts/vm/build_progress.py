@@ -72,7 +72,7 @@ class BuildProgress:
         return in_phase if in_phase < 0 else in_phase + (usual[-1] - end) * pace
 
     def line(self) -> str:
-        """All this in a line."""
+        """Return all this in a line."""
         left = self.left
         told = "longer than usual" if left < 0 else f"about {max(left, 1):.0f} s left"
         return f"the guest's {self.kind}: {self.doing}; {self.seconds:.0f} s, {told}"

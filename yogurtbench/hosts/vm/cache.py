@@ -20,17 +20,19 @@ _NAMES = {"saved": "state for the instruction clock"}
 
 
 def cache_path(kind: str, name: str) -> Path:
-    """Where the guest's folder or file of this kind and name is, or would be."""
+    """Return where the guest's folder or file of this kind and name is, or would be."""
     return paths.cache() / "guest" / kind / name
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder above a path that there is."""
+    """Return the nearest folder above a path that there is."""
     return next(parent for parent in path.absolute().parents if parent.is_dir())
 
 
 def ensure_folder(kind: str, name: str, build: Callable[[Path], None], say: Say) -> Path:
-    """The guest's folder of this kind and name; where it is missing, ``build`` fills it, guarded against other runs.
+    """Return the guest's folder of this kind and name.
+
+    Where it is missing, ``build`` fills it, guarded against other runs.
 
     Raises HostError where it cannot be written.
     """
@@ -50,13 +52,13 @@ def ensure_folder(kind: str, name: str, build: Callable[[Path], None], say: Say)
 
 
 def kept_path(kind: str, name: str) -> Path | None:
-    """The folder or file of this kind and name, where it is there; builds nothing."""
+    """Return the folder or file of this kind and name, where it is there; builds nothing."""
     wanted = cache_path(kind, name)
     return wanted if wanted.exists() else None
 
 
 def ensure_file(kind: str, name: str, content: Callable[[], bytes], *, keep: int) -> Path:
-    """The guest's file of this kind and name, and only the newest ``keep`` of the kind.
+    """Return the guest's file of this kind and name, and only the newest ``keep`` of the kind.
 
     Raises HostError where it cannot be written.
     """

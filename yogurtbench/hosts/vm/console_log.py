@@ -1,4 +1,4 @@
-"""What a guest's console says about its end. Pure: text in, sentences out."""
+"""Why a guest died, from its console log. Pure: text in, sentences out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LAST = 6
 
 
 def log_lines(text: str) -> list[str]:
-    """The lines of a console log, without time stamps, control characters and empty lines."""
+    """Return the lines of a console log, without time stamps, control characters and empty lines."""
     plain = (_STAMP.sub("", line).strip() for line in _without_tracebacks(text.replace("\r", "").split("\n")))
     return [line for line in plain if line and line.isprintable()]
 

@@ -30,17 +30,17 @@ class Member:
 
 
 def file(path: str, content: bytes, *, executable: bool = False) -> Member:
-    """A regular file."""
+    """Describe a regular file."""
     return Member(path, stat.S_IFREG | (0o755 if executable else 0o644), content)
 
 
 def symlink(path: str, target: str) -> Member:
-    """A symbolic link."""
+    """Describe a symbolic link."""
     return Member(path, stat.S_IFLNK | 0o777, target.encode())
 
 
 def folder(path: str) -> Member:
-    """A folder."""
+    """Describe a folder."""
     return Member(path, stat.S_IFDIR | 0o755)
 
 
@@ -63,7 +63,7 @@ def sorted_with_folders(members: Iterable[Member]) -> list[Member]:
 
 
 def from_tar(tar: Path, rename: Callable[[str], str | None]) -> Iterator[Member]:
-    """The members of a tar, each under the name ``rename`` gives it; None leaves it out, devices are left out.
+    """Yield the members of a tar, each under the name ``rename`` gives it; None leaves it out, devices are left out.
 
     A hard link becomes a symlink to its first name.
     """

@@ -23,7 +23,7 @@ from yogurtbench.hosts.vm.qemu import Guest, MachineConfig
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
-    """A host that boots a kernel (the axis: ``host``, a Debian release, a path) and runs trials in it.
+    """Return a host that boots a kernel (the axis: ``host``, a Debian release, a path) and runs trials in it.
 
     ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built or booted.
     """
@@ -94,7 +94,7 @@ class SnapshotHost(AgentHost):
 
 
 def _as_many_as_fit(needed: int, say: Callable[[str], None]) -> int:
-    """A guest for each CPU, as far as there is memory for so many, ``needed`` bytes each; one in any case."""
+    """Return a guest for each CPU, as far as there is memory for so many, ``needed`` bytes each; one in any case."""
     cpus, memory = allowance.available_cpus(), allowance.available_memory()
     fit = min(cpus, max(1, memory // needed))
     if fit < cpus:
@@ -126,7 +126,7 @@ def _environment(
 
 
 def _identity_on(clock: str) -> dict[str, str]:
-    """The wall clock depends on the machine, the count of instructions on every byte of the code that measures."""
+    """Return what results depend on: the machine, or on the instruction clock the agent's code."""
     if clock == "instructions":
         return {"agent": luggage.agent_digest()}
     return {"machine": native.machine_name()}

@@ -1,4 +1,4 @@
-"""What rides along into the guest beside its image: init, our own source, what the agent imports, files of the user."""
+"""The second initramfs: init, our own source and what the agent imports, beside the image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEPT = 4
 
 
 def build_overlay(extra: Mapping[str, bytes] | None = None) -> Path:
-    """The archive with init, this package's own source and what its agent imports, and ``extra`` files.
+    """Return the archive with init, this package's own source and what its agent imports, and ``extra`` files.
 
     ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same path.
     """
@@ -47,7 +47,7 @@ def build_overlay(extra: Mapping[str, bytes] | None = None) -> Path:
 
 
 def agent_digest() -> str:
-    """Changes when what measures in the guest does; the wire programs, which are what is measured, do not count."""
+    """Return a digest of what measures in the guest; the wire programs, which are measured, do not count."""
     code = (member for member in _own_members() if not member.path.startswith(_PROGRAMS))
     return hashlib.sha256(b"".join(member.path.encode() + member.content for member in code)).hexdigest()[:16]
 
@@ -68,7 +68,10 @@ _FOR_NOTEBOOKS = ["yogurtbench.notebook", "yogurtbench.plot"]
 
 
 def _agent_modules() -> list[Member]:
-    """The agent and those modules of this package that it imports, however late: another module's change is no news."""
+    """Return the agent and those modules of this package that it imports, however late.
+
+    Another module's change is no news.
+    """
     finder = ModuleFinder(path=[str(_PACKAGE.parent)], excludes=_FOR_NOTEBOOKS)
     finder.run_script(str(_AGENT))
     files = {getattr(found, "__file__", None) for found in finder.modules.values()}
@@ -90,7 +93,10 @@ def _dependency(name: str) -> list[Member]:
 
 
 def read_base_programs(folder: Path) -> frozenset[tuple[str, str]]:
-    """The wire programs of another time, each file's name and text. Raises MatrixError where the folder has none."""
+    """Return the wire programs of another time, each file's name and text.
+
+    Raises MatrixError where the folder has none.
+    """
     try:
         found = {name: content.decode() for name, content in _sources(folder)}
     except UnicodeDecodeError as error:
@@ -103,7 +109,7 @@ def read_base_programs(folder: Path) -> frozenset[tuple[str, str]]:
 
 
 def _programs() -> list[Member]:
-    """The wire programs, beside the package as in a checkout or inside it as in a wheel."""
+    """Return the wire programs, beside the package as in a checkout or inside it as in a wheel."""
     inside = _PACKAGE / "bpf"
     folder = inside if inside.is_dir() else _PACKAGE.parent / "bpf"
     return [cpio.file(f"{_PROGRAMS}/{name}", content) for name, content in _sources(folder)]

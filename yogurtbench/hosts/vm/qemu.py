@@ -146,7 +146,7 @@ def _path_of(descriptor: int) -> str:
 
 
 def missing_qemu() -> str:
-    """A sentence for a machine without QEMU."""
+    """Return a sentence for a machine without QEMU."""
     return f"the guest needs {PROGRAM}: {install_hints.how_to_get('qemu')}"
 
 
@@ -287,7 +287,7 @@ class Guest:
         with suppress(subprocess.TimeoutExpired):  # a guest that is just panicking is still writing
             self._process.wait(_LAST_WORDS_SECONDS)
         told = (console_log.failure_lines(_text(self._console)), *console_log.log_lines(_text(self._stderr))[-3:])
-        return " | ".join(filter(None, told)) or "nothing was said"
+        return " | ".join(filter(None, told)) or "no output"
 
     def close(self) -> None:
         """End QEMU; nothing of it is left."""
@@ -320,7 +320,7 @@ def hardware_for(
     memory: int | None = None,
     cpus: int | None = None,
 ) -> MachineConfig:
-    """The hardware of a guest; ``exact``: on the instruction clock. Raises HostError where memory is short."""
+    """Return the hardware of a guest; ``exact``: on the instruction clock. Raises HostError where memory is short."""
     return MachineConfig(
         accelerator,
         "instructions" if exact else "wall",
@@ -367,7 +367,7 @@ def boot_guest(
 
 
 def _booted(image: GuestImage, hardware: MachineConfig, initramfs: IO[bytes], order: IO[bytes] | None) -> Guest:
-    """One boot. Raises NeverReady; HostError where the agent says that its kernel does not do."""
+    """Return one boot. Raises NeverReady; HostError where the agent says that its kernel does not do."""
     with ExitStack() as undo:
         guest = Guest(image, hardware, initramfs, order)
         undo.callback(guest.close)
@@ -379,7 +379,7 @@ def _booted(image: GuestImage, hardware: MachineConfig, initramfs: IO[bytes], or
 
 
 def order_file(order: dict[str, Any]) -> IO[bytes]:
-    """An unlinked file with the order that a guest finds when it wakes, of the one size that the guest knows."""
+    """Return an unlinked file with the order that a guest finds when it wakes, of the one size that the guest knows."""
     content = json.dumps(order).encode()
     if len(content) > checkpoint.ORDER_SIZE:
         raise HostError(f"an order of {len(content)} bytes is more than a guest takes ({checkpoint.ORDER_SIZE})")

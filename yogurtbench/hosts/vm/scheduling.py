@@ -1,4 +1,4 @@
-"""Who goes first on a CPU: QEMU's main loop before the guest's processor, or the instruction clock leaps too far.
+"""CPU scheduling under -icount: QEMU's main loop must preempt its vCPU thread, or the virtual clock can skip ahead.
 
 When a guest halts, QEMU's main loop lets the clock leap to the next timer (icount_start_warp_timer), and looks once
 more right after, since the leap itself wakes it. If that second look falls between a halt (helper_hlt) and the moment
@@ -24,7 +24,7 @@ REFUSED = "no realtime priority for QEMU here: beside busy cores one trial in so
 
 @contextmanager
 def pin_to_idle_cpu() -> Iterator[None]:
-    """What is started in this block stays on one CPU, the least busy of ours."""
+    """Keep what is started in this block on one CPU, the least busy of ours."""
     ours = os.sched_getaffinity(0)
     busy = dict(enumerate(psutil.cpu_percent(_WATCHED, percpu=True)))
     os.sched_setaffinity(0, {min(ours, key=lambda cpu: busy.get(cpu, 0.0))})
@@ -41,11 +41,11 @@ def prioritise_main_thread(process: int) -> None:
 
 
 def is_permitted() -> bool:
-    """Whether realtime priority can be had here; tried, by a thread of ours that ends with it."""
+    """Return whether realtime priority can be had here; tried, by a thread of ours that ends with it."""
     with ThreadPoolExecutor(1) as passing:
         return passing.submit(_go_first, 0).exception() is None
 
 
 def _go_first(thread: int) -> None:
-    """A thread, 0 for the calling one, has its CPU whenever it has something to do."""
+    """Give a thread, 0 for the calling one, its CPU whenever it has something to do."""
     os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))

@@ -1,4 +1,4 @@
-"""A booted guest, saved the moment it stood still, and woken as often as wanted: each time equal to the last bit.
+"""A booted guest, saved while stopped and resumed any number of times, each time identical to the last bit.
 
 It is kept in the cache, by all that decides its state: a later run that needs the same one does not boot at all.
 """
@@ -88,7 +88,7 @@ def ensure_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, s
 def _ensure(
     place: Path, image: GuestImage, hardware: MachineConfig, make: Callable[[Path | None], Snapshot], say: Say
 ) -> Snapshot:
-    """The guest kept at a place; where there is none, what ``make`` saves in the file that it is given."""
+    """Return the guest kept at a place; where there is none, what ``make`` saves in the file that it is given."""
     if not place.is_dir() and (short := _lacks_room(place, hardware)):
         say(f"the saved guest is not kept for the next run: {short}")
         return make(None)
@@ -108,7 +108,7 @@ def _ensure(
 
 
 def _load_kept(place: Path, image: GuestImage, hardware: MachineConfig) -> Snapshot:
-    """The guest that is kept there. Raises _Damaged where a byte of it is another."""
+    """Return the guest that is kept there. Raises _Damaged where a byte of it is another."""
     with ExitStack() as undo:
         try:
             facts = json.loads((place / _FACTS).read_bytes())
@@ -179,7 +179,7 @@ def _save(guest: Guest, image: GuestImage, path: Path | None) -> Snapshot:
 
 
 def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
-    """A guest that goes on from the saved state and carries out one order; its answer comes over ``channel``.
+    """Return a guest that goes on from the saved state and carries out one order; its answer comes over ``channel``.
 
     Any number may be awake at once. Raises HostError where QEMU does not take the state.
     """
@@ -200,7 +200,7 @@ def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
 
 
 def _reopen(file: IO[bytes]) -> IO[bytes]:
-    """The same file with a position of its own, at its start."""
+    """Return the same file with a position of its own, at its start."""
     return open(f"/proc/self/fd/{file.fileno()}", "rb")
 
 

@@ -1,4 +1,4 @@
-"""What all charts share: sober style, deterministic SVG, colours that follow the page into the dark."""
+"""What all charts share: style, deterministic SVG, colours that follow the page's dark mode."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ _NOT_STYLE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone
 
 
 def to_svg(figure: Figure, hover: Mapping[str, str] | None = None) -> Svg:
-    """The figure as SVG text, the same bytes for the same data; ``hover`` gives artists' gids a tooltip."""
+    """Return the figure as SVG text, the same bytes for the same data; ``hover`` gives artists' gids a tooltip."""
     buffer = io.StringIO()
     # Figure.savefig would draw everything once more, on nothing, before it draws.
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": "yogurtbench"})  # type: ignore[no-untyped-call]
@@ -123,7 +123,7 @@ def light_grid(axes: Axes, which: str) -> None:
 
 
 def row_name(axes: Axes, place: int, name: str) -> None:
-    """A row's name above the row: beside it, long names would leave the numbers no room."""
+    """Write a row's name above the row: beside it, long names would leave the numbers no room."""
     behind = {"facecolor": PAPER, "alpha": 0.8, "lw": 0, "pad": 0.5}
     said = axes.annotate(textwrap.fill(name, _LINE), (0, place - 0.2), xycoords=("axes fraction", "data"), fontsize=7.5,
                          va="bottom", linespacing=1.0, bbox=behind)  # fmt: skip
@@ -131,5 +131,5 @@ def row_name(axes: Axes, place: int, name: str) -> None:
 
 
 def slug(text: str) -> str:
-    """A file name out of words."""
+    """Return a file name out of words."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

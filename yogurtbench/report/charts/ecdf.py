@@ -20,7 +20,7 @@ _TICKS = (0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 def draw(story: RunData) -> Iterator[Chart]:
-    """One chart a load and kind of traffic for which quantiles were kept."""
+    """Yield one chart a load and kind of traffic for which quantiles were kept."""
     for (load, traffic), cells in _collected(story).items():
         title = f"{load_name(load)}, {traffic}: distribution of round trips".replace(", :", ":")
         best = dict(sorted(cells.items(), key=lambda item: item[1].get(0.5, 0.0))[:MOST])

@@ -37,7 +37,7 @@ ROWS = 24
 
 
 def draw(story: RunData) -> Iterator[Chart]:
-    """One chart a load that has effects."""
+    """Yield one chart a load that has effects."""
     rows = story.headlines[story.headlines["ratio"].notna()]
     for load, mine in rows.groupby("load", sort=False):
         yield _chart(story, str(load), mine)
@@ -97,7 +97,7 @@ def _effect(axes: Axes, story: RunData, place: int, row: dict[str, Any]) -> None
 
 
 def mark(axes: Axes, wire: WireLabel, at: float, effect: Effect, *, filled: bool) -> None:
-    """A wire's effect and, where there is one, its interval, in its colour; hollow where it is not ``filled``."""
+    """Draw a wire's effect and, where there is one, its interval, in its colour; hollow where it is not ``filled``."""
     ratio, low, high = effect
     if np.isfinite(low) and np.isfinite(high) and low > 0:
         axes.plot(np.log([low, high]), [at, at], color=wire.colour, lw=1.6, solid_capstyle="butt")

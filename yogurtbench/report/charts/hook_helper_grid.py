@@ -1,4 +1,4 @@
-"""The truth table: which hook with which helper carries packets, and where they die if not."""
+"""The hook and helper grid: which pair carries packets, and where they die if not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Found = dict[tuple[str, str], list[tuple[float, str]]]  # (hook, helper) -> [(re
 
 
 def draw(story: RunData) -> Iterator[Chart]:
-    """One chart a kind of device, where reachability was measured for more than one hook and helper."""
+    """Yield one chart a kind of device, where reachability was measured for more than one hook and helper."""
     for device, found in _by_device(story).items():
         if len(found) > 1:
             svg, hover = _svg(story, device, found)
@@ -79,7 +79,7 @@ def _svg(story: RunData, device: str, found: Found) -> tuple[str, dict[str, str]
 
 
 def _ordered(known: Iterable[str], found: Iterable[str]) -> list[str]:
-    """Those found, in the order of the contract; what it does not know last."""
+    """Return those found, in the order of the contract; what it does not know last."""
     words = set(found)
     return [*(word for word in known if word in words), *sorted(words.difference(known))]
 

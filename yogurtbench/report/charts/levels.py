@@ -29,7 +29,7 @@ from yogurtbench.report.run_data import RunData
 
 
 def draw(story: RunData) -> Iterator[Chart]:
-    """One chart a load, of its deciding metric."""
+    """Yield one chart a load, of its deciding metric."""
     frame = story.frame[["cell", "role", "load", "metric", "unit", "value", "payload", "status"]]
     ok = frame[(frame["status"] == "ok") & frame["value"].notna() & ~frame["role"].isin(ASIDE)]
     for load in dict.fromkeys(cell.load for cell in story.cells.values()):

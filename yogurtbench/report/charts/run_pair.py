@@ -20,7 +20,7 @@ from yogurtbench.report.run_pair import RunPair
 
 
 def draw(pair: RunPair) -> Iterator[Chart]:
-    """A load's change from old to new where the two may be compared, and its effects in both runs."""
+    """Yield a load's change from old to new where the two may be compared, and its effects in both runs."""
     loads = dict.fromkeys(cell.load for cell in pair.cells.values())
     for load in loads:
         moved = [one for one in pair.decision.findings if one.cell.load == load and _is_drawn(one)]

@@ -41,12 +41,12 @@ def write(folder: Path, file: Path) -> MeasuredRun:
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a file is a baseline, also one of another version or a damaged one."""
+    """Return whether a file is a baseline, also one of another version or a damaged one."""
     return f'"{SIDE}"'.encode() in file.read_bytes()
 
 
 def read(file: Path) -> MeasuredRun:
-    """The side that a baseline file is. Raises MatrixError where it is none."""
+    """Return the side that a baseline file is. Raises MatrixError where it is none."""
     import pyperf
 
     if file.exists() and not file.is_file():
@@ -67,7 +67,7 @@ def read(file: Path) -> MeasuredRun:
 
 
 def _maker(file: Path) -> str:
-    """The version that made a baseline, whatever else stands in it; empty where nobody can tell."""
+    """Return the version that made a baseline, whatever else stands in it; empty where nobody can tell."""
     try:
         found = _sides(json.loads(file.read_text(encoding="utf-8")))
         return next((versions.maker(json.loads(side)) for side in found), "")
@@ -76,7 +76,7 @@ def _maker(file: Path) -> str:
 
 
 def _sides(data: object) -> Iterator[str]:
-    """Every value of the key SIDE, wherever pyperf has put it."""
+    """Yield every value of the key SIDE, wherever pyperf has put it."""
     for key, value in data.items() if isinstance(data, dict) else ():
         if key == SIDE:
             yield value
@@ -86,7 +86,7 @@ def _sides(data: object) -> Iterator[str]:
 
 
 def renewal(file: Path, run: Path) -> str:
-    """The command that makes a run the new baseline."""
+    """Return the command that makes a run the new baseline."""
     return f"yogurtbench baseline {run} --out {file}"
 
 

@@ -15,7 +15,7 @@ _BEST, _MORE, _LEVELS = 6, 8, 10
 
 
 def render(story: RunData) -> str:
-    """The report as Markdown, at most :data:`LINES` lines."""
+    """Return the report as Markdown, at most :data:`LINES` lines."""
     lines = [
         f"### {_text(str(story.plan.get('question') or story.plan['name']))}",
         "",
@@ -43,7 +43,7 @@ def _glance(story: RunData) -> list[str]:
 
 
 def _measured(story: RunData) -> list[str]:
-    """The values where nothing is compared."""
+    """Return the values where nothing is compared."""
     levels = measured.levels(story)
     if not levels:
         return []
@@ -78,7 +78,7 @@ def _guard(guard: str) -> str:
 
 
 def _why_this_clock(fact: EnvironmentItem) -> str:
-    """What the numbers mean hangs on it, so it is told here too; the page has the other reasons."""
+    """Say why this clock: what the numbers mean depends on it; the page has the other reasons."""
     return f" ({fact.why})" if fact.name == "clock" and fact.why else ""
 
 

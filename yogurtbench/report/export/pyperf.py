@@ -73,7 +73,7 @@ def _series(ok: pd.DataFrame) -> dict[Key, dict[Key, list[float]]]:
 
 
 def _timed(story: RunData, series: Mapping[Key, list[float]]) -> list[Exported]:
-    """What pyperf can hold of a cell: positive durations, or on the instruction clock positive counts."""
+    """Return what pyperf can hold of a cell: positive durations, or on the instruction clock positive counts."""
     convert = _as_counts if story.exact else _as_seconds
     each = (convert(metric, unit, values) for (metric, unit), values in series.items())
     return [one for one in each if one is not None]
@@ -94,12 +94,12 @@ def _as_counts(metric: str, unit: str, values: list[float]) -> Exported | None:
 
 
 def _counted(trials: int) -> Exported:
-    """A cell of words alone still needs a number: how often it was tried."""
+    """Count how often a cell was tried: a cell of words alone still needs a number."""
     return "trials", "integer", [trials], {"meaning": "trials; what they gave is in the metadata"}
 
 
 def _words(ok: pd.DataFrame) -> dict[Key, dict[str, Any]]:
-    """What pyperf cannot hold as a value, by cell and role: words, and medians that may be zero."""
+    """Return what pyperf cannot hold as a value, by cell and role: words, and medians that may be zero."""
     numbers = ok[ok["value"].notna()].groupby(["cell", "role", "metric"])["value"].median()
     texts = ok[ok["text"].notna()].groupby(["cell", "role", "metric"])["text"].agg(lambda said: said.mode().iloc[0])
     found: dict[Key, dict[str, Any]] = {}

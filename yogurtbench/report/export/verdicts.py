@@ -35,7 +35,7 @@ def write(story: RunData, path: Path) -> Path:
 
 
 def verdicts(story: RunData) -> dict[str, Any]:
-    """The run as one JSON object.
+    """Return the run as one JSON object.
 
     ``advice``: what would decide what is open, by which ``command`` and in how many ``seconds``; null where none is.
     ``canary``: ``verdict`` is ``ok``, ``moved`` or (no canary was measured) ``none``, ``moved`` the comparisons that

@@ -42,7 +42,10 @@ class WireOutcome:
 
 
 def tried(attempts: Iterable[Attempt]) -> list[WireOutcome]:
-    """One entry a wire, in the order of the attempts: its last reachability trial, with its isolation beside it."""
+    """Return one entry a wire, in the order of the attempts.
+
+    Its last reachability trial, with its isolation beside it.
+    """
     found: dict[str, WireOutcome] = {}
     isolation: dict[str, dict[str, float | str]] = {}
     for attempt in attempts:
@@ -85,7 +88,7 @@ def write(folder: Path, page: Path) -> None:
 
 
 def render(story: RunData, wires: list[WireOutcome]) -> Iterator[str]:
-    """The page, line by line."""
+    """Yield the page, line by line."""
     live = [one for one in wires if one.alive]
     where = story.environment
     day = f"{story.run[:4]}-{story.run[4:6]}-{story.run[6:8]}"
@@ -134,7 +137,7 @@ _OFFLOADS = {"gso": "on", "gro": "off", "checksum": "on"}
 
 
 def _beside(cell: Cell) -> str:
-    """The axes that tell wires of one hook and helper apart."""
+    """Return the axes that tell wires of one hook and helper apart."""
     words = [f"primary {cell.primary}"] if cell.primary else []
     words += [f"peer {cell.peer}"] if cell.peer else []
     words += [f"scrub {cell.scrub}"] if cell.scrub not in (None, "default") else []
@@ -157,7 +160,7 @@ def _mark(one: WireOutcome | None) -> str:
 
 
 def _ways(live: list[WireOutcome]) -> Iterator[str]:
-    """The live wires, those of one way together: who can listen, who can talk, and the drawing."""
+    """Yield the live wires, those of one way together: who can listen, who can talk, and the drawing."""
     ways: dict[tuple[str, ...], list[WireOutcome]] = {}
     for one in live:
         ways.setdefault(one.path, []).append(one)
@@ -178,13 +181,16 @@ def _ways(live: list[WireOutcome]) -> Iterator[str]:
 
 
 def spoken(cell: Cell) -> str:
-    """A wire in words, with what hangs beside it."""
+    """Return a wire in words, with what hangs beside it."""
     device = f"netkit {cell.mode} ({cell.policy})" if cell.device == "netkit" else cell.device
     return f"{device}, {cell.hook} → {cell.helper}; {_beside(cell)}"
 
 
 def exposed(values: Mapping[str, Any]) -> str:
-    """Who listens and who talks, as the end of a line; empty where nobody asked. What has no answer is no "nobody"."""
+    """Return who listens and who talks, as the end of a line; empty where nobody asked.
+
+    What has no answer is no "nobody".
+    """
     if not any(metric in values for metric in (*_EARS, *_MOUTHS)):
         return ""
     return f" · listens: {_who(_EARS, values)} · talks: {_who(_MOUTHS, values)}"
@@ -199,7 +205,7 @@ def _who(words: Mapping[str, str], values: Mapping[str, Any]) -> str:
 
 
 def drawing(path: Iterable[str]) -> Iterator[str]:
-    """A recorded way as lines of a drawing, a new line where the echo turns round.
+    """Yield a recorded way as lines of a drawing, a new line where the echo turns round.
 
     It turns where a device that received it hands the next packet on for the first time: the far end answers.
     """

@@ -45,7 +45,7 @@ def put(pair: RunPair, file: Path) -> None:
 
 
 def render(pair: RunPair) -> str:
-    """The page as text."""
+    """Return the page as text."""
     findings = sorted(pair.decision.findings, key=_interest) or list(_beside(pair.decision.old, pair.decision.new))
     return run.fill(
         "compare.html",
@@ -62,7 +62,7 @@ def render(pair: RunPair) -> str:
 
 
 def _beside(old: MeasuredRun, new: MeasuredRun) -> Iterator[Finding]:
-    """The values that both sides have where they must not be compared."""
+    """Yield the values that both sides have where they must not be compared."""
     for key, before in old.entries.items():
         now = new.entries.get(key)
         for metric in before.values if now and before.role == "cell" else ():
@@ -77,7 +77,7 @@ def _beside(old: MeasuredRun, new: MeasuredRun) -> Iterator[Finding]:
 
 
 def _interest(one: Finding) -> tuple[bool, bool, bool]:
-    """What decides first, and of that what moved."""
+    """Return what decides first, and of that what moved."""
     return not one.deciding, one.verdict not in ("regression", "improvement"), one.verdict in gate.FINE
 
 
@@ -96,7 +96,7 @@ def _warnings(pair: RunPair) -> Iterator[tuple[str, bool]]:
 
 
 def _changes(pair: RunPair) -> list[dict[str, str]]:
-    """What became worse, then better, then what nobody knows, of what decides: the first of each in full."""
+    """Return what became worse, then better, then what nobody knows, of what decides: the first of each in full."""
     decision = pair.decision
     found = [*decision.regressions, *decision.improvements, *decision.undecided]
     return [_line(pair, one) for one in found[:_FIRST]]
@@ -122,7 +122,7 @@ def _change(one: Finding, *, exact: bool) -> str:
 
 
 def _environments(pair: RunPair) -> Iterator[tuple[str, str, str, bool]]:
-    """(what, old, new, whether they differ): the run first, then everything that is known of the machines."""
+    """Return (what, old, new, whether they differ): the run first, then everything that is known of the machines."""
     yield "run", pair.old.run, pair.new.run, False
     sides = [{fact.name: fact.value for fact in environment_items(story)} for story in (pair.old, pair.new)]
     for name in dict.fromkeys((*sides[0], *sides[1])):

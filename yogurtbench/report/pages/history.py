@@ -33,13 +33,16 @@ _TOLD = 3
 
 
 def shown(history: History) -> list[RatioSeries]:
-    """What people look at: the deciding metrics, and others of a cell that changed where the deciding one did not."""
+    """Return what people look at.
+
+    The deciding metrics, and others of a cell that changed where the deciding one did not.
+    """
     told = {(one.where, one.cell.id) for one in history.series if one.deciding and one.changes}
     return [one for one in history.series if one.deciding or (one.changes and (one.where, one.cell.id) not in told)]
 
 
 def heading(one: RatioSeries) -> str:
-    """What a series measured."""
+    """Return what a series measured."""
     return f"{metric_name(one.metric)}, " + ", ".join(filter(None, (load_name(one.cell.load), one.traffic)))
 
 
@@ -55,21 +58,24 @@ def sections(series: Iterable[RatioSeries]) -> dict[tuple[Setup, str], list[Rati
 
 
 def told(one: RatioSeries, what: LevelChange) -> str:
-    """A change in a sentence's part: when, how much, for the better or worse, and what else changed with that run."""
+    """Return a change in a sentence's part.
+
+    When, how much, for the better or worse, and what else changed with that run.
+    """
     word = "worse" if one.is_worse(what) else "better"
     beside = f" (with it: {'; '.join(what.beside)})" if what.beside else ""
     return f"{format_change(what.ratio)} ({word}) from {what.run} on{beside}"
 
 
 def unchanged(one: RatioSeries) -> str:
-    """What stands where a series has no changes: none, or why none was looked for."""
+    """Return what stands where a series has no changes: none, or why none was looked for."""
     if one.more_needed:
         return f"{one.more_needed} more runs needed"
     return "not looked for" if one.where.clock == "wall" and why_unavailable() else "none"
 
 
 def answer(history: History) -> str:
-    """What happened, in a sentence or two: the newest changes, or that there are none."""
+    """Return what happened, in a sentence or two: the newest changes, or that there are none."""
     found: dict[tuple[str, str], list[str]] = {}
     for one in shown(history):
         for what in one.changes:
@@ -85,7 +91,7 @@ def answer(history: History) -> str:
 
 
 def sentences(history: History) -> list[str]:
-    """What is to be said below the table."""
+    """Return what is to be said below the table."""
     found = [f"left out: {run}: {why}" for run, why in history.left_out.items()]
     places = history.places
     if len(places) > 1:
@@ -114,7 +120,10 @@ def _nothing(history: History) -> Iterator[str]:
 
 
 def tables(history: History, width: int) -> Iterator[Table]:
-    """A table a place. A row a series: how many runs, the ratio to the baseline now, its line over them, changes."""
+    """Yield a table a place.
+
+    A row a series: how many runs, the ratio to the baseline now, its line over them, changes.
+    """
     found = sections(shown(history))
     for place in history.places:
         yield _table(place, {name: mine for (where, name), mine in found.items() if where == place}, width)
@@ -146,7 +155,7 @@ def _cells(one: RatioSeries, width: int) -> list[Text]:
 
 
 def sparkline(one: RatioSeries) -> str:
-    """The newest ratios as bars, from their least to their greatest; changes show as a gap."""
+    """Return the newest ratios as bars, from their least to their greatest; changes show as a gap."""
     values, first = one.ratio[-_LINE:], max(0, len(one.ratio) - _LINE)
     low, high = min(values), max(values)
     steps = [round((value - low) / (high - low) * (len(_BARS) - 1)) if high > low else 0 for value in values]
@@ -158,7 +167,7 @@ def sparkline(one: RatioSeries) -> str:
 
 
 def charts(history: History) -> list[Chart]:
-    """One chart a place, load, traffic and metric."""
+    """Return one chart a place, load, traffic and metric."""
     return [
         _chart(number, place, name, mine)
         for number, ((place, name), mine) in enumerate(sections(shown(history)).items())
@@ -177,7 +186,7 @@ def _chart(number: int, place: Setup, name: str, series: list[RatioSeries]) -> C
 
 
 def _figure(place: Setup, series: list[RatioSeries]) -> Figure:
-    """The ratios of some series over their runs; a level a stretch, an upright line a change."""
+    """Return the ratios of some series over their runs; a level a stretch, an upright line a change."""
     runs = sorted({run for one in series for run in one.runs})
     frame = pd.DataFrame(
         [
@@ -242,7 +251,7 @@ def write(history: History) -> Path:
 
 
 def render(history: History) -> str:
-    """The page as text: one file, nothing fetched, no script, all text escaped."""
+    """Return the page as text: one file, nothing fetched, no script, all text escaped."""
     return fill(
         "history.html",
         history=history,

@@ -20,12 +20,12 @@ _BEST = 6
 
 
 def render(story: RunData, charts: list[Chart]) -> str:
-    """The page as text."""
+    """Return the page as text."""
     return fill("page.html", story=story, charts=charts, **_content(story))
 
 
 def fill(template: str, **content: Any) -> str:
-    """A page from one of the templates, with style, script, and the policy that lets nothing else in."""
+    """Return a page from one of the templates, with style, script, and the policy that lets nothing else in."""
     jinja = Environment(loader=PackageLoader("yogurtbench.report.pages"), autoescape=True, undefined=StrictUndefined,
                         trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     jinja.filters["drawn"] = lambda one: Markup(packet_path.symbol(one))  # noqa: S704 - drawn here, texts escaped there
@@ -61,7 +61,7 @@ def _content(story: RunData) -> dict[str, Any]:
 
 
 def _plain(record: Any) -> dict[str, Any]:
-    """A dataclass as JSON writes it, without a copy of everything in it."""
+    """Return a dataclass as JSON writes it, without a copy of everything in it."""
     return {one.name: getattr(record, one.name) for one in fields(record)}
 
 
@@ -70,7 +70,7 @@ def _asset(jinja: Environment, name: str) -> Markup:
 
 
 def _policy(script: str) -> str:
-    """Nothing may be fetched and no script may run but ours, whatever slips into the page."""
+    """Return the policy by which nothing is fetched and no script runs but ours."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; base-uri 'none'"

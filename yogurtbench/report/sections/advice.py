@@ -40,13 +40,13 @@ class Advice:
 
 
 def ranking(story: RunData) -> pd.DataFrame:
-    """The comparisons that rank the wires: the deciding ones, without ping's where there is a finer tool's."""
+    """Return the comparisons that rank the wires: the deciding ones, without ping's where there is a finer tool's."""
     rows = story.headlines
     return rows[rows["load"] != "ping"] if _FINER & set(rows.loc[rows["ratio"].notna(), "load"]) else rows
 
 
 def sentence(story: RunData) -> str:
-    """What would decide what is open, its command last, to be copied; empty where nothing of ours would."""
+    """Return what would decide what is open, its command last, to be copied; empty where nothing of ours would."""
     told = give_advice(story)
     if told:
         return f"{told.what}, in about {format_duration(told.seconds)}: {told.command}"
@@ -59,12 +59,12 @@ def sentence(story: RunData) -> str:
 
 
 def _are_rounded(rows: pd.DataFrame) -> pd.Series:
-    """Which are undecided since they could be rounding: neither blocks nor another clock decide them."""
+    """Return which are undecided since they could be rounding: neither blocks nor another clock decide them."""
     return rows["note"].map(lambda note: bool(comparison.why_rounded(note))).astype(bool)
 
 
 def give_advice(story: RunData) -> Advice | None:
-    """The instruction clock where times are emulated or too noisy, else so many blocks as the noise asks for."""
+    """Return the instruction clock where times are emulated or too noisy, else so many blocks as the noise asks for."""
     rows = ranking(story)
     rows = rows[rows["verdict"].isin(_OPEN) & ~_are_rounded(rows)]
     if story.exact or rows.empty:
@@ -79,7 +79,7 @@ def give_advice(story: RunData) -> Advice | None:
 
 
 def _exactly(plan: Plan) -> Advice | None:
-    """The same matrix on the instruction clock; None where that cannot measure it."""
+    """Return the same matrix on the instruction clock; None where that cannot measure it."""
     exact = _exact(plan)
     if exact is None:
         return None
@@ -89,7 +89,10 @@ def _exactly(plan: Plan) -> Advice | None:
 
 
 def _exact(plan: Plan) -> Plan | None:
-    """The matrix's plan for that clock; where there is no matrix at hand, or no YAML reader, about what it would be."""
+    """Return the matrix's plan for that clock.
+
+    Where there is no matrix at hand, or no YAML reader, about what it would be.
+    """
     path = paths.matrix(Path(plan.path))
     with suppress(MatrixError, HostError, OSError, ImportError):
         if path.is_file():
@@ -114,20 +117,23 @@ def _command(plan: Plan, words: list[str]) -> str:
 
 
 def _ourselves() -> str:
-    """How we are called from here: in a checkout of ours by its script."""
+    """Return how we are called from here: in a checkout of ours by its script."""
     here = Path(launch.ROOT)
     return "./yb" if (here / "yb").is_file() and Path.cwd() == here.resolve() else "yogurtbench"
 
 
 def _blocks(story: RunData, rows: pd.DataFrame) -> int:
-    """How many blocks would decide half of the comparisons that are open, by the noise that they had; more than ran."""
+    """Return how many blocks would decide half of the comparisons that are open, by the noise that they had.
+
+    More than ran.
+    """
     needed = [_needed(row) for row in comparison.rows_of(rows)]
     wanted = max(_FEWEST, story.blocks + 1, math.ceil(median(needed)))
     return min(MAX_BLOCKS, _STEP * math.ceil(wanted / _STEP))
 
 
 def _needed(row: Mapping[str, Any]) -> float:
-    """The blocks whose interval is narrow enough to lie on one side of the margin, or within it.
+    """Return the blocks whose interval is narrow enough to lie on one side of the margin, or within it.
 
     An interval narrows with the root of the blocks.
     """

@@ -84,7 +84,7 @@ def sized(story: RunData) -> int:
 
 
 def _counted(story: RunData) -> Iterator[Attempt]:
-    """The attempts whose counts belong to results: canaries are baselines, asides are none."""
+    """Yield the attempts whose counts belong to results: canaries are baselines, asides are none."""
     return (
         one
         for one in story.attempts
@@ -102,7 +102,7 @@ def _by_cell(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
 def _entries(
     story: RunData, attempts: Iterable[Attempt], lines: Callable[[list[Attempt]], Iterable[tuple[str, ...]]]
 ) -> list[CounterEntry]:
-    """An entry a cell with lines, in the order of the plan."""
+    """Return an entry a cell with lines, in the order of the plan."""
     groups = _by_cell(attempts)
     made = ((key, list(lines(groups[key]))) for key in story.cells if key in groups)
     return [_entry(story, key, mine) for key, mine in made if mine]
@@ -117,7 +117,7 @@ def _count(value: float) -> str:
 
 
 def _details(attempts: Iterable[Attempt], name: str) -> list[Mapping[str, Any]]:
-    """What the attempts keep under a name, of those that keep something there."""
+    """Return what the attempts keep under a name, of those that keep something there."""
     return [found for one in attempts if isinstance(found := one.details.get(name), Mapping)]
 
 
@@ -181,7 +181,7 @@ def _loss(where: str, what: str, counts: list[int]) -> Iterator[tuple[str, ...]]
 
 
 def _drops(story: RunData) -> Sheet:
-    """Drops by kernel function and reason, of the trials that watched for them."""
+    """Return drops by kernel function and reason, of the trials that watched for them."""
     attempts = [one for one in story.attempts if one.status == "ok" and one.details.get("drops")]
     entries = _entries(story, attempts, _dropped)
     roles = {one.trial.role for one in attempts}
@@ -244,7 +244,10 @@ class CounterCost:
 
 
 def counting_costs(story: RunData) -> list[CounterCost]:
-    """What the counters cost each wire that was also run with programs that do not count; see Plan.diagnostics."""
+    """Return what the counters cost each wire that was also run with programs that do not count.
+
+    See Plan.diagnostics.
+    """
     blind = _by_cell(one for one in story.attempts if one.status == "ok" and one.trial.role == "blind")
     seen = _by_cell(one for one in _counted(story) if one.trial.cell.id in blind and one.details.get("messages"))
     found = [CounterCost(key, _round_trip(seen[key]), _round_trip(blind[key]), _counts(seen[key])) for key in seen]
@@ -256,7 +259,7 @@ def _round_trip(attempts: list[Attempt]) -> float:
 
 
 def _counts(attempts: list[Attempt]) -> int:
-    """How often the programs count in a round trip; the last answer may come too late to be counted."""
+    """Return how often the programs count in a round trip; the last answer may come too late to be counted."""
     return round(median(_total(one) / float(one.details["messages"]) for one in attempts))
 
 
@@ -265,7 +268,7 @@ def _total(attempt: Attempt) -> float:
 
 
 def cost_of_looking(story: RunData) -> str:
-    """What the counters cost, in a sentence; empty where nothing ran without them."""
+    """Return what the counters cost, in a sentence; empty where nothing ran without them."""
     costs = sorted(one.cost for one in counting_costs(story))
     if not costs:
         return ""

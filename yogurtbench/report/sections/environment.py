@@ -35,7 +35,7 @@ def environment_items(story: RunData) -> list[EnvironmentItem]:
 
 
 def reproduction_steps(story: RunData) -> str:
-    """The command that runs the same plan again."""
+    """Return the command that runs the same plan again."""
     plan = story.plan
     matrix = str(plan.get("path") or "matrix.yaml")
     blocks = plan.get("blocks", {})

@@ -1,4 +1,4 @@
-"""What the gate says, for a terminal and for scripts."""
+"""The decision of the gate, for a terminal and for scripts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ ROOM_FOR_VALUES, _PAGE = 95, 140
 
 
 def as_json(decision: Decision, renew: str = "") -> str:
-    """The decision as JSON: verdict, exit code, both sides, why not comparable, every finding. Absent numbers: null."""
+    """Return the decision as JSON: verdict, exit code, both sides, why not comparable, every finding.
+
+    Absent numbers: null.
+    """
     data = {
         "verdict": decision.verdict, "exit_code": decision.exit_code,
         "old": _side(decision.old), "new": _side(decision.new),
@@ -67,7 +70,7 @@ def _or_null(value: float) -> float | None:
 
 
 def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
-    """The decision in words: the answer last, before it what it rests on."""
+    """Yield the decision in words: the answer last, before it what it rests on."""
     left_out = _left_out(decision)
     yield from [left_out] if left_out else []
     yield from decision.cautions
@@ -83,7 +86,7 @@ def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
 
 
 def answer(decision: Decision) -> str:
-    """The verdict in a sentence."""
+    """Return the verdict in a sentence."""
     improved = len(decision.improvements)
     better = f", {improved} of them improved" if improved else ""
     return {
@@ -125,7 +128,7 @@ def _sent(decision: Decision) -> dict[str, str]:
 
 
 def markdown(decision: Decision, renew: str = "") -> str:
-    """The decision for a job's summary: the answer, and folded below it the table and what it rests on.
+    """Return the decision for a job's summary: the answer, and folded below it the table and what it rests on.
 
     Those stand in a block of code whose fence is longer than any row of backticks in them: names stay text.
     """
@@ -143,13 +146,15 @@ def markdown(decision: Decision, renew: str = "") -> str:
 
 
 def regressions(decision: Decision) -> list[str]:
-    """A sentence for each value that became worse."""
+    """Return a sentence for each value that became worse."""
     names = _names(decision)
     return [_said(one, names) for one in decision.regressions]
 
 
 def table(decision: Decision, width: int) -> Table:
-    """Both sides side by side, ``width`` columns wide: what decides first, then whatever else is known to differ.
+    """Return both sides side by side, ``width`` columns wide.
+
+    What decides first, then whatever else is known to differ.
 
     Yes and no that stayed the same are only counted. Signs and words carry all that colour does.
     """
@@ -192,13 +197,13 @@ def _is_shown(one: Finding) -> bool:
 
 
 def _is_still(one: Finding) -> bool:
-    """Whether nothing happened: exactly counted, the smallest difference is one."""
+    """Return whether nothing happened: exactly counted, the smallest difference is one."""
     exact = math.isnan(one.p) and one.difference != 0
     return one.verdict in _QUIET and not (one.verdict == "equivalent" and exact)
 
 
 def _heading(one: Finding, sent: dict[str, str], *, exact: bool) -> str:
-    """What was measured; exact numbers stand without their unit, so it is said here."""
+    """Return what was measured; exact numbers stand without their unit, so it is said here."""
     unit = f", in {scale_of(one.unit, 1.0)[1]}" if exact and one.unit != "bool" else ""
     aside = "" if one.deciding else f" ({one.family})"
     return f"{metric_name(one.metric)}, {sent[one.cell.id]}{unit}{aside}"
@@ -219,7 +224,7 @@ def _columns(one: Finding, name: str, *, exact: bool) -> dict[str, Text]:
 
 
 def _left_out(decision: Decision) -> str:
-    """How much the table leaves out; empty where nothing."""
+    """Return how much the table leaves out; empty where nothing."""
     same = sum(
         one.deciding and METRICS[one.metric].unit == "bool" and one.verdict in _QUIET for one in decision.findings
     )
@@ -233,7 +238,7 @@ def _left_out(decision: Decision) -> str:
 
 
 def shown(value: float, one: Finding, *, exact: bool) -> str:
-    """A side's value: a yes or no, exactly what was counted, or with the figures that matter and its unit."""
+    """Return a side's value: a yes or no, exactly what was counted, or with the figures that matter and its unit."""
     if METRICS[one.metric].unit == "bool" and value in (0.0, 1.0):
         return "yes" if value else "no"
     return _figures(value) if exact and math.isfinite(value) else format_number(value, one.unit)
@@ -245,7 +250,7 @@ def _figures(value: float) -> str:
 
 
 def signed(value: float, unit: str = "") -> str:
-    """A difference with its sign, to the last digit."""
+    """Return a difference with its sign, to the last digit."""
     if not math.isfinite(value):
         return "–"
     sign = "−" if value < 0 else "+" if value > 0 else "±"

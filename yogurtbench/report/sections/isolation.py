@@ -1,4 +1,4 @@
-"""Which wires live, who on the host can listen in on them, and who can talk into them: as the trials found."""
+"""Which wires are live, who on the host can capture their packets, and who can inject some."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class IsolationResult:
 def liveness(story: RunData) -> dict[str, bool]:
     """Wire id -> whether it carries IPv4, of the wires that were asked.
 
-    Reachability decides; where it was not asked any other load does, and packets that go round are no life.
+    Reachability decides; where it was not asked any other load does, and a looping wire does not count as alive.
     """
     by_load: dict[str, bool] = {}
     for attempt in story.attempts:
@@ -73,7 +73,7 @@ def _reached(story: RunData) -> dict[str, bool]:
 
 
 def isolation_results(story: RunData) -> list[IsolationResult]:
-    """One entry a live wire whose isolation was measured, in the order of the plan."""
+    """Return one entry a live wire whose isolation was measured, in the order of the plan."""
     alive, found, unanswered = liveness(story), _open(story), _unanswered(story)
     told = [(key, cell) for key, cell in story.cells.items() if cell.load == "isolation" and alive.get(cell.wire_id)]
     return [

@@ -29,7 +29,7 @@ class Phase:
 
 
 def phases(story: RunData) -> list[Phase]:
-    """The phases of all trials, asides included, in the order of a trial; empty where nothing ran."""
+    """Return the phases of all trials, asides included, in the order of a trial; empty where nothing ran."""
     total: Counter[str] = Counter()
     for attempt in story.attempts:
         total.update(attempt.seconds)
@@ -39,6 +39,6 @@ def phases(story: RunData) -> list[Phase]:
 
 
 def ratio(story: RunData) -> float | None:
-    """The share of the trials' time that was no load's (``overhead_ratio``); None where nothing ran."""
+    """Return the share of the trials' time that was no load's (``overhead_ratio``); None where nothing ran."""
     found = phases(story)
     return 1 - sum(phase.share for phase in found if phase.name == "load") if found else None

@@ -1,4 +1,4 @@
-"""The way of a packet over each live wire, drawn from what was recorded of one echo and from nothing else.
+"""The path of a packet over each live wire, from the recording of one echo.
 
 A lane a device, a row a recorded step, downwards in time: where a packet was queued, where it was received, which
 program ran. Wires of one way share the drawing.
@@ -75,7 +75,7 @@ class PacketPath:
 
 
 def ways(story: RunData) -> list[PacketPath]:
-    """The recorded ways of the live wires, the shortest first; empty where no echo was witnessed."""
+    """Return the recorded ways of the live wires, the shortest first; empty where no echo was witnessed."""
     found: dict[tuple[str, ...], list[WireLabel]] = {}
     for wire, path in paths(story).items():
         found.setdefault(path, []).append(story.wires[wire])
@@ -98,7 +98,7 @@ def paths(story: RunData) -> dict[str, tuple[str, ...]]:
 
 
 def turn(steps: Sequence[str]) -> int:
-    """The step at which the answer sets out: the far end queues a packet for the first time."""
+    """Return the step at which the answer sets out: the far end queues a packet for the first time."""
     sent = [place for place, step in enumerate(steps) if step.startswith("queue ")]
     first = steps[sent[0]] if sent else ""
     ends = [place for place in sent if steps[place].endswith("-cont") and steps[place] != first]
@@ -109,7 +109,7 @@ def turn(steps: Sequence[str]) -> int:
 
 
 def symbol(way: PacketPath) -> str:
-    """The drawing as an SVG symbol; programs in currentColor, so that each wire shows its own."""
+    """Return the drawing as an SVG symbol; programs in currentColor, so that each wire shows its own."""
     lanes = {device: _LEFT + _LANE * place for place, device in enumerate(_devices(way))}
     rows = _rows(way.steps, way.turn)
     parts = [*_lanes(lanes, rows), *_line(way, lanes, rows)]
@@ -130,7 +130,7 @@ def _devices(way: PacketPath) -> list[str]:
 
 
 def _rows(steps: Sequence[PathStep], turned: int) -> list[int]:
-    """Where each step stands; programs take two lines."""
+    """Return where each step stands; programs take two lines."""
     places, y = [], _TOP + 74
     for number, step in enumerate(steps):
         y += 22 if number == turned else 0
@@ -146,7 +146,7 @@ def _lanes(lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
 
 
 def _line(way: PacketPath, lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
-    """The packet: from step to step, across at half height where the device changes."""
+    """Yield the packet: from step to step, across at half height where the device changes."""
     parts: list[str] = []
     for step, y in zip(way.steps, rows, strict=True):
         x = lanes[step.device]

@@ -1,4 +1,4 @@
-"""How wires stand against what they are held to: their rows of the comparison, the best wire first."""
+"""The wires ranked: their rows of the comparison, the best first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WireRank:
 
 
 def rank_wires(story: RunData, rows: pd.DataFrame | None = None) -> list[WireRank]:
-    """The wires with effects, best first: mean gain over the loads, each load the mean over its traffic.
+    """Return the wires with effects, best first: mean gain over the loads, each load the mean over its traffic.
 
     ``rows``: those of the comparison to stand by, the deciding ones where not given. What has no ratio (dead, failed,
     not run) counts neither for nor against a wire.
@@ -63,5 +63,5 @@ def _gain(rows: pd.DataFrame) -> float:
 
 
 def effect(row: Mapping[str, Any]) -> tuple[str, str]:
-    """A row of the comparison as (change, interval) in percent."""
+    """Return a row of the comparison as (change, interval) in percent."""
     return format_change(float(row["ratio"])), format_interval(float(row["ratio_low"]), float(row["ratio_high"]))

@@ -1,4 +1,4 @@
-"""What a run answers, in words: one sentence or two made from the verdicts, never more certain than they are.
+"""The answer of a run in one or two sentences, made from the verdicts and never more certain than they are.
 
 The first says which wires carry packets, which of them is cheapest and by how much, against what they are held to. The
 second, where it was measured, who on the host can listen in or talk in; else what a sweep of payloads or of offloads
@@ -48,7 +48,7 @@ _TELL_DEATHS = 3
 
 @lru_cache(maxsize=1)  # the page, the Markdown and the terminal ask one after another
 def summarise(story: RunData) -> str:
-    """One sentence or two from the verdicts, and where they decide nothing a command that would."""
+    """Return one sentence or two from the verdicts, and where they decide nothing a command that would."""
     lead = "In emulation (TCG): " if story.emulated else ""
     effects = _by_own_programs(story) or _effect_sentences(story) or _by_levels(story)
     second = _by_isolation(story)
@@ -63,7 +63,7 @@ _OPEN = ("We don't know", "is known to", "undecided")
 
 
 def _advice(story: RunData, said: str) -> str:
-    """A sentence that ends with a command to copy; empty where the sentence leaves nothing open."""
+    """Return a sentence that ends with a command to copy; empty where the sentence leaves nothing open."""
     return advice.sentence(story) if any(word in said for word in _OPEN) else ""
 
 
@@ -110,12 +110,12 @@ def _best(story: RunData, best: WireRank, ranked: list[WireRank]) -> str:
 
 
 def _apart(best: WireRank, other: WireRank) -> bool:
-    """Whether a wire is known to be better than another in some load: their intervals do not touch."""
+    """Return whether a wire is known to be better than another in some load: their intervals do not touch."""
     return any(_is_below(rows, other.loads[load]) for load, rows in best.loads.items() if load in other.loads)
 
 
 def _is_below(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
-    """Whether the interval of one wire's ratios lies on the better side of another's, for some traffic."""
+    """Return whether the interval of one wire's ratios lies on the better side of another's, for some traffic."""
     lower = METRICS[str(mine["metric"].iloc[0])].better == "lower"
     sizes = theirs.set_index(theirs["payload"].fillna(-1))
     for row in rows_of(mine.assign(size=mine["payload"].fillna(-1))):
@@ -127,7 +127,7 @@ def _is_below(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
 
 
 def _kind_sentences(story: RunData, rows: pd.DataFrame) -> str:
-    """The cheapest for round trips and that for bulk, where they are not the same and known to differ in both."""
+    """Return the cheapest for round trips and for bulk, where they are not the same and differ in both."""
     by_kind = {kind: rank_wires(story, rows[rows["load"].isin(loads)]) for kind, loads in _KINDS.items()}
     if not all(by_kind.values()):
         return ""
@@ -166,7 +166,7 @@ def _none_better(story: RunData, ranked: list[WireRank]) -> str:
 
 
 def _single(story: RunData, one: WireRank) -> str:
-    """The one wire there is, against each of its baselines, equal and undecided loads too."""
+    """Return the one wire there is, against each of its baselines, equal and undecided loads too."""
     if not one.verdicts & (_DECIDED | _EQUAL):
         return f"We don't know yet how {one.wire.name} compares with {_reference(story)}: {_all_clauses(story, one)}"
     said = f"{one.wire.name} against {_reference(story)}: {_all_clauses(story, one)}"
@@ -174,7 +174,7 @@ def _single(story: RunData, one: WireRank) -> str:
 
 
 def _others(story: RunData, one: WireRank) -> str:
-    """The same wire against the baselines that are not the main one."""
+    """Return the same wire against the baselines that are not the main one."""
     rows = story.comparison[(story.comparison["role"] == "cell") & story.comparison["baseline"].notna()]
     rows = rows[rows["metric"] == rows["load"].map(HEADLINE)]
     rows = rows[(rows["cell"].map(story.main) != rows["baseline"])]
@@ -189,7 +189,7 @@ def _others(story: RunData, one: WireRank) -> str:
 
 
 def _best_of_others(story: RunData, ranked: list[WireRank], best: WireRank) -> str:
-    """The best wire over the other device, where both were tried: what the device adds to the rest."""
+    """Return the best wire over the other device, where both were tried: what the device adds to the rest."""
     devices = {cell.wire_id: cell.device for cell in story.cells.values()}
     other = next((one for one in ranked if devices[one.wire.id] != devices[best.wire.id]), None)
     if other is None:
@@ -200,7 +200,7 @@ def _best_of_others(story: RunData, ranked: list[WireRank], best: WireRank) -> s
 
 
 def _clauses(story: RunData, one: WireRank) -> str:
-    """The decided effects: ``12 % shorter median round trip (ping and sockperf UDP)``."""
+    """Return the decided effects: ``12 % shorter median round trip (ping and sockperf UDP)``."""
     said: dict[str, list[str]] = {}
     for load, rows in one.loads.items():
         decided = rows[rows["verdict"].isin(_DECIDED)]
@@ -211,7 +211,7 @@ def _clauses(story: RunData, one: WireRank) -> str:
 
 
 def _all_clauses(story: RunData, one: WireRank) -> str:
-    """The decided effects, then the loads where it is equal, then those where nobody knows."""
+    """Return the decided effects, then the loads where it is equal, then those where nobody knows."""
     words = {load: {str(word) for word in rows["verdict"]} for load, rows in one.loads.items()}
     equal = [load_name(load) for load, found in words.items() if found <= _EQUAL]
     unclear = [load for load, found in words.items() if not found & (_DECIDED | _EQUAL)]
@@ -231,7 +231,10 @@ def _undecided(story: RunData, load: str, rows: pd.DataFrame) -> str:
 
 
 def _floor(story: RunData, row: Mapping[str, Any]) -> str:
-    """What is known of the fastest round trip where the median is undecided: a neighbour's noise adds, never takes."""
+    """Return what is known of the fastest round trip where the median is undecided.
+
+    A neighbour's noise adds, never takes.
+    """
     rows = _floors(story)
     found = rows_of(rows[(rows["cell"] == row["cell"]) & (rows["baseline"] == row["baseline"])])
     if not found or row["metric"] != FLOORED:
@@ -254,7 +257,10 @@ def _strongest(story: RunData, load: str, decided: pd.DataFrame, *, sweep: bool)
 
 
 def _absolute(story: RunData, row: Mapping[str, Any]) -> str:
-    """A difference in the clock's own unit, a round trip and a packet: ``34 guest instructions a round trip more``."""
+    """Return a difference in the clock's own unit, a round trip and a packet.
+
+    ``34 guest instructions a round trip more``.
+    """
     difference, unit = abs(float(row["difference"])), str(row["unit"])
     word = "more" if float(row["difference"]) > 0 else "less"
     if str(row["metric"]) in _PER_PACKET:
@@ -267,7 +273,7 @@ def _absolute(story: RunData, row: Mapping[str, Any]) -> str:
 
 
 def _one_packet(story: RunData, cell: str) -> bool:
-    """Whether a round trip of the cell is two packets: one message each way, in one piece."""
+    """Return whether a round trip of the cell is two packets: one message each way, in one piece."""
     one = story.cells[cell]
     headers = (40 if one.ip == 6 else 20) + 8
     return one.load in _PING_PONG and one.payload is not None and one.payload + headers <= one.mtu
@@ -282,7 +288,10 @@ def _listed(parts: list[str]) -> str:
 
 
 def _reference(story: RunData) -> str:
-    """What the wires are held to. Where each has it under its own switches: ``veth direct with the same mtu, gso``."""
+    """Return what the wires are held to.
+
+    Where each has it under its own switches: ``veth direct with the same mtu, gso``.
+    """
     wires = dict.fromkeys(story.cells[base].wire_id for base in story.main.values() if base in story.cells)
     cells = {wire: cell for cell in story.cells.values() if (wire := cell.wire_id) in wires}
     plain = list(dict.fromkeys(wire_name(cells[wire]) for wire in wires))
@@ -300,7 +309,7 @@ def _differing(cells: Iterable[Cell]) -> list[str]:
 
 
 def _by_own_programs(story: RunData) -> str:
-    """What wires of one's own cost against the wires they are held to, where these have another program."""
+    """Return what wires of one's own cost against the wires they are held to, where these have another program."""
     rows = story.comparison[(story.comparison["role"] == "cell") & story.comparison["ratio"].notna()]
     rows = rows[rows["baseline"] == rows["cell"].map(story.main)]
     own = [_is_own(story, str(cell), str(base)) for cell, base in zip(rows["cell"], rows["baseline"], strict=True)]
@@ -321,7 +330,10 @@ def _is_own(story: RunData, cell: str, base: str) -> bool:
 
 
 def _deciding(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that say what a wire costs: a bulk load's cost of a packet where it is known, else the main metric."""
+    """Return the rows that say what a wire costs.
+
+    A bulk load's cost of a packet where it is known, else the main metric.
+    """
     paid = rows["load"].isin(BULK) & rows["metric"].isin(_PER_PACKET)
     by_packet = set(rows.loc[paid, "cell"])
     return rows[paid | ((rows["metric"] == rows["load"].map(HEADLINE)) & ~rows["cell"].isin(by_packet))]
@@ -352,7 +364,10 @@ def _own_parts(story: RunData, load: str, rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _by_isolation(story: RunData) -> str:
-    """How many live wires are shut to the rest of the host, and the tightest; wires without a program beside none."""
+    """Return how many live wires are shut to the rest of the host, and the tightest.
+
+    Wires without a program beside none.
+    """
     told = isolation_results(story)
     told = [one for one in told if one.has_program] or told
     known = [one for one in told if not one.unknown]
@@ -391,7 +406,7 @@ def _open_to(one: IsolationResult) -> str:
 
 
 def _kept_out(known: list[IsolationResult], best: IsolationResult) -> str:
-    """What the baseline lets in and the tightest does not."""
+    """Return what the baseline lets in and the tightest does not."""
     reference = next((one for one in known if one.wire.reference), None)
     if reference is None or best.wire.reference:
         return ""
@@ -441,7 +456,7 @@ def _bytes(size: int) -> str:
 
 
 def _by_switches(story: RunData) -> str:
-    """How far the baseline itself moves with offloads and MTU: what is not the wire."""
+    """Say how far the baseline itself moves with offloads and MTU: what is not the wire."""
     for load in dict.fromkeys(story.headlines["load"]):
         rows = story.headlines[(story.headlines["load"] == load) & story.headlines["baseline_median"].notna()]
         found = {str(row["baseline"]): row for row in rows_of(rows) if row["baseline"] in story.cells}
@@ -453,7 +468,7 @@ def _by_switches(story: RunData) -> str:
 
 
 def _span_of_switches(name: str, metric: str, found: Mapping[str, Mapping[str, Any]], cells: Mapping[str, Cell]) -> str:
-    """The least and the most that was measured of a baseline, and under which switches."""
+    """Return the least and the most that was measured of a baseline, and under which switches."""
     axes = [axis for axis in _differing(cells.values()) if axis in _SWITCHES]
     ordered = sorted(found, key=lambda base: float(found[base]["baseline_median"]))
     least, most = (
@@ -471,7 +486,10 @@ def _switched(cell: Cell, axes: list[str]) -> str:
 
 
 def _by_levels(story: RunData) -> str:
-    """The best wire of each load where nothing is compared: exact where the clock is, else no more than a figure."""
+    """Return the best wire of each load where nothing is compared.
+
+    Exact where the clock is, else no more than a figure.
+    """
     by_heading: dict[str, list[Level]] = {}
     for level in levels(story):
         by_heading.setdefault(level.heading, []).append(level)
@@ -507,7 +525,7 @@ def _asked(story: RunData) -> dict[str, bool]:
 
 
 def _reach(story: RunData) -> str:
-    """How many of the wires carry packets, where that was asked or some do not, by the names of the fewer."""
+    """Return how many of the wires carry packets, where that was asked or some do not, by the names of the fewer."""
     asked = _asked(story)
     dead = [story.wires[wire].name for wire, lives in asked.items() if not lives]
     live = [story.wires[wire].name for wire, lives in asked.items() if lives]
@@ -525,7 +543,7 @@ _TELL_DEAD = 2
 
 
 def _by_reach(story: RunData, *, named: bool) -> str:
-    """Which wires carry packets; ``named``: with the names of the first."""
+    """Return which wires carry packets; ``named``: with the names of the first."""
     asked = _asked(story)
     if not asked:
         return ""
@@ -535,7 +553,10 @@ def _by_reach(story: RunData, *, named: bool) -> str:
 
 
 def _deaths(story: RunData, dead: int) -> str:
-    """Where the wires that carry nothing lose their packets: the functions that drop most of them, and what loops."""
+    """Return where the wires that carry nothing lose their packets.
+
+    The functions that drop most of them, and what loops.
+    """
     if dead <= _TELL_DEATHS:
         return ""
     sites = story.words["dropped_at"].dropna() if "dropped_at" in story.words else pd.Series(dtype=object)

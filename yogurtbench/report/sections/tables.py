@@ -71,7 +71,7 @@ def palette(story: RunData) -> list[list[str]]:
 
 
 def ranking_table(story: RunData, most: int | None = None) -> Table:
-    """The wires at a glance, best first and at most so many: a column a load."""
+    """Return the wires at a glance, best first and at most so many: a column a load."""
     ranked = rank_wires(story)
     loads = list(dict.fromkeys(load for one in ranked for load in one.loads))
     shown = ranked[:most]
@@ -96,7 +96,7 @@ def _glance_mark(rows: pd.DataFrame | None) -> Mark:
 
 
 def comparisons(story: RunData) -> Grid:
-    """Every comparison, the deciding metrics first; each wire's own metrics against each of its baselines."""
+    """Return every comparison, the deciding metrics first; each wire's own metrics against each of its baselines."""
     rows = story.comparison[story.comparison["baseline"].notna()]
     first, warned = rows["metric"] == rows["load"].map(HEADLINE), counters.warned(story)
     columns = [
@@ -141,7 +141,7 @@ def or_none(value: float) -> float | None:
 
 
 def isolation(story: RunData) -> Table:
-    """Who can listen and who can send, a row a live wire: yes is open, no is shut."""
+    """Return who can listen and who can send, a row a live wire: yes is open, no is shut."""
     metrics = [metric for metric in METRICS_OF["isolation"] if metric in story.words]
     return Table(
         [metric.replace("_", " ") for metric in metrics],
@@ -150,7 +150,7 @@ def isolation(story: RunData) -> Table:
 
 
 def group_identical(table: Table) -> list[tuple[list[WireLabel], list[Mark]]]:
-    """The wires of a table with the same marks together, those with the fewest open ends first."""
+    """Return the wires of a table with the same marks together, those with the fewest open ends first."""
     found: dict[tuple[Mark, ...], list[WireLabel]] = {}
     for row in table.rows:
         found.setdefault(tuple(row.marks), []).append(row.wire)
@@ -159,7 +159,7 @@ def group_identical(table: Table) -> list[tuple[list[WireLabel], list[Mark]]]:
 
 
 def live(story: RunData) -> Table:
-    """Where nothing was compared, the best wires are the live ones that are open to the fewest on the host."""
+    """Return the live wires that are open to the fewest on the host: the best where nothing was compared."""
     told = {one.wire.id: one for one in isolation_results(story)}
     carried = {wire: _carries(story, wire) for wire, alive in liveness(story).items() if alive and wire in story.wires}
     ordered = sorted(
@@ -196,7 +196,7 @@ def _who(names: list[str], *, shut: bool) -> Mark:
 
 
 def omitted_count(story: RunData) -> int:
-    """How many dead wires are missing from :func:`isolation`: nobody uses them, so nobody can listen in."""
+    """Return how many dead wires are missing from :func:`isolation`: nobody uses them, so nobody can listen in."""
     return sum(not alive for _, alive in _asked_isolation(story))
 
 
@@ -249,7 +249,7 @@ def by_drop_site(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, 
 
 
 def _guard(cell: Cell, living: Container[str]) -> str:
-    """Which guard stands in a dead wire's way, and whether the wire lives without it; empty where it has none.
+    """Return which guard stands in a dead wire's way, and whether the wire lives without it; empty where it has none.
 
     ``living``: the live wires without a guard, as :func:`_but_guard` names them.
     """
@@ -265,7 +265,7 @@ def _is_guarded(cell: Cell) -> bool:
 
 
 def _but_guard(cell: Cell) -> str:
-    """A wire but for its guard and the scrub that lets a guard's mark pass."""
+    """Return a wire but for its guard and the scrub that lets a guard's mark pass."""
     return canonical({axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")})
 
 
@@ -274,7 +274,7 @@ def _word(value: object) -> str:
 
 
 def failures(story: RunData) -> list[dict[str, Any]]:
-    """What went wrong, alike ones counted, most frequent first."""
+    """Return what went wrong, alike ones counted, most frequent first."""
     bad = [one for one in story.attempts if one.status not in ("ok", "skipped")]
     counts = Counter((one.trial.cell.id, one.status, one.error) for one in bad)
     return [
@@ -285,7 +285,7 @@ def failures(story: RunData) -> list[dict[str, Any]]:
 
 
 def trials(story: RunData) -> Grid:
-    """Every trial with what it measured first of all."""
+    """Return every trial with what it measured first of all."""
     columns = [
         Column("block", "number"), Column("position", "number"), Column("wire", "wire"), Column("role", pick=True),
         Column("load", pick=True), Column("traffic"), Column("metric"), Column("value", "number"),
@@ -313,5 +313,5 @@ def _said(value: float, unit: str) -> str:
 
 
 def verdict_mark(word: str) -> str:
-    """A sign for a verdict, so that colour is never the only difference."""
+    """Return a sign for a verdict, so that colour is never the only difference."""
     return VERDICT_MARKS.get(word, "")

@@ -1,4 +1,4 @@
-"""What to know before believing a run's numbers."""
+"""Warnings to read before a run's numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ReportWarning:
 
 
 def collect_warnings(story: RunData) -> list[ReportWarning]:
-    """What a reader must know, the gravest first."""
+    """Return what a reader must know, the gravest first."""
     found = [ask(story) for ask in _ALL]
     return [one for one in found if one is not None]
 
@@ -92,7 +92,7 @@ def _mixed(story: RunData) -> ReportWarning | None:
 
 
 def _resolution(story: RunData) -> ReportWarning | None:
-    """What no number of blocks decides, since the tool tells it too coarsely."""
+    """Return what no number of blocks decides, since the tool tells it too coarsely."""
     asked = [row for row in rows_of(story.headlines) if row["role"] == "cell" and row["n"] > 0]
     found = Counter(why.rpartition(": ")[2] for row in asked if (why := why_rounded(row["note"])))
     if not found:

@@ -1,4 +1,4 @@
-"""A lab's floor plan as text: namespaces, devices, what hangs on them, and a few commands to try."""
+"""The map of a lab as text: namespaces, devices, attached programs, and a few commands to try."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def as_text(plan: Mapping[str, Any], axes: str) -> str:
-    """A plan (see yogurtbench.floorplan.draw) for people; ``axes``: the cell's in words."""
+    """Return a plan (see yogurtbench.floorplan.draw) for people; ``axes``: the cell's in words."""
     lines = [f"lab of cell {plan['cell']}: {axes}"]
     order = {plan["server"]["namespace"]: 2, "host": 1, plan["client"]["namespace"]: 0}
     for namespace in sorted(plan["namespaces"], key=lambda n: order.get(n["name"], 1)):

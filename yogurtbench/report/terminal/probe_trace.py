@@ -10,7 +10,7 @@ _MOST = 80
 
 
 def as_text(record: Mapping[str, Any]) -> str:
-    """A record (see recording.record), with ``accelerator``, for people."""
+    """Return a record (see recording.record), with ``accelerator``, for people."""
     lines = [line for probe in record["probes"] for line in (*_probe(probe), "")]
     if record["accelerator"] == "tcg":
         lines.append("emulated (TCG): the order is the kernel's, the times are not hardware's")
@@ -18,7 +18,7 @@ def as_text(record: Mapping[str, Any]) -> str:
 
 
 def headline(probe: Mapping[str, Any]) -> str:
-    """What came of a probe, in one sentence."""
+    """Return what came of a probe, in one sentence."""
     asked = f"IPv{probe['ip']}: echo from {probe['source']} to {probe['destination']}"
     if probe["looped"] is not None:
         return f"{asked}: went round inside the kernel until it was silenced after {probe['looped']:.2f} s"

@@ -62,7 +62,10 @@ class _Columns:
 
 
 def comparisons(comparison: pd.DataFrame, width: int) -> list[Text]:
-    """The deciding comparisons of a run (analysis.compare) in lines ``width`` wide, best wire first; maybe none."""
+    """Return the deciding comparisons of a run (analysis.compare) in lines ``width`` wide, best wire first.
+
+    Maybe none.
+    """
     rows = _deciding(comparison)
     if not rows:
         return []
@@ -88,7 +91,7 @@ def _undecided(rows: Iterable[Mapping[str, Any]], width: int) -> Iterator[Text]:
 
 
 def _fitting(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
-    """The richest layout that there is room for, with bars; else the change and the verdict alone."""
+    """Return the richest layout that there is room for, with bars; else the change and the verdict alone."""
     lengths = {head: max(one[head].cell_len for one in cells) for head in cells[0]}
     needed = {head: max(cell_len(head), length) for head, length in lengths.items() if length}
     for stacked, left_out in _LAYOUTS:
@@ -102,13 +105,13 @@ def _fitting(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
 
 
 def _with_bar(widths: Mapping[str, int], room: int) -> dict[str, int]:
-    """The columns with a bar before the verdict."""
+    """Return the columns with a bar before the verdict."""
     return {**{k: v for k, v in widths.items() if k != "verdict"}, "bar": room - 1 + room % 2,
             "verdict": widths["verdict"]}  # fmt: skip
 
 
 def _heads(columns: _Columns, reach: float) -> dict[str, Text]:
-    """The columns' heads; that of the bars says what their ends stand for."""
+    """Return the columns' heads; that of the bars says what their ends stand for."""
     size = columns.widths.get("bar", 0)
     low, high = (format_change(ratio_of(end), 1 if reach < 0.1 else 0) for end in (-reach, reach))
     scale = f"{low:<{size // 2}}0{high:>{size // 2}}"
@@ -135,7 +138,7 @@ def _heading(text: str, width: int) -> list[Text]:
 
 
 def _line(cells: Mapping[str, Text], columns: _Columns) -> Text:
-    """A line of columns: words to the left, numbers to the right."""
+    """Return a line of columns: words to the left, numbers to the right."""
     padded = []
     for head, size in columns.widths.items():
         cell = cells[head].copy()
@@ -150,7 +153,7 @@ _RIGHT = ("baseline", "measured", "change", "95 % interval")
 
 
 def _cells(row: Mapping[str, Any], name: str) -> dict[str, Text]:
-    """Every column but the bar, by its head."""
+    """Return every column but the bar, by its head."""
     style = _STYLES.get(row["verdict"], "")
     return {
         "wire": Text(f"{_INDENT}{name}"),
@@ -198,7 +201,7 @@ def _bounds(rows: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def _bar(row: Mapping[str, Any], reach: float, size: int) -> str:
-    """The interval as a line around the estimate, the baseline as a bar in the middle."""
+    """Return the interval as a line around the estimate, the baseline as a bar in the middle."""
     if math.isnan(row["ratio"]) or not size:
         return ""
     marks = [" "] * size
@@ -218,7 +221,10 @@ def _place(ratio: float, reach: float, size: int) -> int:
 
 
 def measured(levels: Sequence[Level], width: int, emulated: str = "") -> list[Text]:
-    """Each wire's value and its spread, below what was measured; a wire above its numbers where there is no room."""
+    """Return each wire's value and its spread, below what was measured.
+
+    A wire above its numbers where there is no room.
+    """
     if not levels:
         return []
     told = [(one, f"{one.value}{_spread(one)}") for one in levels]
@@ -268,7 +274,10 @@ _ARRIVES = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
 
 
 def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
-    """Which wires carry packets, and where the others die: for runs that ask that. Wires by their fate, live first."""
+    """Return which wires carry packets, and where the others die: for runs that ask that.
+
+    Wires by their fate, live first.
+    """
     fates: dict[tuple[bool, str], list[str]] = {}
     for one in wires:
         fates.setdefault((not one.alive, _outcome(one)), []).append(wire_catalogue.spoken(one.cell))

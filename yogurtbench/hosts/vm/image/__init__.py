@@ -53,7 +53,7 @@ class GuestImage:
         return sum(path.stat().st_size for path in self.archives)
 
     def lacks(self, what: Iterable[str], why: str) -> str:
-        """A sentence about a kernel that has none of these things, ``why`` being who needs them."""
+        """Return a sentence about a kernel that has none of these things, ``why`` being who needs them."""
         return f"the guest's kernel {self.release} has no {' and no '.join(what)}, {why}: {self.advice}"
 
 
@@ -62,7 +62,7 @@ _Get = Callable[[str, str, Callable[[Path], None], Say], Path]
 
 
 def kept(kernel: str = "host") -> GuestImage | None:
-    """The guest with a kernel where the cache has all of it; builds nothing, and says nothing."""
+    """Return the guest with a kernel where the cache has all of it; builds nothing, and says nothing."""
 
     def get(kind: str, name: str, _build: Callable[[Path], None], _say: Say) -> Path:
         if found := cache.kept_path(kind, name):
@@ -76,7 +76,7 @@ def kept(kernel: str = "host") -> GuestImage | None:
 
 
 def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.ensure_folder) -> GuestImage:
-    """The guest with a kernel: ``host`` (our default), a Debian release or series, or the path of a bzImage.
+    """Return the guest with a kernel: ``host`` (our default), a Debian release or series, or the path of a bzImage.
 
     A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` (or ``usr/lib/…``) beside
     it, as ``make modules_install INSTALL_MOD_PATH=.`` puts them. What the cache lacks is built; ``say`` is told.
@@ -93,12 +93,12 @@ def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.ensure_folder) -
 
 
 def is_path(kernel: str) -> bool:
-    """Whether a kernel is named by the path of its bzImage."""
+    """Return whether a kernel is named by the path of its bzImage."""
     return "/" in kernel
 
 
 def advice(kernel: str, release: str) -> str:
-    """What to do about a kernel that lacks something."""
+    """Return what to do about a kernel that lacks something."""
     if not is_path(kernel):
         return "take another kernel"
     return (
@@ -108,7 +108,10 @@ def advice(kernel: str, release: str) -> str:
 
 
 def _debian_kernel(kernel: str, say: Say, get: _Get) -> tuple[Path, Path]:
-    """The folders of the kernel and of its headers: one and the same, but for a kernel whose headers are gone."""
+    """Return the folders of the kernel and of its headers.
+
+    One and the same, but for a kernel whose headers are gone.
+    """
     wanted = recipe.DEFAULT_KERNEL if kernel == "host" else kernel
     if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", wanted):
         raise HostError(f"kernel '{kernel}': want host, a Debian release such as '6.12', or the path of a bzImage")
@@ -121,7 +124,7 @@ def _debian_kernel(kernel: str, say: Say, get: _Get) -> tuple[Path, Path]:
 
 
 def _own_kernel(bzimage: Path, say: Say, get: _Get) -> tuple[Path, Path]:
-    """The folders of the kernel and of headers that serve it: those of our default."""
+    """Return the folders of the kernel and of headers that serve it: those of our default."""
     name = f"{build.own_kernel_key(bzimage)}-{_recipe()}"
     folder = get("kernel", name, lambda into: build.own_kernel(bzimage, into), say)
     return folder, _debian_kernel("host", say, get)[1]

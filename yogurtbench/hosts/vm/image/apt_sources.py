@@ -49,7 +49,7 @@ class AptSource:
         return "".join(f"{name}: {value}\n" for name, value in {**fields, **signed}.items())
 
     def is_debian(self, codename: str) -> bool:
-        """Whether this is Debian's own archive (or a mirror of it) for the release with this code name."""
+        """Return whether this is Debian's own archive (or a mirror of it) for the release with this code name."""
         path = re.split(r"[:/]+", self.uri)
         return (
             any(part.startswith("debian") for part in path[2:])
@@ -59,7 +59,7 @@ class AptSource:
 
 
 def machine_sources(apt: Path = _APT, os_release: Path = _OS_RELEASE, *, suite: str = "") -> tuple[str, ...]:
-    """The machine's Debian archives as sources.list(5) lines; empty where it has none.
+    """Return the machine's Debian archives as sources.list(5) lines; empty where it has none.
 
     With ``suite`` those of another release, in the same places.
     """
@@ -72,7 +72,7 @@ def machine_sources(apt: Path = _APT, os_release: Path = _OS_RELEASE, *, suite: 
 
 
 def transport_options() -> tuple[str, ...]:
-    """The machine's apt settings for proxies and TLS, as apt.conf(5) lines."""
+    """Return the machine's apt settings for proxies and TLS, as apt.conf(5) lines."""
     try:
         dump = run(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"]).stdout
     except CommandFailed:
@@ -81,12 +81,12 @@ def transport_options() -> tuple[str, ...]:
 
 
 def parse_transport(dump: str) -> tuple[str, ...]:
-    """The lines of an ``apt-config dump`` that say how to reach a mirror, and carry a value."""
+    """Return the lines of an ``apt-config dump`` that say how to reach a mirror, and carry a value."""
     return tuple(line for line in dump.splitlines() if _TRANSPORT.match(line) and not line.endswith('"";'))
 
 
 def parse_one_line(text: str) -> Iterator[AptSource]:
-    """The binary archives of a sources.list."""
+    """Yield the binary archives of a sources.list."""
     for line in text.splitlines():
         if found := _ONE_LINE.match(line.strip()):
             options = dict(o.partition("=")[::2] for o in shlex.split(found["options"] or ""))
@@ -96,7 +96,7 @@ def parse_one_line(text: str) -> Iterator[AptSource]:
 
 
 def parse_deb822(text: str) -> Iterator[AptSource]:
-    """The enabled binary archives of a .sources file. A key embedded in a stanza is left to apt's own keys."""
+    """Yield the enabled binary archives of a .sources file. A key embedded in a stanza is left to apt's own keys."""
     bare = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", bare):
         yield from _of_stanza(HeaderParser().parsestr(stanza.strip()))

@@ -67,7 +67,7 @@ def own_kernel_key(bzimage: Path) -> str:
 
 
 def kernel_release(bzimage: Path) -> str:
-    """The release inside a bzImage (the kernel's Documentation, arch/x86/boot.rst: ``kernel_version``)."""
+    """Return the release inside a bzImage (the kernel's Documentation, arch/x86/boot.rst: ``kernel_version``)."""
     head = _content(bzimage)[: 1 << 16]
     if head[0x202:0x206] != b"HdrS":
         raise HostError(f"{bzimage} is not a bzImage (an x86 Linux kernel as `make bzImage` builds it)")
@@ -79,7 +79,7 @@ def kernel_release(bzimage: Path) -> str:
 
 
 def modules_folder(bzimage: Path) -> Path | None:
-    """Where the modules of a kernel of one's own are: beside it, or around it where it lies among them."""
+    """Return where the modules of a kernel of one's own are: beside it, or around it where it lies among them."""
     release = kernel_release(bzimage)
     if (bzimage.parent.parent.name, bzimage.parent.name) == ("modules", release):
         return bzimage.parent
@@ -88,7 +88,7 @@ def modules_folder(bzimage: Path) -> Path | None:
 
 
 def told_of_modules(bzimage: Path) -> str:
-    """What lies beside a kernel of one's own, for one that lacks something."""
+    """Return what lies beside a kernel of one's own, for one that lacks something."""
     if found := modules_folder(bzimage):
         return f"its modules are those of {found}"
     others = sorted({path.name for root in _module_roots(bzimage) if root.is_dir() for path in root.iterdir()})
@@ -153,7 +153,7 @@ def _package_list(tar: Path) -> dict[str, str]:
 
 
 def _from_tar(tar: Path, pattern: str) -> bytes:
-    """The content of the first member with a matching path."""
+    """Return the content of the first member with a matching path."""
     with tarfile.open(tar) as opened:
         content = opened.extractfile(next(m for m in opened if m.isfile() and re.fullmatch(pattern, m.name)))
         assert content is not None

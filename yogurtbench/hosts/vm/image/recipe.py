@@ -1,4 +1,4 @@
-"""What the guest is made of: packages, what is pruned from them, files of our own. Data alone; its text is hashed."""
+"""What the guest is made of: packages, what is pruned from them, our own files. Data only; its text is hashed."""
 
 from __future__ import annotations
 
@@ -184,17 +184,17 @@ _SMALLEST = re.compile(
 
 
 def smallest(path: str) -> str | None:
-    """Where a path of the bootstrapped root goes in the guest that has just a shell; None: nowhere."""
+    """Return where a path of the bootstrapped root goes in the guest that has just a shell; None: nowhere."""
     return path if _SMALLEST.fullmatch(path) else None
 
 
 def userland(path: str) -> str | None:
-    """Where a path of the bootstrapped root goes in the guest; None: nowhere."""
+    """Return where a path of the bootstrapped root goes in the guest; None: nowhere."""
     return None if _PRUNED.match(path) or path == PACKAGE_LIST else path
 
 
 def modules(path: str) -> str | None:
-    """Where a path of the fetched kernel's root goes in the archive of modules; None: nowhere."""
+    """Return where a path of the fetched kernel's root goes in the archive of modules; None: nowhere."""
     found = re.fullmatch(r"kernel/(?:usr/)?lib/modules/(?P<release>[^/]+)/(?P<path>.+)", path)
     if not found or not _MODULES.match(found["path"]):
         return None
@@ -202,7 +202,7 @@ def modules(path: str) -> str | None:
 
 
 def headers(path: str) -> str | None:
-    """Where a path of the fetched kernel's root goes in the one merged tree of headers; None: nowhere."""
+    """Return where a path of the fetched kernel's root goes in the one merged tree of headers; None: nowhere."""
     found = _HEADER.fullmatch(path.removeprefix("kernel/"))
     return None if not found or _PRUNED_HEADERS.match(found["path"]) else f"{HEADERS}/{found['path']}"
 
