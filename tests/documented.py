@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 HOME = Path(__file__).parent.parent
 #: which-wire.md is generated from a run; its one command is in recipes.md too.
-PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md"))]
+PAGES = [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```(\w+)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`((?:\./yb|yogurtbench) [^`]+)`(?!`)")
 RUN = re.compile(r"results/([\w-]+)/(\d{8}T\d{6}Z-[0-9a-f]{6})")
