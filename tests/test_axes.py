@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matrices import cell
 
-from yogurtbench.core import records
+from yogurtbench.core import labels, records
 from yogurtbench.core.records import AXES, Cell
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.axes import WORDS, BaselineBuilder, CellBuilder
@@ -131,7 +131,7 @@ def test_ids_are_as_they_were() -> None:
 
 
 _POINTS = st.fixed_dictionaries(
-    {"load": st.sampled_from(axes.LOADS)},
+    {"load": st.sampled_from(tuple(axes.LOADS))},
     optional={
         **{name: st.sampled_from(WORDS[name].words) for name in AXES if WORDS[name].words and name != "load"},
         "payload": st.sampled_from([16, 64, 1400]),
@@ -220,5 +220,5 @@ def test_words_of_the_command_line_become_values() -> None:
     assert WORDS["cpus"].read("0:1") == (0, 1)
     assert WORDS["kernel"].read("6.12") == "6.12"
     assert WORDS["ip"].read("6") == 6
-    assert axes.axis_word((0, 1)) == "0:1"
-    assert axes.axis_word(None) == "-"
+    assert labels.axis_word((0, 1)) == "0:1"
+    assert labels.axis_word(None) == "-"

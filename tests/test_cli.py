@@ -107,7 +107,7 @@ def test_a_folder_is_no_matrix(here: Path, call: Callable[..., Said]) -> None:
         (["report", "nowhere"], "nowhere: no such run folder"),
         (["report", "."], "not a run folder"),
         (["lab", "m.yaml", "--", "true"], "name a cell with --cell"),
-        (["lab", "m.yaml", "--cell", "load=ping", "--trace", "--", "true"], "leave the command away"),
+        (["lab", "m.yaml", "--cell", "load=ping", "--trace", "--", "true"], "cannot be combined with a command"),
         (["lab", "m.yaml", "--cell", "topology=moon", "--", "true"], "topology does not know 'moon'"),
         (["lab", "m.yaml", "--cell", "topology=dirct", "--", "true"], "did you mean direct?"),
     ],

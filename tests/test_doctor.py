@@ -316,7 +316,7 @@ def test_pypis_bcc_is_told_apart_from_the_compiler(tmp_path: Path, monkeypatch: 
     monkeypatch.delitem(sys.modules, "bcc", raising=False)
     (found,) = doctor._bcc()
     assert found.state == "missing"
-    assert "PyPI's bcc is not the BPF compiler" in found.detail
+    assert "not the BPF Compiler Collection" in found.detail
     assert found.mend.endswith("-m pip uninstall bcc")
 
 

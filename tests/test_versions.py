@@ -124,5 +124,5 @@ def test_a_baseline_of_a_newer_version_is_told_as_that(
      ("0.1.0.0", False), ("0.0.9", False), ("", False), ("yesterday", False), ("-1", False)],
 )  # fmt: skip
 def test_versions_are_compared_by_their_numbers(version: str, newer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(version, "__version__", "0.1.0")
+    monkeypatch.setattr("yogurtbench.core.version.__version__", "0.1.0")
     assert ("newer" in versions.misread(version)) == newer

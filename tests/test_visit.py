@@ -264,7 +264,7 @@ def test_a_trace_for_people_has_a_line_an_event(folder: Path) -> None:
         (["--cell", "tc_ingres"], "did you mean hook=tc_ingress?"),
         (["--cell", LIVE, "--pcap", "nowhere/x.pcapng"], "--pcap nowhere/x.pcapng: cannot be written (No such file"),
         (["--cell", LIVE, "--pcap", "."], "--pcap .: cannot be written (Is a directory)"),
-        (["--cell", LIVE, "--trace", "--", "true"], "leave the command away"),
+        (["--cell", LIVE, "--trace", "--", "true"], "cannot be combined with a command"),
     ],
 )
 def test_wishes_that_cannot_be_are_told_before_anything_is_brought_up(

@@ -26,6 +26,7 @@ from yogurtbench.agent.channel import Channel
 from yogurtbench.agent.trial import attached_wire, describe_internal_error, run_trial
 from yogurtbench.core import process as shell
 from yogurtbench.core.builds import NOW, ProgramBuilds, program_set, user_program
+from yogurtbench.core.load_specs import TOOLS
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import Attempt, HostError, Trial
@@ -34,12 +35,7 @@ from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox
 from yogurtbench.loads import LoadFailed, control, iperf3
 
-_VERSION_COMMANDS = {
-    "iperf3": ["iperf3", "--version"],
-    "sockperf": ["sockperf", "--version"],
-    "ping": ["ping", "-V"],
-    "iproute2": ["ip", "-V"],
-}
+_VERSION_COMMANDS = {name: list(tool.version) for name, tool in TOOLS.items()} | {"iproute2": ["ip", "-V"]}
 #: How long all of them together may take to tell their versions.
 _VERSION_SECONDS = 10.0
 

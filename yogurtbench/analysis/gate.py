@@ -44,6 +44,7 @@ from yogurtbench.analysis.comparison import (
     widen_by_rounding,
 )
 from yogurtbench.core import resolution
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import (
     ASIDE,
     BULK,
@@ -68,7 +69,7 @@ MARGINS = {"wall": MARGIN["wall"], "instructions": 0.002}
 #: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
 _NO_SPREAD = 1e-12
 #: A round trip of these loads is two packets, one each way.
-_TWO_PACKETS = frozenset({"ping", "sockperf"})
+_TWO_PACKETS = frozenset(name for name, spec in LOADS.items() if spec.packets_per_round_trip == 2)
 _PER_PACKET, _PER_BYTE = "instructions_per_packet", "instructions_per_byte"
 
 #: Verdicts that let a change pass. ``regression`` stops it, every other word is "we don't know".

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from yogurtbench.core.load_specs import LOADS
+
 _HOOK = {
     "netkit_peer": "netkit's program on what the container sends, before the host end sees it",
     "netkit_primary": "netkit's program on what the host end sends into the container",
@@ -72,16 +74,7 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     },
     "kernel": {"host": "the kernel that is running"},
     "program": {"builtin": "the program of bpf/ that fits hook and helper"},
-    "load": {
-        "reachability": "does anything arrive, over IPv4, IPv6 and TCP; where do packets die",
-        "ping": "round trips of ICMP echoes: familiar and coarse",
-        "sockperf": "round trips over UDP, in nanoseconds",
-        "sockperf_tcp": "round trips over TCP, in nanoseconds",
-        "iperf3_tcp": "throughput over TCP",
-        "iperf3_udp": "throughput, packet rate and loss over UDP",
-        "rtt_under_load": "round trips over UDP while a TCP transfer fills the wire",
-        "isolation": "who on the host can listen in, and who can inject",
-    },
+    "load": {name: spec.summary for name, spec in LOADS.items()},
     "lab": {
         "auto": "this kernel where it can do every cell, else a guest",
         "native": "this kernel, as root",

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import Cell
 
 INK = "#1b1b1f"
@@ -28,14 +29,6 @@ METRIC_NAMES: dict[str, str] = {
     "cpu_ns_per_packet": "CPU time per packet",
     "instructions_per_byte": "instructions per byte",
     "instructions_per_packet": "instructions per packet",
-}
-LOAD_NAMES: dict[str, str] = {
-    "ping": "ping",
-    "sockperf": "sockperf UDP",
-    "sockperf_tcp": "sockperf TCP",
-    "iperf3_tcp": "iperf3 TCP",
-    "iperf3_udp": "iperf3 UDP",
-    "rtt_under_load": "round trip under load",
 }
 VERDICT_MARKS: dict[str, str] = {
     "faster": "▲", "slower": "▼", "equivalent": "=", "identical": "=", "inconclusive": "?", "dead": "✕", "failed": "!",
@@ -123,7 +116,7 @@ def metric_name(metric: str) -> str:
 
 def load_name(load: str) -> str:
     """Return a load in words."""
-    return LOAD_NAMES.get(load, load.replace("_", " "))
+    return LOADS[load].label if load in LOADS else load.replace("_", " ")
 
 
 #: Unit -> steps (factor, what it is then called), largest first.

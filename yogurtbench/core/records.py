@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
+from yogurtbench.core.load_specs import LOADS, loads_of
 from yogurtbench.core.printable import printable
 
 Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
@@ -108,30 +109,8 @@ METRICS: dict[str, Metric] = {
     ),
 }
 
-_LATENCY = ("rtt_p50", "rtt_p90", "rtt_p99", "rtt_mean", "rtt_min", "loss")
-_CPU = ("cpu_ns_per_byte", "cpu_ns_per_packet")
-_BULK = ("throughput", "packets_per_second", "retransmits", "bytes_per_skb", *_CPU)
-
 #: What each load measures, the deciding metric first. A failed or skipped trial has one row for each.
-METRICS_OF: dict[str, tuple[str, ...]] = {
-    "reachability": ("reachable", "reachable_v6", "tcp_ok"),
-    "ping": _LATENCY,
-    "sockperf": _LATENCY,
-    "sockperf_tcp": _LATENCY,
-    "iperf3_tcp": _BULK,
-    "iperf3_udp": ("throughput", "packets_per_second", "loss", "bytes_per_skb", *_CPU),
-    "rtt_under_load": (*_LATENCY, "throughput"),
-    "isolation": (
-        "eavesdrop_host_a",
-        "eavesdrop_host_b",
-        "eavesdrop_any",
-        "inject_raw",
-        "inject_raw_a",
-        "inject_bypass",
-        "inject_unprivileged",
-        "host_ping",
-    ),
-}
+METRICS_OF: dict[str, tuple[str, ...]] = {name: spec.metrics for name, spec in LOADS.items()}
 
 #: Where the clock counts instructions, time is no CPU time in ns: the cost of a transfer is told in instructions.
 _COUNTED = {"cpu_ns_per_byte": "instructions_per_byte", "cpu_ns_per_packet": "instructions_per_packet"}
@@ -143,10 +122,10 @@ def metrics_of(load: str, clock: str) -> tuple[str, ...]:
 
 
 #: Loads whose messages go back and forth one at a time; the others are bulk or yes/no.
-REQUEST_RESPONSE = frozenset({"ping", "sockperf", "sockperf_tcp", "rtt_under_load"})
-BULK = frozenset({"iperf3_tcp", "iperf3_udp"})
+REQUEST_RESPONSE = frozenset(loads_of("request_response"))
+BULK = frozenset(loads_of("bulk"))
 #: Loads that answer yes or no: neither payload, ip, streams nor cpus applies to them.
-YES_NO = frozenset({"reachability", "isolation"})
+YES_NO = frozenset(loads_of("yes_no"))
 
 #: How many main (first-named) metrics decide per load: what tables and charts show when room is short.
 HEADLINE: dict[str, str] = {load: metrics[0] for load, metrics in METRICS_OF.items()}

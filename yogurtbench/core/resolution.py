@@ -32,6 +32,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import METRICS, Attempt
 
 #: Seconds: iperf3's and ping's clocks, whose readings are cut off, so that what lies between two is off by up to this.
@@ -51,7 +52,7 @@ _COUNT, _SECONDS = 100, 1.0
 
 #: Quantiles that need so many values to be more than the slowest of them.
 FEWEST_FOR = {"rtt_p90": 10, "rtt_p99": 100, "rtt_p999": 1_000, "rtt_p9999": 10_000}
-_SOCKPERF = frozenset({"sockperf", "sockperf_tcp", "rtt_under_load"})
+_SOCKPERF = frozenset(name for name, spec in LOADS.items() if spec.nanoseconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from yogurtbench.core import install_hints, tools
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import Cell, HostError, MatrixError
 from yogurtbench.ebpf import headers
 from yogurtbench.hosts import native
@@ -19,8 +20,6 @@ from yogurtbench.matrix import clocks
 from yogurtbench.matrix.clocks import Plans
 from yogurtbench.plan.plan import Plan
 
-_TOOLS = {"ping": "ping", "sockperf": "sockperf", "sockperf_tcp": "sockperf", "rtt_under_load": "sockperf"}
-_TOOLS |= {"iperf3_tcp": "iperf3", "iperf3_udp": "iperf3"}
 _NEED = "which the matrix needs"
 
 
@@ -249,7 +248,7 @@ def _other_kernels(cells: list[Cell]) -> list[str]:
 
 def missing_tools(cells: list[Cell]) -> list[str]:
     """Return what the cells need and PATH, Python or the headers lack, a clause each."""
-    needed = {_TOOLS[cell.load] for cell in cells if cell.load in _TOOLS} | {"unshare", "nsenter", "taskset", "mount"}
+    needed = {tool for cell in cells for tool in LOADS[cell.load].tools} | {"unshare", "nsenter", "taskset", "mount"}
     missing = [lacking for tool in sorted(needed) if (lacking := tools.find_tools(tool).lacking)]
     if any(cell.has_programs for cell in cells):
         missing += (

@@ -19,6 +19,7 @@ from typing import Literal
 
 from yogurtbench.core import install_hints, paths, process, tools
 from yogurtbench.core.install_hints import as_root, install_command
+from yogurtbench.core.load_specs import LOADS, TOOLS
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import HostError
 from yogurtbench.ebpf import headers
@@ -40,12 +41,15 @@ _VM_THINGS = {
     "Debian's keys": ("debian-keyring",),
 }
 
+
+def _loads_with(tool: str) -> str:
+    """Return the loads that need a tool, as words."""
+    *most, last = (spec.name for spec in LOADS.values() if tool in spec.tools)
+    return f"loads {', '.join(most)} and {last}" if most else f"load {last}"
+
+
 #: Programs, and what a machine without them cannot do.
-_TOOLS = (
-    ("ping", "load ping"),
-    ("sockperf", "loads sockperf, sockperf_tcp and rtt_under_load"),
-    ("iperf3", "loads iperf3_tcp, iperf3_udp and rtt_under_load"),
-)
+_TOOLS = tuple((tool, _loads_with(tool)) for tool in TOOLS)
 _ROOM_TOOLS = ("unshare", "nsenter", "setpriv", "taskset", "mount")
 _QEMU = "qemu-system-x86_64"
 _GUEST_MIB = 1200

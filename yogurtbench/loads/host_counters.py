@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import Cell, Status
 from yogurtbench.lab import Interface
 from yogurtbench.loads import cpu_time
@@ -23,8 +24,6 @@ _DEVICE_FIELDS = (
 )
 #: Bytes of a link-layer header: netkit l3 and lo have one too, of zeros.
 _LINK_HEADER = 14
-#: UDP's and ICMP's header is 8 bytes, TCP's 20 and 12 of time stamps.
-_HEADERS = {"sockperf_tcp": 32, "iperf3_tcp": 32}
 #: A mean packet so far (as a share) from what the payload makes is another packet.
 _NEAR = 0.05
 
@@ -162,7 +161,7 @@ def warnings(cell: Cell, packet_size: float) -> list[str]:
     """Return what to know of the packets: a sentence where they are not what the cell's payload says."""
     if cell.payload is None or not packet_size:
         return []
-    headers = (40 if cell.ip == 6 else 20) + _HEADERS.get(cell.load, 8)
+    headers = (40 if cell.ip == 6 else 20) + LOADS[cell.load].header_bytes
     wanted = cell.payload + headers
     if abs(packet_size - wanted) <= _NEAR * wanted:
         return []
@@ -171,7 +170,7 @@ def warnings(cell: Cell, packet_size: float) -> list[str]:
 
 
 def _explain_gap(cell: Cell) -> str:
-    if cell.load in _HEADERS:
+    if LOADS[cell.load].over_tcp:
         return "TCP sends a stream, which GSO batches and the MTU cuts"
     if packets_per_message(cell.payload or 0, cell.ip, cell.mtu) > 1:
         return f"the mtu of {cell.mtu} fragments them"

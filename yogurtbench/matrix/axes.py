@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yogurtbench.core.glossary import meaning
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import AXES, BULK, YES_NO, Cell
 from yogurtbench.core.wording import format_words, in_quotes, is_whole, kind, suggest_nearest
 
@@ -32,37 +33,14 @@ NETKIT_HOOKS = ("netkit_peer", "netkit_primary")
 TC_HOOKS = ("tcx_ingress", "tcx_egress", "tc_ingress", "tc_egress", "tcx_egress_container")
 HOOKS = (*NETKIT_HOOKS, *TC_HOOKS, *XDP_HOOKS, "none")
 HELPERS = (*TC_HELPERS, "redirect_map", "none")
-LOADS = (
-    "reachability",
-    "ping",
-    "sockperf",
-    "sockperf_tcp",
-    "iperf3_tcp",
-    "iperf3_udp",
-    "rtt_under_load",
-    "isolation",
-)
 #: The kernel that is there; every other one has to be booted.
 HOST_KERNEL = "host"
 
-#: Bytes a load can hand to its socket at once: a UDP datagram's 65,507 (RFC 768 over RFC 791), sockperf's header of
-#: 14, the time stamp that ping needs, iperf3's largest buffer.
+#: What a load can hand to its socket at once: the least and the most bytes; and the default.
 PAYLOADS: dict[str, tuple[int, int]] = {
-    "ping": (16, 65_507),
-    "sockperf": (14, 65_507),
-    "sockperf_tcp": (14, 65_507),
-    "rtt_under_load": (14, 65_507),
-    "iperf3_udp": (1, 65_507),
-    "iperf3_tcp": (1, 1_048_576),
+    name: (spec.payload.low, spec.payload.high) for name, spec in LOADS.items() if spec.payload
 }
-PAYLOAD: dict[str, int] = {
-    "ping": 56,
-    "sockperf": 64,
-    "sockperf_tcp": 64,
-    "rtt_under_load": 64,
-    "iperf3_udp": 1400,
-    "iperf3_tcp": 131_072,
-}
+PAYLOAD: dict[str, int] = {name: spec.payload.default for name, spec in LOADS.items() if spec.payload}
 #: RFC 8200, section 5: no IPv6 below this MTU.
 IPV6_MTU = 1280
 
@@ -241,7 +219,7 @@ WORDS: dict[str, Axis] = {
                 "anyOf": [_enum("kernel", [HOST_KERNEL]), {"type": "string", "pattern": f"/|^{_RELEASE.pattern}$"}]
             },
         ),
-        Axis("load", "what is sent", LOADS),
+        Axis("load", "what is sent", tuple(LOADS)),
     )
 }
 assert tuple(WORDS) == AXES

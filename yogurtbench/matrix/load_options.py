@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.wording import kind
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.document import Step
@@ -198,7 +199,7 @@ def _with_kind(value: object) -> object:
     if not isinstance(load, dict):
         raise ValueError(f"a load is a kind or a mapping, as in {{kind: ping, count: 100}}, not {kind(value)}")
     if "kind" not in load:
-        raise ValueError(f"the load has no kind; known: {', '.join(axes.LOADS)}")
+        raise ValueError(f"the load has no kind; known: {', '.join(LOADS)}")
     try:
         axes.WORDS["load"].parse(load["kind"])
     except ValueError as error:
@@ -206,19 +207,7 @@ def _with_kind(value: object) -> object:
     return load
 
 
+_Known = Ping | Sockperf | SockperfTcp | IperfTcp | IperfUdp | RttUnderLoad | Reachability | Isolation
+AnyLoad = Annotated[_Known, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 #: Every kind of load by its word.
-KINDS: dict[str, type[_Load]] = {
-    "ping": Ping,
-    "sockperf": Sockperf,
-    "sockperf_tcp": SockperfTcp,
-    "iperf3_tcp": IperfTcp,
-    "iperf3_udp": IperfUdp,
-    "rtt_under_load": RttUnderLoad,
-    "reachability": Reachability,
-    "isolation": Isolation,
-}
-AnyLoad = Annotated[
-    Ping | Sockperf | SockperfTcp | IperfTcp | IperfUdp | RttUnderLoad | Reachability | Isolation,
-    Field(discriminator="kind"),
-    BeforeValidator(_with_kind),
-]
+KINDS: dict[str, type[_Load]] = {get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(_Known)}

@@ -14,6 +14,7 @@ from typing import Any
 
 from yogurtbench.core.builds import NOW, ProgramBuilds, required_builds
 from yogurtbench.core.labels import axis_text, axis_word
+from yogurtbench.core.load_specs import LOADS, loads_of
 from yogurtbench.core.records import AXES, REQUEST_RESPONSE, YES_NO, Cell, Role, Trial
 from yogurtbench.core.resolution import FEWEST_FOR
 from yogurtbench.core.wording import count_of
@@ -23,7 +24,10 @@ FEW_CELLS = 8
 #: The block of trials that belong to none.
 NO_BLOCK = -1
 #: The loads that show what a program costs, the best first: one packet at a time.
-_DIAGNOSED = ("sockperf", "ping", "iperf3_tcp", "iperf3_udp")
+_DIAGNOSED = (
+    *(name for name in loads_of("request_response") if LOADS[name].packets_per_round_trip),
+    *loads_of("bulk"),
+)
 #: Trials of the first block that a description lists.
 SHOWN = 60
 #: Level of the tests that Holm's method adjusts.
@@ -42,8 +46,6 @@ BOOT_SECONDS = {"native": 1.0, "vm": 12.0}
 SAVED_SECONDS, WOKEN_SECONDS, OWN_SECONDS = 65.0, 2.5, 20.0
 #: Of rtt_under_load there, whose bulk transfer leaves the guest never idle.
 BUSY_SECONDS = 60.0
-#: sockperf 3.7 sleeps 2 s and warms up 0.45 s by itself.
-SOCKPERF_SECONDS = 2.45
 #: Under an emulator a guest second of work lasts this many seconds at worst.
 SLOWEST = 10.0
 
@@ -238,20 +240,7 @@ def _is_main(planned: PlannedCell) -> bool:
 
 def load_seconds(load: str, options: Mapping[str, Any]) -> float:
     """Seconds a load's processes live, with these options, when all goes well."""
-    duration = float(options.get("duration") or 0.0)
-    if load == "ping":
-        # The kernel's tick makes a ping at 10 ms intervals take 16 ms.
-        return float(options["count"]) * max(float(options["interval"]), 0.016)
-    if load in ("sockperf", "sockperf_tcp"):
-        return SOCKPERF_SECONDS + duration
-    if load == "rtt_under_load":
-        return 2 * (SOCKPERF_SECONDS + duration)  # the bulk transfer has to outlast sockperf
-    if load in YES_NO:
-        return 0.3
-    if duration:
-        return duration + 0.3
-    bits_a_second = min(8e8, float(options.get("bitrate") or 8e8))
-    return 0.3 + float(options["bytes"]) * 8 / bits_a_second
+    return LOADS[load].seconds(options)
 
 
 def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from modulefinder import ModuleFinder
 from pathlib import Path
 
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import HostError, MatrixError
 from yogurtbench.hosts.vm import cache, cpio
 from yogurtbench.hosts.vm.cpio import Member
@@ -74,6 +75,8 @@ def _agent_modules() -> list[Member]:
     """
     finder = ModuleFinder(path=[str(_PACKAGE.parent)], excludes=_FOR_NOTEBOOKS)
     finder.run_script(str(_AGENT))
+    for spec in LOADS.values():  # loads.registry imports them by name
+        finder.import_hook(f"yogurtbench.loads.{spec.module}")
     files = {getattr(found, "__file__", None) for found in finder.modules.values()}
     paths = sorted(Path(name) for name in files if name)
     return [_source(path, _PACKAGE) for path in paths if path.is_relative_to(_PACKAGE)]

@@ -16,6 +16,7 @@ import pandas as pd
 from yogurtbench import launch
 from yogurtbench.analysis import comparison
 from yogurtbench.core import allowance, paths
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import HostError, MatrixError
 from yogurtbench.matrix.units import MAX_BLOCKS
 from yogurtbench.plan.plan import Blocks, Plan, estimate_seconds, format_duration
@@ -23,7 +24,7 @@ from yogurtbench.report.run_data import RunData
 
 _OPEN = frozenset({"inconclusive", "one_block", "too_few_blocks"})
 #: What shows round trips finer than ping does, which prints whole microseconds.
-_FINER = frozenset({"sockperf", "sockperf_tcp"})
+_FINER = frozenset(name for name, spec in LOADS.items() if spec.nanoseconds and "throughput" not in spec.metrics)
 #: The fewest blocks that are advised, and in what steps: 40, not 37.
 _FEWEST, _STEP = 10, 5
 #: A wall clock that takes longer than this to decide is no advice where instructions can be counted.

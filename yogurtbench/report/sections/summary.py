@@ -26,6 +26,7 @@ from yogurtbench.core.labels import (
     metric_name,
     wire_name,
 )
+from yogurtbench.core.load_specs import LOADS, loads_of
 from yogurtbench.core.records import BULK, FLOOR, FLOORED, HEADLINE, METRICS, Cell
 from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.run_data import RunData
@@ -39,7 +40,7 @@ _DECIDED = frozenset({"faster", "slower"})
 #: What a packet costs, where a bulk load measured it.
 _PER_PACKET = ("cpu_ns_per_packet", "instructions_per_packet")
 #: Loads of which a round trip is one message there and one back.
-_PING_PONG = frozenset({"ping", "sockperf"})
+_PING_PONG = frozenset(name for name, spec in LOADS.items() if spec.packets_per_round_trip == 2)
 #: Axes that switch a kernel's batching, whatever the wire.
 _SWITCHES = ("mtu", "gso", "gro", "checksum")
 #: So few dead wires are left to the table.
@@ -76,10 +77,7 @@ def _joined(first: str, then: str) -> str:
 # --- effects -------------------------------------------------------------------------------------------------------
 
 #: Loads by what they are about, the one that shows it best first.
-_KINDS = {
-    "round trips": ("sockperf", "sockperf_tcp", "ping", "rtt_under_load"),
-    "bulk transfers": ("iperf3_tcp", "iperf3_udp"),
-}
+_KINDS = {"round trips": loads_of("request_response"), "bulk transfers": loads_of("bulk")}
 
 
 def _effect_sentences(story: RunData) -> str:
