@@ -146,7 +146,9 @@ def test_an_environment_that_does_not_fit_is_made_anew(checkout: Path, spoil: Ca
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_set_up_is_made_anew(checkout: Path, number: signal.Signals) -> None:
     (checkout / "pip").write_text("touch .venv/half under-way; sleep 30")
-    with subprocess.Popen([checkout / "yb"], stderr=subprocess.DEVNULL, start_new_session=True) as first:
+    # Whoever runs the tests in the background may have SIGINT ignored, which a shell cannot take back (POSIX, sh).
+    heeding = ["env", "--default-signal=INT", checkout / "yb"]
+    with subprocess.Popen(heeding, stderr=subprocess.DEVNULL, start_new_session=True) as first:
         wait_for(checkout / "under-way")
         os.killpg(first.pid, number)
         assert first.wait(10) in (130, -number)
