@@ -62,9 +62,8 @@ def _install(session: nox.Session, *things: str) -> None:
 
 @nox.session
 def root(session: nox.Session) -> None:
-    """Real namespaces on this kernel."""
-    _pytest(session, "root and not alone", *_side_by_side("worksteal"))
-    _pytest(session, "root and alone")
+    """Real namespaces on this kernel, one test after the other: they measure, and one changes the machine's settings."""
+    _pytest(session, "root")
 
 
 @nox.session
@@ -80,7 +79,7 @@ _times = tempfile.TemporaryDirectory()
 
 def _pytest(session: nox.Session, marked: str, *options: str) -> None:
     """Run the tests that carry a marker, and keep how long each took."""
-    times = ["-o", "junit_duration_report=total", f"--junitxml={_times.name}/{marked}.xml"]
+    times = ["-o", "junit_duration_report=total", f"--junitxml={_times.name}/{session.name}.xml"]
     session.run(sys.executable, "-I", "-m", "pytest", "-m", marked, *options, *times, *session.posargs)
 
 

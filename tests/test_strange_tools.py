@@ -259,7 +259,6 @@ def _of_another_machine() -> Any:
 
 
 @pytest.mark.root
-@pytest.mark.alone
 @pytest.mark.usefixtures("_of_another_machine")
 def test_a_lab_does_not_take_over_how_the_machine_is_set(in_room: InRoom) -> None:
     seen = in_room(settings_of_a_lab)
