@@ -62,7 +62,7 @@ def _install(session: nox.Session, *things: str) -> None:
 
 @nox.session
 def root(session: nox.Session) -> None:
-    """Real namespaces on this kernel, one test after the other: they measure, and one changes the machine's settings."""
+    """Real namespaces on this kernel, one test after the other: they measure, and one changes settings for all."""
     _pytest(session, "root")
 
 
