@@ -34,7 +34,7 @@ class Run:
 
     @property
     def comparison(self) -> pd.DataFrame:
-        """One row a cell, metric and baseline: the columns of comparison.csv (:data:`yogurtbench.analysis.COLUMNS`).
+        """One row a cell, metric and baseline: comparison.csv (:data:`yogurtbench.analysis.comparison.COLUMNS`).
 
         ``ratio`` is cell over baseline, ``ratio_low`` and ``ratio_high`` its 95 % interval, ``verdict`` the word.
         """

@@ -58,7 +58,7 @@ DEGENERATE: dict[str, str] = {
     "no_baseline": "nothing to compare with",
     "not_run": "no trial of it was run",
 }
-#: A column of frames in memory: how far rounding can have moved a value (see store.to_frame).
+#: A column of frames in memory: how far rounding can have moved a value (see run_folder.to_frame).
 ROUNDING = "rounding"
 EMULATED = "emulated (TCG): not a statement about hardware"
 

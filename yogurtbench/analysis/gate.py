@@ -68,8 +68,6 @@ Family = Literal["gate", "canary", "exploratory"]
 MARGINS = {"wall": MARGIN["wall"], "instructions": 0.002}
 #: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
 _NO_SPREAD = 1e-12
-#: A round trip of these loads is two packets, one each way.
-_TWO_PACKETS = frozenset(name for name, spec in LOADS.items() if spec.packets_per_round_trip == 2)
 _PER_PACKET, _PER_BYTE = "instructions_per_packet", "instructions_per_byte"
 
 #: Verdicts that let a change pass. ``regression`` stops it, every other word is "we don't know".
@@ -175,7 +173,7 @@ class MeasuredRun:
 
     @classmethod
     def of(cls, name: str, plan: Mapping[str, Any], environment: Environment, frame: pd.DataFrame) -> MeasuredRun:
-        """From plan.json, environment.json and the tidy frame (store.to_frame)."""
+        """From plan.json, environment.json and the tidy frame (run_folder.to_frame)."""
         rows = drop_unresolved(frame, plan)[~frame["role"].isin(ASIDE)]
         values, words = BlockValues(rows), _words(rows)
         entries = [_entry(entry, values, words) for entry in plan["cells"]]
@@ -538,9 +536,9 @@ def _named(blank: Finding, verdict: str) -> Finding:
 def _with_medians(blank: Finding, x: Series, y: Series) -> Finding:
     old, new = (float(np.median(list(series.values()))) if series else math.nan for series in (x, y))
     difference = new - old
-    packets = 2 if blank.metric == "rtt_p50" and blank.cell.load in _TWO_PACKETS else 1
-    known = (blank.unit == "instructions" and packets == 2) or blank.metric == _PER_PACKET
-    per_packet = difference / packets if known else math.nan
+    packets = LOADS[blank.cell.load].packets_per_round_trip if blank.metric == "rtt_p50" else None
+    known = (blank.unit == "instructions" and packets) or blank.metric == _PER_PACKET
+    per_packet = difference / (packets or 1) if known else math.nan
     return replace(blank, old=old, new=new, difference=difference, per_packet=per_packet)
 
 

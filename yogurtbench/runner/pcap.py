@@ -44,7 +44,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Write the probes' frames (see recording.record) in order of time; how many of each ``namespace:device``."""
+    """Write the probes' frames (see agent.probe_trace) in order of time; how many of each ``namespace:device``."""
     from pcapng import FileWriter, blocks
 
     frames: dict[str, list[tuple[int, bool, bytes]]] = {}

@@ -128,8 +128,8 @@ def _kernel_arguments(hardware: MachineConfig) -> tuple[str, ...]:
 def _clock_arguments(files: GuestFds) -> list[str]:
     """Guest time is the count of instructions, nothing random is random, and the guest can stop itself.
 
-    Once woken it does not stop again (unless it is told so, see saved.wake): a panic then ends it, as it does any other
-    guest.
+    Once woken it does not stop again (unless it is told so, see snapshot.resume): a panic then ends it, as it does any
+    other guest.
     """
     asleep = ["-action", "panic=pause"]
     awake = ["-action", "panic=shutdown", "-incoming", f"fd:{files.state}"]

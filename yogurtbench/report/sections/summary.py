@@ -39,8 +39,6 @@ _EQUAL = frozenset({"equivalent", "identical"})
 _DECIDED = frozenset({"faster", "slower"})
 #: What a packet costs, where a bulk load measured it.
 _PER_PACKET = ("cpu_ns_per_packet", "instructions_per_packet")
-#: Loads of which a round trip is one message there and one back.
-_PING_PONG = frozenset(name for name, spec in LOADS.items() if spec.packets_per_round_trip == 2)
 #: Axes that switch a kernel's batching, whatever the wire.
 _SWITCHES = ("mtu", "gso", "gro", "checksum")
 #: So few dead wires are left to the table.
@@ -273,8 +271,9 @@ def _absolute(story: RunData, row: Mapping[str, Any]) -> str:
 def _one_packet(story: RunData, cell: str) -> bool:
     """Return whether a round trip of the cell is two packets: one message each way, in one piece."""
     one = story.cells[cell]
-    headers = (40 if one.ip == 6 else 20) + 8
-    return one.load in _PING_PONG and one.payload is not None and one.payload + headers <= one.mtu
+    spec = LOADS[one.load]
+    headers = (40 if one.ip == 6 else 20) + spec.header_bytes
+    return spec.packets_per_round_trip == 2 and one.payload is not None and one.payload + headers <= one.mtu
 
 
 def _figure(value: float) -> str:

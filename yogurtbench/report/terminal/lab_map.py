@@ -8,7 +8,7 @@ from typing import Any
 
 
 def as_text(plan: Mapping[str, Any], axes: str) -> str:
-    """Return a plan (see yogurtbench.floorplan.draw) for people; ``axes``: the cell's in words."""
+    """Return a plan (see agent.lab_map) for people; ``axes``: the cell's in words."""
     lines = [f"lab of cell {plan['cell']}: {axes}"]
     order = {plan["server"]["namespace"]: 2, "host": 1, plan["client"]["namespace"]: 0}
     for namespace in sorted(plan["namespaces"], key=lambda n: order.get(n["name"], 1)):

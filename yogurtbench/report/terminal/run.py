@@ -62,7 +62,7 @@ class _Columns:
 
 
 def comparisons(comparison: pd.DataFrame, width: int) -> list[Text]:
-    """Return the deciding comparisons of a run (analysis.compare) in lines ``width`` wide, best wire first.
+    """Return the deciding comparisons of a run (analysis.comparison) in lines ``width`` wide, best wire first.
 
     Maybe none.
     """

@@ -4,7 +4,7 @@ Its parts are kept apart, so that another kernel rebuilds no userland:
 
 - userland: Debian packages, extracted and pruned
 - kernel: bzImage, modules, headers for bcc
-- luggage (see there): this package and what its agent imports, remade when a file of it changes
+- the overlay (hosts.vm.overlay): this package and what its agent imports, remade when a file of it changes
 """
 
 from __future__ import annotations
