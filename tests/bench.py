@@ -82,7 +82,7 @@ def guest_ratio(rounds: int = 3) -> float:
 
 
 def booted(guest: image.GuestImage, how: str) -> float:
-    overlay = luggage.build_overlay()
+    overlay = luggage.build_overlay(guest)
     began = time.monotonic()
     with qemu.boot_guest(guest, how, overlay=overlay):
         return time.monotonic() - began
@@ -93,7 +93,7 @@ def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "cell.yaml").write_text(CELL)
         plan = replace(make_plan(load(Path(folder, "cell.yaml"))), asides=False)
-    overlay = luggage.build_overlay()
+    overlay = luggage.build_overlay(guest)
     found: dict[str, list[float]] = {"restore": [], "cell": []}
     order = {"op": "compile", "texts": COMMON.to_json()}
     began = time.monotonic()

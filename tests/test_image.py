@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+from importlib.util import MAGIC_NUMBER, source_hash
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yogurtbench.core.records import HostError
-from yogurtbench.hosts.vm import cache, cpio, image, overlay
+from yogurtbench.hosts.vm import bytecode, cache, cpio, image, overlay
 from yogurtbench.hosts.vm.cpio import Member
-from yogurtbench.hosts.vm.image import apt_sources, build, mmdebstrap, recipe
+from yogurtbench.hosts.vm.image import GuestImage, apt_sources, build, mmdebstrap, recipe
 from yogurtbench.hosts.vm.image.apt_sources import AptSource
 
 ONE_LINE = """
@@ -79,6 +81,20 @@ def on_path(tmp_path, monkeypatch):
     return put
 
 
+@pytest.fixture
+def machine(tmp_path):
+    """What a machine of a release, with a sources.list and a .sources file, gives to the guest."""
+
+    def given(codename, one_line, deb822=""):
+        (tmp_path / "sources.list.d").mkdir(exist_ok=True)
+        (tmp_path / "sources.list").write_text(one_line, errors="surrogateescape")
+        (tmp_path / "sources.list.d/debian.sources").write_text(deb822, errors="surrogateescape")
+        (tmp_path / "os-release").write_text(f"ID=debian\nVERSION_CODENAME={codename}\n")
+        return apt_sources.machine_sources(tmp_path, tmp_path / "os-release")
+
+    return given
+
+
 class TestSources:
     def test_one_line_entries_of_debian_are_kept_and_others_are_not(self):
         assert [s.line for s in apt_sources.parse_one_line(ONE_LINE) if s.is_debian("bookworm")] == [
@@ -115,13 +131,48 @@ class TestSources:
     def test_a_source_without_a_key_has_no_option(self):
         assert AptSource("http://m.example/debian", "sid", ("main",)).line == "deb http://m.example/debian sid main"
 
-    def test_those_of_another_release_are_in_the_same_places(self, tmp_path):
-        (tmp_path / "sources.list").write_text(ONE_LINE)
-        (tmp_path / "os-release").write_text(OS_RELEASE)
-        assert apt_sources.machine_sources(tmp_path, tmp_path / "os-release", suite="trixie") == (
+    def test_those_of_the_guest_s_release_are_in_the_same_places(self, machine):
+        assert machine("bookworm", ONE_LINE) == (
             "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie main",
             "deb http://mirror.example/debian-security trixie-security main",
         )
+        enabled = DEB822.replace("Enabled: no\n", "")
+        assert machine("bookworm", "", enabled) == (
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie main",
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie-updates main",
+            "deb mirror+file:///etc/apt/mirrors/debian-security.list trixie-security main",
+            "deb http://mirror.example/debian trixie-backports main",
+        )
+
+    def test_an_old_name_of_the_security_archive_becomes_that_of_today(self, machine):
+        assert machine("buster", "deb http://mirror.example/debian-security buster/updates main") == (
+            "deb http://mirror.example/debian-security trixie-security main",
+        )
+
+    @pytest.mark.parametrize("codename", ["trixie", "forky"])
+    def test_a_machine_of_that_release_or_a_newer_one_gives_the_same(self, machine, codename):
+        listed = "".join(
+            f"deb http://mirror.example/{where} {codename}{more} main contrib\n"
+            for where, more in (("debian", ""), ("debian-security", "-security"), ("debian", "-backports"))
+        )
+        assert machine(codename, listed) == (
+            "deb http://mirror.example/debian trixie main contrib",
+            "deb http://mirror.example/debian-security trixie-security main contrib",
+            "deb http://mirror.example/debian trixie-backports main contrib",
+        )
+
+    @pytest.mark.parametrize("suite", ["sid", "unstable", "testing", "stable", "bookworm-proposed-updates"])
+    def test_suites_that_name_no_release_are_left_to_mmdebstrap_s_own_mirror(self, machine, suite):
+        assert machine("forky", f"deb http://mirror.example/debian {suite} main\n") == ()
+
+    @pytest.mark.parametrize("listed", ["\0\udcff deb", "deb", "deb [ http://mirror.example/debian", "<html>no</html>"])
+    def test_a_list_that_makes_no_sense_has_no_archives(self, machine, listed):
+        assert machine("bookworm", listed, listed) == ()
+
+    def test_a_list_that_cannot_be_read_has_no_archives(self, machine, tmp_path):
+        (tmp_path / "sources.list.d/x.sources").mkdir(parents=True)
+        (tmp_path / "sources.list.d/y.list").symlink_to(tmp_path / "nowhere")
+        assert machine("bookworm", "deb http://mirror.example/debian bookworm main") != ()
 
     def test_a_stanza_is_read_as_what_it_was_written_from(self):
         (first, *_) = apt_sources.parse_one_line(ONE_LINE)
@@ -194,11 +245,11 @@ class TestRecipe:
     @pytest.mark.parametrize(
         "path",
         [
-            "usr/bin/python3.11",
-            "usr/lib/llvm-14/lib/libclang-cpp.so.14",
-            "usr/lib/x86_64-linux-gnu/libLLVM-14.so.1",
+            "usr/bin/python3.13",
+            "usr/lib/llvm-19/lib/libclang-cpp.so.19.1",
+            "usr/lib/x86_64-linux-gnu/libLLVM.so.19.1",
             "usr/lib/python3/dist-packages/bcc/__init__.py",
-            "usr/lib/python3.11/unittest/__init__.py",
+            "usr/lib/python3.13/unittest/__init__.py",
             "etc/protocols",
             "bin",
         ],
@@ -210,12 +261,13 @@ class TestRecipe:
         "path",
         [
             "usr/share/doc/bash/copyright",
-            "usr/bin/perl5.36.0",
-            "usr/lib/python3.11/test/support/__init__.py",
+            "usr/bin/perl5.40.1",
+            "usr/lib/python3.13/test/support/__init__.py",
             "var/cache/apt/archives/bash.deb",
             "dev/console",
             "etc/resolv.conf",
             recipe.PACKAGE_LIST,
+            f"{recipe.COMPILER}/python3",
         ],
     )
     def test_what_only_costs_boot_time_is_pruned(self, path):
@@ -290,7 +342,7 @@ class TestCache:
 
     def test_only_the_newest_files_are_kept(self, kept):
         for n in range(5):
-            path = cache.ensure_file("luggage", f"{n}", lambda: b"x", keep=2)
+            path = cache.ensure_file("overlay", f"{n}", lambda: b"x", keep=2)
             os.utime(path, (n, n))
         assert sorted(path.name for path in path.parent.iterdir()) == ["3", "4"]
 
@@ -567,6 +619,71 @@ class TestKernels:
         assert not kept.exists()
 
 
+TAG = sys.implementation.cache_tag
+
+
+@pytest.fixture
+def guest_image(tmp_path):
+    """A guest whose Python is the one that runs here, by a loader that only starts it."""
+    compiler = tmp_path / "compiler"
+    compiler.mkdir()
+    loader = compiler / "ld-linux-x86-64.so.2"
+    loader.write_text(f'#!/bin/sh\nshift 3; unset PYTHONHOME; exec {sys.executable} "$@"\n')
+    loader.chmod(0o755)
+    (compiler / "python3").write_text("a version")
+    return GuestImage(tmp_path / "vmlinuz", "6.12", (), tmp_path / "x", "f", {}, compiler=compiler)
+
+
+class TestBytecode:
+    SOURCE = cpio.file("yogurt/x/y.py", b"answer = 42\n")
+
+    def test_it_is_believed_unchecked(self, kept, guest_image):
+        made = bytecode.archive([self.SOURCE, cpio.file("init", b"")], guest_image.compiler)
+        assert made.count(b".pyc\0") == 1 and f"yogurt/x/__pycache__/y.{TAG}.pyc\0".encode() in made
+        assert MAGIC_NUMBER + bytes([1, 0, 0, 0]) + source_hash(self.SOURCE.content) in made  # PEP 552
+
+    def test_it_is_made_anew_for_another_python(self, kept, guest_image):
+        bytecode.archive([self.SOURCE], guest_image.compiler)
+        (guest_image.compiler / "python3").write_text("another version")
+        bytecode.archive([self.SOURCE], guest_image.compiler)
+        assert len(list((kept / "bytecode").iterdir())) == 2
+
+    def test_a_source_that_cannot_be_compiled_is_told(self, kept, guest_image):
+        with pytest.raises(HostError, match="the guest's Python could not compile here: SyntaxError: "):
+            bytecode.archive([cpio.file("yogurt/z.py", b"def")], guest_image.compiler)
+
+    def test_a_python_that_does_not_run_or_is_gone_is_told(self, kept, guest_image):
+        (guest_image.compiler / "ld-linux-x86-64.so.2").chmod(0o644)
+        with pytest.raises(HostError, match=r"the guest's Python does not run here: .*Permission denied"):
+            bytecode.archive([self.SOURCE], guest_image.compiler)
+        (guest_image.compiler / "python3").unlink()
+        with pytest.raises(HostError, match=r"the guest's Python is gone: .*No such file"):
+            bytecode.archive([self.SOURCE], guest_image.compiler)
+
+    @pytest.mark.vm
+    def test_the_guest_s_own_python_makes_the_same_each_time(self, kept, monkeypatch):
+        monkeypatch.undo()  # the common cache has the guest
+        made = image.ensure(say=print)
+        ours = overlay._own_members()
+        asked = bytecode._asked(ours)
+        first, second = (bytecode._run(asked, made.compiler) for _ in range(2))
+        assert first == second
+        version = next(name.removeprefix("python3.") for name in made.packages if re.fullmatch(r"python3\.\d+", name))
+        paths = {member.path for member in bytecode._compiled(asked, made.compiler)}
+        assert f"yogurt/yogurtbench/agent/__pycache__/__main__.cpython-3{version}.pyc" in paths
+        assert len(paths) == len([member for member in ours if member.path.endswith(".py")])
+
+    @pytest.mark.vm
+    def test_the_guest_s_own_library_has_its_bytecode(self):
+        root = image.ensure(say=print).archives[0]
+        listed = subprocess.check_output(["cpio", "-t", "--quiet"], stdin=root.open("rb"), text=True)
+        paths = listed.splitlines()
+        sources = [path for path in paths if re.match(r"usr/lib/python3.*\.py$", path)]
+        assert len(sources) > 400
+        bare = [path for path in sources if not _is_compiled(path, paths)]
+        assert bare == []
+
+
 class TestLuggage:
     def test_it_is_the_agent_with_what_it_imports_and_nothing_of_the_report(self):
         paths = [member.path for member in overlay._own_members()]
@@ -576,22 +693,29 @@ class TestLuggage:
         assert not [path for path in paths if "/report/" in path or "matrix" in path]
         assert not [path for path in paths if "/hosts/" in path]
 
-    def test_the_same_files_give_the_same_archive_and_others_another(self, kept):
-        assert overlay.build_overlay() == overlay.build_overlay()
-        mine = overlay.build_overlay({"/yogurt/wires/my_wire.c": b"int x;"})
-        assert mine != overlay.build_overlay()
+    def test_the_same_files_give_the_same_archive_and_others_another(self, kept, guest_image):
+        assert overlay.build_overlay(guest_image) == overlay.build_overlay(guest_image)
+        mine = overlay.build_overlay(guest_image, {"/yogurt/wires/my_wire.c": b"int x;"})
+        assert mine != overlay.build_overlay(guest_image)
         assert b"yogurt/wires/my_wire.c\0" in mine.read_bytes()
 
-    def test_its_bytecode_is_believed_unchecked(self):
-        source = cpio.file("yogurt/x/y.py", b"answer = 42\n")
-        (compiled,) = overlay._bytecode_of([source, cpio.file("init", b"")])
-        assert compiled.path == f"yogurt/x/__pycache__/y.{sys.implementation.cache_tag}.pyc"
-        assert compiled.content[4:8] == bytes([1, 0, 0, 0])  # hash-based, unchecked (PEP 552)
+    def test_the_bytecode_rides_along_and_is_made_once(self, kept, guest_image):
+        packed = overlay.build_overlay(guest_image).read_bytes()
+        assert packed.count(f"yogurt/yogurtbench/core/__pycache__/records.{TAG}.pyc\0".encode()) == 1
+        assert f"yogurt/pyroute2/netlink/__pycache__/nlsocket.{TAG}.pyc\0".encode() in packed
+        (compiled,) = (kept / "bytecode").iterdir()
+        compiled.write_bytes(b"made before")
+        assert overlay.build_overlay(guest_image).read_bytes().endswith(b"made before")
 
     def test_wire_programs_are_what_is_measured_not_what_measures(self, monkeypatch):
         before = overlay.agent_digest()
         monkeypatch.setattr(overlay, "_programs", lambda: [Member("yogurt/yogurtbench/bpf/new.c", stat.S_IFREG, b"")])
         assert overlay.agent_digest() == before
+
+
+def _is_compiled(path, paths):
+    folder, _, name = path.rpartition("/")
+    return any(found.startswith(f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-") for found in paths)
 
 
 def _bytes(members):

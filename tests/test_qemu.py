@@ -130,7 +130,7 @@ class TestConsole:
 
     def test_of_a_traceback_only_what_happened_is_told(self):
         text = (
-            'Traceback (most recent call last):\r\n  File "/usr/lib/python3.11/runpy.py", line 198, in _run\r\n'
+            'Traceback (most recent call last):\r\n  File "/usr/lib/python3.13/runpy.py", line 198, in _run\r\n'
             "    return _run_code(code)\r\n           ^^^^^^^^^^^^^^^\r\nOSError: [Errno 1] iopl\r\nlater\r\n"
         )
         assert console_log.failure_lines(text) == "OSError: [Errno 1] iopl | later"
@@ -257,7 +257,7 @@ class TestBootWithStandIns:
 @pytest.fixture(scope="module")
 def guest():
     """One guest for the tests that leave it alive."""
-    with qemu.boot_guest(image.ensure(say=print), "tcg", overlay=overlay.build_overlay()) as booted:
+    with qemu.boot_guest(made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made)) as booted:
         yield booted
 
 
@@ -315,7 +315,8 @@ def own_kernel(tmp_path):
 @pytest.mark.vm
 @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
 def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
-    with qemu.boot_guest(own_kernel(True), "tcg", overlay=overlay.build_overlay(), order=order) as booted:
+    made = own_kernel(True)
+    with qemu.boot_guest(made, "tcg", overlay=overlay.build_overlay(made), order=order) as booted:
         assert booted.ready["features"]["veth"]
         assert booted.ready["lacking"] == []
 
@@ -326,16 +327,15 @@ def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_k
     told = (
         r"has no driver of QEMU's firmware configuration .*, which the instruction clock needs: build it into .*bzImage"
     )
+    made = own_kernel(False)
     with pytest.raises(HostError, match=told):
-        qemu.boot_guest(
-            own_kernel(False), "tcg", overlay=overlay.build_overlay(), order=NOTHING_TO_COMPILE, say=said.append
-        )
+        qemu.boot_guest(made, "tcg", overlay=overlay.build_overlay(made), order=NOTHING_TO_COMPILE, say=said.append)
     assert said == []
 
 
 @pytest.mark.vm
 def test_a_panic_is_noticed_at_once_and_its_text_is_kept():
-    guest = qemu.boot_guest(image.ensure(say=print), "tcg", overlay=overlay.build_overlay())
+    guest = qemu.boot_guest(made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made))
     began = time.monotonic()
     with pytest.raises(EOFError):
         in_lab(guest, "echo c > /proc/sysrq-trigger; sleep 60")
@@ -359,7 +359,7 @@ def test_a_trial_that_kills_its_guest_is_a_crash_and_the_next_has_a_new_guest():
 def test_killed_with_sigkill_it_leaves_no_process_and_no_file(tmp_path):
     script = (
         "from yogurtbench.hosts.vm import image, overlay, qemu\n"
-        "g = qemu.boot_guest(image.ensure(say=print), 'tcg', overlay=overlay.build_overlay())\n"
+        "g = qemu.boot_guest(made := image.ensure(say=print), 'tcg', overlay=overlay.build_overlay(made))\n"
         "print('up', g._process.pid, flush=True)\nimport time; time.sleep(600)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

@@ -33,7 +33,7 @@ def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
 def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
     guest_image = image.ensure(kernel, say=say)
     chosen = accelerator.probe_accelerator(guest_image, say=say)
-    guest = qemu.boot_guest(guest_image, chosen.accelerator, overlay=luggage.build_overlay(), say=say)
+    guest = qemu.boot_guest(guest_image, chosen.accelerator, overlay=luggage.build_overlay(guest_image), say=say)
     return guest, _environment(guest_image, guest.hardware, guest.ready, chosen), guest.ready["features"]
 
 
@@ -65,7 +65,7 @@ class SnapshotHost(AgentHost):
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
-        overlay = luggage.build_overlay()
+        overlay = luggage.build_overlay(guest_image)
         # Refuses more than there is, before anything boots.
         needed = qemu.memory_for(guest_image, overlay, self._asked or 1)
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)

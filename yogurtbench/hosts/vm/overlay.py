@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import py_compile
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from modulefinder import ModuleFinder
 from pathlib import Path
 
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import HostError, MatrixError
-from yogurtbench.hosts.vm import cache, cpio
+from yogurtbench.hosts.vm import bytecode, cache, cpio
 from yogurtbench.hosts.vm.cpio import Member
+from yogurtbench.hosts.vm.image import GuestImage
 
 _HERE = Path(__file__).parent
 _PACKAGE = _HERE.parent.parent
@@ -33,16 +31,16 @@ _MOST = 400_000
 _KEPT = 4
 
 
-def build_overlay(extra: Mapping[str, bytes] | None = None) -> Path:
-    """Return the archive with init, this package's own source and what its agent imports, and ``extra`` files.
+def build_overlay(guest: GuestImage, extra: Mapping[str, bytes] | None = None) -> Path:
+    """Return the archive with init, our own source and what its agent imports, their bytecode, and ``extra`` files.
 
     ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same path.
     """
     ours = _own_members()
     guest_files = [cpio.file(path.lstrip("/"), content) for path, content in (extra or {}).items()]
-    members = cpio.sorted_with_folders([*ours, *_bytecode_of(ours), *guest_files])
     content = io.BytesIO()
-    cpio.write(content, members)
+    cpio.write(content, cpio.sorted_with_folders([*ours, *guest_files]))
+    content.write(bytecode.archive(ours, guest.compiler))
     name = hashlib.sha256(content.getbuffer()).hexdigest()[:16]
     return cache.ensure_file("luggage", f"{name}.cpio", content.getvalue, keep=_KEPT)
 
@@ -124,28 +122,3 @@ def _sources(folder: Path) -> Iterator[tuple[str, bytes]]:
     except OSError as error:
         raise MatrixError(f"{folder}: cannot be read ({error.strerror})") from error
     yield from ((path.name, path.read_bytes()) for path in paths if path.suffix in (".c", ".h"))
-
-
-def _bytecode_of(members: Iterable[Member]) -> Iterator[Member]:
-    """Unchecked bytecode, which saves the guest the compiling, for the Python that runs here.
-
-    A guest with another Python ignores it.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        source, target = Path(scratch, "source.py"), str(Path(scratch, "target.pyc"))
-        for member in members:
-            if member.path.endswith(".py"):
-                source.write_bytes(member.content)
-                py_compile.compile(
-                    str(source),
-                    target,
-                    dfile=f"/{member.path}",
-                    doraise=True,
-                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-                )
-                yield cpio.file(_bytecode_path(member.path), Path(target).read_bytes())
-
-
-def _bytecode_path(path: str) -> str:
-    folder, _, name = path.rpartition("/")
-    return f"{folder}/__pycache__/{name.removesuffix('.py')}.{sys.implementation.cache_tag}.pyc"

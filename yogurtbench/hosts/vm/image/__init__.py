@@ -35,7 +35,7 @@ class GuestImage:
 
     ``fingerprint`` is 16 hex digits over package versions and recipe; ``packages`` are versions by name;
     ``smallest`` is an initramfs with a shell alone, ``headers`` the path of kernel headers inside the guest;
-    ``advice`` is for who finds that the kernel lacks something.
+    ``advice`` is for who finds that the kernel lacks something; ``compiler`` is the guest's Python (see bytecode).
     """
 
     kernel: Path
@@ -46,6 +46,7 @@ class GuestImage:
     packages: Mapping[str, str]
     headers: str = f"/{recipe.HEADERS}"
     advice: str = ""
+    compiler: Path = Path("none")
 
     @property
     def size(self) -> int:
@@ -87,7 +88,7 @@ def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.ensure_folder) -
     kernel_part, headers = (
         _own_kernel(paths.expanded(Path(kernel)), say, get) if is_path(kernel) else _debian_kernel(kernel, say, get)
     )
-    userland = get("userland", f"debian-{_recipe()}", build.userland, say)
+    userland = get("userland", f"{recipe.SUITE}-{_recipe()}", build.userland, say)
     made = _image(userland, kernel_part, headers)
     return replace(made, advice=advice(kernel, made.release))
 
@@ -141,6 +142,7 @@ def _image(userland: Path, kernel: Path, headers: Path) -> GuestImage:
         smallest=userland / "smallest.cpio",
         fingerprint=hashlib.sha256(identity).hexdigest()[:16],
         packages=packages,
+        compiler=userland / recipe.COMPILER,
     )
 
 

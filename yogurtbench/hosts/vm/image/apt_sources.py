@@ -1,4 +1,4 @@
-"""Where Debian packages come from: the machine's own apt sources, its Debian entries alone.
+"""Where Debian packages come from: the machine's own apt sources, its Debian entries alone, for the guest's release.
 
 Formats: sources.list(5), both one-line and deb822. The guest must never meet third-party repositories, and this
 project names no mirror of its own: a machine without Debian entries gets mmdebstrap's built-in one.
@@ -15,10 +15,10 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from yogurtbench.core.process import CommandFailed, run
+from yogurtbench.hosts.vm.image import recipe
 
-#: The guest where the machine itself is no Debian.
-DEFAULT_SUITE = "bookworm"
-
+#: What comes beside a release, in the same archive or in one of its own.
+_MORE = ("-updates", "-security", "-backports")
 _APT = Path("/etc/apt")
 _OS_RELEASE = Path("/etc/os-release")
 _ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>[^#]+)")
@@ -53,22 +53,24 @@ class AptSource:
         path = re.split(r"[:/]+", self.uri)
         return (
             any(part.startswith("debian") for part in path[2:])
-            and bool(re.fullmatch(rf"{codename}(-updates|-security)?|{codename}/updates", self.suite))
+            and self.suite in (codename, f"{codename}/updates", *(codename + more for more in _MORE))
             and "main" in self.components
         )
 
+    def of(self, release: str) -> AptSource:
+        """Return the same archive of another release."""
+        codename, slash, _ = self.suite.partition("/")  # until Debian 10 its security suite was called buster/updates
+        more = "-security" if slash else next((more for more in _MORE if codename.endswith(more)), "")
+        return replace(self, suite=release + more)
 
-def machine_sources(apt: Path = _APT, os_release: Path = _OS_RELEASE, *, suite: str = "") -> tuple[str, ...]:
-    """Return the machine's Debian archives as sources.list(5) lines; empty where it has none.
 
-    With ``suite`` those of another release, in the same places.
-    """
+def machine_sources(apt: Path = _APT, os_release: Path = _OS_RELEASE, *, suite: str = recipe.SUITE) -> tuple[str, ...]:
+    """Return the machine's Debian archives, of the guest's release, as sources.list(5) lines; where it has any."""
     codename = _codename(os_release)
     if not codename:
         return ()
-    ours = [source for source in _read(apt) if source.is_debian(codename)]
-    wanted = [replace(source, suite=source.suite.replace(codename, suite or codename, 1)) for source in ours]
-    return tuple(dict.fromkeys(source.line for source in wanted))
+    ours = [source.of(suite) for source in _read(apt) if source.is_debian(codename)]
+    return tuple(dict.fromkeys(source.line for source in ours))
 
 
 def transport_options() -> tuple[str, ...]:
@@ -115,10 +117,17 @@ def _of_stanza(fields: Message[str, str]) -> Iterator[AptSource]:
 def _read(apt: Path) -> Iterator[AptSource]:
     lists: Iterable[Path] = [apt / "sources.list", *sorted((apt / "sources.list.d").glob("*.list"))]
     for path in lists:
-        if path.is_file():
-            yield from parse_one_line(path.read_text(errors="replace"))
+        yield from parse_one_line(_text(path))
     for path in sorted((apt / "sources.list.d").glob("*.sources")):
-        yield from parse_deb822(path.read_text(errors="replace"))
+        yield from parse_deb822(_text(path))
+
+
+def _text(path: Path) -> str:
+    """Return what a list says; nothing where it is missing, or not for us to read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _codename(os_release: Path) -> str:

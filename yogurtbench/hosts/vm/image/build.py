@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import re
 import shutil
+import stat
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,7 @@ _BZIMAGE = r"(\./)?kernel/(.*/)?vmlinuz(-[^/]*)?"
 
 
 def userland(into: Path) -> None:
-    """root.cpio with the packages, smallest.cpio with a shell alone, meta.json."""
+    """root.cpio with the packages, smallest.cpio with a shell alone, the compiler (see bytecode), meta.json."""
     tar = into / "root.tar"
     extract(tar, recipe.PACKAGES, recipe.FINISH_USERLAND)
     for name, rename, files in (
@@ -32,8 +33,19 @@ def userland(into: Path) -> None:
         ("smallest", recipe.smallest, recipe.SMALLEST_FILES),
     ):
         _save(into / f"{name}.cpio", [*cpio.from_tar(tar, rename), *files])
+    _unpack(tar, recipe.COMPILER, into)
     _describe(into, packages=_package_list(tar))
     tar.unlink()
+
+
+def _unpack(tar: Path, folder: str, into: Path) -> None:
+    """Take a folder out of a tar: its files, and the folders that they are in."""
+    for member in cpio.from_tar(tar, lambda path: path if path.startswith(f"{folder}/") else None):
+        if stat.S_ISREG(member.mode):
+            target = into / member.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(member.content)
+            target.chmod(stat.S_IMODE(member.mode))
 
 
 def kernel(wanted: str, into: Path) -> None:

@@ -31,6 +31,11 @@ _NO_NETWORK = re.compile(
     r"|Unable to connect|Network is unreachable|No route to host|[Tt]imed out"
 )
 _UNREACHED = "there is no network, or none that reaches Debian's packages (once there is, the next run begins anew)"
+#: What apt says of an archive that does not have a release, and of one whose signature it cannot check.
+_NO_RELEASE = re.compile(r"The repository '(\S+) (\S+) Release' (?:does not have|no longer has) a Release file")
+_HAS_NO_RELEASE = "{0} has no {1}, and the guest is Debian 13: name a mirror that has it in the machine's apt sources"
+_NO_KEY = re.compile(r"NO_PUBKEY|public key is not available|Missing key [0-9A-F]")
+_TOO_OLD_KEYS = "the machine's keys of Debian's archive are older than Debian 13: upgrade its debian-archive-keyring"
 _PROGRESS = (
     "I: ",
     "W: skipping",
@@ -56,16 +61,25 @@ def extract(tar: Path, packages: Sequence[str], finish: str, **environment: str)
         f"--setup-hook={recipe.MERGE_USR}",
         f"--extract-hook={finish}",
         *(f"--aptopt={option}" for option in apt_sources.transport_options()),
-        "" if found else apt_sources.DEFAULT_SUITE,
+        "" if found else recipe.SUITE,
         str(tar),
         *found,
     ]
     try:
         _run_to_the_end(argv, {"SOURCE_DATE_EPOCH": "1", **environment})
     except CommandFailed as failure:
-        unreached = f"{_UNREACHED}; " if _NO_NETWORK.search(failure.completed.stderr) else ""
-        why = f"{unreached}mmdebstrap {failure.why}: {_last_words(failure)}"
-        raise HostError(f"the guest could not be built: {why}") from None
+        raise HostError(f"the guest could not be built: {_why(failure)}") from None
+
+
+def _why(failure: CommandFailed) -> str:
+    """Tell what went wrong, in our words where we know what it means."""
+    said = failure.completed.stderr
+    if found := _NO_RELEASE.search(said):
+        return _HAS_NO_RELEASE.format(*found.groups())
+    if _NO_KEY.search(said):
+        return _TOO_OLD_KEYS
+    unreached = f"{_UNREACHED}; " if _NO_NETWORK.search(said) else ""
+    return f"{unreached}mmdebstrap {failure.why}: {_last_words(failure)}"
 
 
 def _run_to_the_end(argv: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -6,6 +6,9 @@ import re
 
 from yogurtbench.hosts.vm.cpio import Member, file, folder, symlink
 
+#: The guest's Debian, 13, whichever release the machine has: so guests of all machines are one.
+SUITE = "trixie"
+
 #: The Debian series that has netkit, tcx and long-term support: the guest's kernel where a matrix names none.
 DEFAULT_KERNEL = "6.12"
 
@@ -41,16 +44,28 @@ PACKAGE_LIST = "yogurt-packages"
 #: Debian merged /bin, /sbin and /lib into /usr; extracting alone does not make the links.
 MERGE_USR = 'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
 
+#: The guest's Python with what it needs to compile and no more: it runs on the machine, whichever that has.
+COMPILER = "yogurt-compiler"
+
 #: Bytecode is made now and never checked again, since the files' times are fixed later on.
-FINISH_USERLAND = f"""set -eu
-ls "$1/var/cache/apt/archives" > "$1/{PACKAGE_LIST}"
+FINISH_USERLAND = r"""set -eu
+ls "$1/var/cache/apt/archives" > "$1/@LIST@"
 chroot "$1" /sbin/ldconfig
 chroot "$1" python3 -m compileall -q --invalidation-mode unchecked-hash $(cd "$1"; ls -d usr/lib/python3*)
-"""
+chroot "$1" sh -eu -c '
+    python=$(readlink -f /usr/bin/python3)
+    library=@COMPILER@/lib/${python##*/}
+    mkdir -p "$library"
+    cp -L $(ldd "$python" | grep -o "/[^ ]*") @COMPILER@
+    cp "$python" @COMPILER@/python3
+    cp -r "/usr/lib/${python##*/}/encodings" "$library"
+'
+""".replace("@LIST@", PACKAGE_LIST).replace("@COMPILER@", COMPILER)
 
 #: Fetches one kernel and its headers. $1: root, WANTED: a release or a series. Cloud flavour first: it is a third the
 #: size of the generic one and has every driver of ours. Which packages a kernel is made of is for its dependencies to
 #: say: one up to Linux 6.18, four later on. Archives also keep images whose other packages, or headers, are gone.
+#: The backports, which have most kernels, are asked where the release itself has not the one that is wanted.
 FETCH_KERNEL = r"""set -eu
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 
@@ -83,17 +98,34 @@ complete() {
     done
 }
 
-images=$(apt-cache pkgnames linux-image- | grep -E '^linux-image-[0-9].*-amd64$' | sort -V -r)
+# The images that there are, into $images; and of the wanted one into $image, with its packages into $packages.
+look() {
+    images=$(apt-cache pkgnames linux-image- | grep -E '^linux-image-[0-9].*-amd64$' | sort -V -r)
+    packages= lacking=
+    for pattern in "$series" "$series$number-cloud-amd64" "$series$number-amd64"; do
+        for image in $(printf '%s\n' "$images" | grep -E -x "$pattern"); do
+            if packages=$(closure "$image"); then return; fi
+            [ "$packages" = "$image" ] || lacking="${lacking:-: $image needs $packages, which no source has}"
+            packages=
+        done
+    done
+}
+
+# The release's backports, wherever the release itself is; fails where they are a source already.
+add_backports() {
+    lists=$(ls "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*.list 2> /dev/null) || :
+    [ -n "$lists" ] || return 1
+    more=$(sed -n -E 's/^(deb .*[^ ] )@SUITE@ .*/\1@SUITE@-backports main/p' $lists | sort -u)
+    [ -n "$more" ] && ! grep -q ' @SUITE@-backports ' $lists || return 1
+    mkdir -p "$1/etc/apt/sources.list.d"
+    printf '%s\n' "$more" > "$1/etc/apt/sources.list.d/backports.list"
+    apt-get update -q >&2
+}
+
 series="linux-image-$(printf %s "$WANTED" | sed 's/[.+]/\\&/g')"
 number='(\.[0-9]+)?(\+[a-z0-9]+)?(-[0-9]+)?'
-packages= lacking=
-for pattern in "$series" "$series$number-cloud-amd64" "$series$number-amd64"; do
-    for image in $(printf '%s\n' "$images" | grep -E -x "$pattern"); do
-        if packages=$(closure "$image"); then break 2; fi
-        [ "$packages" = "$image" ] || lacking="${lacking:-: $image needs $packages, which no source has}"
-        packages=
-    done
-done
+look
+if [ -z "$packages" ] && add_backports "$1"; then look; fi
 if [ -z "$packages" ]; then
     echo "no Debian kernel package for '$WANTED'$lacking; there are:" $(printf '%s\n' "$images" | grep -E -x \
         "linux-image-[0-9].*[0-9]-amd64|linux-image-[0-9.]+\+deb[0-9]+-amd64" | sort -V | complete) >&2
@@ -115,7 +147,7 @@ ln -s usr/lib lib
 chroot "$1" find /kernel/usr/lib/modules -name '*.ko.xz' -exec xz -d {} +
 chroot "$1" find /kernel/usr/lib/modules -name '*.ko.zst' -exec zstd -q -d --rm {} +
 for modules in usr/lib/modules/*; do chroot "$1" depmod -b /kernel "${modules##*/}"; done
-""".replace("@LIST@", PACKAGE_LIST)
+""".replace("@LIST@", PACKAGE_LIST).replace("@SUITE@", SUITE)
 
 #: What FETCH_KERNEL needs inside its root.
 KERNEL_TOOLS = ("coreutils", "dash", "findutils", "kmod", "xz-utils", "zstd")
@@ -190,7 +222,8 @@ def smallest(path: str) -> str | None:
 
 def userland(path: str) -> str | None:
     """Return where a path of the bootstrapped root goes in the guest; None: nowhere."""
-    return None if _PRUNED.match(path) or path == PACKAGE_LIST else path
+    ours = path == PACKAGE_LIST or path.startswith(COMPILER)
+    return None if ours or _PRUNED.match(path) else path
 
 
 def modules(path: str) -> str | None:
