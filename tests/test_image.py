@@ -358,6 +358,37 @@ class TestBootstrap:
         assert "exit code 25: E: cannot reach the mirror" in str(error.value)
         assert "I: running" not in str(error.value)
 
+    @pytest.mark.parametrize(
+        ("said", "told"),
+        [
+            (
+                "E: The repository 'http://mirror.example/debian trixie Release' does not have a Release file.",
+                "http://mirror.example/debian has no trixie, and the guest is Debian 13: name a mirror that has it",
+            ),
+            (
+                "E: The repository 'http://mirror.example/debian trixie Release' no longer has a Release file.",
+                "http://mirror.example/debian has no trixie, and the guest is Debian 13: name a mirror that has it",
+            ),
+            (
+                "W: GPG error: http://mirror.example/debian trixie InRelease: not verified: NO_PUBKEY 1",
+                "the machine's keys of Debian's archive are older than Debian 13: upgrade its debian-archive-keyring",
+            ),
+        ],
+    )
+    def test_a_mirror_without_the_guest_s_release_is_one_clear_sentence(
+        self, kept, monkeypatch, on_path, tmp_path, said, told
+    ):
+        on_path("mmdebstrap", f'echo "{said}" >&2; exit 25')
+        monkeypatch.setattr(mmdebstrap, "_mode", lambda: "root")
+
+        def build_userland(into):
+            mmdebstrap.extract(into / "x.tar", ["bash"], "true")
+
+        with pytest.raises(HostError) as error:
+            cache.ensure_folder("userland", "x", build_userland, print)
+        assert str(error.value).startswith(f"the guest could not be built: {told}")
+        assert [path.name for path in (kept / "userland").iterdir()] == ["x.lock"]
+
     def test_a_machine_without_it_is_told_how_to_get_it(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(HostError, match="apt-get install mmdebstrap"):
@@ -438,7 +469,7 @@ class TestKernelPackages:
             on_path("chroot", f'shift; echo "$*" >> {tmp_path}/chrooted')
             environment = {**os.environ, "MMDEBSTRAP_APT_CONFIG": str(debian.configuration()), "WANTED": wanted}
             root = tmp_path / "root"
-            root.mkdir()
+            root.mkdir(exist_ok=True)
             script = ["sh", "-c", recipe.FETCH_KERNEL, "exec", str(root)]
             done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
             listed = root / recipe.PACKAGE_LIST
@@ -485,6 +516,25 @@ class TestKernelPackages:
         done, names, _ = fetch("6.19")
         assert done.returncode == 0, done.stderr
         assert names == {f"linux-{part}-6.19.9+deb13-cloud-amd64" for part in ("image", "modules")}
+
+    def test_one_that_only_the_backports_have_comes_from_them(self, debian, fetch, tmp_path):
+        debian.add("linux-image-6.12.9+deb13-cloud-amd64")
+        (tmp_path / "root/etc/apt").mkdir(parents=True)
+        listed = "deb [signed-by=/k.gpg] http://mirror.example/debian trixie main\n"
+        security = "deb http://mirror.example/debian-security trixie-security main\n"
+        (tmp_path / "root/etc/apt/sources.list").write_text(listed + security)
+        done, _, _ = fetch("7.3")
+        added = (tmp_path / "root/etc/apt/sources.list.d/backports.list").read_text()
+        assert added == "deb [signed-by=/k.gpg] http://mirror.example/debian trixie-backports main\n"
+        assert "no Debian kernel package for '7.3'" in done.stderr  # this archive has no backports
+
+    def test_the_backports_are_not_asked_for_one_that_the_release_has(self, debian, fetch, tmp_path):
+        debian.add("linux-image-6.12.9+deb13-cloud-amd64", "", ("lib/modules/6.12.9/modules.order",))
+        (tmp_path / "root/etc/apt").mkdir(parents=True)
+        (tmp_path / "root/etc/apt/sources.list").write_text("deb http://mirror.example/debian trixie main\n")
+        done, _, _ = fetch("6.12")
+        assert done.returncode == 0, done.stderr
+        assert not (tmp_path / "root/etc/apt/sources.list.d").exists()
 
     def test_one_that_is_not_whole_is_told_with_what_lacks_and_those_that_are(self, debian, fetch):
         debian.add("linux-image-7.1.13+deb13-cloud-amd64", "linux-modules-7.1.13+deb13-cloud-amd64")
