@@ -4,7 +4,7 @@
 the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``,
 ``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}`` (see
 floorplan), ``{"op": "record", "trial": {…}}`` (see recording), ``{"op": "control"}`` (see loads.control),
-``{"op": "stop"}``.
+``{"op": "compile", "texts": {…}}`` and ``{"op": "clock", "seconds": …}`` (see hosts.vm.snapshot), ``{"op": "stop"}``.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def main() -> None:
         "plan": lambda order: _serve_map(order, programs, channel),
         "record": lambda order: _serve_probe(order, programs, channel),
         "control": lambda _order: _serve_control(channel),
+        "compile": lambda order: _serve_compile(order, programs, channel),
+        "clock": lambda order: time.clock_settime(time.CLOCK_REALTIME, order["seconds"]),
     }
     if "--still" in sys.argv:
         _serve_snapshot(programs, orders)
@@ -177,6 +179,17 @@ def _serve_control(channel: Channel) -> None:
     """Tell what cannot be asked on this machine, each with the reason."""
     with _reporting_exit(channel) as end:
         channel.send({"event": "control", "control": dict(control.unmeasurable())})
+        end(0)
+
+
+def _serve_compile(order: dict[str, Any], programs: MutableMapping[str, Programs], channel: Channel) -> None:
+    """Compile ahead of a machine that is saved next, and leave little of it to save."""
+    from yogurtbench.agent import checkpoint
+
+    with _reporting_exit(channel) as end:
+        control.unmeasurable()
+        compile_builds(programs, ProgramBuilds.from_json(order["texts"]))
+        checkpoint.clear_free_memory()
         end(0)
 
 

@@ -49,7 +49,7 @@ def missing_features() -> list[str]:
 
 def wait_for_request() -> dict[str, Any]:
     """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
-    _clear_free_memory()
+    clear_free_memory()
     moment = (int(time.monotonic()) + _REST) * NS_PER_S
     with _drained():  # a machine that stands still sends nothing
         pass
@@ -83,7 +83,7 @@ def flush_serial() -> None:
             time.sleep(_POLL)
 
 
-def _clear_free_memory() -> None:
+def clear_free_memory() -> None:
     """Leave zeros in memory that is free, above all where the initramfs was: pages of zeros are not saved."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemFree:"))

@@ -16,7 +16,7 @@ from yogurtbench.hosts.vm import build_progress
 
 Say = Callable[[str], None]
 #: What a kind is called in sentences, where its own word says too little.
-_NAMES = {"saved": "state for the instruction clock"}
+_NAMES = {"saved": "saved state"}
 
 
 def cache_path(kind: str, name: str) -> Path:

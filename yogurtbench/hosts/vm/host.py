@@ -33,7 +33,11 @@ def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
 def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
     guest_image = image.ensure(kernel, say=say)
     chosen = accelerator.probe_accelerator(guest_image, say=say)
-    guest = qemu.boot_guest(guest_image, chosen.accelerator, overlay=luggage.build_overlay(guest_image), say=say)
+    overlay = luggage.build_overlay(guest_image)
+    if chosen.accelerator == "tcg":
+        guest = snapshot.start_emulated(guest_image, overlay, say)
+    else:
+        guest = qemu.boot_guest(guest_image, chosen.accelerator, overlay=overlay, say=say)
     return guest, _environment(guest_image, guest.hardware, guest.ready, chosen), guest.ready["features"]
 
 

@@ -77,7 +77,7 @@ class MachineConfig:
 
 @dataclass(frozen=True, slots=True)
 class GuestFds:
-    """Descriptors that QEMU inherits; ``order`` and ``state`` are for guests that stand still, None for others."""
+    """Descriptors that QEMU inherits. None without: ``order`` (of guests that stop themselves), ``state`` (saved)."""
 
     initramfs: int
     console: int
@@ -105,6 +105,7 @@ def qemu_command(image: GuestImage, hardware: MachineConfig, files: GuestFds) ->
         *("-chardev", f"socket,id=agent,fd={files.agent}", "-serial", "chardev:agent"),
         *("-chardev", f"socket,id=monitor,fd={files.monitor}", "-mon", "chardev=monitor,mode=control"),
         *(_clock_arguments(files) if hardware.clock == "instructions" else []),
+        *(["-incoming", f"fd:{files.state}"] if files.state is not None else []),
     ]
 
 
@@ -131,13 +132,11 @@ def _clock_arguments(files: GuestFds) -> list[str]:
     Once woken it does not stop again (unless it is told so, see snapshot.resume): a panic then ends it, as it does any
     other guest.
     """
-    asleep = ["-action", "panic=pause"]
-    awake = ["-action", "panic=shutdown", "-incoming", f"fd:{files.state}"]
     return [
         "-S",  # until its monitor has been greeted: what is said to QEMU while a guest runs can move it
         *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1", "-device", "pvpanic"),
         *("-fw_cfg", f"name={checkpoint.ORDER_NAME},file={_path_of(files.order or 0)}"),
-        *(asleep if files.state is None else awake),
+        *("-action", "panic=pause" if files.state is None else "panic=shutdown"),
     ]
 
 

@@ -1,6 +1,8 @@
-"""A booted guest, saved while stopped and resumed any number of times, each time identical to the last bit.
+"""A booted guest, saved while stopped and resumed any number of times.
 
-It is kept in the cache, by all that decides its state: a later run that needs the same one does not boot at all.
+It is kept in the cache, by all that decides its state: a later run that needs the same one does not
+boot at all. On the instruction clock it goes on identical to the last bit each time. On the wall
+clock only emulated guests are saved: under KVM a boot takes a second.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _POLL = 0.02
 _SOURCES = ORDER_SIZE // 2
 _KIND, _STATE, _FACTS = "saved", "state", "meta.json"
 #: Saved guests that stay in the cache, each some 600 MB: those used last.
-_KEPT = 3
+_KEPT = 4
 #: Bytes of disk that must stay free beside a saved guest.
 _SPARE = 1 << 29
 
@@ -83,6 +85,56 @@ def ensure_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, s
 
     name = qemu.state_fingerprint(image, overlay, hardware, _compile_request(rest | COMMON))
     return _ensure(cache.cache_path(_KIND, name), image, hardware, compile_rest if rest else boot, say)
+
+
+def start_emulated(image: GuestImage, overlay: Path, say: Say) -> Guest:
+    """Resume an emulated guest on the wall clock that has compiled COMMON, made and kept where there is none.
+
+    Without room for its state it is only booted, and compiles when a trial needs it. Raises HostError where it cannot
+    be started.
+    """
+    hardware = qemu.hardware_for(image, overlay, "tcg", exact=False)
+    place = cache.cache_path(_KIND, qemu.state_fingerprint(image, overlay, hardware, _compile_request(COMMON)))
+    if not place.is_dir() and _lacks_room(place, hardware):
+        return qemu.boot_guest(image, "tcg", overlay=overlay, say=say)
+
+    def boot(path: Path | None) -> Snapshot:
+        say("booting an emulated guest, and saving it for the next run")
+        with qemu.boot_guest(image, "tcg", overlay=overlay, say=say) as guest:
+            _request_compile(guest)
+            guest.monitor.execute("stop")
+            return _save(guest, image, path)
+
+    with _ensure(place, image, hardware, boot, say) as saved:
+        return _resume_running(saved)
+
+
+def _request_compile(guest: Guest) -> None:
+    """Let a running guest compile COMMON. What it cannot compile, the trials that need it will report."""
+    guest.channel.send(_compile_request(COMMON))
+    try:
+        while guest.channel.receive(_SECONDS)["event"] != "exit":
+            pass
+    except TimeoutError:
+        raise HostError(f"the guest did not compile its programs within {_SECONDS:g} s") from None
+    except EOFError:
+        raise HostError(f"the guest died while it compiled its programs: {guest.failure_reason()}") from None
+
+
+def _resume_running(saved: Snapshot) -> Guest:
+    """Return a guest that goes on from the saved state, its clock set to now, and takes requests over ``channel``."""
+    with ExitStack() as undo:
+        state = undo.enter_context(_reopen(saved.state))
+        nothing = undo.enter_context(tempfile.TemporaryFile())  # the initramfs is in the state, long unpacked
+        guest = Guest(saved.image, saved.hardware, nothing, state=state)
+        with ExitStack() as on_failure:
+            on_failure.callback(guest.close)
+            _wait_until(guest, "paused", "be restored")
+            guest.monitor.execute("cont")
+            guest.channel.send({"op": "clock", "seconds": time.time()})
+            guest.ready = saved.ready
+            on_failure.pop_all()
+        return guest
 
 
 def _ensure(
@@ -155,6 +207,7 @@ def _boot(image: GuestImage, overlay: Path, say: Say, path: Path | None) -> Snap
     """
     say("booting a guest on the instruction clock, and saving it")
     with qemu.boot_guest(image, "tcg", overlay=overlay, order=_compile_request(COMMON), say=say) as guest:
+        _wait_until_stopped(guest)
         return _save(guest, image, path)
 
 
@@ -162,14 +215,14 @@ def _compile(common: Snapshot, rest: ProgramBuilds, say: Say, path: Path | None)
     """Let a saved guest compile more texts, and save it when it stands still again."""
     say("compiling this matrix's own programs in the saved guest, once")
     with resume(common, _compile_request(rest)) as guest:
+        _wait_until_stopped(guest)
         return _save(guest, common.image, path)
 
 
 def _save(guest: Guest, image: GuestImage, path: Path | None) -> Snapshot:
-    """Wait until a guest stands still, and save it."""
+    """Save a guest that stands still."""
     with ExitStack() as undo:
         state = undo.enter_context(path.open("w+b") if path else tempfile.TemporaryFile())  # noqa: SIM115
-        _wait_until_stopped(guest)
         guest.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         guest.monitor.give("state", state.fileno())
         guest.monitor.execute("migrate", uri="fd:state")
