@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from trials import trial
 
 from yogurtbench.core.records import HostError
-from yogurtbench.hosts.vm import accelerator, image, qemu
+from yogurtbench.hosts.vm import accelerator, bytecode, cpio, image, qemu
 from yogurtbench.hosts.vm import overlay as luggage
 
 pytestmark = pytest.mark.vm
@@ -55,6 +56,36 @@ def packages(folder: Path) -> Path:
     return folder
 
 
+#: Imports all that a run imports, and prints the files.
+IMPORTED = """
+import sys
+import sysconfig
+import yogurtbench.cli.app, yogurtbench.runner.session, yogurtbench.report.build
+from yogurtbench.report.charts import forest, levels, ecdf
+import matplotlib.backends.backend_svg, pandas.io.parquet, scipy.stats, pyarrow.parquet, seaborn, pyperf
+for module in list(sys.modules.values()):
+    if str(path := getattr(module, "__file__", None)).endswith(".py"):
+        print(path)
+"""
+
+
+def imported() -> set[str]:
+    """The modules that a run imports, as paths below the folder that they are installed in."""
+    argv = [sys.executable, "-P", "-c", IMPORTED]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(HOME)}
+    paths = [Path(line) for line in done.stdout.splitlines()]
+    return {str(path.relative_to(folder)) for path in paths for folder in folders if path.is_relative_to(folder)}
+
+
+def compiled(files: dict[str, bytes], compiler: Path) -> dict[str, bytes]:
+    """Bytecode for the modules that a run imports, by the guest's own Python: in emulation compiling takes minutes."""
+    wanted = imported()
+    sources = {path: text for path, text in files.items() if path.split("/", 2)[2] in wanted}
+    members = [cpio.file(path.lstrip("/"), text) for path, text in sources.items()]
+    return {f"/{made.path}": made.content for made in bytecode.compile_members(members, compiler)}
+
+
 def locked(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in folder.rglob("*"):
         unwanted = {"__pycache__", "tests", "test"} & set(path.relative_to(folder).parts)
@@ -73,7 +104,8 @@ def taken(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def test_the_whole_command_runs_natively_where_the_kernel_has_netkit(tmp_path: Path) -> None:
     guest_image = image.ensure(say=print)
-    overlay = luggage.build_overlay(guest_image, dict(taken(tmp_path)))
+    files = dict(taken(tmp_path))
+    overlay = luggage.build_overlay(guest_image, files | compiled(files, guest_image.compiler))
     try:
         said, code = inside(guest_image, overlay)
     finally:

@@ -37,6 +37,11 @@ def archive(members: Iterable[Member], compiler: Path) -> bytes:
     ).read_bytes()
 
 
+def compile_members(members: Iterable[Member], compiler: Path) -> list[Member]:
+    """Return the bytecode of the Python files among the members. Raises HostError as :func:`archive`."""
+    return _compiled(_asked(members), compiler)
+
+
 def _asked(members: Iterable[Member]) -> bytes:
     sources = [(f"/{member.path}", member.content) for member in members if member.path.endswith(".py")]
     return marshal.dumps(sources, _FORMAT)
