@@ -8,6 +8,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from trials import DIRECT, WIRE, trial
 from yogurtbench.agent.trial import run_trial
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.lab import namespace, topology
-from yogurtbench.loads import control
+from yogurtbench.loads import control, probes
 from yogurtbench.loads.asking import CannotAsk, probing
 
 InRoom = Callable[..., Any]
@@ -71,6 +73,37 @@ def test_what_the_network_says_stays_what_it_is(name: str) -> None:
 def test_every_number_is_either(number: int) -> None:
     with pytest.raises((OSError, CannotAsk)), probing("IPv4", "an echo"):
         raise OSError(number, "some words")
+
+
+# -- a slow exchange -------------------------------------------------------------------------------------------------
+
+
+def pump(source: socket.socket, target: socket.socket, pause: float, limit: int) -> None:
+    """Carry bytes slowly, and no more than the limit; the other way at once."""
+    while limit > 0 and (piece := source.recv(min(4096, limit))):
+        time.sleep(pause)
+        target.sendall(piece)
+        limit -= len(piece)
+
+
+@pytest.mark.parametrize(("limit", "arrives"), [(65_536, True), (40_000, False)])
+def test_a_tcp_exchange_fails_when_it_stalls_and_not_when_it_is_slow(
+    monkeypatch: pytest.MonkeyPatch, limit: int, arrives: bool
+) -> None:
+    """Sixteen pieces of 20 ms each take longer than the 200 ms for which nothing may move."""
+    monkeypatch.setattr(probes, "_STALLED", 0.2)
+    client, near = socket.socketpair()
+    far, served = socket.socketpair()
+    there = threading.Thread(target=pump, args=(near, far, 0.02, limit), daemon=True)
+    back = threading.Thread(target=lambda: near.sendall(far.recv(1)), daemon=True)
+    there.start(), back.start()
+    began = time.monotonic()
+    client.setblocking(False)
+    assert probes._talk(client, served) is arrives
+    assert time.monotonic() - began > 0.2
+    for end in (client, near, far, served):
+        end.shutdown(socket.SHUT_RDWR)
+        end.close()
 
 
 # -- the machine refuses ---------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ PATIENCE = 0.5
 #: How often the witness is asked while waiting, and how long an answer may still come after a drop (seconds).
 _LOOK = 0.005
 _AFTER_DROP = 0.03
+#: How long nothing may move in a TCP exchange (seconds).
+_STALLED = PROBES * PATIENCE
 
 _TCP_PORT = 7007
 _ICMP = struct.Struct("!BBHHH")
@@ -135,11 +137,11 @@ def _is_reply(packet: bytes, ip: int, identifier: int, sequence: int) -> bool:
 
 
 def exchanges_tcp(lab: Lab) -> bool:
-    """Return whether a TCP connection opens and carries 64 KiB there and one byte back within the time of the probes.
+    """Return whether a TCP connection opens and carries 64 KiB there and one byte back.
 
-    Raises CannotAsk where the sockets themselves are refused.
+    It is given up when nothing has moved for as long as the probes wait. Raises CannotAsk where the sockets themselves
+    are refused.
     """
-    deadline = time.monotonic() + PROBES * PATIENCE
     with ExitStack() as undo:
         with lab.server.namespace.entered(), probing("TCP", f"listening on {lab.server.ipv4}"):
             listener = undo.enter_context(socket.create_server((lab.server.ipv4, _TCP_PORT)))
@@ -149,10 +151,10 @@ def exchanges_tcp(lab: Lab) -> bool:
         try:
             with probing("TCP", f"connecting to {lab.server.ipv4}"):
                 _connect(client, lab.server.ipv4)
-                if not _ready(listener, client, deadline):
+                if not _ready(listener, client):
                     return False
                 served = undo.enter_context(listener.accept()[0])
-                return _talk(client, served, deadline)
+                return _talk(client, served)
         except OSError:  # the network refused it, or ended it
             return False
 
@@ -163,13 +165,12 @@ def _connect(client: socket.socket, address: str) -> None:
         raise error_of(number)
 
 
-def _ready(listener: socket.socket, client: socket.socket, deadline: float) -> bool:
+def _ready(listener: socket.socket, client: socket.socket) -> bool:
     """Return whether the listener has a connection in time.
 
     Raises CannotAsk for a pending error that is not the network's.
     """
-    left = max(0.0, deadline - time.monotonic())
-    if not select.select([listener], [], [], left)[0]:
+    if not select.select([listener], [], [], _STALLED)[0]:
         return False
     pending = error_of(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     if pending.errno and not is_answer(pending, later=True):
@@ -177,17 +178,23 @@ def _ready(listener: socket.socket, client: socket.socket, deadline: float) -> b
     return not pending.errno
 
 
-def _talk(client: socket.socket, served: socket.socket, deadline: float) -> bool:
-    """Full packets there (offloads must hold), a byte back. Raises OSError where the connection breaks."""
+def _talk(client: socket.socket, served: socket.socket) -> bool:
+    """Send full packets there (offloads must hold), a byte back; return whether both arrived.
+
+    A small MTU on a busy machine takes its time, so only a stall counts. Raises OSError where the connection breaks.
+    """
     expected, sent, got = 65_536, 0, 0
     served.setblocking(False)
-    while got < expected and (left := deadline - time.monotonic()) > 0:
-        readable, writable, _ = select.select([served], [client] if sent < expected else [], [], left)
+    while got < expected:
+        waiting = [client] if sent < expected else []
+        readable, writable, _ = select.select([served], waiting, [], _STALLED)
+        if not readable and not writable:
+            return False
         with suppress(BlockingIOError):
             sent += client.send(bytes(expected - sent)) if writable else 0
-            got += len(served.recv(expected)) if readable else 0
-    if got < expected:
-        return False
+            piece = served.recv(expected) if readable else b""
+            got += len(piece)
+            if readable and not piece:
+                return False
     served.send(b"!")
-    left = max(0.0, deadline - time.monotonic())
-    return bool(select.select([client], [], [], left)[0]) and client.recv(1) == b"!"
+    return bool(select.select([client], [], [], _STALLED)[0]) and client.recv(1) == b"!"
