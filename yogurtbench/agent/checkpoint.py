@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.core.clock import NS_PER_S, sleep_until
+from yogurtbench.core.clock import NS_PER_S, align_to_step, sleep_until
 
 #: Bytes of the order's file: one size for all, since the guest learns it when it boots.
 ORDER_SIZE = 1 << 17
@@ -53,6 +53,8 @@ def wait_for_request() -> dict[str, Any]:
     moment = (int(time.monotonic()) + _REST) * NS_PER_S
     with _drained():  # a machine that stands still sends nothing
         pass
+    # Before the CPU is busy to the stop, its clock leaps to a deadline: what an earlier leap took too far is gone.
+    align_to_step()
     _stop_vm()
     found = read_request()
     sleep_until(moment)
