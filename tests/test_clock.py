@@ -34,7 +34,7 @@ MATRIX = """
 name: clock
 clock: instructions
 axes: {device: netkit, hook: netkit_peer, helper: redirect, program: [./one.c, ./two.c]}
-loads: [{kind: sockperf, duration: 1s}, {kind: iperf3_udp, bytes: 16M}]
+loads: [{kind: sockperf, duration: 1s}, {kind: iperf3_udp, duration: 1s}]
 """
 #: Two boots of this tell as much as two of the whole (which tests/test_selftest.py looks at).
 SMALL = """
@@ -43,7 +43,7 @@ clock: instructions
 include:
   - {device: veth, topology: direct, hook: none, helper: none}
   - {device: netkit, hook: tcx_ingress, helper: redirect_peer}
-loads: [reachability, {kind: iperf3_tcp, bytes: 16M}]
+loads: [reachability, {kind: sockperf, duration: 1s}]
 """
 ONE = """#include "yogurt.h"
 int wire(struct __sk_buff *skb)
