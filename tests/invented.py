@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.analysis import comparison
-from yogurtbench.core.records import METRICS_OF, Attempt, Cell, Environment, Observation, Trial
+from yogurtbench.core.records import METRICS_OF, Attempt, Cell, Environment, Observation, Role, Trial
+from yogurtbench.plan.plan import Blocks, Plan, PlannedCell
 from yogurtbench.results import run_folder
 from yogurtbench.results.run_folder import StoredRun
 
@@ -72,14 +73,12 @@ class Invented:
     opened: dict[str, frozenset[str]] = field(default_factory=dict)
     details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def plan(self) -> dict[str, Any]:
-        """plan.json as the planner writes it."""
-        planned = [one for group in self.groups() for one in self._planned(group)]
-        return {
-            "name": self.name, "question": self.question, "lab": self.lab, "clock": self.clock, "seed": self.seed,
-            "blocks": {"min": self.blocks, "max": self.blocks, "precision": 0.01}, "margins": self.margins,
-            "cells": planned, "left_out": [], "source": MATRIX, "path": "yogurt_phone.yaml",
-        }  # fmt: skip
+    def plan(self) -> Plan:
+        """The plan that the run was made from."""
+        cells = tuple(one for group in self.groups() for one in self._planned(group))
+        blocks = Blocks(self.blocks, self.blocks, precision=0.01)
+        return Plan(self.name, self.question, self.lab, self.clock, self.seed, blocks, self.margins, cells,
+                    source=MATRIX, path="yogurt_phone.yaml")  # fmt: skip
 
     def groups(self) -> list[str]:
         """Ids of the main baselines."""
@@ -89,7 +88,7 @@ class Invented:
         """The group a cell belongs to."""
         return "" if one.load in ("reachability", "isolation") else self.baselines[0](one).id
 
-    def _planned(self, group: str) -> Iterator[dict[str, Any]]:
+    def _planned(self, group: str) -> Iterator[PlannedCell]:
         mine = [one for one in self.cells if self.group(one) == group]
         bases = [baseline(mine[0]) for baseline in self.baselines] if group else []
         for base in bases:
@@ -99,26 +98,25 @@ class Invented:
         for one in mine:
             yield self._entry(one, "cell", group, tuple(base.id for base in bases))
 
-    def _entry(self, one: Cell, role: str, group: str, baselines: tuple[str, ...]) -> dict[str, Any]:
+    def _entry(self, one: Cell, role: Role, group: str, baselines: tuple[str, ...]) -> PlannedCell:
         gate = role == "cell" and one.helper == self.gate
-        return {"cell": one.to_json(), "role": role, "group": group, "baselines": list(baselines), "gate": gate,
-                "options": {"duration": 1.0, "timeout": 10.0}}  # fmt: skip
+        return PlannedCell(one, role, group, baselines, gate, {"duration": 1.0, "timeout": 10.0})
 
     def trials(self) -> Iterator[Trial]:
         """Every trial, block by block; with more than eight cells the baseline first and last."""
-        plan = self.plan()["cells"]
+        plan = self.plan().cells
         for block in range(self.blocks):
             for group in self.groups():
-                yield from self._block([one for one in plan if one["group"] == group], group, block)
+                yield from self._block([one for one in plan if one.group == group], group, block)
 
-    def _block(self, entries: list[dict[str, Any]], group: str, block: int) -> Iterator[Trial]:
-        order = [one for one in entries if one["role"] != "baseline"]
-        base = [one for one in entries if one["role"] == "baseline"]
+    def _block(self, entries: list[PlannedCell], group: str, block: int) -> Iterator[Trial]:
+        order = [one for one in entries if one.role != "baseline"]
+        base = [one for one in entries if one.role == "baseline"]
         twice = len(order) > 8
         for position, one in enumerate(base + order + (base if twice else [])):
             text = f"{group}/{block}/{position}"
             trial = hashlib.sha256(text.encode()).hexdigest()[:12]
-            yield Trial(trial, Cell.from_json(one["cell"]), block, position, one["role"], self.clock, one["options"])
+            yield Trial(trial, one.cell, block, position, one.role, self.clock, dict(one.options))
 
     def attempts(self) -> Iterator[Attempt]:
         """Every attempt, with the noise of its block and its own."""

@@ -453,9 +453,8 @@ def test_wires_that_are_held_to_nothing_are_told_by_what_they_measured() -> None
     run = Invented(cells, blocks=1, clock="instructions", accelerator="tcg", baselines=(),
                    effect_of=lambda one: 1.0 if one.helper == "redirect" else 1.1)  # fmt: skip
     run = replace(run, baselines=(lambda one: one,))
-    plan = run.plan() | {
-        "cells": [one | {"baselines": [], "group": ""} for one in run.plan()["cells"] if one["role"] == "cell"]
-    }
+    cells = (replace(one, baselines=(), group="") for one in run.plan().cells if one.role == "cell")
+    plan = replace(run.plan(), cells=tuple(cells))
     attempts = [one for one in run.attempts() if one.trial.role == "cell"]
     story = RunData.tell("run", "matrix", plan, environment(run), attempts, run_folder.to_frame(attempts, "run"))
     assert "redirect is cheapest with 28\u202f113 guest instructions, then netkit l3" in summarise(story)
@@ -480,7 +479,7 @@ def undecided(folder: Path, text: str = ASKED, **changes: Any) -> RunData:
     run = Invented(cells, noise=0.03, baselines=(lambda one: next(iter(bases.values())),), blocks=plan.blocks.min,
                    **changes)  # fmt: skip
     attempts = list(run.attempts())
-    return RunData.tell("run", text, plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "run"))
+    return RunData.tell("run", text, plan, environment(run), attempts, run_folder.to_frame(attempts, "run"))
 
 
 @pytest.mark.parametrize(
@@ -521,7 +520,7 @@ def test_so_many_blocks_are_advised_as_the_noise_asks_for(tmp_path: Path) -> Non
         base = next(one.cell for one in plan.cells if one.role == "baseline")
         run = Invented(cells, noise=noise, baselines=(lambda one, base=base: base,), blocks=12, seed=4)
         attempts = list(run.attempts())
-        story = RunData.tell("r", "", plan.to_json(), environment(run), attempts, run_folder.to_frame(attempts, "r"))
+        story = RunData.tell("r", "", plan, environment(run), attempts, run_folder.to_frame(attempts, "r"))
         advised = advice.give_advice(story)
         assert advised, noise
         asked.append(int(advised.command.rpartition("--blocks ")[2].split()[0]))

@@ -10,7 +10,7 @@ from invented import Invented, cell, stored
 from matrices import planned
 
 from yogurtbench.analysis.budget import ASSUMED, describe_budget, estimate_budget, expected_width, measured_deviations
-from yogurtbench.plan.plan import Plan, block_seconds
+from yogurtbench.plan.plan import block_seconds
 
 MATRIX = """\
 name: t
@@ -66,7 +66,7 @@ def test_where_there_is_no_interval_none_is_promised(
 def test_a_stored_run_of_the_experiment_tells_its_noise(tmp_path: Path) -> None:
     """Every trial has a noise of 2 %: a ratio of two, 2.8 %."""
     run = Invented((cell(), cell(headroom=64)), noise=0.02, blocks=40)
-    plan = Plan.from_json({**run.plan(), "named": []})
+    plan = run.plan()
     assert measured_deviations(plan, tmp_path, "vm") is None
     folder = stored(run, tmp_path)
     noise = measured_deviations(plan, tmp_path, "vm")
@@ -79,7 +79,7 @@ def test_a_stored_run_of_the_experiment_tells_its_noise(tmp_path: Path) -> None:
 
 def test_runs_that_tell_nothing_about_noise_are_passed_over(tmp_path: Path) -> None:
     run = Invented((cell(),), blocks=4)
-    plan = Plan.from_json({**run.plan(), "named": []})
+    plan = run.plan()
     stored(run, tmp_path)  # too few blocks
     stored(Invented((cell(),), clock="instructions"), tmp_path)
     (stored(Invented((cell(),)), tmp_path) / "trials.jsonl").write_text("broken\n")

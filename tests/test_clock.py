@@ -92,7 +92,7 @@ def neighbours() -> Iterator[None]:
 
 
 def swept(plan: Plan, host: SnapshotHost, out: Path) -> Path:
-    with run_folder.StoredRun.create(out, plan.name, plan.source, plan.to_json(), host.environment) as run:
+    with run_folder.StoredRun.create(out, plan.name, plan.source, plan, host.environment) as run:
         assert Sweep(plan, host, run, NoProgress()).run().bad == 0
     return run.path
 

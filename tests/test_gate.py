@@ -235,8 +235,9 @@ def test_other_load_options_and_other_baselines_are_refused() -> None:
 def test_the_digest_of_a_plan_knows_its_options_and_not_its_seed() -> None:
     plan = sweep().plan()
     assert plan_digest(plan) == plan_digest(sweep(2).plan())
-    plan["cells"][0]["options"] = {"duration": 2.0}
-    assert plan_digest(plan) != plan_digest(sweep().plan())
+    first, *rest = plan.cells
+    longer = replace(plan, cells=(replace(first, options={"duration": 2.0}), *rest))
+    assert plan_digest(longer) != plan_digest(sweep().plan())
 
 
 # --- failures, gaps, the dead --------------------------------------------------------------------------------------

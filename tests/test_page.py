@@ -235,7 +235,7 @@ def test_exact_runs_differ_by_instructions(tmp_path: Path) -> None:
 
 def test_what_others_wrote_stays_text_beside_another_run(chromium: Any, tmp_path: Path) -> None:
     run, attempts = evil_run()
-    plan = {**run.plan(), "name": "evil " + EVIL, "path": EVIL}
+    plan = replace(run.plan(), name="evil " + EVIL, path=EVIL)
     where = replace(environment(run), identity={EVIL: EVIL}, reasons={"lab": EVIL})
     folders = []
     for side in ("old", "new"):

@@ -233,7 +233,7 @@ def evil_run() -> tuple[Invented, list[Attempt]]:
 
 def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
     run, attempts = evil_run()
-    plan = {**run.plan(), "name": "evil " + EVIL, "path": EVIL}
+    plan = replace(run.plan(), name="evil " + EVIL, path=EVIL)
     where = replace(environment(run), identity={EVIL: EVIL}, reasons={"lab": EVIL})
     with run_folder.StoredRun.create(tmp_path, "evil", EVIL, plan, where) as folder:
         for attempt in attempts:

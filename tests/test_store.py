@@ -32,7 +32,7 @@ def test_folder_is_named_by_time_and_holds_what_was_given(small: Invented, tmp_p
     assert path.parent == tmp_path / "yogurt-phone"
     assert len(path.name) == len("20261123T190512Z-a1b2c3") and path.name[15:17] == "Z-"
     assert (path / "matrix.yaml").read_text() == MATRIX
-    assert run_folder.read_plan(path) == json.loads(json.dumps(small.plan()))
+    assert run_folder.read_plan(path) == small.plan()
     assert run_folder.read_environment(path) == environment(small)
 
 
@@ -142,3 +142,14 @@ def test_a_folder_that_cannot_be_made_is_told(small: Invented, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(MatrixError, match="cannot be written"):
         StoredRun.create(tmp_path / "file", "n", MATRIX, small.plan(), environment(small))
+
+
+def test_a_plan_of_an_earlier_version_is_read(small: Invented, tmp_path: Path) -> None:
+    """What it does not say has the value that every reader made of it."""
+    file = written(small, tmp_path, 0) / "plan.json"
+    told = json.loads(file.read_text())
+    kept = {"name": told["name"], "cells": told["cells"]}
+    file.write_text(json.dumps(kept))
+    plan = run_folder.read_plan(file.parent)
+    assert (plan.question, plan.lab, plan.clock, plan.margins, plan.blocks.min) == ("", "auto", "wall", {}, 0)
+    assert plan.cells == small.plan().cells and plan.to_json()["cells"] == kept["cells"]

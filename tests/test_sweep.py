@@ -83,7 +83,7 @@ class Swept(Protocol):
 def swept(tmp_path: Path) -> Swept:
     def sweep(host: Host, matrix: str = MATRIX, progress: NoProgress | None = None) -> list[Attempt]:
         plan = planned(tmp_path, matrix)
-        run = StoredRun.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
+        run = StoredRun.create(tmp_path / "out", plan.name, plan.source, plan, host.environment)
         with run, suppress(KeyboardInterrupt):
             Sweep(plan, host, run, progress or NoProgress()).run()  # type: ignore[arg-type]  # an invented host
         return list(read_attempts(run.path))
@@ -185,7 +185,7 @@ def test_an_interrupt_keeps_what_has_ended_and_gives_up_what_is_under_way(swept:
 def test_past_its_budget_nothing_starts_and_what_is_under_way_ends(tmp_path: Path) -> None:
     plan = planned(tmp_path, MATRIX)
     host = Host({}, jobs=3)
-    with StoredRun.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment) as run:
+    with StoredRun.create(tmp_path / "out", plan.name, plan.source, plan, host.environment) as run:
         slow = Slow()
         tally = Sweep(plan, host, run, slow, budget=0.02).run()  # type: ignore[arg-type]  # an invented host
     assert tally.out_of_budget
@@ -213,7 +213,7 @@ def test_a_resumed_sweep_ends_as_an_unbroken_one(tmp_path: Path, swept: Swept, m
     for seed in range(20):
         host = Host(fates, jobs=3, chance=random.Random(seed))
         broken = Stoppable(interrupt=1 + seed % len(expected))
-        run = StoredRun.create(tmp_path / "out", plan.name, plan.source, plan.to_json(), host.environment)
+        run = StoredRun.create(tmp_path / "out", plan.name, plan.source, plan, host.environment)
         with run, suppress(KeyboardInterrupt):
             Sweep(plan, host, run, broken).run()  # type: ignore[arg-type]  # an invented host
         with StoredRun.resume(run.path) as again:

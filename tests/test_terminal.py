@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,8 +157,8 @@ def story_of(run: Invented, folder: Path) -> RunData:
     """With what would have been compared left out of the plan, as in a matrix without a baseline."""
     path = stored(run, folder)
     plan = run_folder.read_plan(path)
-    plan["cells"] = [{**one, "baselines": [], "group": ""} for one in plan["cells"] if one["role"] == "cell"]
-    (path / "plan.json").write_text(json.dumps(plan))
+    cells = (replace(one, baselines=(), group="") for one in plan.cells if one.role == "cell")
+    (path / "plan.json").write_text(json.dumps(replace(plan, cells=tuple(cells)).to_json()))
     lines = (path / "trials.jsonl").read_text().splitlines(keepends=True)
     (path / "trials.jsonl").write_text("".join(line for line in lines if '"role":"cell"' in line))
     return RunData.read(path)

@@ -56,11 +56,11 @@ class Run:
         return self.story.emulated
 
     def __repr__(self) -> str:
-        return f"<run {self.story.plan['name']} {self.story.run}: {len(self.observations)} observations>"
+        return f"<run {self.story.plan.name} {self.story.run}: {len(self.observations)} observations>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the question, the answer, and the label of emulated figures."""
-        asked = str(self.story.plan.get("question") or self.story.plan["name"])
+        asked = self.story.plan.question or self.story.plan.name
         label = f"<p><em>{escape(self.emulated)}</em></p>" if self.emulated else ""
         return f"<p><strong>{escape(asked)}</strong></p><p>{escape(self.answer)}</p>{label}"
 

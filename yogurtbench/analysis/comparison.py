@@ -30,6 +30,7 @@ from scipy import stats
 
 from yogurtbench.core import resolution
 from yogurtbench.core.records import ASIDE, AXES, FLOOR, FLOORED, HEADLINE, METRICS, Cell, unit_on
+from yogurtbench.plan.plan import Plan
 
 Floats = NDArray[np.float64]
 Series = dict[int, float]  # block -> value
@@ -257,14 +258,14 @@ def _tuples(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     return zip(*(frame[column].astype(object).tolist() for column in columns), strict=True)
 
 
-def drop_unresolved(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+def drop_unresolved(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Return the frame with its column ROUNDING.
 
     As it is, or made from the plan's options where it was read from a file.
     """
     if ROUNDING in frame:
         return frame
-    options = {(Cell.from_json(one["cell"]).id, one["role"]): one["options"] for one in plan["cells"]}
+    options = {(planned.cell.id, planned.role): planned.options for planned in plan.cells}
     values: dict[str, dict[str, float]] = {}
     for trial, metric, value in _tuples(frame[frame["value"].notna()], "trial", "metric", "value"):
         values.setdefault(trial, {})[metric] = value
@@ -364,7 +365,7 @@ class _Comparison:
     exact: bool
 
 
-def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+def compare(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """Return one row a cell (its baselines apart), metric and baseline: columns :data:`COLUMNS`, medians in ``unit``.
 
     ``ratio`` is the Hodges-Lehmann estimate of cell over baseline, ``ratio_low``/``ratio_high`` its 95 % interval,
@@ -373,12 +374,12 @@ def compare(frame: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     moved the ratio, as a share, which the interval has in it (nan: the value tells nothing). Metrics without a
     direction and yes/no metrics are not compared (see :func:`words`).
     """
-    values, clock = BlockValues(drop_unresolved(frame, plan)), str(plan.get("clock", "wall"))
+    values = BlockValues(drop_unresolved(frame, plan))
     shared = dict(_first_rows(frame))
     elsewhere = _kernel_locations(plan, shared)
     rows = [
-        _row(asked, values, shared.get(asked.cell, elsewhere.get(entry["cell"]["kernel"], {})), entry)
-        for entry, asked in _comparisons(values, plan, clock)
+        _row(asked, values, shared.get(cell.id, elsewhere.get(cell.kernel, {})), cell)
+        for cell, asked in _comparisons(values, plan)
     ]
     table = pd.DataFrame(_with_verdicts(rows), columns=list(COLUMNS))
     return table.astype(dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_NUMBERS, "float64"))
@@ -395,39 +396,23 @@ def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((row["cell"], row) for row in rows_of(first[keys]))
 
 
-def _kernel_locations(plan: Mapping[str, Any], shared: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _kernel_locations(plan: Plan, shared: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return where cells of the same axis kernel ran, by that word: a cell that never ran would have run there too."""
-    cells = [Cell.from_json(entry["cell"]) for entry in plan["cells"]]
+    cells = [planned.cell for planned in plan.cells]
     return {cell.kernel: shared[cell.id] for cell in cells if cell.id in shared}
 
 
-def _comparisons(
-    values: BlockValues, plan: Mapping[str, Any], clock: str
-) -> Iterator[tuple[dict[str, Any], _Comparison]]:
-    margins = plan.get("margins", {})
-    for entry in plan["cells"]:
-        if entry["role"] not in ("cell", "canary"):
+def _comparisons(values: BlockValues, plan: Plan) -> Iterator[tuple[Cell, _Comparison]]:
+    for planned in plan.cells:
+        if planned.role not in ("cell", "canary"):
             continue
-        cell = Cell.from_json(entry["cell"])
-        metrics = [m for m in values.metrics.get((cell.id, entry["role"]), [HEADLINE[cell.load]]) if comparable(m)]
-        for place, baseline in enumerate(entry["baselines"] or [None]):
+        cell, role = planned.cell, planned.role
+        metrics = [m for m in values.metrics.get((cell.id, role), [HEADLINE[cell.load]]) if comparable(m)]
+        for place, baseline in enumerate(planned.baselines or (None,)):
             for metric in metrics:
-                gate = bool(entry["gate"]) and place == 0 and metric == HEADLINE[cell.load]
-                margin = margins.get(metric, MARGIN[clock])
-                yield (
-                    entry,
-                    _Comparison(
-                        cell.id,
-                        cell.load,
-                        entry["role"],
-                        metric,
-                        baseline,
-                        place == 0,
-                        gate,
-                        margin,
-                        clock == "instructions",
-                    ),
-                )
+                gate = planned.gate and place == 0 and metric == HEADLINE[cell.load]
+                margin, exact = plan.margins.get(metric, MARGIN[plan.clock]), plan.clock == "instructions"
+                yield cell, _Comparison(cell.id, cell.load, role, metric, baseline, place == 0, gate, margin, exact)
 
 
 def decided_minima(table: pd.DataFrame) -> pd.DataFrame:
@@ -444,14 +429,12 @@ def comparable(metric: str) -> bool:
     return known is not None and known.better != "none" and known.unit != "bool"
 
 
-def _row(
-    asked: _Comparison, values: BlockValues, shared: Mapping[str, Any], entry: Mapping[str, Any]
-) -> dict[str, Any]:
+def _row(asked: _Comparison, values: BlockValues, shared: Mapping[str, Any], compared: Cell) -> dict[str, Any]:
     cell = values.of(asked.cell, asked.role, asked.metric)
     base = values.of(asked.baseline, "baseline", asked.metric) if asked.baseline else {}
     known = METRICS[asked.metric]
     return {
-        **_axes(entry["cell"]), **shared, "cell": asked.cell, "role": asked.role, "baseline": asked.baseline,
+        **_axes(compared), **shared, "cell": asked.cell, "role": asked.role, "baseline": asked.baseline,
         "metric": asked.metric, "unit": _unit(asked), "better": known.better, "delta": asked.margin,
         "baseline_median": _median(base.values()), "cell_median": _median(cell.values()),
         "family": "canary" if asked.role == "canary" else "gate" if asked.gate else "exploratory",
@@ -459,11 +442,8 @@ def _row(
     }  # fmt: skip
 
 
-def _axes(cell: Mapping[str, Any]) -> dict[str, Any]:
-    cpus = cell["cpus"]
-    return {name: cell[name] for name in AXES} | {
-        "cpus": ",".join(map(str, cpus)) if isinstance(cpus, list | tuple) else cpus
-    }
+def _axes(cell: Cell) -> dict[str, Any]:
+    return cell.axes | {"cpus": ",".join(map(str, cell.cpus)) if isinstance(cell.cpus, tuple) else cell.cpus}
 
 
 def _unit(asked: _Comparison) -> str:

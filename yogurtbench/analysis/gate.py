@@ -58,6 +58,7 @@ from yogurtbench.core.records import (
     canonical,
     unit_on,
 )
+from yogurtbench.plan.plan import Plan, PlannedCell
 from yogurtbench.results import run_folder
 
 Key = tuple[str, str]  # cell id and role
@@ -172,16 +173,16 @@ class MeasuredRun:
     entries: dict[Key, MeasuredCell]
 
     @classmethod
-    def of(cls, name: str, plan: Mapping[str, Any], environment: Environment, frame: pd.DataFrame) -> MeasuredRun:
-        """From plan.json, environment.json and the tidy frame (run_folder.to_frame)."""
+    def of(cls, name: str, plan: Plan, environment: Environment, frame: pd.DataFrame) -> MeasuredRun:
+        """From a run's plan, its environment and its tidy frame (run_folder.to_frame)."""
         rows = drop_unresolved(frame, plan)[~frame["role"].isin(ASIDE)]
         values, words = BlockValues(rows), _words(rows)
-        entries = [_entry(entry, values, words) for entry in plan["cells"]]
+        entries = [_entry(planned, values, words) for planned in plan.cells]
         return cls(
             name,
             environment,
             plan_digest(plan),
-            dict(plan.get("margins", {})),
+            dict(plan.margins),
             tuple(_failed(frame)),
             {(entry.cell.id, entry.role): entry for entry in entries},
         )
@@ -215,19 +216,19 @@ class MeasuredRun:
         return cls(**{**data, "environment": environment, "failed": failed, "entries": keyed})
 
 
-def plan_digest(plan: Mapping[str, Any]) -> str:
+def plan_digest(plan: Plan) -> str:
     """SHA-256 of what was asked: the clock, and each cell with its role, its baselines and its load's options."""
-    cells = [[Cell.from_json(e["cell"]).id, e["role"], list(e["baselines"]), e["options"]] for e in plan["cells"]]
-    return hashlib.sha256(canonical([plan.get("clock", "wall"), sorted(cells, key=canonical)]).encode()).hexdigest()
+    cells = [[one.cell.id, one.role, list(one.baselines), one.options] for one in plan.cells]
+    return hashlib.sha256(canonical([plan.clock, sorted(cells, key=canonical)]).encode()).hexdigest()
 
 
-def _entry(entry: Mapping[str, Any], values: BlockValues, words: Mapping[Key, dict[str, str]]) -> MeasuredCell:
-    cell, role = Cell.from_json(entry["cell"]), entry["role"]
+def _entry(planned: PlannedCell, values: BlockValues, words: Mapping[Key, dict[str, str]]) -> MeasuredCell:
+    cell, role = planned.cell, planned.role
     metrics = values.metrics.get((cell.id, role), [])
     series = {metric: values.of(cell.id, role, metric) for metric in metrics}
     missing = {metric: values.missing(cell.id, role, metric) for metric in metrics}
     return MeasuredCell(
-        cell, role, tuple(entry["baselines"]), bool(entry["gate"]), dict(entry["options"]),
+        cell, role, planned.baselines, planned.gate, dict(planned.options),
         {metric: found for metric, found in series.items() if found},
         {metric: found for metric, found in missing.items() if found},
         words.get((cell.id, role), {}),
@@ -773,7 +774,5 @@ def _cautions(old: MeasuredRun, new: MeasuredRun, findings: Iterable[Finding]) -
 def read_run(folder: Path) -> MeasuredRun:
     """Return the side that a run folder is. Raises MatrixError where it is none."""
     _, frame = run_folder.load(folder)
-    plan = run_folder.read_plan(folder)
-    environment = run_folder.read_environment(folder)
-    with run_folder.read_known_plan(folder):
-        return MeasuredRun.of(folder.resolve().name, plan, environment, frame)
+    plan, environment = run_folder.read_plan(folder), run_folder.read_environment(folder)
+    return MeasuredRun.of(folder.resolve().name, plan, environment, frame)

@@ -7,6 +7,7 @@ machine or a busier day falls out of it. Runs of another lab, accelerator, clock
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ from yogurtbench.analysis.change_points import Floats
 from yogurtbench.core.labels import traffic_names, wire_names
 from yogurtbench.core.records import HEADLINE, METRICS, Attempt, Cell, Environment, MatrixError, canonical
 from yogurtbench.core.wording import suggest_nearest
+from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
 
 PAGE = "history.html"
@@ -204,29 +206,26 @@ def _run(path: Path) -> _Run:
     """Return a finished run; MatrixError says why a folder is none."""
     attempts, frame = run_folder.load(path)
     plan, environment = run_folder.read_plan(path), run_folder.read_environment(path)
-    with run_folder.read_known_plan(path):
-        _check_finished(attempts, plan)
-        entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
-        options = {(cell.id, entry["role"]): canonical(entry["options"]) for cell, entry in entries}
-        return _Run(
-            path.name,
-            Setup.of(environment),
-            {cell.id: cell for cell, _ in entries},
-            frozenset(cell.wire_id for cell, entry in entries if entry["role"] == "baseline"),
-            dict(_rows(comparison.rows_of(comparison.compare(frame, plan)), options)),
-            dict(plan.get("margins", {})),
-            _changed_versions(environment, plan),
-        )
+    _check_finished(attempts, plan)
+    options: dict[tuple[str, str], str] = {
+        (planned.cell.id, planned.role): canonical(planned.options) for planned in plan.cells
+    }
+    return _Run(
+        path.name,
+        Setup.of(environment),
+        {one.cell.id: one.cell for one in plan.cells},
+        frozenset(one.cell.wire_id for one in plan.cells if one.role == "baseline"),
+        dict(_rows(comparison.rows_of(comparison.compare(frame, plan)), options)),
+        dict(plan.margins),
+        _changed_versions(environment, plan),
+    )
 
 
-def _check_finished(attempts: Iterable[Attempt], plan: Mapping[str, Any]) -> None:
+def _check_finished(attempts: Iterable[Attempt], plan: Plan) -> None:
     """Every cell was tried in every block that the matrix demands at least."""
     tried = {(one.trial.cell.id, one.trial.role, one.trial.block) for one in attempts}
-    due = {
-        (Cell.from_json(entry["cell"]).id, entry["role"], block)
-        for entry in plan["cells"]
-        for block in range(int(plan["blocks"]["min"]))
-    }
+    cells = [(planned.cell.id, planned.role) for planned in plan.cells]
+    due = {(*cell, block) for cell, block in itertools.product(cells, range(plan.blocks.min))}
     if due - tried:
         raise MatrixError(f"unfinished: {len(due & tried)} of at least {len(due)} trials")
 
@@ -239,10 +238,9 @@ def _rows(
             yield (row["cell"], row["baseline"], row["metric"], options[row["cell"], "cell"]), row
 
 
-def _changed_versions(environment: Environment, plan: Mapping[str, Any]) -> dict[str, str]:
+def _changed_versions(environment: Environment, plan: Plan) -> dict[str, str]:
     """Return what is told beside a change where it changed too: versions, and programs of one's own by their digest."""
-    programs = plan.get("programs") or {}
-    digests = {name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in programs.items()}
+    digests = {name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in plan.programs.items()}
     versions = {name: value for name, value in environment.identity.items() if name not in _OF_THE_PLACE}
     return {**versions, **digests}
 

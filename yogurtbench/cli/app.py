@@ -505,7 +505,6 @@ def _jobs(given: str) -> int | None:
 def _target_of(target: Path, only: str | None) -> Plan:
     """Return the plan of a run's folder, or of a matrix."""
     from yogurtbench.core.records import MatrixError
-    from yogurtbench.plan.plan import Plan
     from yogurtbench.results import run_folder as store
 
     if not target.is_dir():
@@ -513,9 +512,7 @@ def _target_of(target: Path, only: str | None) -> Plan:
     if only:
         raise MatrixError("check: --only works on a matrix; a stored run is always compared as a whole")
     store.check_folder(target)
-    stored = store.read_plan(target)
-    with store.read_known_plan(target):
-        return Plan.from_json(stored)
+    return store.read_plan(target)
 
 
 def _check_sides(

@@ -221,14 +221,20 @@ class Plan:
         """Return the plan of a stored plan.json."""
         return cls(
             **{
+                **_UNSTORED,
                 **data,
-                "blocks": Blocks(**data["blocks"]),
+                "blocks": Blocks(**data.get("blocks", {"min": 0, "max": 0})),
                 "cells": tuple(PlannedCell.from_json(planned) for planned in data["cells"]),
-                "left_out": tuple(ExcludedCells(**left) for left in data["left_out"]),
-                "named": tuple(data["named"]),
+                "left_out": tuple(ExcludedCells(**left) for left in data.get("left_out", ())),
+                "named": tuple(data.get("named", ())),
                 "notes": tuple(data.get("notes", ())),
+                "programs": data.get("programs") or {},
             }
         )
+
+
+#: What a reader makes of a plan.json that does not say it.
+_UNSTORED: dict[str, Any] = {"question": "", "lab": "auto", "clock": "wall", "seed": 0, "margins": {}}
 
 
 def _is_main(planned: PlannedCell) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from yogurtbench.analysis import comparison as analysis
 from yogurtbench.core.labels import WireLabel, traffic_names, wire_names
 from yogurtbench.core.records import ASIDE, HEADLINE, Attempt, Cell, Environment
+from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
 
 
@@ -27,7 +26,7 @@ class RunData:
 
     run: str
     matrix: str
-    plan: Mapping[str, Any]
+    plan: Plan
     environment: Environment
     attempts: list[Attempt]
     frame: pd.DataFrame
@@ -56,15 +55,14 @@ class RunData:
         cls,
         run: str,
         matrix: str,
-        plan: Mapping[str, Any],
+        plan: Plan,
         environment: Environment,
         attempts: list[Attempt],
         frame: pd.DataFrame,
     ) -> RunData:
         """From what was read."""
-        entries = [(Cell.from_json(entry["cell"]), entry) for entry in plan["cells"]]
-        cells = {cell.id: cell for cell, _ in entries}
-        reference = {cell.wire_id for cell, entry in entries if entry["role"] == "baseline"}
+        cells = {planned.cell.id: planned.cell for planned in plan.cells}
+        reference = {planned.cell.wire_id for planned in plan.cells if planned.role == "baseline"}
         return cls(
             run=run,
             matrix=matrix,
@@ -74,13 +72,13 @@ class RunData:
             frame=frame,
             comparison=analysis.compare(frame, plan),
             words=analysis.categorical_metrics(frame),
-            drift=analysis.drift(frame, plan.get("margins", {})),
+            drift=analysis.drift(frame, plan.margins),
             cells=cells,
             wires=wire_names(cells.values(), reference),
             traffic=traffic_names(cells),
-            main={cell.id: entry["baselines"][0] for cell, entry in entries if entry["baselines"]},
+            main={planned.cell.id: planned.baselines[0] for planned in plan.cells if planned.baselines},
             emulated=analysis.EMULATED if "tcg" in {environment.accelerator, *frame["accelerator"].unique()} else "",
-            exact=plan.get("clock") == "instructions",
+            exact=plan.clock == "instructions",
         )
 
     def wire(self, cell: str) -> WireLabel:

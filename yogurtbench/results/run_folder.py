@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,6 @@ from yogurtbench.core.records import (
     METRICS,
     METRICS_OF,
     Attempt,
-    Cell,
     Environment,
     HostError,
     MatrixError,
@@ -37,6 +36,7 @@ from yogurtbench.core.records import (
     canonical,
 )
 from yogurtbench.core.wording import close_to
+from yogurtbench.plan.plan import Plan
 
 if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
     import pandas as pd
@@ -68,14 +68,14 @@ class StoredRun:
     _lines: IO[bytes] | None = None
 
     @classmethod
-    def create(cls, out: Path, name: str, matrix: str, plan: Mapping[str, Any], environment: Environment) -> StoredRun:
+    def create(cls, out: Path, name: str, matrix: str, plan: Plan, environment: Environment) -> StoredRun:
         """Make the folder and write what is known before the first trial. Raises MatrixError where it cannot."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         path = out / name / f"{stamp}-{secrets.token_hex(3)}"
         try:
             path.mkdir(parents=True)
             (path / MATRIX).write_text(matrix, encoding="utf-8")
-            (path / PLAN).write_text(_pretty(plan), encoding="utf-8")
+            (path / PLAN).write_text(_pretty(plan.to_json()), encoding="utf-8")
             (path / ENVIRONMENT).write_text(
                 _pretty({versions.KEY: versions.this(), **environment.to_json()}), encoding="utf-8"
             )
@@ -174,22 +174,16 @@ def read_attempts(path: Path) -> Iterator[Attempt]:
         yield attempt
 
 
-def read_plan(path: Path) -> dict[str, Any]:
-    """plan.json of a run folder."""
-    plan = _read_json(path / PLAN)
-    with read_known_plan(path):
-        _check_plan(plan)
-    return plan
-
-
-@contextmanager
-def read_known_plan(path: Path) -> Iterator[None]:
-    """Within it what cannot be understood of a run's plan becomes a MatrixError: newer than we are, or damaged."""
+def read_plan(path: Path) -> Plan:
+    """Return the plan of a run folder. Raises MatrixError where it is newer than we are, or damaged."""
+    data = _read_json(path / PLAN)
     try:
-        yield
+        plan = Plan.from_json(data)
+        _check_plan(plan)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"not a plan that can be read ({_describe_damage(error)}); {versions.misread(_maker(path), PLAN)}"
         raise MatrixError(f"{path / PLAN}: {why}") from error
+    return plan
 
 
 def read_matrix(path: Path) -> str:
@@ -341,17 +335,12 @@ def _check_known(attempt: Attempt) -> None:
             raise ValueError(f"an unknown {what}, {word!r}")
 
 
-def _check_plan(plan: Mapping[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError where plan.json lacks what every reader needs, or has unknown words."""
-    for key in ("name", "cells"):
-        plan[key]
-    for entry in plan["cells"]:
-        cell = Cell.from_json(entry["cell"])
-        for what, word, known in (("load", cell.load, METRICS_OF), ("role", entry["role"], _ROLES)):
+def _check_plan(plan: Plan) -> None:
+    """Raise ValueError where a plan has words that we do not know."""
+    for planned in plan.cells:
+        for what, word, known in (("load", planned.cell.load, METRICS_OF), ("role", planned.role, _ROLES)):
             if word not in known:
                 raise ValueError(f"an unknown {what}, {word!r}")
-        for key in ("group", "baselines", "gate", "options"):
-            entry[key]
 
 
 _ROLES, _STATUSES = frozenset(get_args(Role)), frozenset(get_args(Status))

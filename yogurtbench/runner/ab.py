@@ -101,7 +101,7 @@ def measure_both(
 
 def _run(plan: Plan, host: AgentHost, out: Path, show: Callable[[Plan], NoProgress]) -> Path:
     with (
-        run_folder.StoredRun.create(out, plan.name, plan.source, plan.to_json(), host.environment) as stored,
+        run_folder.StoredRun.create(out, plan.name, plan.source, plan, host.environment) as stored,
         show(plan) as shown,
     ):
         Sweep(plan, host, stored, shown).run()

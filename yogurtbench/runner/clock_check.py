@@ -99,9 +99,7 @@ def _boot(
 ) -> list[Attempt]:
     with ExitStack() as undo:
         host = choose_host(plan, undo, say, jobs, anew=anew)
-        run = undo.enter_context(
-            run_folder.StoredRun.create(out, plan.name, plan.source, plan.to_json(), host.environment)
-        )
+        run = undo.enter_context(run_folder.StoredRun.create(out, plan.name, plan.source, plan, host.environment))
         Sweep(plan, host, run, undo.enter_context(show(plan))).run()
     return list(run_folder.read_attempts(run.path))
 

@@ -143,8 +143,8 @@ def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
     if resume is None:
         return []
     run_folder.check_folder(resume)
-    theirs = run_folder.read_plan(resume)
-    if theirs["cells"] != plan.to_json()["cells"] or theirs["seed"] != plan.seed:
+    theirs, ours = run_folder.read_plan(resume).to_json(), plan.to_json()
+    if any(theirs[key] != ours[key] for key in ("cells", "seed")):  # as stored: cells hide defaults when compared
         raise MatrixError(
             f"{resume}: this run was made from another plan; resume it with the matrix and options it had"
         )
@@ -162,7 +162,7 @@ def _run_folder(plan: Plan, wishes: RunOptions, host: AgentHost) -> run_folder.S
             )
             raise MatrixError(f"{wishes.resume}: it was begun elsewhere ({', '.join(changed)} differ): start a new run")
         return run_folder.StoredRun.resume(wishes.resume)
-    return run_folder.StoredRun.create(wishes.out, plan.name, plan.source, plan.to_json(), host.environment)
+    return run_folder.StoredRun.create(wishes.out, plan.name, plan.source, plan, host.environment)
 
 
 def _output_folder(host: AgentHost) -> str:

@@ -17,7 +17,7 @@ _BEST, _MORE, _LEVELS = 6, 8, 10
 def render(story: RunData) -> str:
     """Return the report as Markdown, at most :data:`LINES` lines."""
     lines = [
-        f"### {_text(str(story.plan.get('question') or story.plan['name']))}",
+        f"### {_text(story.plan.question or story.plan.name)}",
         "",
         f"**{_text(summary.summarise(story))}**",
         "",

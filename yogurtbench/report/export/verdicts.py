@@ -47,11 +47,11 @@ def verdicts(story: RunData) -> dict[str, Any]:
     """
     return {
         "run": story.run,
-        "name": story.plan["name"],
-        "question": story.plan.get("question", ""),
+        "name": story.plan.name,
+        "question": story.plan.question,
         "answer": summarise(story),
         "advice": asdict(told) if (told := advice.give_advice(story)) else None,
-        "clock": story.plan.get("clock", "wall"),
+        "clock": story.plan.clock,
         "lab": story.environment.lab,
         "accelerator": story.environment.accelerator,
         "emulated": bool(story.emulated),

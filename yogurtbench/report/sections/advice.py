@@ -71,9 +71,8 @@ def give_advice(story: RunData) -> Advice | None:
     if story.exact or rows.empty:
         return None
     try:
-        plan = Plan.from_json({"named": [], **story.plan})
-        exact = _exactly(plan)
-        more = _with_blocks(story, plan, _blocks(story, rows))
+        exact = _exactly(story.plan)
+        more = _with_blocks(story, story.plan, _blocks(story, rows))
     except (KeyError, TypeError):  # of another version: a report reads it all the same
         return None
     return exact if exact and (story.emulated or more.seconds > _PATIENCE) else more

@@ -298,7 +298,7 @@ def _looked(one: CounterCost) -> tuple[str, ...]:
 def _run_times(story: RunData) -> Sheet:
     attempts = [one for one in story.attempts if one.status == "ok" and one.details.get("run_times")]
     entries = _entries(story, attempts, _ran)
-    unit = unit_name(unit_on(str(story.plan.get("clock", "wall")), "ns"))
+    unit = unit_name(unit_on(story.plan.clock, "ns"))
     caption = (
         "Measured in separate diagnostic trials, with the kernel's BPF statistics switched on; they slow every run, so "
         "all other figures of those trials are thrown away."

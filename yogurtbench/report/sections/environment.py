@@ -37,12 +37,11 @@ def environment_items(story: RunData) -> list[EnvironmentItem]:
 def reproduction_steps(story: RunData) -> str:
     """Return the command that runs the same plan again."""
     plan = story.plan
-    matrix = str(plan.get("path") or "matrix.yaml")
-    blocks = plan.get("blocks", {})
-    fixed = ["--blocks", str(blocks["min"])] if blocks.get("min") and blocks.get("min") == blocks.get("max") else []
-    where = ["--lab", story.environment.lab, "--clock", str(plan.get("clock", "wall"))]
-    only = ["--only", plan["only"]] if plan.get("only") else []
-    return shlex.join(["yogurtbench", "run", matrix, *where, *only, *fixed])
+    blocks = plan.blocks
+    fixed = ["--blocks", str(blocks.min)] if blocks.min and blocks.min == blocks.max else []
+    where = ["--lab", story.environment.lab, "--clock", plan.clock]
+    only = ["--only", plan.only] if plan.only else []
+    return shlex.join(["yogurtbench", "run", plan.path or "matrix.yaml", *where, *only, *fixed])
 
 
 def versions(story: RunData) -> str:

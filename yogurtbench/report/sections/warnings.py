@@ -72,7 +72,7 @@ def _failures(story: RunData) -> ReportWarning | None:
 
 
 def _unfinished(story: RunData) -> ReportWarning | None:
-    planned = int(story.plan.get("blocks", {}).get("min", 0))
+    planned = story.plan.blocks.min
     absent = int((story.headlines["verdict"] == "not_run").sum())
     if story.blocks >= planned and not absent:
         return None
