@@ -15,7 +15,17 @@ from yogurtbench import lab, loads
 from yogurtbench.core.builds import UserProgram, user_program
 from yogurtbench.core.clock import align_to_step
 from yogurtbench.core.process import CommandFailed
-from yogurtbench.core.records import DIAGNOSTIC_METRIC, YES_NO, Attempt, HostError, Observation, Trial, metrics_of
+from yogurtbench.core.records import (
+    DIAGNOSTIC_METRIC,
+    YES_NO,
+    Attempt,
+    Details,
+    HostError,
+    Observation,
+    ProgramRuns,
+    Trial,
+    metrics_of,
+)
 from yogurtbench.ebpf import run_time, wire
 from yogurtbench.ebpf.drops import Drops, counting
 from yogurtbench.ebpf.loop_guard import LoopGuard, Looping
@@ -84,7 +94,7 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _i
         skipped = Attempt.without_values(trial, "skipped", str(dead), seconds=phases.seconds)
         return replace(skipped, observations=(dead.seen, *skipped.observations))
     except Looping as loop:
-        length = {"looped_seconds": loop.seconds}
+        length: Details = {"looped_seconds": loop.seconds}
         return Attempt.without_values(trial, "looping", str(loop), seconds=phases.seconds, details=length)
     except lab.Unsupported as reason:
         return Attempt.without_values(trial, "unsupported", str(reason), seconds=phases.seconds)
@@ -92,7 +102,8 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _i
         return Attempt.without_values(trial, "failed", str(error), seconds=phases.seconds)
     except Exception as error:  # whatever a tool or a kernel did that nobody thought of: one row, and the agent lives
         return Attempt.without_values(trial, "failed", describe_internal_error(error), seconds=phases.seconds)
-    details = {**measured.details, "counters": {k: [c.packets, c.bytes] for k, c in counted.items()}}
+    counters = {name: [count.packets, count.bytes] for name, count in counted.items()}
+    details: Details = {**measured.details, "counters": counters}
     observations = tuple(_observations(trial, measured, counted))
     # One answer that could not be had fails the trial, and its other answers stand.
     why = next((o.error for o in observations if o.status == "failed"), "")
@@ -175,7 +186,7 @@ def _run_load(bench: LoadContext, hung: Wire | None, programs: Programs) -> Load
         before = hung.run_times()
         measured = run(bench)
         spent = {name: now - before[name] for name, now in hung.run_times().items()}
-        dropped = {"drops": dropping.counted()} if dropping else {}
+        dropped: Details = {"drops": dropping.counted()} if dropping else {}
     return _diagnosed(replace(measured, details={**measured.details, **dropped}), spent)
 
 
@@ -188,8 +199,10 @@ def _diagnosed(measured: LoadResult, spent: Mapping[str, RunTime]) -> LoadResult
     """Only the run times: what the load measured was slowed by looking. The value is the wire's, both ways together."""
     wires = [time for name, time in spent.items() if name.startswith("wire.")]
     whole = RunTime(sum(time.ns for time in wires), sum(time.runs for time in wires))
-    programs = {name: {"ns": time.ns, "runs": time.runs, "ns_per_run": time.mean} for name, time in spent.items()}
-    details = {**measured.details, "run_times": programs}
+    programs: dict[str, ProgramRuns] = {
+        name: {"ns": time.ns, "runs": time.runs, "ns_per_run": time.mean} for name, time in spent.items()
+    }
+    details: Details = {**measured.details, "run_times": programs}
     return LoadResult({DIAGNOSTIC_METRIC: whole.mean}, measured.flow, details)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from yogurtbench.core.load_specs import LOADS, loads_of
 from yogurtbench.core.printable import printable
@@ -321,12 +322,79 @@ class Observation:
         return cls(metric, unit_on(clock, known.unit), known.better, status=status, error=error)
 
 
+class CpuSeconds(TypedDict):
+    """CPU seconds of a load, on its CPUs: see loads.cpu_time.CpuTime."""
+
+    processes: float
+    ksoftirqd: float
+    interrupts: float
+    busy: float
+    interrupts_apart: bool  # whether interrupts are beside the processes' time or within it
+
+
+class ProgramRuns(TypedDict):
+    """Runs of a program by the kernel's BPF statistics, and the ns of the trial's clock they took."""
+
+    ns: int
+    runs: int
+    ns_per_run: float | None  # none where it never ran
+
+
+class UnprivilegedDetails(TypedDict, total=False):
+    """Ways of sending as a user without privileges: those that sent, those that arrived, errors."""
+
+    sent: Sequence[str]
+    errors: Sequence[str]
+    arrived: list[str]
+
+
+class IsolationDetails(TypedDict, total=False):
+    """What the isolation load kept beside its answers."""
+
+    carried: bool  # whether the wire carried a datagram from yogurt-1 to yogurt-2
+    unprivileged: UnprivilegedDetails
+    host_ping: str  # "answered", or why not
+
+
+class Details(TypedDict, total=False):
+    """What an attempt keeps beside its metrics: the keys of ``details`` in trials.jsonl (contract).
+
+    A run of an earlier version may lack any of them.
+    """
+
+    # Of a tool
+    argv: list[str]  # the client's command line
+    bulk_argv: list[str]  # of the bulk transfer beside it (rtt_under_load)
+    quantiles: dict[str, float]  # by percent, ns of the trial's clock
+    messages: int  # that the client sent in the whole run
+    counted: int  # round trips of the valid part, which the quantiles are of
+    delivered_bytes: int  # that arrived at the receiver
+    cpu_seconds: float  # of both ends' processes, as the tool reports it
+    # Of the machine, from the load's beginning to its end
+    devices: dict[str, dict[str, int]]  # rtnl_link_stats64 by device and field: packets, bytes
+    softnet: dict[str, list[int]]  # columns of /proc/net/softnet_stat, a number a CPU
+    cpu: CpuSeconds
+    warnings: list[str]  # sentences on packets that are not what the payload says
+    # Of the wire
+    counters: dict[str, list[int]]  # by role and way (wire.forward …): packets, bytes
+    tallies: dict[str, list[list[int]]]  # a user's YB_COUNT by way and slot: packets, bytes
+    run_times: dict[str, ProgramRuns]  # by role and way, of diagnostic trials
+    drops: dict[str, int]  # packets by function:REASON, of diagnostic trials
+    looped_seconds: float  # how long packets looped at most
+    # Of reachability
+    witness: bool  # whether the tracer watched
+    dropped: dict[str, list[str]]  # drop sites of unanswered requests, by ipv4 and ipv6
+    path: list[str]  # an echo's steps there and back
+    # Of isolation
+    isolation: IsolationDetails
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """What came of a trial: one line of trials.jsonl.
 
     ``seconds`` holds the phases' durations (``lab``, ``wire``, ``load``, ``undo`` …) in seconds of wall time as the
-    host saw it, ``details`` what is worth keeping beside the metrics (tool output, counters per hook, warnings).
+    host saw it, ``details`` what is worth keeping beside the metrics.
     """
 
     trial: Trial
@@ -338,7 +406,7 @@ class Attempt:
     accelerator: str = "none"
     kernel: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
 
     def __post_init__(self) -> None:
         _keep_printable(self)

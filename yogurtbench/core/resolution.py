@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import METRICS, Attempt
+from yogurtbench.core.records import METRICS, Attempt, Details
 
 #: Seconds: iperf3's and ping's clocks, whose readings are cut off, so that what lies between two is off by up to this.
 _STAMP = 1e-6
@@ -67,7 +67,7 @@ class ResolutionSource:
     payload: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
 
 
 def resolution_of_attempt(attempt: Attempt) -> tuple[float, ...]:
@@ -135,7 +135,7 @@ def _of_loss(value: float, source: ResolutionSource) -> float:
 
 def _of_cpu(value: float, amount: float, source: ResolutionSource) -> float:
     cpu = source.details.get("cpu")
-    apart = isinstance(cpu, Mapping) and bool(cpu.get("interrupts_apart"))
+    apart = cpu is not None and cpu.get("interrupts_apart", False)
     seconds = 2 * _STAMP + (_TICK * _TICK_COLUMNS * _cpus(source) if apart else 0.0)
     return seconds * 1e9 / max(1.0, amount) + _of_rate(value, source)
 

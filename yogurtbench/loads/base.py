@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import Background, how_ended
-from yogurtbench.core.records import Status, Trial
+from yogurtbench.core.records import Details, Status, Trial
 from yogurtbench.ebpf.tracer import Tracer
 from yogurtbench.lab import Endpoint, Lab, Unsupported
 
@@ -48,7 +47,7 @@ class LoadResult:
 
     values: dict[str, float | str | None]
     flow: Flow | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
     missing: dict[str, tuple[Status, str]] = field(default_factory=dict)
 
 

@@ -21,11 +21,11 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from yogurtbench.core.records import CpuSeconds
 from yogurtbench.lab.sandbox import MACHINE_PROC
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -51,9 +51,15 @@ class CpuTime:
         """What the kernel did for the load outside its processes' time."""
         return self.ksoftirqd + (self.interrupts if interrupts_are_apart() else 0.0)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> CpuSeconds:
         """Return all of the raw figures, and whether interrupts are beside the processes' time or within it."""
-        return {**asdict(self), "interrupts_apart": interrupts_are_apart()}
+        return CpuSeconds(
+            processes=self.processes,
+            ksoftirqd=self.ksoftirqd,
+            interrupts=self.interrupts,
+            busy=self.busy,
+            interrupts_apart=interrupts_are_apart(),
+        )
 
 
 def measure_cpu_time(cpus: Sequence[int]) -> CpuTime:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import Cell, Status
+from yogurtbench.core.records import Cell, Details, Status
 from yogurtbench.lab import Interface
 from yogurtbench.loads import cpu_time
 from yogurtbench.loads.base import LoadContext, LoadFailed, packets_per_message
@@ -68,9 +67,9 @@ class HostCounters:
         else:
             self.cpu = spent
 
-    def details(self) -> dict[str, Any]:
+    def details(self) -> Details:
         """As JSON, for an attempt's details."""
-        found: dict[str, Any] = {"devices": self.devices, "softnet": self.softnet}
+        found: Details = {"devices": self.devices, "softnet": self.softnet}
         return {**found, "cpu": self.cpu.to_json()} if self.cpu else found
 
 

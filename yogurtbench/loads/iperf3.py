@@ -12,7 +12,7 @@ from typing import Any
 from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import Completed
-from yogurtbench.core.records import Status
+from yogurtbench.core.records import Details, Status
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import host_counters
 from yogurtbench.loads.base import LARGEST_SKB, Flow, LoadContext, LoadFailed, LoadResult, outlived_by, wait_until_bound
@@ -71,8 +71,13 @@ def run(bench: LoadContext) -> LoadResult:
     packets = values["packets_per_second"] * report.seconds
     costs, missing = _costs(bench, account, report, packets)
     warnings = host_counters.warnings(cell, account.packet_size)
-    details = {"argv": argv, "delivered_bytes": report.delivered, "cpu_seconds": report.cpu_seconds}
-    details |= {"warnings": warnings, **account.details()}
+    details: Details = {
+        "argv": argv,
+        "delivered_bytes": report.delivered,
+        "cpu_seconds": report.cpu_seconds,
+        "warnings": warnings,
+        **account.details(),
+    }
     if not udp and "retransmits" not in values:
         missing = {**missing, "retransmits": ("unsupported", "this iperf3 does not tell its retransmits")}
     figures: Values = {**values, **costs}

@@ -20,9 +20,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
-from yogurtbench.core.records import Status
+from yogurtbench.core.records import IsolationDetails, Status
 from yogurtbench.lab import Interface, Lab
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.loads import control, raw
@@ -44,8 +43,7 @@ class Verdicts:
 
     values: dict[str, float | str | None] = field(default_factory=dict)
     missing: dict[str, tuple[Status, str]] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-
+    details: IsolationDetails = field(default_factory=IsolationDetails)
     carried: bool = False
 
     @contextmanager
@@ -82,7 +80,7 @@ def run(bench: LoadContext) -> LoadResult:
         _eavesdrop(bench.lab, mailbox, transmitter, verdicts)
         _inject(bench.lab, mailbox, transmitter, verdicts)
         _ping(bench.lab, verdicts)
-    details = {**verdicts.details, "carried": verdicts.carried}
+    details: IsolationDetails = {**verdicts.details, "carried": verdicts.carried}
     return LoadResult(verdicts.values, missing=verdicts.missing, details={"isolation": details})
 
 
@@ -196,7 +194,8 @@ def _inject(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdic
                 raise CannotAsk(shot.cannot)
             verdicts.judge(shot.metric, arrived, shot.doubt or doubt)
     unprivileged = zip(nobody.WAYS, shots[-1].tokens, strict=True)
-    verdicts.details["unprivileged"] |= {"arrived": [way for way, token in unprivileged if token in mailbox.got]}
+    got = [way for way, token in unprivileged if token in mailbox.got]
+    verdicts.details["unprivileged"]["arrived"] = got
 
 
 def _receiver_works(lab: Lab, mailbox: UdpReceiver, carried: bool) -> bool:

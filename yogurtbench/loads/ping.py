@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
+from yogurtbench.core.records import Details
 from yogurtbench.loads import host_counters
 from yogurtbench.loads.base import Flow, LoadContext, LoadFailed, LoadResult, packets_per_message
 from yogurtbench.loads.quantiles import quantile
@@ -62,7 +63,12 @@ def run(bench: LoadContext) -> LoadResult:
     flow = Flow((sent, sent), (received, received + report.under_way * fragments))
     values: host_counters.Values = {**report.values, "packet_size": account.packet_size}
     warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
-    details = {"quantiles": report.quantiles, "argv": list(done.argv), "warnings": warnings, **account.details()}
+    details: Details = {
+        "quantiles": report.quantiles,
+        "argv": list(done.argv),
+        "warnings": warnings,
+        **account.details(),
+    }
     return LoadResult(values, flow, details)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from yogurtbench.core.records import Status
+from yogurtbench.core.records import Details, Status
 from yogurtbench.ebpf import tracer
 from yogurtbench.ebpf.tracer import Tracer
 from yogurtbench.lab import Unsupported
@@ -96,7 +96,7 @@ class _Answers:
         if dead and dead.sites:
             self.values["dropped_at"] = tracer.most_common_site(dead.sites)
         dropped = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo and echo.sites}
-        details = {"dropped": dropped, "path": self.way, "witness": self.bench.witness is not None}
+        details: Details = {"dropped": dropped, "path": self.way, "witness": self.bench.witness is not None}
         return LoadResult(self.values, details=details, missing=self.missing)
 
     def _or_missing(self, metric: str, attempt: Callable[[], Any]) -> Any:

@@ -8,6 +8,7 @@ import time
 from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import Background
+from yogurtbench.core.records import Details
 from yogurtbench.loads import host_counters, iperf3, sockperf
 from yogurtbench.loads.base import LARGEST_SKB, Flow, LoadContext, LoadFailed, LoadResult
 
@@ -41,7 +42,12 @@ def run(bench: LoadContext) -> LoadResult:
         done = bulk.wait(seconds + bench.option("timeout"))
     moved = iperf3.read(done, udp=False)
     values = {**asked.values, "throughput": moved.values["throughput"]}
-    details = {**asked.details, "bulk_argv": argv, "delivered_bytes": moved.delivered, **account.details()}
+    details: Details = {
+        **asked.details,
+        "bulk_argv": argv,
+        "delivered_bytes": moved.delivered,
+        **account.details(),
+    }
     return LoadResult(values, _both(asked.flow, iperf3.flow(moved.delivered)), details)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
+from yogurtbench.core.records import Details
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import host_counters, short_run
 from yogurtbench.loads.base import (
@@ -65,7 +66,8 @@ def run(bench: LoadContext) -> LoadResult:
         asked = ask_version(bench)
     warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
     values = {**asked.values, "packet_size": account.packet_size}
-    return replace(asked, values=values, details={**asked.details, "warnings": warnings, **account.details()})
+    details: Details = {**asked.details, "warnings": warnings, **account.details()}
+    return replace(asked, values=values, details=details)
 
 
 @contextmanager
@@ -105,7 +107,12 @@ def ask_version(bench: LoadContext, *, alone: bool = True) -> LoadResult:
     check_not_killed("sockperf", done)
     report = parse(done.stdout, done.stderr)
     check_exit_code("sockperf", done, fine)
-    details = {"quantiles": report.quantiles, "messages": report.sent, "counted": report.counted, "argv": client}
+    details: Details = {
+        "quantiles": report.quantiles,
+        "messages": report.sent,
+        "counted": report.counted,
+        "argv": client,
+    }
     return LoadResult(dict(report.values), _flow(bench, report, _is_tcp(bench)), details)
 
 
