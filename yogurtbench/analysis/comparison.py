@@ -40,7 +40,7 @@ ALPHA = 0.05
 #: Fewest blocks for which a 95 % signed-rank interval exists (2 ** -5 / 2 < 0.025).
 FEWEST = 6
 #: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
-_NO_SPREAD = 1e-12
+NO_SPREAD = 1e-12
 #: What counts as equivalent where the matrix names no margin, by clock, as a share of the baseline.
 MARGIN = {"wall": 0.03, "instructions": 0.0}
 
@@ -160,18 +160,53 @@ def widths_in_deviations(n: int) -> float:
 def p_beyond(values: Floats, margin: float) -> tuple[float, float]:
     """Two-sided p that the location lies below -margin, and above +margin: the interval at 1 - p just touches it."""
     walsh, cdf = walsh_averages(values), signed_rank_cdf(len(values))
-    return _two_sided(cdf, (walsh >= -margin).sum()), _two_sided(cdf, (walsh <= margin).sum())
+    return two_sided(cdf, (walsh >= -margin).sum()), two_sided(cdf, (walsh <= margin).sum())
 
 
 def p_within(values: Floats, margin: float, most: Floats | None = None) -> float:
     """Two-sided p that the location lies within ±margin; ``most``: where ``values`` are only the least it can be."""
     least, most = walsh_averages(values), walsh_averages(values if most is None else most)
     cdf = signed_rank_cdf(len(values))
-    return max(_two_sided(cdf, (least <= -margin).sum()), _two_sided(cdf, (most >= margin).sum()))
+    return max(two_sided(cdf, (least <= -margin).sum()), two_sided(cdf, (most >= margin).sum()))
 
 
-def _two_sided(cdf: Floats, against: int) -> float:
+def two_sided(cdf: Floats, against: int) -> float:
+    """Return the p of so many values against it, of an exact distribution."""
     return min(1.0, 2 * float(cdf[against]))
+
+
+@lru_cache(maxsize=256)
+def mann_whitney_cdf(m: int, n: int) -> Floats:
+    """P(U <= u), u = 0 … mn, of the Mann-Whitney statistic under its null hypothesis; exact.
+
+    The counts are the coefficients of the Gaussian binomial: the product of (1 - q^(n+i)) / (1 - q^i), i = 1 … m.
+    """
+    counts = [1] + [0] * (m * n)
+    for i in range(1, m + 1):
+        for u in range(m * n, n + i - 1, -1):
+            counts[u] -= counts[u - n - i]
+        for u in range(i, m * n + 1):
+            counts[u] += counts[u - i]
+    total = math.comb(m + n, m)
+    return np.cumsum([count / total for count in counts])
+
+
+def shift(x: Floats, y: Floats, alpha: float = ALPHA) -> Effect:
+    """Return how far ``y`` lies above ``x``.
+
+    The median of all differences, and the Mann-Whitney interval at 1 - ``alpha``.
+
+    The interval is nan where there are too few values for one; ``n`` is the number of the fewer.
+    """
+    found = differences(x, y)
+    out = int(np.searchsorted(mann_whitney_cdf(len(x), len(y)), alpha / 2, side="right")) - 1
+    low, high = (found[out], found[-1 - out]) if out >= 0 else (math.nan, math.nan)
+    return Effect(float(np.median(found)), float(low), float(high), min(len(x), len(y)))
+
+
+def differences(x: Floats, y: Floats) -> Floats:
+    """Return every value of ``y`` minus every one of ``x``, sorted."""
+    return np.asarray(np.sort(np.subtract.outer(y, x).ravel()))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -186,6 +221,17 @@ def holm(p: Sequence[float]) -> list[float]:
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     """Benjamini and Hochberg's adjusted p values, in the order given."""
     return [float(value) for value in stats.false_discovery_control(list(p))] if len(p) else []
+
+
+def judge(chances: Mapping[str, float], adjusted: float) -> tuple[str, str]:
+    """Return the verdict of the least of these p values once it is adjusted, and a note on it.
+
+    ``chances``: p by the verdict it speaks for.
+    """
+    likely = min(chances, key=lambda word: chances[word])
+    if adjusted <= ALPHA:
+        return likely, ""
+    return "inconclusive", f"{likely} before adjustment" if chances[likely] <= ALPHA else ""
 
 
 # --- values: one a cell and block ----------------------------------------------------------------------------------
@@ -220,7 +266,7 @@ def _series(frame: pd.DataFrame) -> tuple[dict[Key, Series], dict[Key, Series]]:
     ok = frame[(frame["status"] == "ok") & np.isfinite(frame["value"])]
     ok = ok if ROUNDING in ok else ok.assign(**{ROUNDING: 0.0})
     found: dict[Key, dict[int, list[tuple[float, float]]]] = {}
-    for cell, role, metric, block, *told in _tuples(ok, "cell", "role", "metric", "block", "value", ROUNDING):
+    for cell, role, metric, block, *told in tuples_of(ok, "cell", "role", "metric", "block", "value", ROUNDING):
         found.setdefault((cell, role, metric), {}).setdefault(int(block), []).append((told[0], told[1]))
     values = {key: {b: _middle([one for one, _ in told]) for b, told in one.items()} for key, one in found.items()}
     return values, {key: {b: _middle_rounding(told) for b, told in one.items()} for key, one in found.items()}
@@ -248,12 +294,13 @@ def _statuses(frame: pd.DataFrame) -> dict[Key, dict[int, str]]:
     """Whatever is neither a word nor a finite number, by block; an ok row with neither has failed to measure."""
     found: dict[Key, dict[int, str]] = {}
     without = frame[(frame["status"] != "ok") | (~np.isfinite(frame["value"]) & frame["text"].isna())]
-    for cell, role, metric, block, status in _tuples(without, "cell", "role", "metric", "block", "status"):
+    for cell, role, metric, block, status in tuples_of(without, "cell", "role", "metric", "block", "status"):
         found.setdefault((cell, role, metric), {})[int(block)] = "failed" if status == "ok" else status
     return found
 
 
-def _tuples(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+def tuples_of(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of some columns."""
     # By way of objects: pandas takes texts out of Arrow one by one otherwise, and its to_dict is slower still.
     return zip(*(frame[column].astype(object).tolist() for column in columns), strict=True)
 
@@ -267,10 +314,10 @@ def drop_unresolved(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         return frame
     options = {(planned.cell.id, planned.role): planned.options for planned in plan.cells}
     values: dict[str, dict[str, float]] = {}
-    for trial, metric, value in _tuples(frame[frame["value"].notna()], "trial", "metric", "value"):
+    for trial, metric, value in tuples_of(frame[frame["value"].notna()], "trial", "metric", "value"):
         values.setdefault(trial, {})[metric] = value
     moved = []
-    for trial, cell, role, load, clock, payload, metric, value in _tuples(
+    for trial, cell, role, load, clock, payload, metric, value in tuples_of(
         frame, "trial", "cell", "role", "load", "clock", "payload", "metric", "value"
     ):
         size = None if pd.isna(payload) else int(payload)
@@ -293,7 +340,7 @@ class Logs:
     @property
     def are_rounded(self) -> bool:
         """Whether any of them may be another than was told."""
-        return bool((self.high - self.low > _NO_SPREAD).any())
+        return bool((self.high - self.low > NO_SPREAD).any())
 
     @property
     def unrounded(self) -> Logs:
@@ -315,6 +362,41 @@ def widen_by_rounding(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) ->
     return Logs(told, low, high)
 
 
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """Two-sided p that a location lies below -margin, above +margin, and within ±margin."""
+
+    less: float
+    more: float
+    within: float
+
+
+def one_sample_chances(logs: Logs, margin: float) -> Chances:
+    """Return those of the location of log-ratios, by Wilcoxon's signed-rank test."""
+    less, more = p_beyond(logs.high, margin)[0], p_beyond(logs.low, margin)[1]
+    return Chances(less, more, p_within(logs.low, margin, logs.high))
+
+
+def two_sample_chances(x: Logs, y: Logs, margin: float) -> Chances:
+    """Return those of how far ``y`` lies above ``x``, by the Mann-Whitney test."""
+    least, most = differences(x.high, y.low), differences(x.low, y.high)
+    cdf = mann_whitney_cdf(len(x.told), len(y.told))
+    less = two_sided(cdf, (most >= -margin).sum())
+    more = two_sided(cdf, (least <= margin).sum())
+    within = max(two_sided(cdf, (least <= -margin).sum()), two_sided(cdf, (most >= margin).sum()))
+    return Chances(less, more, within)
+
+
+def exact_location(logs: Logs, margin: float) -> Literal["less", "more", "equivalent", "inconclusive"]:
+    """Return where log-ratios lie that have no noise: below -margin, above +margin, or within."""
+    low, high = float(logs.low.min()), float(logs.high.max())
+    if low >= -margin and high <= margin:
+        return "equivalent"
+    if high < -margin:
+        return "less"
+    return "more" if low > margin else "inconclusive"
+
+
 def are_identical(metric: str, x: Floats, y: Floats, moved: Floats) -> bool:
     """Return whether equal values are equal to the last digit.
 
@@ -328,13 +410,13 @@ def are_identical(metric: str, x: Floats, y: Floats, moved: Floats) -> bool:
 
 
 #: How notes begin that say that rounding, or a quantile of too few values, leaves something undecided.
-_ROUNDED = ("could be rounding: ", "no difference larger than ", "too few round trips ")
+ROUNDED = ("could be rounding: ", "no difference larger than ", "too few round trips ")
 
 
 def why_rounded(note: str) -> str:
     """Return what of a note says that rounding leaves something undecided; empty where it does not."""
     said = note.removeprefix(f"{EMULATED}; ")
-    return said if said.startswith(_ROUNDED) else ""
+    return said if said.startswith(ROUNDED) else ""
 
 
 def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, moved: float) -> str:
@@ -387,7 +469,7 @@ def compare(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as dicts by column name."""
-    return [dict(zip(table.columns, values, strict=True)) for values in _tuples(table, *table.columns)]
+    return [dict(zip(table.columns, values, strict=True)) for values in tuples_of(table, *table.columns)]
 
 
 def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -457,12 +539,12 @@ def _median(values: Iterable[float]) -> float:
 
 def _measured(asked: _Comparison, cell: Series, base: Series, values: BlockValues) -> dict[str, Any]:
     blocks = sorted(cell.keys() & base.keys())
-    gaps = {**_unpaired(cell, base),
+    gaps = {**_unpaired_blocks(cell, base),
             **values.missing(asked.baseline or "", "baseline", asked.metric),
             **values.missing(asked.cell, asked.role, asked.metric)}  # fmt: skip
     pairs = _paired(asked, blocks, cell, base, values)
     found = {"n": len(blocks), "difference": _median(pairs.x - pairs.y), **_ratios(pairs.logs, asked.exact)}
-    named = _without_pairs(asked, cell, gaps) if not blocks else _degenerate(pairs, asked, gaps)
+    named = _without_pairs(asked, cell, gaps) if not blocks else _without_statistics(pairs, asked, gaps)
     chances = _chances(pairs.logs, asked) if pairs.logs and len(blocks) >= FEWEST else {}
     why = _rounded(pairs, asked) if named in (None, "inconclusive") else ""
     return {
@@ -510,7 +592,7 @@ def _rounded(pairs: _Pairs, asked: _Comparison) -> str:
     return rounded_note(asked.metric, where, logs, (pairs.x, pairs.y)[side][worst], pairs.moved[side][worst])
 
 
-def _unpaired(cell: Series, base: Series) -> dict[int, str]:
+def _unpaired_blocks(cell: Series, base: Series) -> dict[int, str]:
     """Blocks that only one of the two has a row of; in the last block that is no gap: a run may end within it."""
     last = max(cell.keys() | base.keys(), default=0)
     return dict.fromkeys((cell.keys() ^ base.keys()) - {last}, "not run") if cell and base else {}
@@ -548,10 +630,10 @@ def _chances(logs: Logs, asked: _Comparison) -> dict[str, Any]:
 
 def _p(logs: Logs, asked: _Comparison) -> dict[str, float]:
     """Two-sided p by the verdict it speaks for, whatever rounding did."""
-    margin = math.log1p(asked.margin)
-    below, above = p_beyond(logs.high, margin)[0], p_beyond(logs.low, margin)[1]
-    faster, slower = (below, above) if METRICS[asked.metric].better == "lower" else (above, below)
-    return {"faster": faster, "slower": slower, "equivalent": p_within(logs.low, margin, logs.high)}
+    p = one_sample_chances(logs, math.log1p(asked.margin))
+    lower_is_better = METRICS[asked.metric].better == "lower"
+    faster, slower = (p.less, p.more) if lower_is_better else (p.more, p.less)
+    return {"faster": faster, "slower": slower, "equivalent": p.within}
 
 
 def _without_pairs(asked: _Comparison, cell: Series, gaps: Mapping[int, str]) -> str:
@@ -573,7 +655,7 @@ _ABSENT = (
 )
 
 
-def _degenerate(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, str]) -> str | None:
+def _without_statistics(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, str]) -> str | None:
     """Return the verdict that can be told without statistics; None where they must decide."""
     if gaps:
         return "incomplete"
@@ -592,17 +674,14 @@ def _degenerate(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, str]) -> s
 
 def is_constant(*series: Logs) -> bool:
     """Return whether there is no spread to judge by, and rounding does not account for that."""
-    return all(float(np.ptp(logs.told)) < _NO_SPREAD and not logs.are_rounded for logs in series)
+    return all(float(np.ptp(logs.told)) < NO_SPREAD and not logs.are_rounded for logs in series)
 
 
 def _exact_verdict(logs: Logs, asked: _Comparison) -> str:
-    margin = math.log1p(asked.margin)
-    if logs.low.min() >= -margin and logs.high.max() <= margin:
-        return "equivalent"
-    less, more = bool((logs.high < -margin).all()), bool((logs.low > margin).all())
-    if not (less or more):
-        return "inconclusive"
-    return "faster" if less == (METRICS[asked.metric].better == "lower") else "slower"
+    found = exact_location(logs, math.log1p(asked.margin))
+    if found in ("equivalent", "inconclusive"):
+        return found
+    return "faster" if (found == "less") == (METRICS[asked.metric].better == "lower") else "slower"
 
 
 def _describe_rounding(named: str | None, gaps: Mapping[int, str], n: int) -> str:
@@ -617,19 +696,12 @@ def _with_verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         asked = [row for row in rows if row["family"] == family and row["verdict"] is None]
         for row, adjusted in zip(asked, adjust([row["p"] for row in asked]), strict=True):
             row["p_adjusted"] = adjusted
-            row["verdict"], note = _verdict(row["chances"], adjusted)
+            row["verdict"], note = judge(row["chances"], adjusted)
             row["note"] = note or (row["rounded"] if row["verdict"] == "inconclusive" else "")
     for row in rows:
         if row.get("accelerator") == "tcg":
             row["note"] = f"{EMULATED}; {row['note']}" if row["note"] else EMULATED
     return rows
-
-
-def _verdict(chances: Mapping[str, float], adjusted: float) -> tuple[str, str]:
-    likely = min(chances, key=lambda word: chances[word])
-    if adjusted <= ALPHA:
-        return likely, ""
-    return "inconclusive", f"{likely} before adjustment" if chances[likely] <= ALPHA else ""
 
 
 # --- the sweep's questions -----------------------------------------------------------------------------------------
@@ -646,14 +718,14 @@ def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | Non
     values = BlockValues(frame)
     bases = [cell for cell, role in values.metrics if role == "baseline"]
     main = baseline or (bases[0] if bases else "")
-    loads = dict(_tuples(frame.drop_duplicates("cell"), "cell", "load"))
+    loads = dict(tuples_of(frame.drop_duplicates("cell"), "cell", "load"))
     pairs = [(c, r, HEADLINE[loads[c]]) for c, r in values.metrics if r in ("cell", "canary")]
     widths = [_width(values.of(*pair), values.of(main, "baseline", pair[2]), frame) for pair in pairs]
     return all(width is None or width <= precision for width in widths)
 
 
 def _width(cell: Series, base: Series, frame: pd.DataFrame) -> float | None:
-    logs = _logs(cell, base)
+    logs = _unrounded_logs(cell, base)
     if not len(logs):
         return None
     if (frame["clock"] == "instructions").any():
@@ -662,7 +734,7 @@ def _width(cell: Series, base: Series, frame: pd.DataFrame) -> float | None:
     return math.inf if math.isnan(width) else width
 
 
-def _logs(cell: Series, base: Series) -> Floats:
+def _unrounded_logs(cell: Series, base: Series) -> Floats:
     pairs = [(cell[b], base[b]) for b in sorted(cell.keys() & base.keys())]
     return np.array([math.log(x) - math.log(y) for x, y in pairs if x > 0 and y > 0])
 

@@ -15,7 +15,6 @@ import hashlib
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -27,6 +26,7 @@ from yogurtbench.analysis.comparison import (
     DEGENERATE,
     EMULATED,
     MARGIN,
+    NO_SPREAD,
     BlockValues,
     Effect,
     Floats,
@@ -36,11 +36,16 @@ from yogurtbench.analysis.comparison import (
     benjamini_hochberg,
     comparable,
     drop_unresolved,
+    exact_location,
     holm,
     is_constant,
     is_more_rounding_than_noise,
+    judge,
+    mann_whitney_cdf,
     ratio_of,
     rounded_note,
+    shift,
+    two_sample_chances,
     widen_by_rounding,
 )
 from yogurtbench.core import resolution
@@ -67,9 +72,7 @@ Family = Literal["gate", "canary", "exploratory"]
 
 #: What counts as unchanged where the matrix names no margin, by clock.
 MARGINS = {"wall": MARGIN["wall"], "instructions": 0.002}
-#: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
-_NO_SPREAD = 1e-12
-_PER_PACKET, _PER_BYTE = "instructions_per_packet", "instructions_per_byte"
+PER_PACKET, PER_BYTE = "instructions_per_packet", "instructions_per_byte"
 
 #: Verdicts that let a change pass. ``regression`` stops it, every other word is "we don't know".
 FINE = frozenset({"identical", "equivalent", "improvement", "unchanged"})
@@ -116,14 +119,14 @@ class MeasuredCell:
             moved = self.roundings.get(metric, {}).get(block, 0.0)
             return math.inf if moved is None else moved
         cell, told = self.cell, {name: series[block] for name, series in self.values.items() if block in series}
-        clock = "instructions" if {_PER_PACKET, _PER_BYTE} & told.keys() else "wall"
+        clock = "instructions" if {PER_PACKET, PER_BYTE} & told.keys() else "wall"
         source = resolution.ResolutionSource(cell.load, clock, cell.payload, self.options, told)
         return resolution.rounding_of(metric, told[metric], source)
 
     @property
     def metrics(self) -> list[str]:
         """Everything it has a value or the status of a value for, that can be compared."""
-        return [name for name in dict.fromkeys((*self.values, *self.missing)) if comparable(name) or _yes_no(name)]
+        return [name for name in dict.fromkeys((*self.values, *self.missing)) if comparable(name) or is_yes_no(name)]
 
     def gaps(self, metric: str) -> dict[int, str]:
         """Block to status; a metric without rows inherits the status of the load's headline metric."""
@@ -438,7 +441,7 @@ class _CellComparison:
             return False
         if one.role == "canary":
             return not self.before.exact and metric == HEADLINE[one.cell.load]
-        return one.role == "cell" or self.before.exact or bool(one.baselines) or _yes_no(metric)
+        return one.role == "cell" or self.before.exact or bool(one.baselines) or is_yes_no(metric)
 
     def _blank(self, one: MeasuredCell, metric: str, deciding: bool) -> Finding:
         decides = deciding and one.role != "canary" and one.cell.id in self.gate
@@ -459,7 +462,7 @@ class _CellComparison:
         named, note = self._by_state(old, new, metric)
         if named:
             return replace(blank, verdict=named, note=note), {}
-        if _yes_no(metric):
+        if is_yes_no(metric):
             return _yes_or_no(blank, old, new), {}
         return _exact(blank, old, new) if self.before.exact else self._noisy(blank, old, new)
 
@@ -487,13 +490,13 @@ class _CellComparison:
             same = _are_identical(blank, [old, new])
             return _named(blank, "identical" if same else "no_baseline"), {}
         bases = [_base(side, entry) for side, entry in sides]
-        named = _unpaired(cells, [base.values.get(blank.metric, {}) if base else {} for base in bases])
+        named = _why_no_ratio(cells, [base.values.get(blank.metric, {}) if base else {} for base in bases])
         if named == "identical" and not _are_identical(blank, [old, new]):
             named = "zeros"
         if named:
             return _named(blank, named), {}
-        x, y = (_logs(entry, base, blank.metric) for (_, entry), base in zip(sides, bases, strict=True))
-        found, named = _with_effect(blank, _wide_shift(x, y)), _degenerate(x, y)
+        x, y = (_side_logs(entry, base, blank.metric) for (_, entry), base in zip(sides, bases, strict=True))
+        found, named = _with_effect(blank, _wide_shift(x, y)), _without_statistics(x, y)
         if named:
             return _named(found, named), {}
         return replace(found, note=_rounded(blank, x, y, old, new)), _chances(x, y, blank)
@@ -515,7 +518,8 @@ def _liveness_change(before: State, now: State) -> tuple[str, str]:
 _TAILS = frozenset({"rtt_p90", "rtt_p99", "rtt_mean", "rtt_min"})
 
 
-def _yes_no(metric: str) -> bool:
+def is_yes_no(metric: str) -> bool:
+    """Return whether a metric answers yes or no."""
     return metric in METRICS and METRICS[metric].unit == "bool"
 
 
@@ -526,7 +530,7 @@ def _deciding(load: str, metrics: Collection[str], *, exact: bool) -> list[str]:
     """
     if load in YES_NO:
         return list(METRICS_OF[load])
-    counted = [metric for metric in (_PER_PACKET, _PER_BYTE) if metric in metrics]
+    counted = [metric for metric in (PER_PACKET, PER_BYTE) if metric in metrics]
     return counted if exact and load in BULK and counted else [HEADLINE[load]]
 
 
@@ -538,7 +542,7 @@ def _with_medians(blank: Finding, x: Series, y: Series) -> Finding:
     old, new = (float(np.median(list(series.values()))) if series else math.nan for series in (x, y))
     difference = new - old
     packets = LOADS[blank.cell.load].packets_per_round_trip if blank.metric == "rtt_p50" else None
-    known = (blank.unit == "instructions" and packets) or blank.metric == _PER_PACKET
+    known = (blank.unit == "instructions" and packets) or blank.metric == PER_PACKET
     per_packet = difference / (packets or 1) if known else math.nan
     return replace(blank, old=old, new=new, difference=difference, per_packet=per_packet)
 
@@ -593,10 +597,8 @@ def _exact(blank: Finding, old: MeasuredCell, new: MeasuredCell) -> tuple[Findin
 
 
 def _exact_verdict(blank: Finding, logs: Logs) -> str:
-    margin, low, high = math.log1p(blank.margin), float(logs.low.min()), float(logs.high.max())
-    if low > margin or high < -margin:
-        return _direction(blank, more=low > margin)
-    return "equivalent" if low >= -margin and high <= margin else "inconclusive"
+    found = exact_location(logs, math.log1p(blank.margin))
+    return found if found in ("equivalent", "inconclusive") else _direction(blank, more=found == "more")
 
 
 def _all_metrics(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
@@ -636,39 +638,6 @@ def _direction(blank: Finding, *, more: bool) -> str:
 # --- the wall clock ------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
-def mann_whitney_cdf(m: int, n: int) -> Floats:
-    """P(U <= u), u = 0 … mn, of the Mann-Whitney statistic under its null hypothesis; exact.
-
-    The counts are the coefficients of the Gaussian binomial: the product of (1 - q^(n+i)) / (1 - q^i), i = 1 … m.
-    """
-    counts = [1] + [0] * (m * n)
-    for i in range(1, m + 1):
-        for u in range(m * n, n + i - 1, -1):
-            counts[u] -= counts[u - n - i]
-        for u in range(i, m * n + 1):
-            counts[u] += counts[u - i]
-    total = math.comb(m + n, m)
-    return np.cumsum([count / total for count in counts])
-
-
-def shift(x: Floats, y: Floats, alpha: float = ALPHA) -> Effect:
-    """Return how far ``y`` lies above ``x``.
-
-    The median of all differences, and the Mann-Whitney interval at 1 - ``alpha``.
-
-    The interval is nan where there are too few values for one; ``n`` is the number of the fewer.
-    """
-    differences = _differences(x, y)
-    out = int(np.searchsorted(mann_whitney_cdf(len(x), len(y)), alpha / 2, side="right")) - 1
-    low, high = (differences[out], differences[-1 - out]) if out >= 0 else (math.nan, math.nan)
-    return Effect(float(np.median(differences)), float(low), float(high), min(len(x), len(y)))
-
-
-def _differences(x: Floats, y: Floats) -> Floats:
-    return np.asarray(np.sort(np.subtract.outer(y, x).ravel()))
-
-
 def _wide_shift(x: Logs, y: Logs) -> Effect:
     """Return how far ``y`` lies above ``x`` as told, and the interval with what rounding leaves beside it."""
     told = shift(x.told, y.told)
@@ -691,22 +660,15 @@ def _rounded(blank: Finding, x: Logs, y: Logs, *entries: MeasuredCell) -> str:
 
 def _chances(x: Logs, y: Logs, blank: Finding) -> dict[str, float]:
     """Two-sided p by the verdict it speaks for: the interval at 1 - p just touches the margin."""
-    least, most = _differences(x.high, y.low), _differences(x.low, y.high)
-    cdf, margin = mann_whitney_cdf(len(x.told), len(y.told)), math.log1p(blank.margin)
-
-    def p(against: Any) -> float:
-        return min(1.0, 2 * float(cdf[against.sum()]))
-
-    within = max(p(least <= -margin), p(most >= margin))
-    less, more = p(most >= -margin), p(least <= margin)
-    return {"equivalent": within, _direction(blank, more=False): less, _direction(blank, more=True): more}
+    p = two_sample_chances(x, y, math.log1p(blank.margin))
+    return {"equivalent": p.within, _direction(blank, more=False): p.less, _direction(blank, more=True): p.more}
 
 
 def _base(side: MeasuredRun, entry: MeasuredCell) -> MeasuredCell | None:
     return side.entries.get((entry.baselines[0], "baseline"))
 
 
-def _unpaired(cells: Sequence[Series], bases: Sequence[Series]) -> str:
+def _why_no_ratio(cells: Sequence[Series], bases: Sequence[Series]) -> str:
     """Why there is no ratio in every block; empty where there is."""
     pairs = list(zip(cells, bases, strict=True))
     if any(not cell.keys() & base.keys() for cell, base in pairs):
@@ -719,7 +681,7 @@ def _unpaired(cells: Sequence[Series], bases: Sequence[Series]) -> str:
     return "" if min(numbers) > 0 else "zeros"
 
 
-def _logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Logs:
+def _side_logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Logs:
     """Return a side's log-ratios to its own blocks' baseline."""
     assert base
     blocks = sorted(cell.values[metric])
@@ -728,10 +690,10 @@ def _logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Logs:
     return widen_by_rounding(values[0], values[1], moved[0], moved[1])
 
 
-def _degenerate(x: Logs, y: Logs) -> str:
+def _without_statistics(x: Logs, y: Logs) -> str:
     """Return the verdict that can be told without statistics; empty where they must decide."""
     few = len(x.told), len(y.told)
-    same = float(np.ptp(np.concatenate([x.told, y.told]))) < _NO_SPREAD
+    same = float(np.ptp(np.concatenate([x.told, y.told]))) < NO_SPREAD
     names = {
         "one_block": min(few) == 1,
         "too_few_blocks": 2 * float(mann_whitney_cdf(*few)[0]) > ALPHA,
@@ -751,11 +713,10 @@ def _with_verdict_of(asked: list[tuple[Finding, dict[str, float]]]) -> Iterator[
 
 
 def _with_verdict(one: Finding, chances: Mapping[str, float], adjusted: float) -> Finding:
-    likely = min(chances, key=lambda word: chances[word])
-    found = replace(one, p=chances[likely], p_adjusted=adjusted)
-    if adjusted <= ALPHA:
-        return replace(found, verdict=likely, note="")
-    return replace(found, verdict="inconclusive", note=f"{likely} before adjustment" if found.p <= ALPHA else one.note)
+    verdict, note = judge(chances, adjusted)
+    if verdict == "inconclusive":
+        note = note or one.note
+    return replace(one, verdict=verdict, note=note, p=min(chances.values()), p_adjusted=adjusted)
 
 
 # --- what to be wary of --------------------------------------------------------------------------------------------
