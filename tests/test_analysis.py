@@ -17,7 +17,7 @@ from invented import Invented, cell, yogurt_phone
 from numpy.typing import NDArray
 from scipy import stats
 
-from yogurtbench.analysis import comparison
+from yogurtbench.analysis import comparison, statistics
 from yogurtbench.core.records import Attempt, Observation, Status
 from yogurtbench.results.run_folder import to_frame
 
@@ -58,45 +58,45 @@ def test_distribution_is_scipys(n: int) -> None:
     values = np.arange(1, n + 1) * np.where(np.arange(n) % 3, 1.0, -1.0)
     statistic = int(values[values > 0].sum())
     less = stats.wilcoxon(values, alternative="less", method="exact")
-    assert comparison.signed_rank_cdf(n)[statistic] == pytest.approx(less.pvalue)
+    assert statistics.signed_rank_cdf(n)[statistic] == pytest.approx(less.pvalue)
 
 
 def test_interval_is_that_of_hollander_and_wolfe() -> None:
     """Example 3.1 of the book (Hamilton depression scale): estimate -0.46, 96 % interval -0.786 to -0.010 (n = 9)."""
     x = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
     y = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
-    effect = comparison.hodges_lehmann(y - x, alpha=0.04)
+    effect = statistics.hodges_lehmann(y - x, alpha=0.04)
     assert effect.estimate == pytest.approx(-0.46)
     assert [effect.low, effect.high] == pytest.approx([-0.786, -0.010])
 
 
 @pytest.mark.parametrize("n", [6, 7, 10, 14, 20, 40])
 def test_the_width_to_expect_is_that_of_simulated_intervals(n: int) -> None:
-    walsh, out = np.sort(walsh_averages(np.random.default_rng(n).normal(0, 1, (1000, n)))), comparison.critical(n)
+    walsh, out = np.sort(walsh_averages(np.random.default_rng(n).normal(0, 1, (1000, n)))), statistics.critical(n)
     simulated = float((walsh[:, -1 - out] - walsh[:, out]).mean() / 2)
-    assert comparison.widths_in_deviations(n) == pytest.approx(simulated, rel=0.08)
+    assert statistics.widths_in_deviations(n) == pytest.approx(simulated, rel=0.08)
 
 
 @pytest.mark.parametrize("n", range(6))
 def test_no_interval_exists_below_six_values(n: int) -> None:
-    effect = comparison.hodges_lehmann(np.arange(n, dtype=float))
+    effect = statistics.hodges_lehmann(np.arange(n, dtype=float))
     assert math.isnan(effect.low) and math.isnan(effect.high) and effect.n == n
-    assert math.isnan(comparison.widths_in_deviations(n))
+    assert math.isnan(statistics.widths_in_deviations(n))
 
 
 @given(st.lists(st.floats(-1, 1), min_size=6, max_size=30), st.floats(0.001, 0.2))
 def test_tests_and_intervals_agree(values: list[float], margin: float) -> None:
     data = np.array(values)
-    effect, (below, above) = comparison.hodges_lehmann(data), comparison.p_beyond(data, margin)
-    assert (above <= comparison.ALPHA) == (effect.low > margin)
-    assert (below <= comparison.ALPHA) == (effect.high < -margin)
-    assert (comparison.p_within(data, margin) <= comparison.ALPHA) == (-margin < effect.low and effect.high < margin)
+    effect, (below, above) = statistics.hodges_lehmann(data), statistics.p_beyond(data, margin)
+    assert (above <= statistics.ALPHA) == (effect.low > margin)
+    assert (below <= statistics.ALPHA) == (effect.high < -margin)
+    assert (statistics.p_within(data, margin) <= statistics.ALPHA) == (-margin < effect.low and effect.high < margin)
 
 
 def test_adjustments_are_those_of_the_books() -> None:
-    assert comparison.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert comparison.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
-    assert comparison.holm([]) == comparison.benjamini_hochberg([]) == []
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
+    assert statistics.holm([]) == statistics.benjamini_hochberg([]) == []
 
 
 # --- verdicts ------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_gate_cells_share_holms_level_and_the_rest_is_exploratory() -> None:
 
 def test_ten_blocks_decide_twenty_five_gate_cells_and_no_more() -> None:
     p = 2 / 2**10
-    assert max(comparison.holm([p] * 25)) <= comparison.ALPHA < max(comparison.holm([p] * 26))
+    assert max(statistics.holm([p] * 25)) <= statistics.ALPHA < max(statistics.holm([p] * 26))
 
 
 def noisy(n: int, ratio: float = 2.0) -> list[tuple[float, float]]:
@@ -233,7 +233,7 @@ def test_whatever_a_run_leaves_behind_has_a_verdict_and_none_is_significant_by_a
     whole = [(x, y) for x, y in pairs if _is_positive(x) and _is_positive(y)]
     if len(pairs[:-1]) > len([pair for pair in pairs[:-1] if pair in whole]) or not whole:
         assert row["verdict"] not in told  # zeros, words or gaps: nothing is judged
-    if clock == "wall" and len(whole) < comparison.FEWEST:
+    if clock == "wall" and len(whole) < statistics.FEWEST:
         assert row["verdict"] not in told
     if all(x == y for x, y in pairs):
         assert row["verdict"] not in told
@@ -407,7 +407,7 @@ def stopped(data: Floats, precision: float, fewest: int = 10) -> tuple[Floats, F
     low, high, length = np.zeros((runs, cells)), np.zeros((runs, cells)), np.zeros(runs, dtype=int)
     for n in range(fewest, most + 1):
         open_ = np.flatnonzero(length == 0)
-        out = comparison.critical(n)
+        out = statistics.critical(n)
         walsh = np.partition(walsh_averages(data[open_, :, :n]), [out, n * (n + 1) // 2 - 1 - out])
         low[open_], high[open_] = walsh[..., out], walsh[..., -1 - out]
         done = (np.expm1((high[open_] - low[open_]) / 2) <= precision).all(axis=1) | (n == most)
@@ -424,9 +424,9 @@ def told(data: Floats, length: NDArray[np.int_], margin: float, adjust: Adjust) 
     p, likely = np.ones(data.shape[:2]), np.zeros(data.shape[:2], dtype=int)
     for n in set(length):
         mine = np.flatnonzero(length == n)
-        chances = _chances(walsh_averages(data[mine, :, :n]), math.log1p(margin), comparison.signed_rank_cdf(n))
+        chances = _chances(walsh_averages(data[mine, :, :n]), math.log1p(margin), statistics.signed_rank_cdf(n))
         p[mine], likely[mine] = chances.min(axis=0), chances.argmin(axis=0)
-    significant = np.array([adjust(list(family)) for family in p]) <= comparison.ALPHA
+    significant = np.array([adjust(list(family)) for family in p]) <= statistics.ALPHA
     return np.where(significant, np.array(["faster", "slower", "equivalent"])[likely], "inconclusive")
 
 
@@ -443,10 +443,10 @@ def share(found: Words, *words: str) -> float:
 
 def chance_allows(runs: int) -> float:
     """The nominal rate, and three standard errors of a simulation of so many runs."""
-    return comparison.ALPHA + 3 * math.sqrt(comparison.ALPHA * (1 - comparison.ALPHA) / runs)
+    return statistics.ALPHA + 3 * math.sqrt(statistics.ALPHA * (1 - statistics.ALPHA) / runs)
 
 
-@pytest.mark.parametrize(("gate", "adjust"), [("redirect", comparison.holm), ("none", comparison.benjamini_hochberg)])
+@pytest.mark.parametrize(("gate", "adjust"), [("redirect", statistics.holm), ("none", statistics.benjamini_hochberg)])
 def test_the_simulated_rule_is_the_sweeps(gate: str, adjust: Adjust) -> None:
     """Simulated runs told as attempts: the sweep stops where the simulation does, and compare says the same words."""
     data = simulated(normal, 4, 3, seed=5) + np.array([[[0.1], [0.0], [0.05]]])
@@ -489,12 +489,12 @@ def test_false_alarms_of_a_family_stay_below_the_nominal_rate(noise: Noise) -> N
     """Six cells like the baseline; and six exactly at the margin, where calling them anything is wrong."""
     same = simulated(noise, 600, 6, seed=8)
     _, _, length = stopped(same, 0.015)
-    for adjust in (comparison.holm, comparison.benjamini_hochberg):
+    for adjust in (statistics.holm, statistics.benjamini_hochberg):
         assert share(told(same, length, 0.03, adjust), *SIGNIFICANT) <= 0.001
         assert share(told(same, length, NAUGHT, adjust), *SIGNIFICANT) <= chance_allows(600)
         border = told(same + math.log1p(0.03), length, 0.03, adjust)
-        assert share(border, "slower") <= comparison.ALPHA
-        assert share(border, "equivalent") <= comparison.ALPHA
+        assert share(border, "slower") <= statistics.ALPHA
+        assert share(border, "equivalent") <= statistics.ALPHA
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -503,9 +503,9 @@ def test_of_the_differences_that_benjamini_and_hochberg_let_pass_few_are_false(n
     data = simulated(noise, 600, 6, seed=8)
     _, _, length = stopped(data, 0.015)
     effect = np.array([0.1, 0.1, 0.1, 0.0, 0.0, 0.0])[:, None]
-    found = np.isin(told(data + effect, length, NAUGHT, comparison.benjamini_hochberg), [*SIGNIFICANT])
+    found = np.isin(told(data + effect, length, NAUGHT, statistics.benjamini_hochberg), [*SIGNIFICANT])
     assert found[:, :3].mean() >= 0.9
-    assert float((found[:, 3:].sum(axis=1) / np.maximum(1, found.sum(axis=1))).mean()) <= comparison.ALPHA
+    assert float((found[:, 3:].sum(axis=1) / np.maximum(1, found.sum(axis=1))).mean()) <= statistics.ALPHA
 
 
 def three_percent(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -518,7 +518,7 @@ def test_a_slowdown_of_a_tenth_is_found_at_a_noise_of_3_percent(gates: int, prec
     data = simulated(three_percent, 500, gates, seed=10).copy()
     _, _, length = stopped(data, precision)
     data[:, 0] += math.log(1.1)
-    assert float((told(data, length, 0.03, comparison.holm)[:, 0] == "slower").mean()) >= 0.9
+    assert float((told(data, length, 0.03, statistics.holm)[:, 0] == "slower").mean()) >= 0.9
 
 
 def test_a_cell_that_never_ran_is_told_to_be_of_the_kernel_that_the_others_ran_on() -> None:

@@ -16,7 +16,7 @@ from invented import Invented, cell, environment, stored, yogurt_phone
 from rich.console import Console
 from said import Said, caller
 
-from yogurtbench.analysis import gate
+from yogurtbench.analysis import gate, measured_run
 from yogurtbench.core.records import MatrixError
 from yogurtbench.report.export import baseline
 from yogurtbench.report.sections import gate as reports
@@ -73,7 +73,7 @@ def test_a_baseline_says_seconds_and_keeps_everything_a_decision_needs(file: Pat
     units = {one.get_metadata()["meaning"]: one.get_unit() for one in suite}
     assert units["seconds per byte"] == "second" and units["seconds"] == "second"
     side = baseline.read(file)
-    assert replace(gate.read_run(next(tmp_path.glob("yogurt-phone/*"))), name=side.name) == side
+    assert replace(measured_run.read_run(next(tmp_path.glob("yogurt-phone/*"))), name=side.name) == side
     assert side.environment == environment(noisy()) and len(side.plan) == 64
 
 
@@ -81,7 +81,7 @@ def test_a_baseline_says_seconds_and_keeps_everything_a_decision_needs(file: Pat
 def test_a_side_survives_its_baseline(tmp_path: Path, run: Invented) -> None:
     folder = stored(run, tmp_path)
     baseline.write(folder, tmp_path / "b.json")
-    assert baseline.read(tmp_path / "b.json") == gate.read_run(folder)
+    assert baseline.read(tmp_path / "b.json") == measured_run.read_run(folder)
 
 
 def test_no_baseline_is_made_of_failures_or_of_nothing(tmp_path: Path, call: Callable[..., Said]) -> None:

@@ -20,6 +20,8 @@ from matrices import planned
 
 from yogurtbench import report
 from yogurtbench.analysis import change_points, comparison, gate
+from yogurtbench.analysis.measured_run import MeasuredRun
+from yogurtbench.analysis.values import BlockValues
 from yogurtbench.core import resolution
 from yogurtbench.core.records import METRICS, METRICS_OF, Attempt, Observation
 from yogurtbench.core.resolution import ResolutionSource, rounding_of
@@ -79,7 +81,7 @@ def gated(
         told = attempts_of(
             run, metric, lambda one, v=values: v[one.trial.block] if one.trial.role == "cell" else base, **rest
         )  # type: ignore[misc]
-        sides.append(gate.MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
+        sides.append(MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
     found = gate.decide(*sides).findings
     (mine,) = [one for one in found if one.metric == metric and one.role == "cell"]
     return mine
@@ -432,20 +434,20 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
     sides = []
     for value in (11_000.0, 12_000.0):
         told = attempts_of(run, "rtt_p50", lambda one, v=value: v)  # type: ignore[misc]
-        sides.append(gate.MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
-    again = [gate.MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False))) for side in sides]
+        sides.append(MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
+    again = [MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False))) for side in sides]
     assert gate.decide(*again).findings == gate.decide(*sides).findings
     for entry in (data := again[0].to_json())["entries"]:
         del entry["roundings"]
-    old = gate.MeasuredRun.from_json(data)
+    old = MeasuredRun.from_json(data)
     assert {one.verdict for one in gate.decide(old, sides[1]).findings} == {"inconclusive"}
 
 
 def test_what_tells_nothing_is_kept_in_a_side_as_json_has_it() -> None:
     run = run_of("ping", 1, "instructions")
     told = attempts_of(run, "rtt_p99", lambda _: 1e5, options={"count": 10, "interval": 0.01})
-    side = gate.MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
-    again = gate.MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
+    side = MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
+    again = MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
     assert math.isinf(next(iter(again.entries.values())).rounding("rtt_p99", 0))
 
 
@@ -454,7 +456,7 @@ def test_a_baseline_that_ran_twice_is_as_wide_as_both() -> None:
         {"cell": "c", "role": "baseline", "metric": "rtt_p50", "block": 0, "value": [3_000.0, 30_000.0],
          "rounding": [999.0, 999.0], "status": "ok", "text": None},
     )  # fmt: skip
-    values = comparison.BlockValues(frame)
+    values = BlockValues(frame)
     (value,), (moved,) = (one("c", "baseline", "rtt_p50").values() for one in (values.of, values.rounding))
     for first in (2_001.0, 3_999.0):
         for last in (29_001.0, 30_999.0):

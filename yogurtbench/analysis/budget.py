@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from yogurtbench.analysis import comparison
+from yogurtbench.analysis import comparison, statistics
 from yogurtbench.core.records import HEADLINE, YogurtError
 from yogurtbench.core.wording import count_of
 from yogurtbench.plan.plan import Plan, block_seconds, format_duration, is_estimated, max_decidable_cells
@@ -75,7 +75,7 @@ def estimate_budget(plan: Plan, lab: str, seconds: float, noise: Noise | None = 
 
 def expected_width(blocks: int, sd: float) -> float | None:
     """Half the width to expect of the interval of so many blocks, as a share; None where there is no interval."""
-    width = math.expm1(sd * comparison.widths_in_deviations(blocks))
+    width = math.expm1(sd * statistics.widths_in_deviations(blocks))
     return None if math.isnan(width) else round(width, 6)
 
 
@@ -103,9 +103,9 @@ def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
         return []
     known = {planned.cell.id for planned in plan.cells}
     rows = table[table["cell"].isin(known) & (table["metric"] == table["load"].map(HEADLINE))]
-    rows = rows[rows["ratio_low"].notna() & (rows["n"] >= comparison.FEWEST)]
+    rows = rows[rows["ratio_low"].notna() & (rows["n"] >= statistics.FEWEST)]
     widths = zip(rows["ratio_low"], rows["ratio_high"], rows["n"], strict=True)
-    return [math.log(high / low) / 2 / comparison.widths_in_deviations(int(n)) for low, high, n in widths]
+    return [math.log(high / low) / 2 / statistics.widths_in_deviations(int(n)) for low, high, n in widths]
 
 
 def describe_budget(bought: BudgetEstimate) -> Iterator[str]:
@@ -115,8 +115,8 @@ def describe_budget(bought: BudgetEstimate) -> Iterator[str]:
     yield f"a budget of {budget} on {bought.lab}: {whole} of about {each} each"
     if not bought.half_widths:
         yield f"  {'one block is enough' if bought.blocks else 'one would be enough'}: nothing is estimated here"
-    elif bought.blocks < comparison.FEWEST:
-        yield f"  no interval and no verdict: they need {comparison.FEWEST} blocks"
+    elif bought.blocks < statistics.FEWEST:
+        yield f"  no interval and no verdict: they need {statistics.FEWEST} blocks"
     else:
         yield f"  {_given(bought.noise)}"
         asked = f" (the plan stops at ±{bought.precision:.1%})" if bought.precision else ""

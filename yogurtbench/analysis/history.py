@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from yogurtbench.analysis import change_points, comparison, gate
+from yogurtbench.analysis import change_points, comparison, gate, values
 from yogurtbench.analysis.change_points import Floats
 from yogurtbench.core.labels import traffic_names, wire_names
 from yogurtbench.core.records import HEADLINE, METRICS, Attempt, Cell, Environment, MatrixError, canonical
@@ -215,7 +215,7 @@ def _run(path: Path) -> _Run:
         Setup.of(environment),
         {one.cell.id: one.cell for one in plan.cells},
         frozenset(one.cell.wire_id for one in plan.cells if one.role == "baseline"),
-        dict(_rows(comparison.rows_of(comparison.compare(frame, plan)), options)),
+        dict(_rows(values.rows_of(comparison.compare(frame, plan)), options)),
         dict(plan.margins),
         _changed_versions(environment, plan),
     )

@@ -250,7 +250,7 @@ def check(
     Examples: yogurtbench check results/quickstart/20261124T090000Z-0c1d2e --baseline results/baselines/quickstart.json
     · yogurtbench check my.yaml --base-program old_wire.c
     """
-    from yogurtbench.analysis import gate
+    from yogurtbench.analysis import gate, measured_run
     from yogurtbench.core.records import MatrixError
     from yogurtbench.report.export import baseline as baselines
 
@@ -263,7 +263,7 @@ def check(
         raise MatrixError(
             "check: nothing to compare with: give --baseline FILE, --base-program FILE or --base-programs FOLDER"
         )
-    decision = gate.decide(baselines.read(baseline), gate.read_run(target))
+    decision = gate.decide(baselines.read(baseline), measured_run.read_run(target))
     return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
 
 
@@ -280,11 +280,13 @@ def compare(
     Example: yogurtbench compare results/quickstart/20261123T201602Z-99e031 results/quickstart/20261124T090000Z-0c1d2e
     --out compare.html
     """
-    from yogurtbench.analysis import gate
+    from yogurtbench.analysis import gate, measured_run
 
     _check_github(github)
     if out is None:
-        return _print_decision(gate.decide(gate.read_run(old), gate.read_run(new)), as_json, github=github)
+        return _print_decision(
+            gate.decide(measured_run.read_run(old), measured_run.read_run(new)), as_json, github=github
+        )
     from yogurtbench.core.records import HostError
     from yogurtbench.report.pages import compare as pages
     from yogurtbench.report.run_pair import RunPair

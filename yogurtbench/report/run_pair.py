@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from yogurtbench.analysis import gate
+from yogurtbench.analysis import gate, measured_run
 from yogurtbench.analysis.gate import Decision
 from yogurtbench.core.labels import WireLabel, traffic_names, wire_names
 from yogurtbench.core.records import Cell
@@ -26,7 +26,7 @@ class RunPair:
     @classmethod
     def read(cls, old: Path, new: Path) -> RunPair:
         """From two run folders. Raises MatrixError where one is none."""
-        decision = gate.decide(gate.read_run(old), gate.read_run(new))
+        decision = gate.decide(measured_run.read_run(old), measured_run.read_run(new))
         return cls.of(RunData.read(old), RunData.read(new), decision)
 
     @classmethod

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yogurtbench import report
-from yogurtbench.analysis import gate
-from yogurtbench.analysis.gate import Decision, MeasuredCell, MeasuredRun
+from yogurtbench.analysis import gate, measured_run
+from yogurtbench.analysis.gate import Decision
+from yogurtbench.analysis.measured_run import MeasuredCell, MeasuredRun
 from yogurtbench.core import files, wire_source
 from yogurtbench.core.builds import BASE
 from yogurtbench.core.records import MatrixError
@@ -112,7 +113,7 @@ def _run(plan: Plan, host: AgentHost, out: Path, show: Callable[[Plan], NoProgre
 def decide_change(change: ProgramChange, found: AbRuns) -> Decision:
     """Return what became of each cell. A cell whose program is new has no past, and decides nothing."""
     before, now = (
-        replace(gate.read_run(path), name=f"{name} ({path.name})")
+        replace(measured_run.read_run(path), name=f"{name} ({path.name})")
         for path, name in ((found.old, "before"), (found.new, "now"))
     )
     return gate.decide(before, now, margins=change.new.margins, gate=_with_a_past(before, now))
@@ -129,7 +130,7 @@ def _statuses(entry: MeasuredCell) -> set[str]:
 
 def compare_with_baseline(stored: MeasuredRun, new: Path, renew: str) -> str:
     """Return what a stored baseline says of now, in a sentence; one of another guest says nothing."""
-    decision = gate.decide(stored, gate.read_run(new))
+    decision = gate.decide(stored, measured_run.read_run(new))
     if decision.unlike:
         return f"the stored baseline is stale ({'; '.join(map(str, decision.unlike))}): renew it with {renew}"
     moved = sum(one.difference != 0 for one in decision.deciding)

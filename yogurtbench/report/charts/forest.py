@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from yogurtbench.analysis.comparison import rows_of
+from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import INK, WireLabel, format_change, load_name, metric_name
 from yogurtbench.core.records import METRICS
 from yogurtbench.report.charts.base import (

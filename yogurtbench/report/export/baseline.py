@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.analysis import gate
-from yogurtbench.analysis.gate import MeasuredRun
+from yogurtbench.analysis import measured_run
+from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core import files, versions
 from yogurtbench.core.records import METRICS, METRICS_OF, HostError, MatrixError, canonical
 from yogurtbench.core.wording import close_to
@@ -30,7 +30,7 @@ def write(folder: Path, file: Path) -> MeasuredRun:
     from yogurtbench.report.run_data import RunData
 
     files.check_target(file, _is_ours, "a baseline")
-    side = gate.read_run(folder)
+    side = measured_run.read_run(folder)
     if side.failed:
         raise HostError(f"{folder}: no baseline is made of a run with failed trials ({side.failed[0]})")
     with files.explaining_errors(file):

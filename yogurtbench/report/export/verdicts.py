@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.analysis.comparison import rows_of
+from yogurtbench.analysis.values import rows_of
 from yogurtbench.core import files
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, overhead

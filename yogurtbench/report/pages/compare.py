@@ -12,7 +12,8 @@ from statistics import median
 from typing import Any
 
 from yogurtbench.analysis import gate
-from yogurtbench.analysis.gate import Finding, MeasuredRun
+from yogurtbench.analysis.gate import Finding
+from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core import files
 from yogurtbench.core.labels import format_change, format_interval, load_name, metric_name
 from yogurtbench.core.records import METRICS, unit_on

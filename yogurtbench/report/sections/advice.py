@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from yogurtbench import launch
-from yogurtbench.analysis import comparison
+from yogurtbench.analysis import comparison, statistics, values
 from yogurtbench.core import allowance, paths
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import HostError, MatrixError
@@ -127,7 +127,7 @@ def _blocks(story: RunData, rows: pd.DataFrame) -> int:
 
     More than ran.
     """
-    needed = [_needed(row) for row in comparison.rows_of(rows)]
+    needed = [_needed(row) for row in values.rows_of(rows)]
     wanted = max(_FEWEST, story.blocks + 1, math.ceil(median(needed)))
     return min(MAX_BLOCKS, _STEP * math.ceil(wanted / _STEP))
 
@@ -138,7 +138,7 @@ def _needed(row: Mapping[str, Any]) -> float:
     An interval narrows with the root of the blocks.
     """
     low, high, n = float(row["ratio_low"]), float(row["ratio_high"]), int(row["n"])
-    if n < comparison.FEWEST or not low > 0 or math.isnan(high):
+    if n < statistics.FEWEST or not low > 0 or math.isnan(high):
         return _FEWEST
     room = abs(abs(math.log(float(row["ratio"]))) - math.log1p(float(row["delta"])))
     wanted = max(room, _NARROWEST)

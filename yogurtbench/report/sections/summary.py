@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from yogurtbench.analysis.comparison import decided_minima, rows_of
+from yogurtbench.analysis.comparison import decided_minima
+from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import (
     better_word,
     format_change,

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from yogurtbench.analysis.comparison import dead_wires, rows_of
+from yogurtbench.analysis.comparison import dead_wires
+from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, format_number, load_name, metric_name
 from yogurtbench.core.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
 from yogurtbench.report.run_data import RunData

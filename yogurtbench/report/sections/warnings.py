@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from yogurtbench.analysis.comparison import rows_of, why_rounded
+from yogurtbench.analysis.comparison import why_rounded
+from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import format_change, format_interval
 from yogurtbench.matrix.axes import PAYLOAD
 from yogurtbench.report.run_data import RunData

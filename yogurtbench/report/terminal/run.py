@@ -16,7 +16,9 @@ import pandas as pd
 from rich.cells import cell_len
 from rich.text import Text
 
-from yogurtbench.analysis.comparison import EMULATED, decided_minima, ratio_of, rows_of, why_rounded
+from yogurtbench.analysis.comparison import EMULATED, decided_minima, why_rounded
+from yogurtbench.analysis.statistics import ratio_of
+from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import (
     format_change,
     format_interval,
