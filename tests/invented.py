@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.analysis import comparison
-from yogurtbench.core.records import METRICS_OF, Attempt, Cell, Environment, Observation, Role, Trial
+from yogurtbench.core.metrics import METRICS_OF
+from yogurtbench.core.records import Attempt, Cell, Environment, Observation, Role, Trial
 from yogurtbench.plan.plan import Blocks, Plan, PlannedCell
 from yogurtbench.results import run_folder
 from yogurtbench.results.run_folder import StoredRun

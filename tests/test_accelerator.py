@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.process import run
-from yogurtbench.core.records import HostError
 from yogurtbench.hosts.vm import accelerator, image, qemu
 from yogurtbench.hosts.vm.image import GuestImage, recipe
 

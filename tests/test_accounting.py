@@ -12,7 +12,7 @@ import pytest
 from trials import DIRECT, WIRE, cell, trial
 
 from yogurtbench.agent.trial import run_trial
-from yogurtbench.core.records import METRICS_OF
+from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.ebpf.wire import Programs
 from yogurtbench.loads import cpu_time, host_counters
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.sayer import Sayer
 from yogurtbench.hosts.vm import build_progress, cache
 from yogurtbench.hosts.vm.build_progress import USUAL, BuildProgress

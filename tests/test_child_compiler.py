@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import child_compiler
 from yogurtbench.ebpf.child_compiler import try_compiling
 from yogurtbench.ebpf.programs import compiler_error

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from matrices import cell
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.choose import _must_be_of_use
 
 WIRE = {"device": "netkit", "hook": "netkit_peer", "helper": "redirect"}

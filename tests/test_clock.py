@@ -19,7 +19,7 @@ from trials import DIRECT, trial
 
 from yogurtbench import __main__ as command
 from yogurtbench.core import process
-from yogurtbench.core.records import metrics_of
+from yogurtbench.core.metrics import metrics_of
 from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.plan import Plan

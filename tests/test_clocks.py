@@ -17,7 +17,7 @@ from matrices import written
 
 from yogurtbench import __main__ as command
 from yogurtbench.core import allowance
-from yogurtbench.core.records import HostError, MatrixError
+from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.hosts import choose
 from yogurtbench.hosts.vm import accelerator, image
 from yogurtbench.hosts.vm import host as vm

@@ -17,7 +17,7 @@ from rich.console import Console
 from said import Said, caller
 
 from yogurtbench.analysis import gate, measured_run
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.report.export import baseline
 from yogurtbench.report.sections import gate as reports
 

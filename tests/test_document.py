@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matrices import written
 
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.wording import kind
 from yogurtbench.matrix import document as module
 from yogurtbench.matrix.document import read

@@ -17,7 +17,7 @@ from invented import Invented, cell, stored
 from said import Said
 
 from yogurtbench.core import files, paths
-from yogurtbench.core.records import HostError, MatrixError
+from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.results import run_folder
 from yogurtbench.runner import pcap
 

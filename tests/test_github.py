@@ -12,7 +12,7 @@ from invented import Invented, cell, stored, yogurt_phone
 from said import Said, caller
 
 from yogurtbench.cli import github
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 
 WIRE, REACH = cell(), cell(load="reachability")
 KEY = ("netkit", "netkit_peer", "redirect")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import headers
 
 

@@ -21,7 +21,8 @@ from said import Said, is_one_sentence
 from scipy import signal
 
 from yogurtbench.analysis import change_points, history
-from yogurtbench.core.records import Environment, MatrixError
+from yogurtbench.core.errors import MatrixError
+from yogurtbench.core.records import Environment
 from yogurtbench.report.pages import history as timeline
 from yogurtbench.results import run_folder
 

@@ -14,7 +14,8 @@ import pytest
 from trials import trial
 
 from yogurtbench.agent.channel import Channel
-from yogurtbench.core.records import Attempt, Environment, HostError, Observation, Trial
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import Attempt, Environment, Observation, Trial
 from yogurtbench.hosts import base as hosts
 from yogurtbench.hosts.base import AgentHost
 

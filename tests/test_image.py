@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import bytecode, cache, cpio, image, overlay
 from yogurtbench.hosts.vm.cpio import Member
 from yogurtbench.hosts.vm.image import GuestImage, apt_sources, build, mmdebstrap, recipe

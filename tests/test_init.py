@@ -10,7 +10,7 @@ import pytest
 
 from yogurtbench import __main__ as command
 from yogurtbench.cli import init
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.matrix.planner import load, make_plan
 
 

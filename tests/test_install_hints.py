@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from yogurtbench.core import install_hints
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import headers, programs
 from yogurtbench.hosts import choose, doctor
 from yogurtbench.hosts.vm import accelerator, qemu

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trials import DIRECT, WIRE, trial
 
 from yogurtbench.agent.trial import run_trial
-from yogurtbench.core.records import METRICS_OF
+from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.ebpf.wire import Programs
 from yogurtbench.lab import bring_up
 from yogurtbench.loads import isolation, raw, unprivileged

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import Swept
 
-from yogurtbench.core.records import METRICS_OF
+from yogurtbench.core.metrics import METRICS_OF
 
 pytestmark = pytest.mark.vm
 

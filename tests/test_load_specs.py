@@ -8,7 +8,7 @@ import pytest
 
 from yogurtbench.core import install_hints
 from yogurtbench.core.load_specs import LOADS, TOOLS, LoadSpec, loads_of
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 from yogurtbench.hosts.doctor import _TOOLS as CHECKED
 from yogurtbench.hosts.vm import overlay
 from yogurtbench.hosts.vm.image import recipe

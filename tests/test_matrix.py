@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import cells_of, planned, written
 
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.matrix import planner as module
 from yogurtbench.matrix.axes import HOOKS
 from yogurtbench.matrix.planner import json_schema, load, make_plan

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from trials import DIRECT, eventually, trial
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.hosts import native
 from yogurtbench.matrix.planner import load, make_plan
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from trials import trial
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import accelerator, bytecode, cpio, image, qemu
 from yogurtbench.hosts.vm import overlay as luggage
 

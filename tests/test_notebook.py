@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 import yogurtbench as yb
 from yogurtbench import report
 from yogurtbench.analysis import comparison
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.report import build
 from yogurtbench.report.charts import base
 from yogurtbench.results import run_folder

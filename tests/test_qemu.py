@@ -14,7 +14,8 @@ import pytest
 from matrices import cell
 
 from yogurtbench.core.builds import ProgramBuilds
-from yogurtbench.core.records import Attempt, HostError, Trial
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.hosts.vm import console_log, host, image, overlay, qemu
 from yogurtbench.hosts.vm.image import GuestImage, build
 from yogurtbench.hosts.vm.qemu import GuestFds, MachineConfig, QmpClient

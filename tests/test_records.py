@@ -11,25 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trials import DIRECT, WIRE, cell, trial
 
-from yogurtbench.core.records import (
-    AXES,
-    BULK,
-    HEADLINE,
-    METRICS,
-    METRICS_OF,
-    REQUEST_RESPONSE,
-    YES_NO,
-    Attempt,
-    Cell,
-    Environment,
-    HostError,
-    MatrixError,
-    Observation,
-    Trial,
-    canonical,
-    metrics_of,
-    unit_on,
-)
+from yogurtbench.core.errors import HostError, MatrixError
+from yogurtbench.core.metrics import BULK, HEADLINE, METRICS, METRICS_OF, REQUEST_RESPONSE, YES_NO, metrics_of, unit_on
+from yogurtbench.core.records import AXES, Attempt, Cell, Environment, Observation, Trial, canonical
 
 
 def through_json(data: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from yogurtbench.analysis import change_points, comparison, gate
 from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.analysis.values import BlockValues
 from yogurtbench.core import resolution
-from yogurtbench.core.records import METRICS, METRICS_OF, Attempt, Observation
+from yogurtbench.core.metrics import METRICS, METRICS_OF
+from yogurtbench.core.records import Attempt, Observation
 from yogurtbench.core.resolution import ResolutionSource, rounding_of
 from yogurtbench.loads import ping, sockperf
 from yogurtbench.plan.plan import describe_plan, too_coarse

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from yogurtbench.core.builds import ProgramBuilds, UserProgram
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import cache, qemu, snapshot
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import MachineConfig

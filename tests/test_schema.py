@@ -12,8 +12,9 @@ from jsonschema import Draft7Validator
 
 from yogurtbench import __main__ as command
 from yogurtbench.cli import init
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.glossary import MEANINGS
-from yogurtbench.core.records import METRICS, MatrixError
+from yogurtbench.core.metrics import METRICS
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.document import read
 from yogurtbench.matrix.planner import load

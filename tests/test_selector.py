@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from matrices import cell, planned
 
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.matrix.selector import Selector, find_cell
 
 TEXT = """\

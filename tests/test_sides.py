@@ -12,7 +12,7 @@ import pytest
 from matrices import cells_of, planned
 
 from yogurtbench.core import builds
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.plan.plan import Plan
 from yogurtbench.runner import ab
 

@@ -10,7 +10,7 @@ from invented import MATRIX, Invented, cell, environment, write_tables, yogurt_p
 from pyarrow import parquet
 
 from yogurtbench import report
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.results import run_folder
 from yogurtbench.results.run_folder import StoredRun
 

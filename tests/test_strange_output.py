@@ -16,9 +16,10 @@ from trials import DIRECT, trial
 
 from yogurtbench.agent.__main__ import version_in
 from yogurtbench.agent.trial import _observations
-from yogurtbench.core import process, records
+from yogurtbench.core import errors, process
+from yogurtbench.core.metrics import METRICS, METRICS_OF
 from yogurtbench.core.printable import LONGEST, printable, quoted
-from yogurtbench.core.records import METRICS, METRICS_OF, Attempt, Observation
+from yogurtbench.core.records import Attempt, Observation
 from yogurtbench.ebpf.wire import Counters
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import LoadFailed, base, host_counters, iperf3, ping, sockperf
@@ -409,7 +410,7 @@ def test_errors_are_inert_wherever_they_come_from() -> None:
     for error in (attempt.error, again.error, *(row.error for row in again.observations)):
         assert error.isprintable() and len(error) <= LONGEST
         assert r"\x1b]0;owned\x07" in error
-    assert str(records.HostError(evil)).isprintable()
+    assert str(errors.HostError(evil)).isprintable()
 
 
 def test_a_failed_server_is_told_beside_the_client() -> None:

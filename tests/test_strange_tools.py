@@ -19,7 +19,7 @@ from yogurtbench import loads
 from yogurtbench.agent import __main__
 from yogurtbench.agent.trial import run_trial
 from yogurtbench.core import process
-from yogurtbench.core.records import METRICS_OF
+from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.lab import Lab, bring_up, inherited, sandbox
 

@@ -13,7 +13,8 @@ from typing import Protocol
 import pytest
 from matrices import planned
 
-from yogurtbench.core.records import METRICS_OF, YES_NO, Attempt, Environment, Observation, Trial
+from yogurtbench.core.metrics import METRICS_OF, YES_NO
+from yogurtbench.core.records import Attempt, Environment, Observation, Trial
 from yogurtbench.results.run_folder import StoredRun, read_attempts
 from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep

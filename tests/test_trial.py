@@ -14,7 +14,7 @@ from trials import DIRECT, WIRE, trial
 
 from yogurtbench.agent import features
 from yogurtbench.agent.trial import assert_path, run_trial
-from yogurtbench.core.records import METRICS_OF
+from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.wire import Counters, Wire
 from yogurtbench.loads import Flow, LoadFailed, sockperf

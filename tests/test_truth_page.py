@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trials import cell
 
-from yogurtbench.core.records import METRICS_OF
+from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.report.export.wire_catalogue import exposed, spoken
 
 NOBODY = dict.fromkeys(METRICS_OF["isolation"], 0.0)

@@ -11,7 +11,8 @@ import pytest
 from invented import Invented, baseline_of, cell, environment, key, stored, yogurt_phone
 
 from yogurtbench import report
-from yogurtbench.core.records import HEADLINE, Attempt
+from yogurtbench.core.metrics import HEADLINE
+from yogurtbench.core.records import Attempt
 from yogurtbench.report.export.verdicts import verdicts
 from yogurtbench.report.pages.run import render
 from yogurtbench.report.run_data import RunData

@@ -13,7 +13,7 @@ import pytest
 from trials import DIRECT, WIRE, cell
 
 from yogurtbench.core import process
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import programs as compiled
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.wire import ROLE_ROWS, WAYS, Attachment, Counters, attach_wire, attachments

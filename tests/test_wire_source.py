@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matrices import planned
 
 from yogurtbench.core import wire_source
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.wire_source import check, context, defined, read
 
 HOME = Path(__file__).parent.parent

@@ -30,7 +30,7 @@ __all__ = ["__version__", "load", "plot"]
 def load(run: str | os.PathLike[str]) -> Run:
     """Return a stored run, from its folder ``results/<name>/<time>-<hex>``, read anew from what it stored.
 
-    Raises :class:`yogurtbench.core.records.MatrixError`, with one sentence, where the folder is no run or is damaged.
+    Raises :class:`yogurtbench.core.errors.MatrixError`, with one sentence, where the folder is no run or is damaged.
     """
     from yogurtbench import notebook
 

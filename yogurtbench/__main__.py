@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # typing.py would be imported from wherever PYTHONPATH sa
 if TYPE_CHECKING:
     from types import FrameType
 
-    from yogurtbench.core.records import YogurtError
+    from yogurtbench.core.errors import YogurtError
 
 OURS, INTERRUPTED = 70, 130
 
@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from yogurtbench.cli.app import app
-    from yogurtbench.core.records import YogurtError
+    from yogurtbench.core.errors import YogurtError
 
     launch.is_command = True
     _heed_signals()
@@ -81,7 +81,7 @@ def _run(arguments: list[str]) -> int:
 def _print_error(error: YogurtError | OSError) -> int:
     """Print a one-line error. A PermissionError is the machine's, not a bug."""
     from yogurtbench.core import files
-    from yogurtbench.core.records import HostError
+    from yogurtbench.core.errors import HostError
 
     if isinstance(error, OSError) and error.errno not in files.REFUSED:
         return _print_internal_error(error)

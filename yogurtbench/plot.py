@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
 
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.wording import suggest_nearest
 from yogurtbench.notebook import Run
 from yogurtbench.report.charts import ecdf as _ecdf

@@ -26,10 +26,11 @@ from yogurtbench.agent.channel import Channel
 from yogurtbench.agent.trial import attached_wire, describe_internal_error, run_trial
 from yogurtbench.core import process as shell
 from yogurtbench.core.builds import NOW, ProgramBuilds, program_set, user_program
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.load_specs import TOOLS
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import CommandFailed
-from yogurtbench.core.records import Attempt, HostError, Trial
+from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.ebpf.programs import Programs, compile_builds, program_sets
 from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox

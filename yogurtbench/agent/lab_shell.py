@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.agent.channel import Channel
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 
 _RC = Path("/run/yogurtbench.bashrc")
 _CHUNK = 1 << 16

@@ -14,7 +14,8 @@ from typing import Any
 from yogurtbench.agent.trial import attached_wire
 from yogurtbench.core import install_hints
 from yogurtbench.core.builds import user_program
-from yogurtbench.core.records import HostError, Trial
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import Trial
 from yogurtbench.ebpf import tracer
 from yogurtbench.ebpf.loop_guard import LoopGuard, Looping
 from yogurtbench.ebpf.programs import Programs

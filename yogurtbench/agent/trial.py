@@ -14,18 +14,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from yogurtbench import lab, loads
 from yogurtbench.core.builds import UserProgram, user_program
 from yogurtbench.core.clock import align_to_step
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, YES_NO, metrics_of
 from yogurtbench.core.process import CommandFailed
-from yogurtbench.core.records import (
-    DIAGNOSTIC_METRIC,
-    YES_NO,
-    Attempt,
-    Details,
-    HostError,
-    Observation,
-    ProgramRuns,
-    Trial,
-    metrics_of,
-)
+from yogurtbench.core.records import Attempt, Details, Observation, ProgramRuns, Trial
 from yogurtbench.ebpf import run_time, wire
 from yogurtbench.ebpf.drops import Drops, counting
 from yogurtbench.ebpf.loop_guard import LoopGuard, Looping

@@ -13,7 +13,8 @@ from pathlib import Path
 from statistics import median
 
 from yogurtbench.analysis import comparison, statistics
-from yogurtbench.core.records import HEADLINE, YogurtError
+from yogurtbench.core.errors import YogurtError
+from yogurtbench.core.metrics import HEADLINE
 from yogurtbench.core.wording import count_of
 from yogurtbench.plan.plan import Plan, block_seconds, format_duration, is_estimated, max_decidable_cells
 from yogurtbench.results import run_folder

@@ -44,7 +44,8 @@ from yogurtbench.analysis.statistics import (
     ratio_of,
 )
 from yogurtbench.analysis.values import BlockValues, Series, comparable, drop_unresolved, rows_of, tuples_of
-from yogurtbench.core.records import ASIDE, AXES, FLOOR, FLOORED, HEADLINE, METRICS, Cell, unit_on
+from yogurtbench.core.metrics import FLOOR, FLOORED, HEADLINE, METRICS, unit_on
+from yogurtbench.core.records import ASIDE, AXES, Cell
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results.run_folder import ROUNDING
 

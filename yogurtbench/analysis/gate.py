@@ -42,17 +42,8 @@ from yogurtbench.analysis.statistics import (
 )
 from yogurtbench.analysis.values import Series
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import (
-    BULK,
-    HEADLINE,
-    METRICS,
-    METRICS_OF,
-    YES_NO,
-    Cell,
-    Environment,
-    Role,
-    unit_on,
-)
+from yogurtbench.core.metrics import BULK, HEADLINE, METRICS, METRICS_OF, YES_NO, unit_on
+from yogurtbench.core.records import Cell, Environment, Role
 
 Family = Literal["gate", "canary", "exploratory"]
 

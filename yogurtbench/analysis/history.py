@@ -18,8 +18,10 @@ import numpy as np
 
 from yogurtbench.analysis import change_points, comparison, gate, values
 from yogurtbench.analysis.change_points import Floats
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.labels import traffic_names, wire_names
-from yogurtbench.core.records import HEADLINE, METRICS, Attempt, Cell, Environment, MatrixError, canonical
+from yogurtbench.core.metrics import HEADLINE, METRICS
+from yogurtbench.core.records import Attempt, Cell, Environment, canonical
 from yogurtbench.core.wording import suggest_nearest
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder

@@ -13,15 +13,8 @@ import pandas as pd
 
 from yogurtbench.analysis.values import BlockValues, Series, comparable, drop_unresolved
 from yogurtbench.core import resolution
-from yogurtbench.core.records import (
-    ASIDE,
-    HEADLINE,
-    METRICS,
-    Cell,
-    Environment,
-    Role,
-    canonical,
-)
+from yogurtbench.core.metrics import HEADLINE, METRICS
+from yogurtbench.core.records import ASIDE, Cell, Environment, Role, canonical
 from yogurtbench.plan.plan import Plan, PlannedCell
 from yogurtbench.results import run_folder
 

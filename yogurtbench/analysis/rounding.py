@@ -20,7 +20,7 @@ from yogurtbench.analysis.statistics import (
     two_sided,
 )
 from yogurtbench.core import resolution
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 
 #: Log-ratios closer together than this differ by the rounding of floating-point numbers alone.
 NO_SPREAD = 1e-12

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from yogurtbench.core import resolution
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results.run_folder import ROUNDING
 

@@ -172,7 +172,7 @@ def report(
     Example: yogurtbench report results/which_wire/20261123T201602Z-99e031 --which-wire docs/which-wire.md
     """
     from yogurtbench import report as reports
-    from yogurtbench.core.records import HostError
+    from yogurtbench.core.errors import HostError
     from yogurtbench.report.run_data import RunData
 
     _check_github(github)
@@ -251,7 +251,7 @@ def check(
     · yogurtbench check my.yaml --base-program old_wire.c
     """
     from yogurtbench.analysis import gate, measured_run
-    from yogurtbench.core.records import MatrixError
+    from yogurtbench.core.errors import MatrixError
     from yogurtbench.report.export import baseline as baselines
 
     _check_github(github)
@@ -287,7 +287,7 @@ def compare(
         return _print_decision(
             gate.decide(measured_run.read_run(old), measured_run.read_run(new)), as_json, github=github
         )
-    from yogurtbench.core.records import HostError
+    from yogurtbench.core.errors import HostError
     from yogurtbench.report.pages import compare as pages
     from yogurtbench.report.run_pair import RunPair
 
@@ -478,8 +478,8 @@ def _plans(
 ) -> Plans:
     """Return the plans of a matrix by clock; ``begun``: how a run that is resumed was begun."""
     from yogurtbench.core import paths as places
+    from yogurtbench.core.errors import MatrixError
     from yogurtbench.core.glossary import MEANINGS
-    from yogurtbench.core.records import MatrixError
     from yogurtbench.core.wording import close_to
     from yogurtbench.matrix import clocks
     from yogurtbench.matrix.planner import load
@@ -495,7 +495,7 @@ def _plans(
 
 def _jobs(given: str) -> int | None:
     """Return how many trials side by side; None for as many as may be."""
-    from yogurtbench.core.records import MatrixError
+    from yogurtbench.core.errors import MatrixError
 
     if given == "auto":
         return None
@@ -506,7 +506,7 @@ def _jobs(given: str) -> int | None:
 
 def _target_of(target: Path, only: str | None) -> Plan:
     """Return the plan of a run's folder, or of a matrix."""
-    from yogurtbench.core.records import MatrixError
+    from yogurtbench.core.errors import MatrixError
     from yogurtbench.results import run_folder as store
 
     if not target.is_dir():
@@ -530,7 +530,7 @@ def _check_sides(
     github: bool,
 ) -> int:
     """Measure both sides and print what the newer costs; a stored baseline is asked too, where it still can answer."""
-    from yogurtbench.core.records import MatrixError
+    from yogurtbench.core.errors import MatrixError
     from yogurtbench.report.export import baseline as baselines
     from yogurtbench.runner import ab, session
 
@@ -614,7 +614,7 @@ def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, githu
 
 
 def _print_history(history: History, as_json: bool) -> int:
-    from yogurtbench.core.records import YogurtError
+    from yogurtbench.core.errors import YogurtError
     from yogurtbench.report.pages import history as timeline
 
     if as_json:

@@ -18,10 +18,11 @@ from typing import Any
 import typer
 from typer import _completion_classes
 
+from yogurtbench.core.errors import YogurtError
 from yogurtbench.core.glossary import MEANINGS, meaning
 from yogurtbench.core.labels import axis_text, axis_word
 from yogurtbench.core.paths import MATRICES
-from yogurtbench.core.records import AXES, Cell, YogurtError
+from yogurtbench.core.records import AXES, Cell
 from yogurtbench.core.wording import count_of
 
 Offer = tuple[str, str]

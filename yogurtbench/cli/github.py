@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from yogurtbench.core.records import HostError, MatrixError
+from yogurtbench.core.errors import HostError, MatrixError
 
 #: Names the file whose Markdown the job's page shows.
 VARIABLE = "GITHUB_STEP_SUMMARY"

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from yogurtbench.core import files
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.wording import suggest_nearest
 from yogurtbench.matrix.schema import FILE, FOLDER_NAME
 

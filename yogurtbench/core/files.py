@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from yogurtbench.core.records import HostError, MatrixError, YogurtError
+from yogurtbench.core.errors import HostError, MatrixError, YogurtError
 
 #: What is wrong with a name that somebody gave; all else is the machine's: full, read-only, another user's, broken.
 NAMING = frozenset(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 
 #: What a matrix's name ends with.
 MATRICES = (".yaml", ".yml", ".json")

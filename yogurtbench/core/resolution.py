@@ -33,7 +33,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import METRICS, Attempt, Details
+from yogurtbench.core.metrics import METRICS
+from yogurtbench.core.records import Attempt, Details
 
 #: Seconds: iperf3's and ping's clocks, whose readings are cut off, so that what lies between two is off by up to this.
 _STAMP = 1e-6

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.printable import printable
-from yogurtbench.core.records import HostError
 
 #: A text takes 0.3 s on a processor of today, 2 to 3 s emulated; a trial is given up after a minute or more.
 SECONDS = 45.0

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from yogurtbench.core import install_hints, paths
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 
 _VARIABLE = "BCC_KERNEL_SOURCE"
 _MODULES = Path("/lib/modules")

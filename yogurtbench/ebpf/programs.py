@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from yogurtbench.core import install_hints
 from yogurtbench.core.builds import BASE, BLIND, DROPS, NOW, TRACED, ProgramBuilds, UserProgram
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.printable import printable
-from yogurtbench.core.records import HostError
 from yogurtbench.ebpf import headers, tracer
 from yogurtbench.ebpf.child_compiler import try_compiling
 from yogurtbench.ebpf.kernel_symbols import symbol_at

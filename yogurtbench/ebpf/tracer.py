@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import btf
 from yogurtbench.ebpf.kernel_symbols import symbol_at
 from yogurtbench.lab.namespace import Namespace

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from yogurtbench.agent.channel import Channel
-from yogurtbench.core.records import Attempt, Environment, HostError, Trial
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import Attempt, Environment, Trial
 from yogurtbench.hosts.machine import Machine
 
 #: Seconds beyond a trial's own deadline before its machine is given up.

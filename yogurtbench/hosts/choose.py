@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from yogurtbench.core import install_hints, tools
+from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import Cell, HostError, MatrixError
+from yogurtbench.core.records import Cell
 from yogurtbench.ebpf import headers
 from yogurtbench.hosts import native
 from yogurtbench.hosts.base import AgentHost

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 from yogurtbench.core import install_hints, paths, process, tools
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.install_hints import as_root, install_command
 from yogurtbench.core.load_specs import LOADS, TOOLS
 from yogurtbench.core.process import CommandFailed
-from yogurtbench.core.records import HostError
 from yogurtbench.ebpf import headers
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.vm import scheduling

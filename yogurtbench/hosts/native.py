@@ -14,7 +14,8 @@ import psutil
 from yogurtbench import launch
 from yogurtbench.agent.channel import Channel
 from yogurtbench.core import process
-from yogurtbench.core.records import Environment, HostError
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import Environment
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.lab import inherited, sandbox
 

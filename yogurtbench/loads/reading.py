@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from yogurtbench.core.metrics import METRICS, MOST, ImpossibleValue
 from yogurtbench.core.printable import printable, quoted
 from yogurtbench.core.process import Completed, how_ended
-from yogurtbench.core.records import METRICS, MOST, ImpossibleValue
 from yogurtbench.loads.base import LoadFailed
 
 #: Longest text that is read at all: a report is a few hundred kilobytes at most.

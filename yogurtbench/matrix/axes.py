@@ -13,7 +13,8 @@ from typing import Any
 
 from yogurtbench.core.glossary import meaning
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import AXES, BULK, YES_NO, Cell
+from yogurtbench.core.metrics import BULK, YES_NO
+from yogurtbench.core.records import AXES, Cell
 from yogurtbench.core.wording import format_words, in_quotes, is_whole, kind, suggest_nearest
 
 Value = str | int | tuple[int, int]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.labels import axis_word
-from yogurtbench.core.records import MatrixError
 from yogurtbench.matrix import validate
 from yogurtbench.matrix.planner import make_plan
 from yogurtbench.matrix.schema import AUTO, Matrix

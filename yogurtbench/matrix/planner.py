@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from yogurtbench.core import files, wire_source
 from yogurtbench.core import paths as places
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.labels import axis_text
-from yogurtbench.core.records import AXES, YES_NO, Cell, MatrixError
+from yogurtbench.core.metrics import YES_NO
+from yogurtbench.core.records import AXES, Cell
 from yogurtbench.matrix import axes, combinations, validate
 from yogurtbench.matrix.axes import BaselineBuilder, CellBuilder, Rule
 from yogurtbench.matrix.combinations import Combination

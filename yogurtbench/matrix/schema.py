@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, WithJsonSchema, create_model
 
 from yogurtbench.core.labels import metric_name
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 from yogurtbench.core.wording import in_quotes, kind, suggest_nearest
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.axes import Axis

@@ -6,8 +6,9 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.labels import axis_text, axis_word
-from yogurtbench.core.records import ID_LENGTH, Cell, MatrixError
+from yogurtbench.core.records import ID_LENGTH, Cell
 from yogurtbench.core.wording import closest_to
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.axes import Value

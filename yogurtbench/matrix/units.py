@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.wording import is_whole, kind
 from yogurtbench.matrix.axes import Axis
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from yogurtbench.core import paths
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.wording import in_quotes, kind, no_space, suggest_nearest
 from yogurtbench.matrix import axes, combinations
 from yogurtbench.matrix.document import Document, Step

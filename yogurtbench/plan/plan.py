@@ -15,7 +15,8 @@ from typing import Any
 from yogurtbench.core.builds import NOW, ProgramBuilds, required_builds
 from yogurtbench.core.labels import axis_text, axis_word
 from yogurtbench.core.load_specs import LOADS, loads_of
-from yogurtbench.core.records import AXES, REQUEST_RESPONSE, YES_NO, Cell, Role, Trial
+from yogurtbench.core.metrics import REQUEST_RESPONSE, YES_NO
+from yogurtbench.core.records import AXES, Cell, Role, Trial
 from yogurtbench.core.resolution import FEWEST_FOR
 from yogurtbench.core.wording import count_of
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from yogurtbench.analysis import comparison as analysis
 from yogurtbench.core.labels import WireLabel, traffic_names, wire_names
-from yogurtbench.core.records import ASIDE, HEADLINE, Attempt, Cell, Environment
+from yogurtbench.core.metrics import HEADLINE
+from yogurtbench.core.records import ASIDE, Attempt, Cell, Environment
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
 

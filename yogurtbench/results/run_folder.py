@@ -21,20 +21,9 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, get_args
 
 from yogurtbench.core import files, resolution, versions
-from yogurtbench.core.records import (
-    ASIDE,
-    AXES,
-    METRICS,
-    METRICS_OF,
-    Attempt,
-    Environment,
-    HostError,
-    MatrixError,
-    Observation,
-    Role,
-    Status,
-    canonical,
-)
+from yogurtbench.core.errors import HostError, MatrixError
+from yogurtbench.core.metrics import METRICS, METRICS_OF
+from yogurtbench.core.records import ASIDE, AXES, Attempt, Environment, Observation, Role, Status, canonical
 from yogurtbench.core.wording import close_to
 from yogurtbench.plan.plan import Plan
 

@@ -16,7 +16,7 @@ from yogurtbench.analysis.gate import Decision
 from yogurtbench.analysis.measured_run import MeasuredCell, MeasuredRun
 from yogurtbench.core import files, wire_source
 from yogurtbench.core.builds import BASE
-from yogurtbench.core.records import MatrixError
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.plan.plan import Plan, PlannedCell

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core import output
+from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.labels import axis_text
-from yogurtbench.core.records import MatrixError, Trial
+from yogurtbench.core.records import Trial
 from yogurtbench.hosts import local_terminal
 from yogurtbench.hosts.base import AgentHost, InputSource
 from yogurtbench.hosts.choose import choose_host

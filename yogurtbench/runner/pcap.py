@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core import files
-from yogurtbench.core.records import YogurtError
+from yogurtbench.core.errors import YogurtError
 
 _ETHERNET = (
     1  # LINKTYPE_ETHERNET: netkit, veth, bridges and lo all carry an Ethernet header, on l3 devices an empty one

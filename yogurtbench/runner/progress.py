@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from yogurtbench.core.labels import load_name, traffic_names, wire_name, wire_names
-from yogurtbench.core.records import ASIDE, DIAGNOSTIC_METRIC, HEADLINE, Attempt, Trial
+from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, HEADLINE
+from yogurtbench.core.records import ASIDE, Attempt, Trial
 from yogurtbench.plan.plan import Plan, load_seconds
 
 _STYLES = {

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from yogurtbench import report
 from yogurtbench.core import allowance, output
-from yogurtbench.core.records import Attempt, HostError, MatrixError, YogurtError
+from yogurtbench.core.errors import HostError, MatrixError, YogurtError
+from yogurtbench.core.records import Attempt
 from yogurtbench.core.sayer import Sayer
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.choose import choose_plan_and_host

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from yogurtbench.core import process
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.process import CommandFailed
-from yogurtbench.core.records import HostError, canonical
+from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm import cache, console_log, qemu
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.image import GuestImage, recipe

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import cache, cpio
 from yogurtbench.hosts.vm.cpio import Member
 

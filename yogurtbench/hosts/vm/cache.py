@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from yogurtbench.core import paths
-from yogurtbench.core.records import HostError
+from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import build_progress
 
 Say = Callable[[str], None]

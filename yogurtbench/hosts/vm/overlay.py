@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from modulefinder import ModuleFinder
 from pathlib import Path
 
+from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import HostError, MatrixError
 from yogurtbench.hosts.vm import bytecode, cache, cpio
 from yogurtbench.hosts.vm.cpio import Member
 from yogurtbench.hosts.vm.image import GuestImage

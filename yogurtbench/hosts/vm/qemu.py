@@ -30,7 +30,8 @@ import psutil
 from yogurtbench.agent import checkpoint
 from yogurtbench.agent.channel import Channel
 from yogurtbench.core import install_hints, process
-from yogurtbench.core.records import HostError, canonical
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm import console_log, cpio, scheduling
 from yogurtbench.hosts.vm.image import GuestImage
 

@@ -22,7 +22,8 @@ from typing import IO, Any, Self
 
 from yogurtbench.agent.checkpoint import ORDER_SIZE
 from yogurtbench.core.builds import COMMON, ProgramBuilds
-from yogurtbench.core.records import HostError, canonical
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm import cache, qemu
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.image import GuestImage

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import INK, WireLabel, format_change, load_name, metric_name
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 from yogurtbench.report.charts.base import (
     BAND,
     PAPER,

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from yogurtbench.core.labels import WireLabel, format_grouped, load_name, metric_name, scale_of
-from yogurtbench.core.records import ASIDE, HEADLINE, METRICS, YES_NO
+from yogurtbench.core.metrics import HEADLINE, METRICS, YES_NO
+from yogurtbench.core.records import ASIDE
 from yogurtbench.report.charts.base import (
     MOST,
     WIDTH,

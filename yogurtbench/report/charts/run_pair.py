@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from yogurtbench.analysis.gate import Finding
 from yogurtbench.core.labels import INK, load_name, metric_name
-from yogurtbench.core.records import HEADLINE, METRICS
+from yogurtbench.core.metrics import HEADLINE, METRICS
 from yogurtbench.report.charts.base import BAND, WIDTH, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.charts.forest import ROWS, Effect, change_beside, frame, mark
 from yogurtbench.report.run_pair import RunPair

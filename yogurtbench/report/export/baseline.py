@@ -14,7 +14,9 @@ from typing import Any
 from yogurtbench.analysis import measured_run
 from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core import files, versions
-from yogurtbench.core.records import METRICS, METRICS_OF, HostError, MatrixError, canonical
+from yogurtbench.core.errors import HostError, MatrixError
+from yogurtbench.core.metrics import METRICS, METRICS_OF
+from yogurtbench.core.records import canonical
 from yogurtbench.core.wording import close_to
 
 SIDE, CELL = "yogurtbench_side", "yogurtbench_cell_"

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core import files
-from yogurtbench.core.records import Attempt, Cell, MatrixError
+from yogurtbench.core.errors import MatrixError
+from yogurtbench.core.records import Attempt, Cell
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.packet_path import turn
 

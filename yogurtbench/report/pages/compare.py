@@ -16,7 +16,7 @@ from yogurtbench.analysis.gate import Finding
 from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core import files
 from yogurtbench.core.labels import format_change, format_interval, load_name, metric_name
-from yogurtbench.core.records import METRICS, unit_on
+from yogurtbench.core.metrics import METRICS, unit_on
 from yogurtbench.report.charts import run_pair
 from yogurtbench.report.pages import run
 from yogurtbench.report.run_pair import RunPair

@@ -20,7 +20,7 @@ from yogurtbench.analysis.change_points import FEWEST, why_unavailable
 from yogurtbench.analysis.history import PAGE, History, LevelChange, RatioSeries, Setup
 from yogurtbench.core import files
 from yogurtbench.core.labels import INK, format_change, load_name, metric_name
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
 from yogurtbench.report.pages.run import fill
 

@@ -16,8 +16,8 @@ import pandas as pd
 from yogurtbench import launch
 from yogurtbench.analysis import comparison, statistics, values
 from yogurtbench.core import allowance, paths
+from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.load_specs import LOADS
-from yogurtbench.core.records import HostError, MatrixError
 from yogurtbench.matrix.units import MAX_BLOCKS
 from yogurtbench.plan.plan import Blocks, Plan, estimate_seconds, format_duration
 from yogurtbench.report.run_data import RunData

@@ -12,7 +12,8 @@ from statistics import median
 from typing import Any
 
 from yogurtbench.core.labels import WireLabel, format_number, load_name, metric_name, unit_name
-from yogurtbench.core.records import ASIDE, Attempt, unit_on
+from yogurtbench.core.metrics import unit_on
+from yogurtbench.core.records import ASIDE, Attempt
 from yogurtbench.report.run_data import RunData
 
 #: Metrics that stand beside a payload, in the order of the columns.

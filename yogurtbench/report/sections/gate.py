@@ -27,7 +27,7 @@ from yogurtbench.core.labels import (
     unit_name,
     wire_names,
 )
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 
 #: Findings that nobody needs to see where nothing hangs on them.
 _QUIET = FINE - {"improvement"}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from yogurtbench.core.labels import WireLabel, format_change, format_interval
-from yogurtbench.core.records import METRICS
+from yogurtbench.core.metrics import METRICS
 from yogurtbench.report.run_data import RunData
 
 

@@ -28,7 +28,8 @@ from yogurtbench.core.labels import (
     wire_name,
 )
 from yogurtbench.core.load_specs import LOADS, loads_of
-from yogurtbench.core.records import BULK, FLOOR, FLOORED, HEADLINE, METRICS, Cell
+from yogurtbench.core.metrics import BULK, FLOOR, FLOORED, HEADLINE, METRICS
+from yogurtbench.core.records import Cell
 from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice

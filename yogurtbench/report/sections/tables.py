@@ -12,7 +12,8 @@ import pandas as pd
 from yogurtbench.analysis.comparison import dead_wires
 from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, format_number, load_name, metric_name
-from yogurtbench.core.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
+from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF
+from yogurtbench.core.records import Attempt, Cell, canonical
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
 from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results, liveness

@@ -28,7 +28,8 @@ from yogurtbench.core.labels import (
     traffic_names,
     wire_names,
 )
-from yogurtbench.core.records import AXES, HEADLINE, Attempt, Cell
+from yogurtbench.core.metrics import HEADLINE
+from yogurtbench.core.records import AXES, Attempt, Cell
 from yogurtbench.core.wording import count_of
 from yogurtbench.report.export import wire_catalogue
 from yogurtbench.report.export.wire_catalogue import WireOutcome

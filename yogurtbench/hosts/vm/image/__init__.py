@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core import paths
-from yogurtbench.core.records import HostError, canonical
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm import cache
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.image import build, recipe

@@ -12,7 +12,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from yogurtbench.core.records import HostError, canonical
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm import cpio
 from yogurtbench.hosts.vm.cpio import Member
 from yogurtbench.hosts.vm.image import recipe

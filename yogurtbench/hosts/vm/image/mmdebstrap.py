@@ -14,8 +14,8 @@ from pathlib import Path
 
 from yogurtbench.core import install_hints
 from yogurtbench.core import process as shell
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.process import CommandFailed
-from yogurtbench.core.records import HostError
 from yogurtbench.hosts.vm import build_progress
 from yogurtbench.hosts.vm.image import apt_sources, recipe
 
