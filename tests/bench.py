@@ -21,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from yogurtbench.core.builds import COMMON
-from yogurtbench.hosts.vm import accelerator, cache, image, qemu, snapshot
+from yogurtbench.hosts.vm import accelerator, cache, image, snapshot
 from yogurtbench.hosts.vm import overlay as luggage
+from yogurtbench.hosts.vm.guest import boot_guest
 from yogurtbench.hosts.vm.image import recipe
 from yogurtbench.matrix.planner import load, make_plan
 
@@ -84,7 +85,7 @@ def guest_ratio(rounds: int = 3) -> float:
 def booted(guest: image.GuestImage, how: str) -> float:
     overlay = luggage.build_overlay(guest)
     began = time.monotonic()
-    with qemu.boot_guest(guest, how, overlay=overlay):
+    with boot_guest(guest, how, overlay=overlay):
         return time.monotonic() - began
 
 
@@ -97,7 +98,7 @@ def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
     found: dict[str, list[float]] = {"restore": [], "cell": []}
     order = {"op": "compile", "texts": COMMON.to_json()}
     began = time.monotonic()
-    with qemu.boot_guest(guest, "tcg", overlay=overlay, order=order):
+    with boot_guest(guest, "tcg", overlay=overlay, order=order):
         found["boot"] = [time.monotonic() - began]
     (trial,) = plan.trials(plan.groups[0], 0)
     with snapshot.ensure_snapshot(guest, overlay, plan.texts, print) as state:

@@ -10,7 +10,7 @@ from invented import Invented, cell, stored
 from matrices import planned
 
 from yogurtbench.analysis.budget import ASSUMED, describe_budget, estimate_budget, expected_width, measured_deviations
-from yogurtbench.plan.plan import block_seconds
+from yogurtbench.plan.estimate import block_seconds
 
 MATRIX = """\
 name: t

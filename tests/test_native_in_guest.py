@@ -13,8 +13,9 @@ import pytest
 from trials import trial
 
 from yogurtbench.core.errors import HostError
-from yogurtbench.hosts.vm import accelerator, bytecode, cpio, image, qemu
+from yogurtbench.hosts.vm import accelerator, bytecode, cpio, image
 from yogurtbench.hosts.vm import overlay as luggage
+from yogurtbench.hosts.vm.guest import boot_guest
 
 pytestmark = pytest.mark.vm
 
@@ -122,7 +123,7 @@ def test_the_whole_command_runs_natively_where_the_kernel_has_netkit(tmp_path: P
 def inside(guest_image: image.GuestImage, overlay: Path) -> tuple[dict[str, str], int]:
     said = {"stdout": "", "stderr": ""}
     accelerated = accelerator.probe_accelerator(guest_image, say=print).accelerator
-    with qemu.boot_guest(guest_image, accelerated, overlay=overlay) as guest:
+    with boot_guest(guest_image, accelerated, overlay=overlay) as guest:
         order = trial("ping", device="veth", topology="direct", hook="none", helper="none")
         guest.channel.send({"op": "lab", "trial": order.to_json(), "argv": ["sh", "-c", COMMAND]})
         while (event := guest.channel.receive(600))["event"] != "exit":

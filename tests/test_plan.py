@@ -12,19 +12,9 @@ from matrices import planned
 from yogurtbench.core.records import Trial
 from yogurtbench.matrix import axes as module
 from yogurtbench.matrix.planner import load, make_plan
-from yogurtbench.plan.plan import (
-    Blocks,
-    Plan,
-    blocks_needed,
-    defaulted_axes,
-    describe_plan,
-    estimate_seconds,
-    load_seconds,
-    max_decidable_cells,
-    plan_facts,
-    possible_labs,
-    warnings,
-)
+from yogurtbench.plan.describe import defaulted_axes, describe_plan, plan_facts
+from yogurtbench.plan.estimate import blocks_needed, estimate_seconds, max_decidable_cells, possible_labs, warnings
+from yogurtbench.plan.plan import Blocks, Plan, load_seconds
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 FEW = """\

@@ -17,8 +17,10 @@ from yogurtbench.core.builds import ProgramBuilds
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.hosts.vm import console_log, host, image, overlay, qemu
+from yogurtbench.hosts.vm.guest import _READY_SECONDS, boot_guest
 from yogurtbench.hosts.vm.image import GuestImage, build
-from yogurtbench.hosts.vm.qemu import GuestFds, MachineConfig, QmpClient
+from yogurtbench.hosts.vm.qemu import GuestFds, MachineConfig
+from yogurtbench.hosts.vm.qmp import QmpClient
 
 NOTHING_TO_COMPILE = {"op": "compile", "texts": ProgramBuilds().to_json()}
 
@@ -194,9 +196,9 @@ class TestBootWithStandIns:
             (tmp_path / qemu.PROGRAM).write_text(f'#!/bin/sh\n[ "$1 $2" = "-M help" ] && exit\n{script}\n')
             (tmp_path / qemu.PROGRAM).chmod(0o755)
             monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-            monkeypatch.setitem(qemu._READY_SECONDS, "tcg", 0.5)
+            monkeypatch.setitem(_READY_SECONDS, "tcg", 0.5)
             image = guest_image(tmp_path)
-            return qemu.boot_guest(image, "tcg", overlay=image.archives[0], order=order, say=say)
+            return boot_guest(image, "tcg", overlay=image.archives[0], order=order, say=say)
 
         qemu.machine_type.cache_clear()
         yield with_qemu
@@ -258,7 +260,7 @@ class TestBootWithStandIns:
 @pytest.fixture(scope="module")
 def guest():
     """One guest for the tests that leave it alive."""
-    with qemu.boot_guest(made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made)) as booted:
+    with boot_guest(made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made)) as booted:
         yield booted
 
 
@@ -317,7 +319,7 @@ def own_kernel(tmp_path):
 @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
 def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
     made = own_kernel(True)
-    with qemu.boot_guest(made, "tcg", overlay=overlay.build_overlay(made), order=order) as booted:
+    with boot_guest(made, "tcg", overlay=overlay.build_overlay(made), order=order) as booted:
         assert booted.ready["features"]["veth"]
         assert booted.ready["lacking"] == []
 
@@ -330,13 +332,13 @@ def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_k
     )
     made = own_kernel(False)
     with pytest.raises(HostError, match=told):
-        qemu.boot_guest(made, "tcg", overlay=overlay.build_overlay(made), order=NOTHING_TO_COMPILE, say=said.append)
+        boot_guest(made, "tcg", overlay=overlay.build_overlay(made), order=NOTHING_TO_COMPILE, say=said.append)
     assert said == []
 
 
 @pytest.mark.vm
 def test_a_panic_is_noticed_at_once_and_its_text_is_kept():
-    guest = qemu.boot_guest(made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made))
+    guest = boot_guest(made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made))
     began = time.monotonic()
     with pytest.raises(EOFError):
         in_lab(guest, "echo c > /proc/sysrq-trigger; sleep 60")
@@ -359,8 +361,8 @@ def test_a_trial_that_kills_its_guest_is_a_crash_and_the_next_has_a_new_guest():
 @pytest.mark.vm
 def test_killed_with_sigkill_it_leaves_no_process_and_no_file(tmp_path):
     script = (
-        "from yogurtbench.hosts.vm import image, overlay, qemu\n"
-        "g = qemu.boot_guest(made := image.ensure(say=print), 'tcg', overlay=overlay.build_overlay(made))\n"
+        "from yogurtbench.hosts.vm import guest, image, overlay\n"
+        "g = guest.boot_guest(made := image.ensure(say=print), 'tcg', overlay=overlay.build_overlay(made))\n"
         "print('up', g._process.pid, flush=True)\nimport time; time.sleep(600)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}

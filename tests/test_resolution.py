@@ -27,7 +27,8 @@ from yogurtbench.core.metrics import METRICS, METRICS_OF
 from yogurtbench.core.records import Attempt, Observation
 from yogurtbench.core.resolution import ResolutionSource, rounding_of
 from yogurtbench.loads import ping, sockperf
-from yogurtbench.plan.plan import describe_plan, too_coarse
+from yogurtbench.plan.describe import describe_plan
+from yogurtbench.plan.estimate import too_coarse
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, warnings
 from yogurtbench.report.terminal import run as terminal

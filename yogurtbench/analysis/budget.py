@@ -16,7 +16,9 @@ from yogurtbench.analysis import comparison, statistics
 from yogurtbench.core.errors import YogurtError
 from yogurtbench.core.metrics import HEADLINE
 from yogurtbench.core.wording import count_of
-from yogurtbench.plan.plan import Plan, block_seconds, format_duration, is_estimated, max_decidable_cells
+from yogurtbench.plan.describe import format_duration
+from yogurtbench.plan.estimate import block_seconds, is_estimated, max_decidable_cells
+from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
 
 #: Standard deviations of a block's log-ratio that are assumed where nothing was measured; two equal labs, pinned to one

@@ -21,7 +21,8 @@ from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.choose import choose_plan_and_host
 from yogurtbench.matrix.clocks import Begun, Plans
 from yogurtbench.matrix.units import seconds
-from yogurtbench.plan.plan import Plan, estimate_seconds
+from yogurtbench.plan.estimate import estimate_seconds
+from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
 from yogurtbench.runner import clock_check, lab_session, progress
 from yogurtbench.runner.ab import AbRuns, ProgramChange, measure_both

@@ -18,8 +18,9 @@ from yogurtbench.hosts.machine import Machine
 from yogurtbench.hosts.vm import accelerator, image, qemu, scheduling, snapshot
 from yogurtbench.hosts.vm import overlay as luggage
 from yogurtbench.hosts.vm.accelerator import AcceleratorChoice
+from yogurtbench.hosts.vm.guest import Guest, boot_guest
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.hosts.vm.qemu import Guest, MachineConfig
+from yogurtbench.hosts.vm.qemu import MachineConfig
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
@@ -37,7 +38,7 @@ def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment,
     if chosen.accelerator == "tcg":
         guest = snapshot.start_emulated(guest_image, overlay, say)
     else:
-        guest = qemu.boot_guest(guest_image, chosen.accelerator, overlay=overlay, say=say)
+        guest = boot_guest(guest_image, chosen.accelerator, overlay=overlay, say=say)
     return guest, _environment(guest_image, guest.hardware, guest.ready, chosen), guest.ready["features"]
 
 

@@ -26,8 +26,9 @@ from yogurtbench.core.errors import HostError
 from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm import cache, qemu
 from yogurtbench.hosts.vm.cache import Say
+from yogurtbench.hosts.vm.guest import Guest, boot_guest, order_file
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.hosts.vm.qemu import Guest, MachineConfig
+from yogurtbench.hosts.vm.qemu import MachineConfig
 
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
@@ -97,11 +98,11 @@ def start_emulated(image: GuestImage, overlay: Path, say: Say) -> Guest:
     hardware = qemu.hardware_for(image, overlay, "tcg", exact=False)
     place = cache.cache_path(_KIND, qemu.state_fingerprint(image, overlay, hardware, _compile_request(COMMON)))
     if not place.is_dir() and _lacks_room(place, hardware):
-        return qemu.boot_guest(image, "tcg", overlay=overlay, say=say)
+        return boot_guest(image, "tcg", overlay=overlay, say=say)
 
     def boot(path: Path | None) -> Snapshot:
         say("booting an emulated guest, and saving it for the next run")
-        with qemu.boot_guest(image, "tcg", overlay=overlay, say=say) as guest:
+        with boot_guest(image, "tcg", overlay=overlay, say=say) as guest:
             _request_compile(guest)
             guest.monitor.execute("stop")
             return _save(guest, image, path)
@@ -207,7 +208,7 @@ def _boot(image: GuestImage, overlay: Path, say: Say, path: Path | None) -> Snap
     Its state is in ``path``, or in an unlinked file. Raises HostError where that fails.
     """
     say("booting a guest on the instruction clock, and saving it")
-    with qemu.boot_guest(image, "tcg", overlay=overlay, order=_compile_request(COMMON), say=say) as guest:
+    with boot_guest(image, "tcg", overlay=overlay, order=_compile_request(COMMON), say=say) as guest:
         _wait_until_stopped(guest)
         return _save(guest, image, path)
 
@@ -240,7 +241,7 @@ def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
     with ExitStack() as undo:
         state = undo.enter_context(_reopen(saved.state))
         nothing = undo.enter_context(tempfile.TemporaryFile())  # the initramfs is in the state, long unpacked
-        written = undo.enter_context(qemu.order_file(order))
+        written = undo.enter_context(order_file(order))
         guest = Guest(saved.image, saved.hardware, nothing, written, state)
         with ExitStack() as on_failure:
             on_failure.callback(guest.close)

@@ -19,7 +19,9 @@ from yogurtbench.core import allowance, paths
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.matrix.units import MAX_BLOCKS
-from yogurtbench.plan.plan import Blocks, Plan, estimate_seconds, format_duration
+from yogurtbench.plan.describe import format_duration
+from yogurtbench.plan.estimate import estimate_seconds
+from yogurtbench.plan.plan import Blocks, Plan
 from yogurtbench.report.run_data import RunData
 
 _OPEN = frozenset({"inconclusive", "one_block", "too_few_blocks"})
