@@ -150,6 +150,12 @@ def test_fish_offers_files_where_we_have_nothing() -> None:
     assert codes == [1, 0]
 
 
+def test_a_question_in_brackets_is_shown_as_it_stands(here: Path) -> None:
+    (here / "m.yaml").write_text(MATRIX.replace("What is offered?", "Which [bold] of [1, 2]?"))
+    line = {"_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_ARGS": "yogurtbench run m"}
+    assert asked("fish", **line) == "m.yaml\tWhich [bold] of [1, 2]?\n"
+
+
 @pytest.mark.parametrize(
     "words", [["ru"], ["run", ""], ["run", "m.yaml", "--only", ""], ["lab", "m.yaml", "--cell", ""], ["report", ""]]
 )

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer import _completion_classes
 
 from yogurtbench.core.errors import YogurtError
 from yogurtbench.core.glossary import MEANINGS, meaning
@@ -51,7 +50,16 @@ def complete_matrices(incomplete: str) -> list[Offer]:
     near = [path for path in _children(folder) if not path.name.startswith(".")]
     found = [path for one in near for path in ([one] if one.is_file() else _children(one)) if path.suffix in MATRICES]
     ours = [] if Path("experiments").exists() else _shipped()
-    return [(str(path), _question(read)) for path, read in [*((one, one) for one in found), *ours]]
+    return [(str(path), _escaped(_question(read))) for path, read in [*((one, one) for one in found), *ours]]
+
+
+def _escaped(text: str) -> str:
+    """Return a meaning that somebody else wrote, for Typer, which renders it as Rich's markup."""
+    if "[" not in text:  # Rich takes a third of the time there is
+        return text
+    from rich.markup import escape
+
+    return escape(text)
 
 
 def _children(folder: Path) -> list[Path]:
@@ -211,8 +219,6 @@ def print_candidates(app: Callable[[], object]) -> int:
     bash takes ``hook=tcx`` for three words, of which it asks for the last: they are put together for Typer, and what
     it offers is cut to what bash will put in that place.
     """
-    # Typer renders what an offer means as Rich's markup. Ours is none, and Rich takes a third of the time there is.
-    _completion_classes._sanitize_help_text = lambda text: text
     head = _put_together() if os.environ[VARIABLE].endswith("_bash") else ""
     said = io.StringIO()
     try:
