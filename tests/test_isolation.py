@@ -14,11 +14,11 @@ from trials import DIRECT, WIRE, trial
 from yogurtbench.agent.trial import run_trial
 from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.ebpf.wire import Programs
-from yogurtbench.lab import bring_up
+from yogurtbench.lab import bring_up, packet_socket
 from yogurtbench.loads import isolation, raw, unprivileged
 from yogurtbench.loads.base import LoadContext
 from yogurtbench.loads.isolation import EAVESDROPS, Verdicts
-from yogurtbench.loads.probes import checksum
+from yogurtbench.loads.packets import checksum, echo_request, udp_packet
 
 InRoom = Callable[..., Any]
 
@@ -93,7 +93,7 @@ def sabotaged(how: str) -> dict[str, Any]:
 
 
 def deaf() -> None:
-    raw.ETH_P_ALL = 0x88B6  # the sniffers hear another protocol only
+    packet_socket.ETH_P_ALL = 0x88B6  # the sniffers hear another protocol only
 
 
 def mute() -> None:
@@ -177,7 +177,7 @@ def test_the_unprivileged_sender_has_no_capability_left(in_room: InRoom) -> None
 
 @given(payload=st.binary(max_size=1400), port=st.integers(1, 65_535))
 def test_a_udp_packet_is_one(payload: bytes, port: int) -> None:
-    packet = raw.udp_packet("10.42.0.1", "10.42.0.2", port, payload)
+    packet = udp_packet("10.42.0.1", "10.42.0.2", port, payload)
     assert checksum(packet[:20]) == 0  # a header with its checksum in it sums to nothing (RFC 1071)
     length, protocol = struct.unpack("!H", packet[2:4])[0], packet[9]
     assert (length, protocol, packet[12:20]) == (len(packet), 17, bytes([10, 42, 0, 1, 10, 42, 0, 2]))
@@ -187,5 +187,5 @@ def test_a_udp_packet_is_one(payload: bytes, port: int) -> None:
 
 @given(body=st.binary(max_size=64))
 def test_an_echo_request_is_one(body: bytes) -> None:
-    request = raw.echo_request(body)
+    request = echo_request(4, 0, 1, body)
     assert request[0] == 8 and checksum(request) == 0 and request[8:] == body

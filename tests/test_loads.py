@@ -13,7 +13,7 @@ from trials import DIRECT, cell
 
 from yogurtbench.core import process
 from yogurtbench.lab import Unsupported, bring_up
-from yogurtbench.loads import LoadFailed, iperf3, ping, probes, sockperf
+from yogurtbench.loads import LoadFailed, iperf3, packets, ping, probes, sockperf
 from yogurtbench.loads.base import bound_ports, packets_per_message
 from yogurtbench.loads.quantiles import quantile
 
@@ -201,17 +201,17 @@ def test_packets_per_message_agrees_with_the_kernel(in_room: Callable[..., dict[
 
 
 def test_the_checksum_is_that_of_rfc_1071() -> None:
-    assert probes.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
+    assert packets.checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xFFFF - 0xDDF2
 
 
 @given(st.binary(max_size=200))
 def test_a_packet_with_its_checksum_in_place_sums_to_zero(body: bytes) -> None:
     body += bytes(len(body) % 2)
-    assert probes.checksum(body + struct.pack("!H", probes.checksum(body))) == 0
+    assert packets.checksum(body + struct.pack("!H", packets.checksum(body))) == 0
 
 
 def test_an_echo_request_over_ipv4_carries_a_valid_checksum() -> None:
-    assert probes.checksum(probes.echo_request(4, 77, 3)) == 0
+    assert packets.checksum(packets.echo_request(4, 77, 3)) == 0
 
 
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=40), st.floats(0, 1))

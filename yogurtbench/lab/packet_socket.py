@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.lab.network import Lab
 
-_ETH_P_ALL = 0x0003
+ETH_P_ALL = 0x0003
 _PACKET_OUTGOING = 4
 #: SO_TIMESTAMPNS of uapi/asm-generic/socket.h; its message is a struct timespec.
 _SO_TIMESTAMPNS = 35
@@ -34,15 +34,26 @@ class Frame:
     content: bytes
 
 
+def listen(device: str | None) -> socket.socket:
+    """Return a socket that hears every protocol, on one device or all of the namespace it is opened in."""
+    # Without a protocol a new socket hears nothing; with one it would hear all devices until it is bound.
+    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0 if device else socket.htons(ETH_P_ALL))
+    if device:
+        try:
+            listener.bind((device, ETH_P_ALL))
+        except OSError:
+            listener.close()
+            raise
+    return listener
+
+
 class Tap:
     """Listens on one device from the moment it is made."""
 
     def __init__(self, namespace: Namespace, device: str) -> None:
         self.namespace, self.device = namespace.name or "host", device
         with namespace.entered():
-            # Without a protocol a new socket hears nothing; with one it would hear all devices until it is bound.
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            self._socket.bind((device, _ETH_P_ALL))
+            self._socket = listen(device)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)

@@ -63,11 +63,15 @@ def explain_error(error: OSError) -> str:
 
 
 def _missing_right() -> str:
-    status = Path("/proc/self/status").read_text().splitlines()
-    held = next((int(line.split()[1], 16) for line in status if line.startswith("CapEff")), 0)
-    if not held >> _CAP_NET_RAW & 1:
+    if not effective_capabilities() >> _CAP_NET_RAW & 1:
         return "the capability CAP_NET_RAW is missing"
     return "something forbids it, such as a seccomp filter or a security module"
+
+
+def effective_capabilities() -> int:
+    """Return those of this process as a bit set (proc_pid_status(5))."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next((int(line.split()[1], 16) for line in status if line.startswith("CapEff")), 0)
 
 
 def error_of(number: int) -> OSError:

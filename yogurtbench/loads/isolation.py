@@ -29,6 +29,7 @@ from yogurtbench.loads import unprivileged as nobody
 from yogurtbench.loads.asking import CannotAsk, probing
 from yogurtbench.loads.base import LoadContext, LoadResult
 from yogurtbench.loads.mailbox import PATIENCE, TOKEN_BYTES, UdpReceiver, send
+from yogurtbench.loads.packets import echo_request, udp_packet
 
 #: How far a device's counters may lag behind (seconds): some drivers count when the far end polls.
 LAG = 0.05
@@ -214,7 +215,7 @@ def _inject_raw_packet(
 ) -> InjectionAttempt:
     """Return a forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET socket."""
     token, before = _token(), _tx_count(end)
-    packet = raw.udp_packet(lab.client.ipv4, lab.server.ipv4, port, token)
+    packet = udp_packet(lab.client.ipv4, lab.server.ipv4, port, token)
     try:
         error = transmitter.send(end, raw.ETH_P_IP, packet, lab.server.end.mac(), bypass=bypass)
     except CannotAsk as reason:
@@ -283,7 +284,7 @@ def _ping_error(sender: socket.socket, address: str) -> str:
     token = _token()
     try:
         with probing(control.IPV4, f"an echo request to {address}", errno.ENETUNREACH):
-            sender.sendto(raw.echo_request(token), (address, 0))
+            sender.sendto(echo_request(4, 0, 1, token), (address, 0))
     except OSError as error:
         return raw.error_name(error)
     deadline = time.monotonic() + PATIENCE

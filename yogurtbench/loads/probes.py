@@ -10,7 +10,6 @@ import errno
 import os
 import select
 import socket
-import struct
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from yogurtbench.ebpf import tracer
 from yogurtbench.ebpf.tracer import Tracer
 from yogurtbench.lab import Lab, Unsupported
 from yogurtbench.loads.asking import CannotAsk, error_of, explain_error, is_answer, probing
+from yogurtbench.loads.packets import ECHO, ICMP, echo_request
 
 #: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within milliseconds.
 PROBES = 3
@@ -30,8 +30,6 @@ _AFTER_DROP = 0.03
 _STALLED = PROBES * PATIENCE
 
 _TCP_PORT = 7007
-_ICMP = struct.Struct("!BBHHH")
-_ECHO = {4: (8, 0), 6: (128, 129)}  # ICMP types of request and reply (RFC 792, RFC 4443)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +76,6 @@ def open_icmp_socket(lab: Lab, ip: int) -> socket.socket:
         return socket.socket(family, socket.SOCK_RAW, protocol)
 
 
-def echo_request(ip: int, identifier: int, sequence: int) -> bytes:
-    """Return an ICMP echo request. Over IPv6 the kernel fills in the checksum (RFC 3542), over IPv4 we do."""
-    body = b"yogurtbench-probe"
-    header = _ICMP.pack(_ECHO[ip][0], 0, 0, identifier, sequence)
-    if ip == 6:
-        return header + body
-    return header[:2] + struct.pack("!H", checksum(header + body)) + header[4:] + body
-
-
-def checksum(data: bytes) -> int:
-    """Return the Internet checksum (RFC 1071)."""
-    data += b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
 def echo_once(sender: socket.socket, address: str, ip: int, sequence: int, seen: Tracer | None) -> bool:
     """Send one echo request; whether its answer came. With a witness a request seen dropped is not waited for.
 
@@ -130,10 +110,10 @@ def _received(sender: socket.socket, ip: int) -> bytes:
 def _is_reply(packet: bytes, ip: int, identifier: int, sequence: int) -> bool:
     if ip == 4 and packet:
         packet = packet[(packet[0] & 0x0F) * 4 :]  # a raw IPv4 socket is given the IP header too
-    if len(packet) < _ICMP.size:
+    if len(packet) < ICMP.size:
         return False
-    kind, _, _, its_identifier, its_sequence = _ICMP.unpack(packet[: _ICMP.size])
-    return (kind, its_identifier, its_sequence) == (_ECHO[ip][1], identifier, sequence)
+    kind, _, _, its_identifier, its_sequence = ICMP.unpack(packet[: ICMP.size])
+    return (kind, its_identifier, its_sequence) == (ECHO[ip][1], identifier, sequence)
 
 
 def exchanges_tcp(lab: Lab) -> bool:

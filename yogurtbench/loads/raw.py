@@ -1,20 +1,17 @@
-"""Packets made by hand, and sent and seen through AF_PACKET sockets (packet(7)), the way tcpdump and attackers do."""
+"""Frames sent and seen through AF_PACKET sockets (packet(7)), the way tcpdump and attackers do."""
 
 from __future__ import annotations
 
 import errno
 import select
 import socket
-import struct
 import time
 from collections.abc import Iterable, Sequence
 
-from yogurtbench.lab import Interface
+from yogurtbench.lab import Interface, packet_socket
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.loads.asking import CannotAsk, probing
-from yogurtbench.loads.probes import checksum
 
-ETH_P_ALL = 0x0003
 ETH_P_IP = 0x0800
 #: IEEE 802's EtherType for local experiments: no stack knows it, so such a frame is seen by taps and by nobody else.
 ETH_P_EXPERIMENT = 0x88B5
@@ -24,20 +21,6 @@ _WHAT = "packet sockets"
 _NO_MAC = bytes(6)
 #: A sniffer reads at most so many packets: on a wire that loops they never end.
 _MOST_PACKETS = 4096
-
-
-def udp_packet(source: str, destination: str, port: int, payload: bytes) -> bytes:
-    """Return an IPv4 packet with one UDP datagram in it, without a UDP checksum (RFC 768 allows that over IPv4)."""
-    udp = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
-    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0)
-    return header[:10] + struct.pack("!H", checksum(header + addresses)) + addresses + udp
-
-
-def echo_request(body: bytes) -> bytes:
-    """Return an ICMP echo request (RFC 792) that is told from others by its body."""
-    header = struct.pack("!BBHHH", 8, 0, 0, 0, 1)
-    return header[:2] + struct.pack("!H", checksum(header + body)) + header[4:] + body
 
 
 class Transmitter:
@@ -88,12 +71,8 @@ class Sniffer:
     """An AF_PACKET socket as tcpdump's: every protocol, on one device or (``end`` None) all of its namespace."""
 
     def __init__(self, end: Interface | None) -> None:
-        # Without a protocol a new socket hears nothing; with one it would hear all devices until it is bound.
-        opening = socket.htons(ETH_P_ALL) if end is None else 0
         with probing(_WHAT, "one that listens"):
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, opening)
-            if end is not None:
-                self._socket.bind((end.name, ETH_P_ALL))
+            self._socket = packet_socket.listen(end.name if end else None)
 
     def hear(self, marks: Iterable[bytes], until: Sequence[bytes], patience: float) -> set[bytes]:
         """Return those of ``marks`` and ``until`` that it has packets of.

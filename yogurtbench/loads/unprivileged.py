@@ -13,10 +13,9 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from yogurtbench.loads.asking import explain_error
+from yogurtbench.loads.asking import effective_capabilities, explain_error
 from yogurtbench.loads.raw import error_name
 
 #: nobody, on every Linux (kernel.overflowuid).
@@ -86,7 +85,7 @@ def _send_as_nobody(device: str, address: str, port: int, payloads: Sequence[byt
             ways.append(way)
         except OSError as error:
             errors.append(f"{way}: {error_name(error)}")
-    return {"ways": ways, "errors": errors, "capabilities": _capabilities()}
+    return {"ways": ways, "errors": errors, "capabilities": effective_capabilities()}
 
 
 def _send_from(device: str, address: str, port: int, payload: bytes) -> None:
@@ -95,9 +94,3 @@ def _send_from(device: str, address: str, port: int, payload: bytes) -> None:
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
         sender.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         sender.sendto(payload, (address, port))
-
-
-def _capabilities() -> int:
-    """Effective capabilities as a bit set (proc_pid_status(5))."""
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff"))
