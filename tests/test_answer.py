@@ -15,7 +15,7 @@ from matrices import planned
 
 from yogurtbench import __main__ as command
 from yogurtbench.core.records import Attempt, Cell, Observation
-from yogurtbench.plan.describe import format_duration
+from yogurtbench.core.wording import format_duration
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, tables
 from yogurtbench.report.sections.isolation import isolation_results, liveness

@@ -15,8 +15,7 @@ from statistics import median
 from yogurtbench.analysis import comparison, statistics
 from yogurtbench.core.errors import YogurtError
 from yogurtbench.core.metrics import HEADLINE
-from yogurtbench.core.wording import count_of
-from yogurtbench.plan.describe import format_duration
+from yogurtbench.core.wording import count_of, format_duration
 from yogurtbench.plan.estimate import block_seconds, is_estimated, max_decidable_cells
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder

@@ -165,16 +165,12 @@ def _row(asked: _Comparison, values: BlockValues, shared: Mapping[str, Any], com
     base = values.of(asked.baseline, "baseline", asked.metric) if asked.baseline else {}
     known = METRICS[asked.metric]
     return {
-        **_axes(compared), **shared, "cell": asked.cell, "role": asked.role, "baseline": asked.baseline,
+        **compared.columns, **shared, "cell": asked.cell, "role": asked.role, "baseline": asked.baseline,
         "metric": asked.metric, "unit": _unit(asked), "better": known.better, "delta": asked.margin,
         "baseline_median": _median(base.values()), "cell_median": _median(cell.values()),
         "family": "canary" if asked.role == "canary" else "gate" if asked.gate else "exploratory",
         **_measured(asked, cell, base, values),
     }  # fmt: skip
-
-
-def _axes(cell: Cell) -> dict[str, Any]:
-    return cell.axes | {"cpus": ",".join(map(str, cell.cpus)) if isinstance(cell.cpus, tuple) else cell.cpus}
 
 
 def _unit(asked: _Comparison) -> str:

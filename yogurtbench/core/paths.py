@@ -45,11 +45,16 @@ def beside(matrix: Path, word: str) -> Path:
     return matrix.parent / expanded(Path(word))
 
 
-def experiments() -> Path:
-    """Return the folder of our own matrices: inside an installed package, beside it in a clone."""
+def bundled(name: str) -> Path:
+    """Return a folder that comes with us: inside an installed package, beside it in a clone."""
     package = Path(__file__).parents[1]
-    inside = package / "experiments"
-    return inside if inside.is_dir() else package.parent / "experiments"
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
+
+
+def experiments() -> Path:
+    """Return the folder of our own matrices."""
+    return bundled("experiments")
 
 
 def matrix(path: Path) -> Path:

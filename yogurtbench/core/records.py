@@ -70,6 +70,11 @@ class Cell:
         return {name: getattr(self, name) for name in AXES}
 
     @property
+    def columns(self) -> dict[str, Any]:
+        """Every axis as tables have it: two CPUs as text, ``0,1``."""
+        return {**self.axes, "cpus": ",".join(map(str, self.cpus)) if isinstance(self.cpus, tuple) else self.cpus}
+
+    @property
     def named(self) -> dict[str, Any]:
         """The axes that differ from their default, the load always among them: what the id is made of."""
         return {k: v for k, v in self.axes.items() if k == "load" or v != self.defaults.get(k, v)}

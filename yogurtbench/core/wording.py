@@ -12,6 +12,19 @@ def count_of(number: int, noun: str, several: str = "") -> str:
     return f"{number} {noun if number == 1 else several or f'{noun}s'}"
 
 
+def format_duration(seconds: float) -> str:
+    """Return a duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def format_elapsed(seconds: float) -> str:
+    """Return a duration that is counted while people watch: ``3:07``, ``1:00:00``."""
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
 class WrittenInt(int):
     """A whole number that somebody wrote otherwise than Python would: ``0x10``, ``1_000``."""
 

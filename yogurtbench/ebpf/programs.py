@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from yogurtbench.core import install_hints
+from yogurtbench.core import install_hints, paths
 from yogurtbench.core.builds import BASE, BLIND, DROPS, NOW, TRACED, ProgramBuilds, UserProgram
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.printable import printable
@@ -43,9 +43,8 @@ _WAYS = ("forward", "return")
 
 
 def source_folder() -> Path:
-    """Return where the C programs lie: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "bpf"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "bpf"
+    """Return where the C programs lie."""
+    return paths.bundled("bpf")
 
 
 class NoSuchProgram(HostError):

@@ -1,4 +1,7 @@
-"""Quantiles without numpy: the guest has none, and needs none."""
+"""Quantiles without numpy: the guest has none, and needs none.
+
+statistics.quantiles rounds otherwise: one in twenty would be stored with another last digit.
+"""
 
 from __future__ import annotations
 

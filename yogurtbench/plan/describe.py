@@ -7,7 +7,7 @@ from typing import Any
 
 from yogurtbench.core.labels import axis_text, axis_word
 from yogurtbench.core.records import AXES
-from yogurtbench.core.wording import count_of
+from yogurtbench.core.wording import count_of, format_duration
 from yogurtbench.plan.estimate import estimate_seconds, too_coarse, warnings
 from yogurtbench.plan.plan import Plan, first_block
 
@@ -95,10 +95,3 @@ def _describe_first_block(plan: Plan) -> Iterator[str]:
         yield f"  {trial.cell.id}  {trial.role:8}  {axis_text(trial.cell.named)}"
     if len(trials) > SHOWN:
         yield f"  … and {len(trials) - SHOWN} more"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -270,13 +270,9 @@ def _shared(attempt: Attempt, run: str) -> tuple[Any, ...]:
     """Return what all values of an attempt have in common, in the order of the columns."""
     trial, cell = attempt.trial, attempt.trial.cell
     where = (run, trial.block, trial.position, attempt.host, attempt.lab, attempt.accelerator, trial.clock)
-    axes = {**cell.axes, "cpus": _cpus(cell.cpus)}
+    axes = cell.columns
     return (*where, attempt.kernel or cell.kernel, cell.id, trial.id, trial.role,
             *(axes[name] for name in AXES if name != "kernel"))  # fmt: skip
-
-
-def _cpus(cpus: str | tuple[int, int] | None) -> str | None:
-    return ",".join(map(str, cpus)) if isinstance(cpus, tuple) else cpus
 
 
 def _dtype(name: str) -> str:

@@ -16,6 +16,7 @@ from rich.text import Text
 from yogurtbench.core.labels import load_name, traffic_names, wire_name, wire_names
 from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, HEADLINE
 from yogurtbench.core.records import ASIDE, Attempt, Trial
+from yogurtbench.core.wording import format_elapsed
 from yogurtbench.plan.plan import Plan, load_seconds
 
 _STYLES = {
@@ -191,7 +192,7 @@ class LiveProgress(NoProgress):
 
     def _times(self) -> str:
         elapsed = self._clock() - self._began
-        return f"{_minutes(elapsed)} elapsed, {self._pace.left(elapsed, self._expected)} left"
+        return f"{format_elapsed(elapsed)} elapsed, {self._pace.left(elapsed, self._expected)} left"
 
 
 #: Columns of text that a bar takes at most and at least, and wires under way that are named.
@@ -235,17 +236,17 @@ class RateEstimator:
         ``expected``: the seconds the whole takes, believed until a trial has ended.
         """
         if not self._measured:
-            return f"about {_minutes(max(0.0, expected - elapsed))}"
+            return f"about {format_elapsed(max(0.0, expected - elapsed))}"
         pace = elapsed / self._measured
         asides = self._asides - self._diagnosed
         if self._diagnosed:
-            return f"about {_minutes(asides * pace)}"
+            return f"about {format_elapsed(asides * pace)}"
         fewest, most = ((goal - self._blocks + asides) * pace for goal in (self._least, self._most))
         if self._least == self._most:
-            return f"about {_minutes(max(0.0, fewest))}"
+            return f"about {format_elapsed(max(0.0, fewest))}"
         if self._blocks < self._least:
-            return f"{_minutes(fewest)} to {_minutes(most)}"
-        return f"at most {_minutes(max(0.0, most))}"
+            return f"{format_elapsed(fewest)} to {format_elapsed(most)}"
+        return f"at most {format_elapsed(max(0.0, most))}"
 
 
 def _stored(plan: Plan, done: Collection[str]) -> Iterator[Trial]:
@@ -289,8 +290,3 @@ def _headline(attempt: Attempt) -> str:
 def _cut(text: str, style: str = "") -> Text:
     """Return a line that is cut where the screen ends."""
     return Text(text, style, no_wrap=True, overflow="ellipsis")
-
-
-def _minutes(seconds: float) -> str:
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

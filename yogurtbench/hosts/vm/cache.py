@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from yogurtbench.core import paths
+from yogurtbench.core import files, paths
 from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import build_progress
 
@@ -66,7 +66,7 @@ def ensure_file(kind: str, name: str, content: Callable[[], bytes], *, keep: int
     try:
         if not wanted.exists():
             wanted.parent.mkdir(parents=True, exist_ok=True)
-            _replace(wanted, content())
+            files.replace_file(wanted, lambda part: part.write_bytes(content()))
             keep_newest(kind, keep)
     except OSError as error:
         raise HostError(f"{wanted} cannot be written: {error.strerror or error}") from None
@@ -95,17 +95,6 @@ def _locked(path: Path, say: Say) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _replace(target: Path, content: bytes) -> None:
-    """Write whole or not at all, over what was there."""
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".making-", delete=False) as making:
-        try:
-            making.write(content)
-        except BaseException:
-            Path(making.name).unlink()
-            raise
-    Path(making.name).replace(target)
 
 
 def keep_newest(kind: str, keep: int) -> None:

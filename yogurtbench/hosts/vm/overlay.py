@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from modulefinder import ModuleFinder
 from pathlib import Path
 
+from yogurtbench.core import paths
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.hosts.vm import bytecode, cache, cpio
@@ -110,10 +111,8 @@ def read_base_programs(folder: Path) -> frozenset[tuple[str, str]]:
 
 
 def _programs() -> list[Member]:
-    """Return the wire programs, beside the package as in a checkout or inside it as in a wheel."""
-    inside = _PACKAGE / "bpf"
-    folder = inside if inside.is_dir() else _PACKAGE.parent / "bpf"
-    return [cpio.file(f"{_PROGRAMS}/{name}", content) for name, content in _sources(folder)]
+    """Return the wire programs."""
+    return [cpio.file(f"{_PROGRAMS}/{name}", content) for name, content in _sources(paths.bundled("bpf"))]
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -18,8 +18,8 @@ from yogurtbench.analysis import comparison, statistics, values
 from yogurtbench.core import allowance, paths
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.load_specs import LOADS
+from yogurtbench.core.wording import format_duration
 from yogurtbench.matrix.units import MAX_BLOCKS
-from yogurtbench.plan.describe import format_duration
 from yogurtbench.plan.estimate import estimate_seconds
 from yogurtbench.plan.plan import Blocks, Plan
 from yogurtbench.report.run_data import RunData
