@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench.hosts import doctor
+from yogurtbench.hosts import doctor, requirements
 from yogurtbench.hosts.doctor import NATIVE, VM, CheckResult
 
 SHOWN = """Show the system configuration
@@ -323,12 +323,12 @@ def test_pypis_bcc_is_told_apart_from_the_compiler(tmp_path: Path, monkeypatch: 
 def test_subordinate_ids_are_looked_up_by_name_and_number(tmp_path: Path) -> None:
     (tmp_path / "subuid").write_text("ada:100000:65536\n")
     (tmp_path / "subgid").write_text("1000:100000:65536\n")
-    assert doctor._subordinate_ids("ada", 1000, tmp_path).state == "ok"
-    missing = doctor._subordinate_ids("bob", 1001, tmp_path)
-    assert missing.state == "missing"
-    assert "usermod --add-subuids" in missing.mend
+    assert requirements.subordinate_ids("ada", 1000, tmp_path).there
+    missing = requirements.subordinate_ids("bob", 1001, tmp_path)
+    assert missing.lacking
+    assert "usermod --add-subuids" in missing.fix
     (tmp_path / "subgid").unlink()
-    assert doctor._subordinate_ids("ada", 1000, tmp_path).state == "missing"
+    assert requirements.subordinate_ids("ada", 1000, tmp_path).lacking
 
 
 def test_a_cache_that_cannot_be_written_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

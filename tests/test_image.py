@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yogurtbench.core.errors import HostError
+from yogurtbench.hosts import requirements
 from yogurtbench.hosts.vm import bytecode, cache, cpio, image, overlay
 from yogurtbench.hosts.vm.cpio import Member
 from yogurtbench.hosts.vm.image import GuestImage, apt_sources, build, mmdebstrap, recipe
@@ -352,7 +353,7 @@ class TestBootstrap:
         on_path("mmdebstrap", 'echo "I: running apt-get update..." >&2; echo "E: cannot reach the mirror" >&2; exit 25')
         on_path("newuidmap", "exit 0")
         on_path("unshare", "exit 0")
-        monkeypatch.setattr(mmdebstrap, "_want_subordinate_ids", lambda: None)
+        monkeypatch.setattr(requirements, "subordinate_ids", lambda *_: requirements.Requirement("ids"))
         with pytest.raises(HostError) as error:
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
         assert "exit code 25: E: cannot reach the mirror" in str(error.value)
@@ -413,7 +414,7 @@ class TestBootstrap:
         on_path("newuidmap", "exit 0")
         on_path("unshare", "echo 'unshare failed: Operation not permitted' >&2; exit 1")
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-        monkeypatch.setattr(mmdebstrap, "_want_subordinate_ids", lambda: None)
+        monkeypatch.setattr(requirements, "subordinate_ids", lambda *_: requirements.Requirement("ids"))
         with pytest.raises(HostError, match="user namespaces, and this machine forbids them"):
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 

@@ -15,7 +15,7 @@ import pytest
 from yogurtbench.core import install_hints
 from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import headers, programs
-from yogurtbench.hosts import choose, doctor
+from yogurtbench.hosts import choose, doctor, requirements
 from yogurtbench.hosts.vm import accelerator, qemu
 from yogurtbench.hosts.vm.image import GuestImage, mmdebstrap
 
@@ -94,7 +94,7 @@ def test_a_machine_without_qemu(family: str) -> None:
 
 @pytest.mark.usefixtures("nothing_on_path")
 def test_a_machine_without_mmdebstrap(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mmdebstrap, "DEBIANS_KEYS", tmp_path)
+    monkeypatch.setattr(requirements, "DEBIANS_KEYS", tmp_path)
     with pytest.raises(HostError, match="building the guest needs mmdebstrap") as error:
         mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
     if family in ("debian", "ubuntu"):
@@ -106,7 +106,7 @@ def test_a_machine_without_mmdebstrap(family: str, tmp_path: Path, monkeypatch: 
 
 def test_a_machine_without_debians_keys(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mmdebstrap.apt_sources, "machine_sources", lambda: ())
-    monkeypatch.setattr(mmdebstrap, "DEBIANS_KEYS", tmp_path / "none")
+    monkeypatch.setattr(requirements, "DEBIANS_KEYS", tmp_path / "none")
     with pytest.raises(HostError, match="the keys that Debian signs its packages with") as error:
         mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
     (found,) = doctor._debians_keys()

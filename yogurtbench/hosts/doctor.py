@@ -6,7 +6,6 @@ import grp
 import json
 import os
 import platform
-import pwd
 import re
 import shlex
 import stat
@@ -21,11 +20,13 @@ from yogurtbench.core import install_hints, paths, process, tools
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.install_hints import as_root, install_command
 from yogurtbench.core.load_specs import LOADS, TOOLS
-from yogurtbench.core.process import CommandFailed
 from yogurtbench.ebpf import headers
+from yogurtbench.hosts import requirements
 from yogurtbench.hosts.base import AgentHost
-from yogurtbench.hosts.vm import scheduling
-from yogurtbench.hosts.vm.image import apt_sources, mmdebstrap
+from yogurtbench.hosts.requirements import Requirement
+from yogurtbench.hosts.vm import image, qemu, scheduling
+from yogurtbench.hosts.vm.accelerator import DEVICE as _KVM
+from yogurtbench.hosts.vm.image import apt_sources
 
 State = Literal["ok", "missing", "limited"]
 
@@ -51,9 +52,6 @@ def _loads_with(tool: str) -> str:
 #: Programs, and what a machine without them cannot do.
 _TOOLS = tuple((tool, _loads_with(tool)) for tool in TOOLS)
 _ROOM_TOOLS = ("unshare", "nsenter", "setpriv", "taskset", "mount")
-_QEMU = "qemu-system-x86_64"
-_GUEST_MIB = 1200
-_KVM = Path("/dev/kvm")
 #: What marks the bcc of the BPF Compiler Collection; PyPI's package of that name has no such module.
 _BCC_MARK = "libbcc.py"
 _SYSTEM_PYTHONS = ("/usr/lib/python3*/dist-packages/bcc", "/usr/lib*/python3*/site-packages/bcc")
@@ -317,7 +315,7 @@ def _tools() -> Iterator[CheckResult]:
     else:
         yield CheckResult("util-linux", "ok", ", ".join(_ROOM_TOOLS))
     yield _program("iproute2", "ip", "commands in yogurtbench lab")
-    yield _program("qemu", _QEMU, "the VM lab")
+    yield _program("qemu", qemu.PROGRAM, "the VM lab")
     yield _program("mmdebstrap", "mmdebstrap", "building the guest")
 
 
@@ -338,12 +336,12 @@ def _debians_keys() -> Iterator[CheckResult]:
     """Debian has them; other distributions bring them in a package of their own."""
     if apt_sources.machine_sources():
         return
-    if mmdebstrap.DEBIANS_KEYS.exists():
-        yield CheckResult("Debian's keys", "ok", str(mmdebstrap.DEBIANS_KEYS))
-        return
-    mend = install_command("debian-keyring")
-    unknown = "" if mend else f"; {install_hints.how_to_get('debian-keyring')}"
-    yield CheckResult("Debian's keys", "missing", f"{mmdebstrap.NEED_KEYS}{unknown}", mend)
+    yield _result_of(requirements.debians_keys())
+
+
+def _result_of(looked: Requirement) -> CheckResult:
+    state: State = "missing" if looked.lacking else "ok"
+    return CheckResult(looked.what, state, looked.lacking or looked.there, looked.fix)
 
 
 def _rootless_builds() -> Iterator[CheckResult]:
@@ -351,37 +349,7 @@ def _rootless_builds() -> Iterator[CheckResult]:
     if os.geteuid() == 0:
         return
     yield _program("uidmap", "newuidmap", "building the guest without root")
-    yield _subordinate_ids(*_user())
-    yield _user_namespaces()
-
-
-def _user() -> tuple[str, int]:
-    number = os.geteuid()
-    try:
-        return pwd.getpwuid(number).pw_name, number
-    except KeyError:
-        return str(number), number
-
-
-def _subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> CheckResult:
-    lacking = [str(path) for path in (etc / "subuid", etc / "subgid") if not owners(path) & {name, str(number)}]
-    if not lacking:
-        return CheckResult("subordinate ids", "ok", f"{name} has a range in /etc/subuid and /etc/subgid")
-    mend = as_root(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name])
-    return CheckResult("subordinate ids", "missing", f"{name} has no range in {' and '.join(lacking)}", mend)
-
-
-def owners(path: Path) -> set[str]:
-    """Return who has a range in a subuid(5) file."""
-    return {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
-
-
-def _user_namespaces() -> CheckResult:
-    try:
-        process.run(["unshare", "--user", "--map-root-user", "true"], timeout=10)
-    except CommandFailed as error:
-        return CheckResult("user namespaces", "missing", f"forbidden here: build the guest once as root ({error})")
-    return CheckResult("user namespaces", "ok", "tried: allowed")
+    yield from map(_result_of, requirements.to_build_without_root())
 
 
 def _bcc() -> Iterator[CheckResult]:
@@ -453,7 +421,7 @@ def _closed_kvm(device: os.stat_result) -> CheckResult:
         group = ""
     if not group:
         return CheckResult("kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}")
-    join = as_root(["usermod", "--append", "--groups", group, _user()[0]])
+    join = as_root(["usermod", "--append", "--groups", group, requirements.user()[0]])
     return CheckResult("kvm", "limited", f"{closed} (log in again after mending)", join)
 
 
@@ -465,7 +433,9 @@ def _stored_probe(answers: Path) -> CheckResult:
     newest = max(answers.glob("*.json"), key=lambda path: path.stat().st_mtime, default=None)
     if newest is None:
         return CheckResult(
-            "kvm", "limited", f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it"
+            "kvm",
+            "limited",
+            f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it",
         )
     answer = json.loads(newest.read_text())
     return CheckResult("kvm", "ok" if answer["accelerator"] == "kvm" else "limited", f"last tried: {answer['reason']}")
@@ -474,13 +444,19 @@ def _stored_probe(answers: Path) -> CheckResult:
 def _resources() -> Iterator[CheckResult]:
     import psutil
 
-    available = psutil.virtual_memory().available >> 20
-    enough = available >= _GUEST_MIB
-    needs = "" if enough else f"; a guest needs about {_GUEST_MIB} MiB"
+    available, needed = psutil.virtual_memory().available >> 20, _guest_memory() >> 20
+    enough = available >= needed
+    needs = "" if enough else f"; a guest needs about {needed} MiB"
     yield CheckResult("memory", "ok" if enough else "limited", f"{available} MiB available{needs}")
     cpus = len(os.sched_getaffinity(0))
     alone = "" if cpus > 1 else ": cells with cpus split are unsupported"
     yield CheckResult("cpus", "ok" if cpus > 1 else "limited", f"{cpus} usable{alone}")
+
+
+def _guest_memory() -> int:
+    """Return the bytes that a guest needs: the one that is built, or about."""
+    built = image.kept()
+    return qemu.needed_memory(built.size if built else qemu.USUAL_FILES)
 
 
 def _realtime_priority() -> Iterator[CheckResult]:
@@ -491,7 +467,7 @@ def _realtime_priority() -> Iterator[CheckResult]:
     elif os.geteuid() == 0:
         yield CheckResult(what, "limited", f"{scheduling.REFUSED} (a container needs CAP_SYS_NICE)")
     else:
-        limit = f"{_user()[0]} - rtprio 1"
+        limit = f"{requirements.user()[0]} - rtprio 1"
         mend = as_root(["sh", "-c", f"echo '{limit}' > /etc/security/limits.d/yogurtbench.conf"])
         yield CheckResult(what, "limited", f"{scheduling.REFUSED} (log in again after mending)", mend)
 
@@ -503,7 +479,9 @@ def _cache_folder() -> Iterator[CheckResult]:
         yield CheckResult("cache folder", "ok", str(folder))
     else:
         why = f"{folder} cannot be written: guest images and merged headers are kept there"
-        yield CheckResult("cache folder", "missing", why, f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{_user()[0]}")
+        yield CheckResult(
+            "cache folder", "missing", why, f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{requirements.user()[0]}"
+        )
 
 
 def _tuning() -> Iterator[CheckResult]:

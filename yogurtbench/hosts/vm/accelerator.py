@@ -21,7 +21,7 @@ from yogurtbench.hosts.vm import cache, console_log, qemu
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.image import GuestImage, recipe
 
-_DEVICE = Path("/dev/kvm")
+DEVICE = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _DEADLINE = 15.0
 _MEMORY_MIB = 256
@@ -38,7 +38,7 @@ class AcceleratorChoice:
 
 
 def probe_accelerator(
-    image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: Path = _DEVICE
+    image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: Path = DEVICE
 ) -> AcceleratorChoice:
     """KVM where a boot of the guest's kernel reaches user space under it within ``deadline`` seconds, else TCG.
 
@@ -52,7 +52,7 @@ def probe_accelerator(
     return AcceleratorChoice(**json.loads(answer.read_bytes()))
 
 
-def known_accelerator(find: Callable[[], GuestImage | None], device: Path = _DEVICE) -> AcceleratorChoice | None:
+def known_accelerator(find: Callable[[], GuestImage | None], device: Path = DEVICE) -> AcceleratorChoice | None:
     """Return what :func:`probe` would answer, where that is known without a boot; None where it would have to try.
 
     ``find`` gives the guest, None where it is not built yet; called where it matters.

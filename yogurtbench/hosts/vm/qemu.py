@@ -31,6 +31,8 @@ _MACHINE = "pc-i440fx-7.2"
 _MIB = 1 << 20
 #: What compiling the wires and running the loads takes beside the guest's own files.
 _WORKING_MEMORY = 640 * _MIB
+#: About what the files of a guest take that is not built yet.
+USUAL_FILES = 250 * _MIB
 
 #: The emulated processor. Page tables of five levels are only slow. Without ERMS and FSRM the kernel copies and clears
 #: memory eight bytes at a time (rep movsq, clear_page_rep) instead of one; the emulator executes each repetition, and
@@ -152,13 +154,17 @@ def qemu_version() -> str:
     return found[1] if found else said.splitlines()[0]
 
 
+def needed_memory(files: int) -> int:
+    """Return the bytes that a guest with so many bytes of files needs."""
+    return math.ceil((2 * files + _WORKING_MEMORY) / (128 * _MIB)) * 128 * _MIB
+
+
 def memory_for(image: GuestImage, overlay: Path, guests: int = 1) -> int:
     """Bytes of memory a guest needs: its files twice while they unpack, and room to work; whole 128 MiB.
 
     Raises HostError where the machine has not that much to give to so many guests side by side.
     """
-    files = image.size + overlay.stat().st_size
-    needed = math.ceil((2 * files + _WORKING_MEMORY) / (128 * _MIB)) * 128 * _MIB
+    needed = needed_memory(image.size + overlay.stat().st_size)
     available = psutil.virtual_memory().available
     if available < needed:
         raise HostError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -16,13 +15,12 @@ from yogurtbench.core import install_hints
 from yogurtbench.core import process as shell
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.process import CommandFailed
+from yogurtbench.hosts import requirements
 from yogurtbench.hosts.vm import build_progress
 from yogurtbench.hosts.vm.image import apt_sources, recipe
 
 #: What building without root takes; Debian's keys are there with Debian, and have to be brought elsewhere.
 _BUILDERS = ("mmdebstrap", "debian-keyring", "uidmap")
-DEBIANS_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-NEED_KEYS = f"building the guest needs the keys that Debian signs its packages with ({DEBIANS_KEYS})"
 _SECONDS = 1800.0
 _PATIENCE = 30.0
 #: What apt says where there is no way to an archive.
@@ -51,7 +49,7 @@ def extract(tar: Path, packages: Sequence[str], finish: str, **environment: str)
     """Extract packages, unconfigured, into a tar; ``finish`` is a shell script run with the root as $1."""
     found = apt_sources.machine_sources()
     if not found:
-        _want_debians_keys()
+        requirements.require([requirements.debians_keys()])
     argv = [
         "mmdebstrap",
         f"--mode={_mode()}",
@@ -113,56 +111,5 @@ def _mode() -> str:
         return "root"
     if not shutil.which("newuidmap"):
         raise HostError(f"building the guest without root needs newuidmap: {install_hints.how_to_get('uidmap')}")
-    _want_subordinate_ids()
-    _want_user_namespaces()
+    requirements.require(requirements.to_build_without_root())
     return "unshare"
-
-
-def _want_debians_keys() -> None:
-    """Where mmdebstrap looks for the keys of Debian's archive on a machine that is no Debian."""
-    if not DEBIANS_KEYS.exists():
-        raise HostError(f"{NEED_KEYS}: {install_hints.how_to_get('debian-keyring')}")
-
-
-def _want_subordinate_ids() -> None:
-    user, number = _user(), str(os.geteuid())
-    for path in (Path("/etc/subuid"), Path("/etc/subgid")):
-        owners = {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
-        if not owners & {user, number}:
-            raise HostError(
-                f"building the guest without root needs subordinate ids for {user} in {path}: "
-                f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-            )
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-_SWITCHES = {
-    "kernel.unprivileged_userns_clone": "1",
-    "kernel.apparmor_restrict_unprivileged_userns": "0",
-    "user.max_user_namespaces": "10000",
-}
-
-
-def _want_user_namespaces() -> None:
-    try:
-        shell.run(["unshare", "--user", "--map-root-user", "true"], timeout=10)
-    except CommandFailed:
-        raise HostError(
-            "building the guest without root needs user namespaces, and this machine forbids them: "
-            f"{_mend_user_namespaces()}, or build it once as root with the same YOGURTBENCH_CACHE"
-        ) from None
-
-
-def _mend_user_namespaces() -> str:
-    for name, wanted in _SWITCHES.items():
-        path = Path("/proc/sys", *name.split("."))
-        now = path.read_text().strip() if path.exists() else wanted
-        if now != wanted and (now == "0" or wanted == "0"):
-            return f"sudo sysctl {name}={wanted}"
-    return "in a container, its seccomp profile must allow unshare(2)"
