@@ -15,11 +15,6 @@ static __always_inline int send_xdp_redirect_map(struct xdp_md *ctx, u32 row)
 	return devices.redirect_map(row, 0);
 }
 
-static __always_inline int receive_xdp(struct xdp_md *ctx, u32 row)
-{
-	return XDP_PASS;
-}
-
 #define YB_XDP_WAYS(NAME, SEND)                              \
 	int NAME##_forward(struct xdp_md *ctx)               \
 	{                                                    \
@@ -31,6 +26,3 @@ static __always_inline int receive_xdp(struct xdp_md *ctx, u32 row)
 	}
 YB_XDP_WAYS(xdp_redirect, send_xdp_redirect)
 YB_XDP_WAYS(xdp_redirect_map, send_xdp_redirect_map)
-/* What native XDP redirection into a veth needs on the far side: any XDP program on the container end
- * (veth_xdp_xmit refuses frames for a peer without one, unless GRO is on there). */
-YB_XDP_WAYS(xdp_receive, receive_xdp)

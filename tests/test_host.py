@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trials import trial
+from trials import run_on, trial
 
 from yogurtbench.agent.channel import Channel
 from yogurtbench.core.errors import HostError
@@ -86,7 +86,7 @@ def chatters(_order: dict[str, Any], channel: Channel) -> bool:
 def test_attempts_come_as_they_happen_stamped_with_where_they_were_made() -> None:
     stable = Stable(works)
     with AgentHost(stable) as host:
-        attempts = list(host.run([trial(), trial()]))
+        attempts = list(run_on(host, [trial(), trial()]))
     assert [a.status for a in attempts] == ["ok", "ok"]
     assert {(a.host, a.lab, a.kernel) for a in attempts} == {("somewhere", "native", "6.18")}
     assert len(stable.machines) == 1
@@ -109,7 +109,7 @@ def test_features_are_what_the_agent_said() -> None:
 def test_a_machine_that_dies_costs_its_trial_and_says_why() -> None:
     stable = Stable(dies, works)
     with AgentHost(stable) as host:
-        crashed, after = host.run([trial(), trial()])
+        crashed, after = run_on(host, [trial(), trial()])
     assert crashed.status == "crashed"
     assert "Kernel panic - not syncing: stand-in" in crashed.error
     assert [o.metric for o in crashed.observations] == ["reachable", "reachable_v6", "tcp_ok"]
@@ -127,7 +127,7 @@ def test_past_its_deadline_a_trial_is_crashed_and_its_machine_given_up(
     stable = Stable(behaviour, works)
     hung = Trial(**{**{f: getattr(trial(), f) for f in Trial.__dataclass_fields__}, "deadline": 0.1})
     with AgentHost(stable) as host:
-        crashed, after = host.run([hung, trial()])
+        crashed, after = run_on(host, [hung, trial()])
     assert (crashed.status, after.status) == ("crashed", "ok")
     assert "no result within 0.1 s" in crashed.error
     assert stable.machines[0].closed
@@ -208,7 +208,7 @@ def test_side_by_side_attempts_come_as_they_end_and_each_machine_is_closed() -> 
     second_ended = threading.Event()
     with Crowd(2, after(second_ended), works, works) as host:
         ended = []
-        for attempt in host.run([named("first"), named("second"), named("third")]):
+        for attempt in run_on(host, [named("first"), named("second"), named("third")]):
             ended.append(attempt.trial.id)
             if len(ended) == 2:
                 assert len(host.stable.machines) == 3
@@ -219,7 +219,7 @@ def test_side_by_side_attempts_come_as_they_end_and_each_machine_is_closed() -> 
 
 def test_one_machines_death_is_its_own_trials_alone() -> None:
     with Crowd(2, dies, works, works) as host:
-        statuses = {a.trial.id: a.status for a in host.run([named("first"), named("second"), named("third")])}
+        statuses = {a.trial.id: a.status for a in run_on(host, [named("first"), named("second"), named("third")])}
     assert statuses == {"first": "crashed", "second": "ok", "third": "ok"}
     assert all(machine.closed for machine in host.stable.machines)
 
@@ -228,7 +228,7 @@ def test_one_that_is_overdue_is_given_up_while_others_run(monkeypatch: pytest.Mo
     monkeypatch.setattr(hosts, "_GRACE", 0.1)
     overdue = threading.Event()
     with Crowd(2, is_silent, after(overdue)) as host:
-        attempts = host.run([named("silent", deadline=0.05), named("slow")])
+        attempts = run_on(host, [named("silent", deadline=0.05), named("slow")])
         assert next(attempts).status == "crashed"
         overdue.set()
         assert [(a.trial.id, a.status) for a in attempts] == [("slow", "ok")]
@@ -250,7 +250,7 @@ def test_an_interrupt_while_waiting_gives_up_every_machine_under_way(monkeypatch
     with Crowd(2, is_silent, is_silent) as host:
         monkeypatch.setattr(hosts, "_first_ready", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            next(host.run([named("first"), named("second")]))
+            next(run_on(host, [named("first"), named("second")]))
         assert [machine.closed for machine in host.stable.machines] == [True, True]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from trials import DIRECT, eventually, trial
+from trials import DIRECT, eventually, run_on, trial
 
 from yogurtbench.core.errors import HostError
 from yogurtbench.hosts import native
@@ -264,10 +264,10 @@ def planned(folder: Path, blocks: int) -> set[str]:
 
 def test_a_trial_whose_agent_is_killed_is_crashed_and_the_rest_goes_on() -> None:
     with native.host() as host:
-        (first,) = host.run([trial("ping", **DIRECT)])
+        (first,) = run_on(host, [trial("ping", **DIRECT)])
         assert host._machine
         host._machine._process.kill()  # type: ignore[attr-defined]
-        crashed, after = host.run([trial("ping", **DIRECT), trial("ping", **DIRECT)])
+        crashed, after = run_on(host, [trial("ping", **DIRECT), trial("ping", **DIRECT)])
     assert [first.status, crashed.status, after.status] == ["ok", "crashed", "ok"]
     assert "the machine died in this trial" in crashed.error
 

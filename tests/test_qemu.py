@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from matrices import cell
+from trials import run_on
 
 from yogurtbench.core.builds import ProgramBuilds
 from yogurtbench.core.errors import HostError
@@ -353,7 +354,7 @@ def test_a_trial_that_kills_its_guest_is_a_crash_and_the_next_has_a_new_guest():
     wire = cell(device="veth", topology="direct", hook="none", helper="none", load="reachability")
     with host.host("host", print) as vm:
         vm._machine._process.send_signal(signal.SIGKILL)  # type: ignore[union-attr]
-        first, second = vm.run([Trial("a", wire, 0, 0), Trial("b", wire, 0, 1)])
+        first, second = run_on(vm, [Trial("a", wire, 0, 0), Trial("b", wire, 0, 1)])
     assert (first.status, second.status) == ("crashed", "ok")
     assert second.lab == "vm" and second.kernel == vm.environment.kernel
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from yogurtbench.core.records import Cell, Trial
+from yogurtbench.core.records import Attempt, Cell, Trial
+from yogurtbench.hosts.base import AgentHost
 from yogurtbench.matrix.axes import CellBuilder
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -36,3 +37,9 @@ def eventually(what: Callable[[], Any], seconds: float = 10.0) -> Any:
     while not (answer := what()) and time.monotonic() < deadline:
         time.sleep(0.005)  # between two looks, not instead of them
     return answer
+
+
+def run_on(host: AgentHost, trials: Iterable[Trial]) -> Iterator[Attempt]:
+    """Attempts of one trial after the other, as they end."""
+    left = iter(trials)
+    return host.attempts(lambda: next(left, None))

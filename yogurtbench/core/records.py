@@ -17,10 +17,10 @@ from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, METRICS, Better, Impossi
 from yogurtbench.core.printable import printable
 
 Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
-Role = Literal["cell", "baseline", "canary", "control", "diagnostic", "blind"]
-#: Roles whose values are no results: a control shows that the instrument works, a diagnostic is slowed by looking,
-#: and what runs blind, its programs without their counters, shows how much looking costs.
-ASIDE = frozenset({"control", "diagnostic", "blind"})
+Role = Literal["cell", "baseline", "canary", "diagnostic", "blind"]
+#: Roles whose values are no results: a diagnostic is slowed by looking, and what runs blind, its programs without
+#: their counters, shows how much looking costs.
+ASIDE = frozenset({"diagnostic", "blind"})
 
 ID_LENGTH = 12
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -72,15 +72,12 @@ class AgentHost:
         if self._machine:
             self._give_up(self._machine)
 
-    def run(self, trials: Iterable[Trial]) -> Iterator[Attempt]:
-        """Yield attempts as they end. A machine that dies costs the trial it died in; the next gets a new machine."""
-        left = iter(trials)
-        return self.attempts(lambda: next(left, None))
-
     def attempts(
         self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None] = _ignore
     ) -> Generator[Attempt, None, None]:
         """Yield attempts as they end, of up to ``jobs`` trials side by side.
+
+        A machine that dies costs the trial it died in; the next gets a new machine.
 
         ``due`` gives the next trial whenever one could start, None where none may start now; the end is when none is
         under way either. ``phase`` hears what a trial does now, where its agent says so. Close the generator
