@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.core.records import Cell
-from yogurtbench.matrix.axes import CellBuilder
+from yogurtbench.matrix.defaults import CellBuilder
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.plan import Plan
 

@@ -10,7 +10,8 @@ from matrices import cell
 from yogurtbench.core import labels, records
 from yogurtbench.core.records import AXES, Cell
 from yogurtbench.matrix import axes
-from yogurtbench.matrix.axes import WORDS, BaselineBuilder, CellBuilder
+from yogurtbench.matrix.axes import WORDS
+from yogurtbench.matrix.defaults import BaselineBuilder, CellBuilder
 
 DEFAULTS = [
     ({}, {"device": "netkit", "mode": "l3", "topology": "wire", "hook": "netkit_peer", "helper": "redirect"}),

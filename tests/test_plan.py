@@ -10,7 +10,7 @@ import pytest
 from matrices import planned
 
 from yogurtbench.core.records import Trial
-from yogurtbench.matrix import axes as module
+from yogurtbench.matrix import defaults
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.describe import defaulted_axes, describe_plan, plan_facts
 from yogurtbench.plan.estimate import blocks_needed, estimate_seconds, max_decidable_cells, possible_labs, warnings
@@ -229,8 +229,8 @@ def test_every_wire_is_worked_out_once_however_many_cells_share_it(
 ) -> None:
     """What makes 10,000 cells plan in a second; counted, not timed."""
     resolved: list[object] = []
-    resolve = module._resolve
-    monkeypatch.setattr(module, "_resolve", lambda point: resolved.append(point) or resolve(point))
+    resolve = defaults._resolve
+    monkeypatch.setattr(defaults, "_resolve", lambda point: resolved.append(point) or resolve(point))
     payloads = ", ".join(map(str, range(64, 564)))
     axes = f"axes: {{payload: [{payloads}], hook: [netkit_peer, tcx_ingress], mode: [l3, l2], ip: [4, 6]}}"
     text = f"name: t\n{axes}\nloads: [ping, sockperf, iperf3_udp]\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 from yogurtbench.core.records import Attempt, Cell, Trial
 from yogurtbench.hosts.base import AgentHost
-from yogurtbench.matrix.axes import CellBuilder
+from yogurtbench.matrix.defaults import CellBuilder
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "ping": {"count": 5, "interval": 0.002, "timeout": 5.0},

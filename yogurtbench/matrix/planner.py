@@ -22,10 +22,11 @@ from yogurtbench.core.labels import axis_text
 from yogurtbench.core.metrics import YES_NO
 from yogurtbench.core.records import AXES, Cell
 from yogurtbench.matrix import axes, combinations, validate
-from yogurtbench.matrix.axes import BaselineBuilder, CellBuilder, Rule
 from yogurtbench.matrix.combinations import Combination
+from yogurtbench.matrix.defaults import BaselineBuilder, CellBuilder
 from yogurtbench.matrix.document import Document, Step, read
 from yogurtbench.matrix.load_options import AnyLoad, PositionedError
+from yogurtbench.matrix.rules import Rule
 from yogurtbench.matrix.schema import AUTO, Matrix, json_schema
 from yogurtbench.matrix.selector import Selector
 from yogurtbench.matrix.units import MAX_BLOCKS
