@@ -7,13 +7,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+import recorded
 from hypothesis import given
 from hypothesis import strategies as st
 from trials import DIRECT, WIRE, cell, trial
 
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.metrics import BULK, HEADLINE, METRICS, METRICS_OF, REQUEST_RESPONSE, YES_NO, metrics_of, unit_on
-from yogurtbench.core.records import AXES, Attempt, Cell, Environment, Observation, Trial, canonical
+from yogurtbench.core.records import AXES, Attempt, Cell, Details, Environment, Observation, Trial, canonical
 
 
 def through_json(data: dict[str, Any]) -> dict[str, Any]:
@@ -151,3 +152,9 @@ def test_canonical_json_is_json_and_does_not_depend_on_order(value: Any) -> None
 
 def test_canonical_json_has_no_spaces_and_keeps_letters() -> None:
     assert canonical({"b": [1, 2], "a": "ü"}) == '{"a":"ü","b":[1,2]}'
+
+
+@pytest.mark.parametrize("name", recorded.NAMES)
+def test_details_of_recorded_runs_are_all_known(name: str) -> None:
+    attempts = recorded.read(name)["attempts"]
+    assert {key for attempt in attempts for key in attempt["details"]} <= Details.__annotations__.keys()

@@ -24,11 +24,11 @@ from yogurtbench.analysis.rounding import (
     ROUNDED,
     Logs,
     are_identical,
+    effect_with_rounding,
     exact_location,
     is_constant,
     is_more_rounding_than_noise,
     one_sample_chances,
-    pivot_blocks,
     rounded_note,
     widen_by_rounding,
 )
@@ -246,7 +246,7 @@ def _unpaired_blocks(cell: Series, base: Series) -> dict[int, str]:
 def _ratios(logs: Logs | None, exact: bool) -> dict[str, float]:
     if logs is None:
         return {}
-    effect = pivot_blocks(logs)
+    effect = effect_with_rounding(logs)
     low, high = (float(logs.low.min()), float(logs.high.max())) if exact else (effect.low, effect.high)
     found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high,
              "median_ratio": float(np.median(logs.told))}  # fmt: skip
@@ -393,7 +393,7 @@ def _drift(cell: str, rows: pd.DataFrame, margins: Mapping[str, float]) -> dict[
     logs = widen_by_rounding(
         last, first, *(moved.loc[whole, which].to_numpy(dtype=float) for which in ("last", "first"))
     )
-    effect = pivot_blocks(logs)
+    effect = effect_with_rounding(logs)
     margin = math.log1p(margins.get(metric, MARGIN[clock]))
     return {"cell": cell, "metric": metric, "n": effect.n, "ratio": ratio_of(effect.estimate),
             "ratio_low": ratio_of(effect.low), "ratio_high": ratio_of(effect.high),

@@ -120,7 +120,7 @@ def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, 
     return f"no difference larger than {100 * logs.size:.2g} %: {why}"
 
 
-def pivot_blocks(logs: Logs) -> Effect:
+def effect_with_rounding(logs: Logs) -> Effect:
     """Return the estimate of what was told, and its interval with what rounding leaves beside it."""
     told = hodges_lehmann(logs.told)
     return Effect(told.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, told.n)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
 from typing import Any, Literal, TypedDict
@@ -222,8 +221,8 @@ class ProgramRuns(TypedDict):
 class UnprivilegedDetails(TypedDict, total=False):
     """Ways of sending as a user without privileges: those that sent, those that arrived, errors."""
 
-    sent: Sequence[str]
-    errors: Sequence[str]
+    sent: list[str]
+    errors: list[str]
     arrived: list[str]
 
 
