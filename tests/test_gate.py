@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from invented import Invented, cell, environment
 from scipy import stats
 
-from yogurtbench.analysis.gate import Decision, Finding, decide, mann_whitney_cdf, shift
+from yogurtbench.analysis.gate import Decision, Finding, decide
 from yogurtbench.analysis.measured_run import MeasuredCell, MeasuredRun, plan_digest
+from yogurtbench.analysis.statistics import mann_whitney_cdf, shift
 from yogurtbench.core.records import Attempt, Environment, Observation, canonical
 from yogurtbench.results import run_folder
 
