@@ -18,8 +18,9 @@ from yogurtbench.core.records import Attempt, Cell, Observation
 from yogurtbench.plan.plan import format_duration
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, tables
-from yogurtbench.report.sections.isolation import isolation_results, liveness
+from yogurtbench.report.sections.isolation import isolation_results
 from yogurtbench.report.sections.ranking import rank_wires
+from yogurtbench.report.sections.reachability import liveness
 from yogurtbench.report.sections.summary import summarise
 from yogurtbench.report.terminal.run import comparisons
 from yogurtbench.results import run_folder

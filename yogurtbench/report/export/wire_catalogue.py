@@ -15,6 +15,7 @@ from yogurtbench.core import files
 from yogurtbench.core.records import Attempt, Cell, MatrixError
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.packet_path import turn
+from yogurtbench.report.sections.reachability import answers
 
 _EARS = {"eavesdrop_host_a": "a", "eavesdrop_host_b": "b", "eavesdrop_any": "any"}
 _MOUTHS = {
@@ -38,7 +39,7 @@ class WireOutcome:
     @property
     def alive(self) -> bool:
         """Whether it carries IPv4."""
-        return self.values.get("reachable") == 1
+        return answers(float(self.values.get("reachable", 0)))
 
 
 def tried(attempts: Iterable[Attempt]) -> list[WireOutcome]:

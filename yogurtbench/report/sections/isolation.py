@@ -1,13 +1,12 @@
-"""Which wires are live, who on the host can capture their packets, and who can inject some."""
+"""Who on the host can capture the packets of a live wire, and who can inject some."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from yogurtbench.core.labels import WireLabel
 from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.reachability import liveness
 
 #: Isolation metric -> where somebody listens.
 EARS = {"eavesdrop_host_a": "host end a", "eavesdrop_host_b": "host end b", "eavesdrop_any": "an unbound socket"}
@@ -45,31 +44,6 @@ class IsolationResult:
     def mute(self) -> bool:
         """Whether nobody can talk in, every mouth asked."""
         return not self.mouths and not self.unknown & MOUTHS.keys()
-
-
-def liveness(story: RunData) -> dict[str, bool]:
-    """Wire id -> whether it carries IPv4, of the wires that were asked.
-
-    Reachability decides; where it was not asked any other load does, and a looping wire does not count as alive.
-    """
-    by_load: dict[str, bool] = {}
-    for attempt in story.attempts:
-        cell = attempt.trial.cell
-        if attempt.status == "looping":
-            by_load.setdefault(cell.wire_id, False)
-        elif cell.load == "isolation" and attempt.status != "skipped":
-            carried = attempt.details.get("isolation", {}).get("carried")
-            if carried is not None:
-                by_load[cell.wire_id] = bool(carried)
-        elif cell.load != "reachability" and attempt.status in ("ok", "skipped"):
-            by_load[cell.wire_id] = attempt.status == "ok" or by_load.get(cell.wire_id, False)
-    return by_load | _reached(story)
-
-
-def _reached(story: RunData) -> dict[str, bool]:
-    shares = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
-    cells = {str(key): story.cells[str(key)] for key in shares.index if str(key) in story.cells}
-    return {cell.wire_id: bool(shares[key] > 0.5) for key, cell in cells.items() if cell.load == "reachability"}
 
 
 def isolation_results(story: RunData) -> list[IsolationResult]:

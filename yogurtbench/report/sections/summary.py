@@ -32,8 +32,9 @@ from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice
 from yogurtbench.report.sections.advice import ranking
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results, liveness
+from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results
 from yogurtbench.report.sections.ranking import WireRank, rank_wires
+from yogurtbench.report.sections.reachability import drop_sites, liveness, looping
 
 _EQUAL = frozenset({"equivalent", "identical"})
 _DECIDED = frozenset({"faster", "slower"})
@@ -556,11 +557,11 @@ def _deaths(story: RunData, dead: int) -> str:
     """
     if dead <= _TELL_DEATHS:
         return ""
-    sites = story.words["dropped_at"].dropna() if "dropped_at" in story.words else pd.Series(dtype=object)
-    counts = Counter(str(site).removeprefix("arp:").removeprefix("nd:").partition(":")[0] for site in sites)
+    sites = (str(site).removeprefix("arp:").removeprefix("nd:") for site in drop_sites(story))
+    counts = Counter(site.partition(":")[0] for site in sites)
     parts = [f"{count} die{'s' * (count == 1)} in {function}" for function, count in counts.most_common(3)]
     if others := counts.total() - sum(count for _, count in counts.most_common(3)):
         parts.append(f"{others} elsewhere")
-    looping = {a.trial.cell.wire_id for a in story.attempts if a.status == "looping"}
-    parts += [f"{len(looping)} go{'es' * (len(looping) == 1)} round in the kernel"] if looping else []
+    if loops := looping(story.attempts):
+        parts.append(f"{len(loops)} go{'es' * (len(loops) == 1)} round in the kernel")
     return f"; of the others {_listed(parts)}" if parts else ""

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from yogurtbench.analysis.comparison import dead_wires, rows_of
+from yogurtbench.analysis.comparison import rows_of
 from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, format_number, load_name, metric_name
 from yogurtbench.core.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results, liveness
+from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results
 from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
+from yogurtbench.report.sections.reachability import drop_sites, liveness, reachable_shares, states
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,21 +224,23 @@ def _open_or_shut(share: float) -> Mark:
 
 
 def dead(story: RunData) -> list[dict[str, Any]]:
-    """Wires that never answered, where their packets die, and in ``guard`` what is known of the guard they have."""
-    found, alive = dead_wires(story.frame).to_dict("index"), liveness(story)
-    # By wire: several loads may have found the same one dead, and reachability, asked first, knows where.
-    wires: dict[str, tuple[str, dict[Any, Any]]] = {}
-    for key, cell in sorted(story.cells.items(), key=lambda item: item[1].load != "reachability"):
-        if key in found and not alive.get(cell.wire_id, False):
-            wires.setdefault(cell.wire_id, (key, found[key]))
-    living = {_but_guard(one) for one in story.cells.values() if alive.get(one.wire_id) and not _is_guarded(one)}
-    return [
-        {
-            "wire": story.wires[wire], "site": _word(row["dropped_at"]), "v6": row["reachable_v6"],
-            "guard": _guard(story.cells[key], living),
-        }
-        for wire in story.wires if wire in wires for key, row in [wires[wire]]
-    ]  # fmt: skip
+    """Return the dead wires: where their packets die, and in ``guard`` what is known of the guard they have."""
+    state, sites = states(story), drop_sites(story)
+    cells: dict[str, str] = {}
+    for key in reachable_shares(story):
+        cells.setdefault(story.cells[key].wire_id, key)
+    living = {
+        _but_guard(cell)
+        for cell in story.cells.values()
+        if state.get(cell.wire_id) == "alive" and not _is_guarded(cell)
+    }
+    found = []
+    for wire, label in story.wires.items():
+        if state.get(wire) == "dead" and wire in cells:
+            key = cells[wire]
+            guard = _guard(story.cells[key], living)
+            found.append({"wire": label, "site": sites.get(key, "–"), "guard": guard})
+    return found
 
 
 def by_drop_site(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -267,10 +270,6 @@ def _is_guarded(cell: Cell) -> bool:
 def _but_guard(cell: Cell) -> str:
     """Return a wire but for its guard and the scrub that lets a guard's mark pass."""
     return canonical({axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")})
-
-
-def _word(value: object) -> str:
-    return value if isinstance(value, str) else "–"
 
 
 def failures(story: RunData) -> list[dict[str, Any]]:
