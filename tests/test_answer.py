@@ -89,14 +89,14 @@ def test_what_the_fastest_round_trip_knows_is_told_where_the_median_is_drowned(e
     story = story_of(run, medians_shaken(run))
     text = summarise(story)
     assert text.startswith("We don't know yet what") and known in text
-    shown = "\n".join(line.plain for line in comparisons(story.comparison, 100))
+    shown = "\n".join(line.plain for line in comparisons(story, 100))
     assert "fastest round trip, sockperf UDP" in shown
 
 
 def test_the_fastest_round_trip_is_not_told_where_the_median_says_it() -> None:
     run = own(1.1, noise=0.002, cells=(cell(program="./wire.c"),))
     assert "fastest" not in said(run)
-    assert "fastest" not in "".join(line.plain for line in comparisons(story_of(run).comparison, 100))
+    assert "fastest" not in "".join(line.plain for line in comparisons(story_of(run), 100))
 
 
 # --- isolation -----------------------------------------------------------------------------------------------------
