@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from yogurtbench.core.labels import format_number, load_name, metric_name
+from yogurtbench.core.labels import load_name, metric_name
 from yogurtbench.core.records import HEADLINE, METRICS, YES_NO
+from yogurtbench.report.format import format_number
 from yogurtbench.report.run_data import RunData
 
 

@@ -14,17 +14,9 @@ from typing import Any
 from yogurtbench.core import files
 from yogurtbench.core.records import Attempt, Cell, MatrixError
 from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.isolation import EARS, MOUTHS, SHORT
 from yogurtbench.report.sections.packet_path import turn
 from yogurtbench.report.sections.reachability import answers
-
-_EARS = {"eavesdrop_host_a": "a", "eavesdrop_host_b": "b", "eavesdrop_any": "any"}
-_MOUTHS = {
-    "inject_raw": "raw",
-    "inject_bypass": "bypass",
-    "inject_unprivileged": "unprivileged",
-    "inject_raw_a": "raw at a",
-    "host_ping": "ping",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +184,14 @@ def exposed(values: Mapping[str, Any]) -> str:
 
     What has no answer is no "nobody".
     """
-    if not any(metric in values for metric in (*_EARS, *_MOUTHS)):
+    if not any(metric in values for metric in (*EARS, *MOUTHS)):
         return ""
-    return f" · listens: {_who(_EARS, values)} · talks: {_who(_MOUTHS, values)}"
+    return f" · listens: {_who(EARS, values)} · talks: {_who(MOUTHS, values)}"
 
 
-def _who(words: Mapping[str, str], values: Mapping[str, Any]) -> str:
-    can = ", ".join(word for metric, word in words.items() if values.get(metric) == 1)
-    unknown = ", ".join(word for metric, word in words.items() if metric not in values)
+def _who(metrics: Iterable[str], values: Mapping[str, Any]) -> str:
+    can = ", ".join(SHORT[metric] for metric in metrics if values.get(metric) == 1)
+    unknown = ", ".join(SHORT[metric] for metric in metrics if metric not in values)
     if not unknown:
         return can or "nobody"
     return f"{can} (not measured: {unknown})" if can else f"not measured ({unknown})"

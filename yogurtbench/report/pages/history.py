@@ -19,9 +19,10 @@ from rich.text import Text
 from yogurtbench.analysis.change_points import FEWEST, why_unavailable
 from yogurtbench.analysis.history import PAGE, History, LevelChange, RatioSeries, Setup
 from yogurtbench.core import files
-from yogurtbench.core.labels import INK, format_change, load_name, metric_name
+from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.records import METRICS
 from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.format import format_change
 from yogurtbench.report.pages.run import fill
 
 #: Columns of text from which a line of the runs has room.

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from yogurtbench.core.labels import WireLabel, format_number, load_name, metric_name, unit_name
+from yogurtbench.core.labels import WireLabel, load_name, metric_name
 from yogurtbench.core.records import ASIDE, Attempt, unit_on
+from yogurtbench.report.format import format_number, unit_name
 from yogurtbench.report.run_data import RunData
 
 #: Metrics that stand beside a payload, in the order of the columns.

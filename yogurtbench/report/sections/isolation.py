@@ -18,6 +18,17 @@ MOUTHS = {
     "inject_raw_a": "raw packets at host end a",
     "host_ping": "the host's ping",
 }
+#: The same in a word, for a list of many wires.
+SHORT = {
+    "eavesdrop_host_a": "a",
+    "eavesdrop_host_b": "b",
+    "eavesdrop_any": "any",
+    "inject_raw": "raw",
+    "inject_bypass": "bypass",
+    "inject_unprivileged": "unprivileged",
+    "inject_raw_a": "raw at a",
+    "host_ping": "ping",
+}
 
 
 @dataclass(frozen=True, slots=True)

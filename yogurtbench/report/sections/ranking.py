@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from yogurtbench.core.labels import WireLabel, format_change, format_interval
+from yogurtbench.core.labels import WireLabel
 from yogurtbench.core.records import METRICS
+from yogurtbench.report.format import format_change, format_interval
 from yogurtbench.report.run_data import RunData
 
 

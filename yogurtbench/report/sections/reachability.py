@@ -9,6 +9,9 @@ import pandas as pd
 from yogurtbench.core.records import Attempt
 from yogurtbench.report.run_data import RunData
 
+#: Metric -> what gets through where it is 1.
+PROTOCOLS = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
+
 
 def answers(share: float) -> bool:
     """Return whether a wire with this share of answered probes is live; one never asked is not."""

@@ -16,18 +16,10 @@ import numpy as np
 import pandas as pd
 
 from yogurtbench.analysis.comparison import decided_minima, rows_of
-from yogurtbench.core.labels import (
-    better_word,
-    format_change,
-    format_grouped,
-    format_interval,
-    format_number,
-    load_name,
-    metric_name,
-    wire_name,
-)
+from yogurtbench.core.labels import load_name, metric_name, wire_name
 from yogurtbench.core.load_specs import LOADS, loads_of
 from yogurtbench.core.records import BULK, FLOOR, FLOORED, HEADLINE, METRICS, Cell
+from yogurtbench.report.format import better_word, format_change, format_grouped, format_interval, format_number
 from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice

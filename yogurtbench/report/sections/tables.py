@@ -10,13 +10,14 @@ from typing import Any, Literal
 import pandas as pd
 
 from yogurtbench.analysis.comparison import rows_of
-from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, format_number, load_name, metric_name
+from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, load_name, metric_name
 from yogurtbench.core.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, Attempt, Cell, canonical
+from yogurtbench.report.format import format_number
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
 from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results
 from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
-from yogurtbench.report.sections.reachability import drop_sites, liveness, reachable_shares, states
+from yogurtbench.report.sections.reachability import PROTOCOLS, drop_sites, liveness, reachable_shares, states
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +173,10 @@ def live(story: RunData) -> Table:
     return Table(heads, rows, len(rows))
 
 
-_CARRIED = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
-
-
 def _carries(story: RunData, wire: str) -> list[str]:
     cells = [key for key, cell in story.cells.items() if cell.wire_id == wire and key in story.words.index]
-    yes = {metric for metric in _CARRIED if metric in story.words for key in cells if story.words.at[key, metric] == 1}
-    return [word for metric, word in _CARRIED.items() if metric in yes]
+    yes = {metric for metric in PROTOCOLS if metric in story.words for key in cells if story.words.at[key, metric] == 1}
+    return [word for metric, word in PROTOCOLS.items() if metric in yes]
 
 
 def _exposed(one: IsolationResult | None, asked: bool) -> list[Mark]:

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from yogurtbench.analysis.comparison import rows_of, why_rounded
-from yogurtbench.core.labels import format_change, format_interval
 from yogurtbench.matrix.axes import PAYLOAD
+from yogurtbench.report.format import format_change, format_interval
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
 

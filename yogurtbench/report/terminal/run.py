@@ -16,19 +16,15 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from yogurtbench.analysis.comparison import ratio_of, rows_of, why_rounded
-from yogurtbench.core.labels import (
-    format_change,
-    format_interval,
-    format_number,
-    load_name,
-    metric_name,
-)
+from yogurtbench.core.labels import load_name, metric_name
 from yogurtbench.core.records import Attempt
 from yogurtbench.core.wording import count_of
 from yogurtbench.report.export import wire_catalogue
 from yogurtbench.report.export.wire_catalogue import WireOutcome
+from yogurtbench.report.format import format_change, format_interval, format_number
 from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.reachability import PROTOCOLS
 from yogurtbench.report.terminal.lines import lines_of, make_grid
 
 #: Columns of text that a bar takes: odd, for the baseline stands in its middle.
@@ -265,8 +261,6 @@ _TOLD = ("failed", "crashed", "unsupported")
 
 # -- which wires live --------------------------------------------------------------------------------------------------
 
-_ARRIVES = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
-
 
 def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
     """Return which wires carry packets, and where the others die: for runs that ask that.
@@ -285,8 +279,8 @@ def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
 
 
 def _outcome(one: WireOutcome) -> str:
-    arrived = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 1.0]
-    lost = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 0.0]
+    arrived = [name for metric, name in PROTOCOLS.items() if one.values.get(metric) == 1.0]
+    lost = [name for metric, name in PROTOCOLS.items() if one.values.get(metric) == 0.0]
     site = str(one.values.get("dropped_at") or "" if one.status == "ok" else one.status)
     what = f"{', '.join(arrived)} arrive{'s' if len(arrived) == 1 else ''}" if arrived else "nothing arrives"
     missing = f", not {' and '.join(lost)}" if arrived and lost else ""
