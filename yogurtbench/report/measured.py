@@ -49,7 +49,10 @@ def levels(story: RunData) -> list[Level]:
             level, metric = _level(story, cell, values[cell]), HEADLINE[story.cells[cell].load]
             rank = level.median if METRICS[metric].better == "lower" else -level.median
             found.setdefault(level.heading, []).append((rank, level))
-    return [level for mine in found.values() for _, level in sorted(mine, key=lambda one: one[0])]
+    ordered: list[Level] = []
+    for mine in found.values():
+        ordered += [level for _, level in sorted(mine, key=lambda one: one[0])]
+    return ordered
 
 
 def _level(story: RunData, cell: str, rows: pd.DataFrame) -> Level:

@@ -86,18 +86,24 @@ def _share(entries: list[tuple[float, str]] | None) -> float:
 def _annotate(axes: Axes, device: str, hooks: list[str], helpers: list[str], found: Found) -> dict[str, str]:
     hover: dict[str, str] = {}
     for (hook, helper), entries in found.items():
-        live = sum(answers(share) for share, _ in entries)
-        mark = "✓" if live == len(entries) else "✕" if not live else ""
-        text = mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
         gid = slug(f"{device}-{hook}-{helper}")
         x, y = helpers.index(helper), hooks.index(hook)
-        axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ON_TILE)
+        axes.text(x + 0.5, y + 0.5, _tile_text(entries), ha="center", va="center", color=ON_TILE)
         axes.add_patch(Rectangle((x, y), 1, 1, **_PANE, gid=gid))
-        hover[gid] = _said(hook, helper, entries)
+        hover[gid] = _hover_text(hook, helper, entries)
     return hover
 
 
-def _said(hook: str, helper: str, entries: list[tuple[float, str]]) -> str:
+def _tile_text(entries: list[tuple[float, str]]) -> str:
+    live = sum(answers(share) for share, _ in entries)
+    mark = "" if live else "✕"
+    if live == len(entries):
+        mark = "✓"
+    return mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
+
+
+def _hover_text(hook: str, helper: str, entries: list[tuple[float, str]]) -> str:
     sites = Counter(site for _, site in entries if site)
     died = "; ".join(f"{site} ×{count}" if count > 1 else site for site, count in sites.most_common(3))
-    return f"{hook} → {helper}: " + (f"dies at {died}" if died else "answers" if _share(entries) else "no answer")
+    fate = "answers" if _share(entries) else "no answer"
+    return f"{hook} → {helper}: " + (f"dies at {died}" if died else fate)

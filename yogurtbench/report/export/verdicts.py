@@ -66,7 +66,9 @@ def verdicts(story: RunData) -> dict[str, Any]:
 def _canary(story: RunData) -> dict[str, Any]:
     measured = story.canaries[story.canaries["n"] > 0]
     moved = measured[measured["verdict"].isin(["faster", "slower"])]
-    word = "moved" if len(moved) else "ok" if len(measured) else "none"
+    word = "ok" if len(measured) else "none"
+    if len(moved):
+        word = "moved"
     return {"verdict": word, "moved": [_comparison(story, row) for row in rows_of(moved)]}
 
 

@@ -152,7 +152,8 @@ def _cells(one: RatioSeries, width: int) -> list[Text]:
     said = "\n".join(told(one, what) for what in one.changes) or unchanged(one)
     cells = [Text(f"  {one.wire}"), Text(str(len(one.runs))), Text(format_change(one.ratio[-1]))]
     line = [Text(sparkline(one))] if _wide(width) else []
-    return [*cells, *line, Text(said, "red" if worse else "green" if one.changes else "dim")]
+    style = "green" if one.changes else "dim"
+    return [*cells, *line, Text(said, "red" if worse else style)]
 
 
 def sparkline(one: RatioSeries) -> str:

@@ -27,7 +27,10 @@ class WireRank:
     @property
     def verdicts(self) -> set[str]:
         """Every verdict among its effects."""
-        return {str(word) for rows in self.loads.values() for word in rows["verdict"]}
+        found: set[str] = set()
+        for rows in self.loads.values():
+            found.update(map(str, rows["verdict"]))
+        return found
 
 
 def rank_wires(story: RunData, rows: pd.DataFrame | None = None) -> list[WireRank]:

@@ -438,7 +438,9 @@ def _turn(rows: pd.DataFrame) -> str:
 
 
 def _state(verdicts: set[str]) -> str:
-    return "differs" if verdicts & _DECIDED else "equal" if verdicts <= _EQUAL else "unknown"
+    if verdicts & _DECIDED:
+        return "differs"
+    return "equal" if verdicts <= _EQUAL else "unknown"
 
 
 def _bytes(size: int) -> str:

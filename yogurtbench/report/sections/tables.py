@@ -174,9 +174,9 @@ def live(story: RunData) -> Table:
 
 
 def _carries(story: RunData, wire: str) -> list[str]:
-    cells = [key for key, cell in story.cells.items() if cell.wire_id == wire and key in story.words.index]
-    yes = {metric for metric in PROTOCOLS if metric in story.words for key in cells if story.words.at[key, metric] == 1}
-    return [word for metric, word in PROTOCOLS.items() if metric in yes]
+    cells = [key for key, cell in story.cells.items() if cell.wire_id == wire]
+    values = story.words[story.words.index.isin(cells)]
+    return [word for metric, word in PROTOCOLS.items() if metric in values and (values[metric] == 1).any()]
 
 
 def _exposed(one: IsolationResult | None, asked: bool) -> list[Mark]:
@@ -297,16 +297,20 @@ def _trial(story: RunData, one: Attempt, places: Mapping[str, int]) -> list[Any]
     metric = DIAGNOSTIC_METRIC if one.trial.role == "diagnostic" else HEADLINE[cell.load]
     found = next((row for row in one.observations if row.metric == metric), None)
     value = found.value if found and found.status == "ok" else None
-    said = one.error or ("" if value is None or found is None else _said(value, found.unit))
+    text = one.error
+    if not text and value is not None and found is not None:
+        text = _value_text(value, found.unit)
     return [
         [one.trial.block, str(one.trial.block)], [one.trial.position, str(one.trial.position)], places[cell.wire_id],
-        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), said],
+        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), text],
         [one.status, one.status, ""],
     ]  # fmt: skip
 
 
-def _said(value: float, unit: str) -> str:
-    return ("yes" if value else "no") if unit == "bool" else format_number(value, unit)
+def _value_text(value: float, unit: str) -> str:
+    if unit == "bool":
+        return "yes" if value else "no"
+    return format_number(value, unit)
 
 
 def verdict_mark(word: str) -> str:

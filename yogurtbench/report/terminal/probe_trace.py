@@ -16,7 +16,9 @@ _MOST = 80
 
 def as_text(record: Mapping[str, Any]) -> str:
     """Return a record (see agent.probe_trace), with ``accelerator``, for people."""
-    lines = [line for probe in record["probes"] for line in (*_probe(probe), "")]
+    lines: list[str] = []
+    for probe in record["probes"]:
+        lines += [*_probe(probe), ""]
     if record["accelerator"] == "tcg":
         lines.append("emulated (TCG): the order is the kernel's, the times are not hardware's")
     return "\n".join(lines).rstrip()

@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 from rich.cells import cell_len
@@ -172,7 +173,9 @@ def _rank(row: Mapping[str, Any]) -> float:
 
 
 def _bounds(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    numbers = [float(row[key]) for row in rows for key in ("ratio", "ratio_low", "ratio_high")]
+    numbers: list[float] = []
+    for row in rows:
+        numbers += [float(row[key]) for key in ("ratio", "ratio_low", "ratio_high")]
     return [value for value in numbers if value > 0 and math.isfinite(value)]
 
 
@@ -204,11 +207,11 @@ def measured(story: RunData, width: int) -> list[Text]:
     by_heading: dict[str, list[Level]] = {}
     for one in levels(story):
         by_heading.setdefault(one.heading, []).append(one)
-    told = [one for mine in by_heading.values() for one in mine]
-    if not told:
+    if not by_heading:
         return []
-    names = max(cell_len(one.wire) for one in told)
-    numbers = max(cell_len(_numbers(one)) for one in told)
+    shown = list(chain.from_iterable(by_heading.values()))
+    names = max(cell_len(one.wire) for one in shown)
+    numbers = max(cell_len(_numbers(one)) for one in shown)
     beside = len(_INDENT) + names + len(_GAP) + numbers <= width
     lines = [Text(story.emulated, style="bold red")] if story.emulated else []
     for heading, mine in by_heading.items():
@@ -282,6 +285,7 @@ def _outcome(one: WireOutcome) -> str:
     arrived = [name for metric, name in PROTOCOLS.items() if one.values.get(metric) == 1.0]
     lost = [name for metric, name in PROTOCOLS.items() if one.values.get(metric) == 0.0]
     site = str(one.values.get("dropped_at") or "" if one.status == "ok" else one.status)
-    what = f"{', '.join(arrived)} arrive{'s' if len(arrived) == 1 else ''}" if arrived else "nothing arrives"
+    verb = "arrives" if len(arrived) == 1 else "arrive"
+    what = f"{', '.join(arrived)} {verb}" if arrived else "nothing arrives"
     missing = f", not {' and '.join(lost)}" if arrived and lost else ""
     return f"{what}{missing}{f' ({site})' if site else ''}"
