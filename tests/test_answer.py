@@ -329,11 +329,14 @@ def test_a_dead_wire_counts_neither_for_nor_against_anybody() -> None:
 def test_a_dead_wire_names_the_guard_in_its_way() -> None:
     run = Invented(wires("pass", "guard_mark", loads=("reachability", "sockperf")), blocks=2)
     gone = frozenset(one.id for one in run.cells if one.primary == "guard_mark")
-    (one,) = tables.dead(story_of(replace(run, dead=gone)))
+    (one,) = tables.dead_wires(story_of(replace(run, dead=gone)))
     assert one["wire"].name.endswith("(primary guard_mark)") and one["site"] == "netkit_xmit:NOT_SPECIFIED"
     assert one["guard"] == "guarded by guard_mark: without its guard it carries packets"
     both = frozenset(one.id for one in run.cells)
-    assert [one["guard"] for one in tables.dead(story_of(replace(run, dead=both)))] == ["", "guarded by guard_mark"]
+    assert [one["guard"] for one in tables.dead_wires(story_of(replace(run, dead=both)))] == [
+        "",
+        "guarded by guard_mark",
+    ]
 
 
 def test_packets_that_go_round_are_no_life() -> None:

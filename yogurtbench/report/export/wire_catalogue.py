@@ -14,7 +14,7 @@ from typing import Any
 from yogurtbench.core import files
 from yogurtbench.core.records import Attempt, Cell, MatrixError
 from yogurtbench.report.run_data import RunData
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, SHORT
+from yogurtbench.report.sections.isolation import CAPTURES, INJECTIONS, SHORT_NAMES
 from yogurtbench.report.sections.packet_path import turn
 from yogurtbench.report.sections.reachability import answers
 
@@ -114,12 +114,12 @@ def _groups(wires: list[WireOutcome]) -> dict[str, list[WireOutcome]]:
 
 def _table(title: str, members: list[WireOutcome]) -> Iterator[str]:
     helpers = list(dict.fromkeys(one.cell.helper for one in members))
-    by_place = {(_beside(one.cell), one.cell.helper): one for one in members}
+    by_place = {(_other_axes(one.cell), one.cell.helper): one for one in members}
     yield f"## {title}"
     yield ""
     yield f"| beside the wire | {' | '.join(f'`{helper}`' for helper in helpers)} |"
     yield f"| --- |{' --- |' * len(helpers)}"
-    for beside in dict.fromkeys(_beside(one.cell) for one in members):
+    for beside in dict.fromkeys(_other_axes(one.cell) for one in members):
         marks = [_mark(by_place.get((beside, helper))) for helper in helpers]
         yield f"| {beside} | {' | '.join(marks)} |"
     yield ""
@@ -129,7 +129,7 @@ def _table(title: str, members: list[WireOutcome]) -> Iterator[str]:
 _OFFLOADS = {"gso": "on", "gro": "off", "checksum": "on"}
 
 
-def _beside(cell: Cell) -> str:
+def _other_axes(cell: Cell) -> str:
     """Return the axes that tell wires of one hook and helper apart."""
     words = [f"primary {cell.primary}"] if cell.primary else []
     words += [f"peer {cell.peer}"] if cell.peer else []
@@ -176,7 +176,7 @@ def _ways(live: list[WireOutcome]) -> Iterator[str]:
 def spoken(cell: Cell) -> str:
     """Return a wire in words, with what hangs beside it."""
     device = f"netkit {cell.mode} ({cell.policy})" if cell.device == "netkit" else cell.device
-    return f"{device}, {cell.hook} → {cell.helper}; {_beside(cell)}"
+    return f"{device}, {cell.hook} → {cell.helper}; {_other_axes(cell)}"
 
 
 def exposed(values: Mapping[str, Any]) -> str:
@@ -184,14 +184,14 @@ def exposed(values: Mapping[str, Any]) -> str:
 
     What has no answer is no "nobody".
     """
-    if not any(metric in values for metric in (*EARS, *MOUTHS)):
+    if not any(metric in values for metric in (*CAPTURES, *INJECTIONS)):
         return ""
-    return f" · listens: {_who(EARS, values)} · talks: {_who(MOUTHS, values)}"
+    return f" · listens: {_exposure_list(CAPTURES, values)} · talks: {_exposure_list(INJECTIONS, values)}"
 
 
-def _who(metrics: Iterable[str], values: Mapping[str, Any]) -> str:
-    can = ", ".join(SHORT[metric] for metric in metrics if values.get(metric) == 1)
-    unknown = ", ".join(SHORT[metric] for metric in metrics if metric not in values)
+def _exposure_list(metrics: Iterable[str], values: Mapping[str, Any]) -> str:
+    can = ", ".join(SHORT_NAMES[metric] for metric in metrics if values.get(metric) == 1)
+    unknown = ", ".join(SHORT_NAMES[metric] for metric in metrics if metric not in values)
     if not unknown:
         return can or "nobody"
     return f"{can} (not measured: {unknown})" if can else f"not measured ({unknown})"

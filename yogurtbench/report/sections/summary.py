@@ -24,7 +24,7 @@ from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice
 from yogurtbench.report.sections.advice import ranking
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results
+from yogurtbench.report.sections.isolation import CAPTURES, INJECTIONS, IsolationResult, isolation_results
 from yogurtbench.report.sections.ranking import WireRank, rank_wires
 from yogurtbench.report.sections.reachability import drop_sites, liveness, looping
 
@@ -367,7 +367,7 @@ def _by_isolation(story: RunData) -> str:
     if not known:
         return f"{counts}who can listen in or talk in could not be told of any." if counts else ""
     best = min(known, key=lambda one: one.opens)
-    same = [one for one in known if (one.ears, one.mouths) == (best.ears, best.mouths)]
+    same = [one for one in known if (one.captures, one.injections) == (best.captures, best.injections)]
     more = f" and {len(same) - 1} more" if len(same) > 1 else ""
     lead = f"tightest towards the host {'are' if more else 'is'} " if len(told) > 1 else ""
     kept_out = "" if counts else _kept_out(known, best)
@@ -376,7 +376,7 @@ def _by_isolation(story: RunData) -> str:
 
 
 def _shut(told: list[IsolationResult]) -> str:
-    mute, deaf = sum(one.mute for one in told), sum(one.deaf for one in told)
+    mute, deaf = sum(one.injection_proof for one in told), sum(one.capture_proof for one in told)
     unsure = sum(bool(one.unknown) for one in told)
     doubt = f" ({unsure} not fully measured)" if unsure else ""
     are = "is" if mute == 1 or not mute else "are"
@@ -387,7 +387,7 @@ def _shut(told: list[IsolationResult]) -> str:
 
 
 def _open_to(one: IsolationResult) -> str:
-    heard, spoke = [EARS[metric] for metric in one.ears], [MOUTHS[metric] for metric in one.mouths]
+    heard, spoke = [CAPTURES[metric] for metric in one.captures], [INJECTIONS[metric] for metric in one.injections]
     if not heard and not spoke:
         return "nobody on the host listens in or talks in"
     listens = f"{_listed(heard)} can listen in" if heard else "nobody can listen in"
@@ -400,8 +400,8 @@ def _kept_out(known: list[IsolationResult], best: IsolationResult) -> str:
     reference = next((one for one in known if one.wire.reference), None)
     if reference is None or best.wire.reference:
         return ""
-    shut = [(EARS | MOUTHS)[metric] for metric in (*reference.ears, *reference.mouths)
-            if metric not in (*best.ears, *best.mouths)]  # fmt: skip
+    shut = [(CAPTURES | INJECTIONS)[metric] for metric in (*reference.captures, *reference.injections)
+            if metric not in (*best.captures, *best.injections)]  # fmt: skip
     return f"; {reference.wire.name} is also open to {_listed(shut)}" if shut else ""
 
 
@@ -508,7 +508,7 @@ def _leading(story: RunData, heading: str, mine: list[Level]) -> str:
 # --- reach ---------------------------------------------------------------------------------------------------------
 
 
-def _asked(story: RunData) -> dict[str, bool]:
+def _wires_asked(story: RunData) -> dict[str, bool]:
     """Wire id -> whether it carries packets; a baseline without a program is no wire to ask about, beside others."""
     alive = liveness(story)
     bare = {cell.wire_id for cell in story.cells.values() if not cell.has_programs}
@@ -518,7 +518,7 @@ def _asked(story: RunData) -> dict[str, bool]:
 
 def _reach(story: RunData) -> str:
     """Return how many of the wires carry packets, where that was asked or some do not, by the names of the fewer."""
-    asked = _asked(story)
+    asked = _wires_asked(story)
     dead = [story.wires[wire].name for wire, lives in asked.items() if not lives]
     live = [story.wires[wire].name for wire, lives in asked.items() if lives]
     was_asked = any(cell.load == "reachability" for cell in story.cells.values())
@@ -536,7 +536,7 @@ _TELL_DEAD = 2
 
 def _by_reach(story: RunData, *, named: bool) -> str:
     """Return which wires carry packets; ``named``: with the names of the first."""
-    asked = _asked(story)
+    asked = _wires_asked(story)
     if not asked:
         return ""
     live = [story.wires[wire].name for wire, lives in asked.items() if lives]

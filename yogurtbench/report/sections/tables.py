@@ -15,7 +15,7 @@ from yogurtbench.core.records import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF, At
 from yogurtbench.report.format import format_number
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results
+from yogurtbench.report.sections.isolation import CAPTURES, INJECTIONS, IsolationResult, isolation_results
 from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
 from yogurtbench.report.sections.reachability import PROTOCOLS, drop_sites, liveness, reachable_shares, states
 
@@ -107,7 +107,7 @@ def comparisons(story: RunData) -> Grid:
         Column("change", "number"), Column("95 % interval"), Column("verdict", "verdict", pick=True),
         Column("family", pick=True), Column("blocks", "number"),
     ]  # fmt: skip
-    places = _places(story)
+    places = _wire_places(story)
     told = rows_of(pd.concat([rows[first], rows[~first]]))
     return Grid(columns, [_comparison(story, row, places, warned) for row in told])
 
@@ -129,7 +129,7 @@ def _comparison(
     ]  # fmt: skip
 
 
-def _places(story: RunData) -> dict[str, int]:
+def _wire_places(story: RunData) -> dict[str, int]:
     return {wire: place for place, wire in enumerate(story.wires)}
 
 
@@ -160,20 +160,24 @@ def group_identical(table: Table) -> list[tuple[list[WireLabel], list[Mark]]]:
     return [(wires, list(marks)) for marks, wires in ordered]
 
 
-def live(story: RunData) -> Table:
+def live_wires(story: RunData) -> Table:
     """Return the live wires that are open to the fewest on the host: the best where nothing was compared."""
     told = {one.wire.id: one for one in isolation_results(story)}
-    carried = {wire: _carries(story, wire) for wire, alive in liveness(story).items() if alive and wire in story.wires}
-    ordered = sorted(
-        carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire]))
-    )
+    living = [wire for wire, alive in liveness(story).items() if alive and wire in story.wires]
+    carried = {wire: _protocols(story, wire) for wire in living}
+
+    def rank(wire: str) -> tuple[int, int]:
+        opens = told[wire].opens if wire in told else len(CAPTURES | INJECTIONS)
+        return opens, -len(carried[wire])
+
+    ordered = sorted(carried, key=rank)
     heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
     marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
     rows = [Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))]) for wire in ordered]
     return Table(heads, rows, len(rows))
 
 
-def _carries(story: RunData, wire: str) -> list[str]:
+def _protocols(story: RunData, wire: str) -> list[str]:
     cells = [key for key, cell in story.cells.items() if cell.wire_id == wire]
     values = story.words[story.words.index.isin(cells)]
     return [word for metric, word in PROTOCOLS.items() if metric in values and (values[metric] == 1).any()]
@@ -183,12 +187,12 @@ def _exposed(one: IsolationResult | None, asked: bool) -> list[Mark]:
     if one is None:
         return [Mark("–", "none", "not measured")] * (2 * asked)
     return [
-        _who([EARS[metric] for metric in one.ears], shut=one.deaf),
-        _who([MOUTHS[metric] for metric in one.mouths], shut=one.mute),
+        _exposure_mark([CAPTURES[metric] for metric in one.captures], shut=one.capture_proof),
+        _exposure_mark([INJECTIONS[metric] for metric in one.injections], shut=one.injection_proof),
     ]
 
 
-def _who(names: list[str], *, shut: bool) -> Mark:
+def _exposure_mark(names: list[str], *, shut: bool) -> Mark:
     if names:
         return Mark(", ".join(names), "open")
     return Mark("nobody", "shut") if shut else Mark("nobody seen; not fully measured", "none")
@@ -221,7 +225,7 @@ def _open_or_shut(share: float) -> Mark:
     return Mark(f"{share:.0%}", "open", "open in this share of the trials")
 
 
-def dead(story: RunData) -> list[dict[str, Any]]:
+def dead_wires(story: RunData) -> list[dict[str, Any]]:
     """Return the dead wires: where their packets die, and in ``guard`` what is known of the guard they have."""
     state, sites = states(story), drop_sites(story)
     cells: dict[str, str] = {}
@@ -270,7 +274,7 @@ def _but_guard(cell: Cell) -> str:
     return canonical({axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")})
 
 
-def failures(story: RunData) -> list[dict[str, Any]]:
+def failure_counts(story: RunData) -> list[dict[str, Any]]:
     """Return what went wrong, alike ones counted, most frequent first."""
     bad = [one for one in story.attempts if one.status not in ("ok", "skipped")]
     counts = Counter((one.trial.cell.id, one.status, one.error) for one in bad)
@@ -288,7 +292,7 @@ def trials(story: RunData) -> Grid:
         Column("load", pick=True), Column("traffic"), Column("metric"), Column("value", "number"),
         Column("status", "verdict", pick=True),
     ]  # fmt: skip
-    places = _places(story)
+    places = _wire_places(story)
     return Grid(columns, [_trial(story, one, places) for one in story.attempts if one.trial.cell.id in story.cells])
 
 
