@@ -18,8 +18,9 @@ from yogurtbench.core.records import Attempt, Cell, Observation
 from yogurtbench.core.wording import format_duration
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, tables
-from yogurtbench.report.sections.isolation import isolation_results, liveness
+from yogurtbench.report.sections.isolation import isolation_results
 from yogurtbench.report.sections.ranking import rank_wires
+from yogurtbench.report.sections.reachability import liveness
 from yogurtbench.report.sections.summary import summarise
 from yogurtbench.report.terminal.run import comparisons
 from yogurtbench.results import run_folder
@@ -88,14 +89,14 @@ def test_what_the_fastest_round_trip_knows_is_told_where_the_median_is_drowned(e
     story = story_of(run, medians_shaken(run))
     text = summarise(story)
     assert text.startswith("We don't know yet what") and known in text
-    shown = "\n".join(line.plain for line in comparisons(story.comparison, 100))
+    shown = "\n".join(line.plain for line in comparisons(story, 100))
     assert "fastest round trip, sockperf UDP" in shown
 
 
 def test_the_fastest_round_trip_is_not_told_where_the_median_says_it() -> None:
     run = own(1.1, noise=0.002, cells=(cell(program="./wire.c"),))
     assert "fastest" not in said(run)
-    assert "fastest" not in "".join(line.plain for line in comparisons(story_of(run).comparison, 100))
+    assert "fastest" not in "".join(line.plain for line in comparisons(story_of(run), 100))
 
 
 # --- isolation -----------------------------------------------------------------------------------------------------
@@ -328,11 +329,14 @@ def test_a_dead_wire_counts_neither_for_nor_against_anybody() -> None:
 def test_a_dead_wire_names_the_guard_in_its_way() -> None:
     run = Invented(wires("pass", "guard_mark", loads=("reachability", "sockperf")), blocks=2)
     gone = frozenset(one.id for one in run.cells if one.primary == "guard_mark")
-    (one,) = tables.dead(story_of(replace(run, dead=gone)))
+    (one,) = tables.dead_wires(story_of(replace(run, dead=gone)))
     assert one["wire"].name.endswith("(primary guard_mark)") and one["site"] == "netkit_xmit:NOT_SPECIFIED"
     assert one["guard"] == "guarded by guard_mark: without its guard it carries packets"
     both = frozenset(one.id for one in run.cells)
-    assert [one["guard"] for one in tables.dead(story_of(replace(run, dead=both)))] == ["", "guarded by guard_mark"]
+    assert [one["guard"] for one in tables.dead_wires(story_of(replace(run, dead=both)))] == [
+        "",
+        "guarded by guard_mark",
+    ]
 
 
 def test_packets_that_go_round_are_no_life() -> None:

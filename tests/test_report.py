@@ -20,8 +20,9 @@ from invented import EFFECTS, WIRES, Invented, cell, environment, stored, yogurt
 from yogurtbench import report
 from yogurtbench.analysis.comparison import EMULATED
 from yogurtbench.core.errors import MatrixError
-from yogurtbench.core.labels import format_change, format_number, traffic_names, wire_names
+from yogurtbench.core.labels import traffic_names, wire_names
 from yogurtbench.core.records import Attempt
+from yogurtbench.report.format import format_change, format_number
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.summary import summarise
 from yogurtbench.report.sections.warnings import collect_warnings

@@ -399,7 +399,7 @@ def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, cl
     folder = stored(run, tmp_path)
     report.make(folder)
     why = "ping tells whole microseconds"
-    lines = " ".join(line.plain.strip() for line in terminal.comparisons(RunData.read(folder).comparison, 100))
+    lines = " ".join(line.plain.strip() for line in terminal.comparisons(RunData.read(folder), 100))
     assert f"1 undecided: could be rounding: {why}" in lines and "sockperf tells" in lines
     assert why in (folder / "report.md").read_text() and why in (folder / "report.html").read_text()
     told = json.loads((folder / "verdicts.json").read_text())

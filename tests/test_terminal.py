@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from invented import Invented, cell, stored, yogurt_phone
+from invented import Invented, cell, environment, stored, yogurt_phone
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from yogurtbench.analysis.comparison import EMULATED, compare
+from yogurtbench.analysis.comparison import EMULATED
 from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.report.export import markdown
 from yogurtbench.report.export.wire_catalogue import WireOutcome
@@ -26,7 +26,11 @@ WIDTHS = [32, 40, 60, 80, 100, 130, 200]
 
 
 def effects(run: Invented, width: int) -> list[Text]:
-    return terminal.comparisons(compare(run_folder.to_frame(run.attempts(), "run"), run.plan()), width)
+    return terminal.comparisons(data_of(run, list(run.attempts())), width)
+
+
+def data_of(run: Invented, attempts: list[Attempt]) -> RunData:
+    return RunData.tell("run", "", run.plan(), environment(run), attempts, run_folder.to_frame(attempts, "run"))
 
 
 def text(lines: list[Text]) -> str:
@@ -98,7 +102,7 @@ def test_colour_goes_and_the_words_stay(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_runs_with_nothing_to_compare_have_no_effects() -> None:
     run = Invented((cell(load="reachability"),), blocks=1)
-    assert terminal.comparisons(compare(run_folder.to_frame([], "run"), run.plan()), 80) == []
+    assert terminal.comparisons(data_of(run, []), 80) == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -168,7 +172,7 @@ def story_of(run: Invented, folder: Path) -> RunData:
 def test_without_a_baseline_the_values_and_their_spread_are_told(tmp_path: Path, width: int) -> None:
     story = story_of(alone(), tmp_path)
     found = levels(story)
-    lines = terminal.measured(found, width)
+    lines = terminal.measured(story, width)
     assert all(cell_len(line.plain) <= width for line in lines)
     assert len(found) == 4
     frame = story.frame

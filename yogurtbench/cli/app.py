@@ -560,7 +560,6 @@ def _check_github(github: bool) -> None:
 def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
     from yogurtbench.report import summary
     from yogurtbench.report.export import wire_catalogue
-    from yogurtbench.report.measured import levels
     from yogurtbench.report.run_data import RunData
     from yogurtbench.report.sections.summary import summarise
     from yogurtbench.report.terminal import run as terminal
@@ -574,9 +573,9 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
         output.echo_json(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
         return
     console = output.console()
-    lines = terminal.comparisons(story.comparison, console.width)
+    lines = terminal.comparisons(story, console.width)
     if not lines:
-        lines = terminal.measured(levels(story), console.width, story.emulated)
+        lines = terminal.measured(story, console.width)
         lines += terminal.reachability(wire_catalogue.tried(story.attempts), console.width)
     for line in lines:
         console.print(line, overflow="fold")

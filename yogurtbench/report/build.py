@@ -19,7 +19,9 @@ DRAWERS = (forest.draw, levels.draw, ecdf.draw, hook_helper_grid.draw)
 def write_report(folder: Path) -> list[Path]:
     """Write every file of the report; returns their paths."""
     story = RunData.read(folder)
-    charts = [chart for draw in DRAWERS for chart in draw(story)]
+    charts: list[Chart] = []
+    for draw in DRAWERS:
+        charts += draw(story)
     written = [
         *run_folder.write_tables(folder, story.frame, story.comparison),
         *_write_charts(folder / "charts", charts),

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from yogurtbench.core.labels import format_number, load_name, metric_name
+from yogurtbench.core.labels import load_name, metric_name
 from yogurtbench.core.metrics import HEADLINE, METRICS, YES_NO
+from yogurtbench.report.format import format_number
 from yogurtbench.report.run_data import RunData
 
 
@@ -48,7 +49,10 @@ def levels(story: RunData) -> list[Level]:
             level, metric = _level(story, cell, values[cell]), HEADLINE[story.cells[cell].load]
             rank = level.median if METRICS[metric].better == "lower" else -level.median
             found.setdefault(level.heading, []).append((rank, level))
-    return [level for mine in found.values() for _, level in sorted(mine, key=lambda one: one[0])]
+    ordered: list[Level] = []
+    for mine in found.values():
+        ordered += [level for _, level in sorted(mine, key=lambda one: one[0])]
+    return ordered
 
 
 def _level(story: RunData, cell: str, rows: pd.DataFrame) -> Level:

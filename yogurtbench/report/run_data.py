@@ -93,6 +93,13 @@ class RunData:
         return rows[(rows["metric"] == rows["load"].map(HEADLINE)) & (rows["baseline"] == rows["cell"].map(self.main))]
 
     @property
+    def deciding(self) -> pd.DataFrame:
+        """The headlines, and the fastest round trips that are decided where the medians are not."""
+        minima = analysis.decided_minima(self.comparison)
+        main = minima[minima["baseline"] == minima["cell"].map(self.main)]
+        return pd.concat([self.headlines, main])
+
+    @property
     def canaries(self) -> pd.DataFrame:
         """The baseline under another name, compared with itself.
 

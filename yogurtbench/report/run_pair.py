@@ -33,7 +33,8 @@ class RunPair:
     def of(cls, old: RunData, new: RunData, decision: Decision) -> RunPair:
         """From what was read."""
         cells = {**old.cells, **new.cells}
-        reference = {wire.id for story in (old, new) for wire in story.wires.values() if wire.reference}
+        wires = (*old.wires.values(), *new.wires.values())
+        reference = {wire.id for wire in wires if wire.reference}
         return cls(old, new, decision, cells, wire_names(cells.values(), reference), traffic_names(cells))
 
     @property

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from yogurtbench.core.labels import format_grouped, load_name, scale_of
+from yogurtbench.core.labels import load_name
 from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.format import format_grouped, scale_of
 from yogurtbench.report.run_data import RunData
 
 Quantiles = dict[float, float]  # share (0-1) -> ns, or guest instructions

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from yogurtbench.analysis.values import rows_of
-from yogurtbench.core.labels import INK, WireLabel, format_change, load_name, metric_name
+from yogurtbench.core.labels import INK, WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import METRICS
 from yogurtbench.report.charts.base import (
     BAND,
@@ -28,6 +28,7 @@ from yogurtbench.report.charts.base import (
     style,
     to_svg,
 )
+from yogurtbench.report.format import format_change
 from yogurtbench.report.run_data import RunData
 
 #: Ratio, low, high.

@@ -9,7 +9,6 @@ from typing import Any
 from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
 
 import numpy as np
-import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -20,6 +19,7 @@ from yogurtbench.core.records import Cell
 from yogurtbench.matrix.axes import HELPERS, HOOKS
 from yogurtbench.report.charts.base import PAPER, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.reachability import answers, drop_sites, looping, reachable_shares
 
 _COLOURS = LinearSegmentedColormap.from_list("reach", ["#e9b79d", "#f4efe6", "#86b9d8"])
 #: Tiles stay light on a dark page, so what is written on them stays dark (ink would turn light).
@@ -40,20 +40,15 @@ def draw(story: RunData) -> Iterator[Chart]:
 
 def _by_device(story: RunData) -> dict[str, Found]:
     found: dict[str, Found] = {}
-    reached = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
-    drops = story.words["dropped_at"] if "dropped_at" in story.words else pd.Series(dtype=object)
-    asked = {str(key): (float(share), site if isinstance(site := drops.get(key), str) else "")
-             for key, share in reached.items()}  # fmt: skip
-    asked |= dict.fromkeys(_looping(story), (0.0, "nowhere: it goes round in the kernel"))
+    shares, sites = reachable_shares(story), drop_sites(story)
+    loops = looping(one for one in story.attempts if one.trial.cell.load == "reachability")
     for key, cell in story.cells.items():
-        if key in asked and cell.hook != "none":
-            found.setdefault(_device(cell), {}).setdefault((cell.hook, cell.helper), []).append(asked[key])
+        if key not in shares or cell.hook == "none":
+            continue
+        site = "nowhere: it goes round in the kernel" if cell.wire_id in loops else sites.get(key, "")
+        tiles = found.setdefault(_device(cell), {})
+        tiles.setdefault((cell.hook, cell.helper), []).append((shares[key], site))
     return found
-
-
-def _looping(story: RunData) -> set[str]:
-    tried = (attempt for attempt in story.attempts if attempt.trial.cell.load == "reachability")
-    return {attempt.trial.cell.id for attempt in tried if attempt.status == "looping"}
 
 
 def _device(cell: Cell) -> str:
@@ -85,24 +80,30 @@ def _ordered(known: Iterable[str], found: Iterable[str]) -> list[str]:
 
 
 def _share(entries: list[tuple[float, str]] | None) -> float:
-    return float(np.mean([share > 0.5 for share, _ in entries])) if entries else float("nan")
+    return float(np.mean([answers(share) for share, _ in entries])) if entries else float("nan")
 
 
 def _annotate(axes: Axes, device: str, hooks: list[str], helpers: list[str], found: Found) -> dict[str, str]:
     hover: dict[str, str] = {}
     for (hook, helper), entries in found.items():
-        live = sum(share > 0.5 for share, _ in entries)
-        mark = "✓" if live == len(entries) else "✕" if not live else ""
-        text = mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
         gid = slug(f"{device}-{hook}-{helper}")
         x, y = helpers.index(helper), hooks.index(hook)
-        axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ON_TILE)
+        axes.text(x + 0.5, y + 0.5, _tile_text(entries), ha="center", va="center", color=ON_TILE)
         axes.add_patch(Rectangle((x, y), 1, 1, **_PANE, gid=gid))
-        hover[gid] = _said(hook, helper, entries)
+        hover[gid] = _hover_text(hook, helper, entries)
     return hover
 
 
-def _said(hook: str, helper: str, entries: list[tuple[float, str]]) -> str:
+def _tile_text(entries: list[tuple[float, str]]) -> str:
+    live = sum(answers(share) for share, _ in entries)
+    mark = "" if live else "✕"
+    if live == len(entries):
+        mark = "✓"
+    return mark if len(entries) == 1 else f"{mark} {live}/{len(entries)}".strip()
+
+
+def _hover_text(hook: str, helper: str, entries: list[tuple[float, str]]) -> str:
     sites = Counter(site for _, site in entries if site)
     died = "; ".join(f"{site} ×{count}" if count > 1 else site for site, count in sites.most_common(3))
-    return f"{hook} → {helper}: " + (f"dies at {died}" if died else "answers" if _share(entries) else "no answer")
+    fate = "answers" if _share(entries) else "no answer"
+    return f"{hook} → {helper}: " + (f"dies at {died}" if died else fate)

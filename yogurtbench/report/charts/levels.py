@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from yogurtbench.core.labels import WireLabel, format_grouped, load_name, metric_name, scale_of
+from yogurtbench.core.labels import WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import HEADLINE, METRICS, YES_NO
 from yogurtbench.core.records import ASIDE
 from yogurtbench.report.charts.base import (
@@ -26,6 +26,7 @@ from yogurtbench.report.charts.base import (
     style,
     to_svg,
 )
+from yogurtbench.report.format import format_grouped, scale_of
 from yogurtbench.report.run_data import RunData
 
 

@@ -29,7 +29,7 @@ def draw(pair: RunPair) -> Iterator[Chart]:
     for load in loads:
         both = _both(pair, load)
         if both:
-            yield _beside(pair, load, both)
+            yield _both_runs_chart(pair, load, both)
 
 
 def _is_drawn(one: Finding) -> bool:
@@ -67,7 +67,7 @@ def _both(pair: RunPair, load: str) -> dict[str, list[Effect | None]]:
     return {cell: [side.get(cell) for side in sides] for cell in dict.fromkeys((*sides[0], *sides[1]))}
 
 
-def _beside(pair: RunPair, load: str, both: dict[str, list[Effect | None]]) -> Chart:
+def _both_runs_chart(pair: RunPair, load: str, both: dict[str, list[Effect | None]]) -> Chart:
     metric = HEADLINE[load]
     shown = dict(list(both.items())[:ROWS])
     with style():

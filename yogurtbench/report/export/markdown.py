@@ -65,10 +65,10 @@ def _details(story: RunData) -> list[str]:
 def _troubles(story: RunData) -> list[str]:
     dead = [
         f"- {_text(one['wire'].name)}: dead, at `{_code(one['site'])}`{_guard(one['guard'])}"
-        for one in tables.dead(story)
+        for one in tables.dead_wires(story)
     ]
     bad = [f"- {_text(one['wire'].name)}, {one['load']}: {one['status']} ×{one['count']}: `{_code(one['error'][:120])}`"
-           for one in tables.failures(story)]  # fmt: skip
+           for one in tables.failure_counts(story)]  # fmt: skip
     found = bad + dead
     return found if len(found) <= _MORE else [*found[:_MORE], f"- and {len(found) - _MORE} more"]
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pyperf
 
 from yogurtbench.core import files
-from yogurtbench.core.labels import unit_name
 from yogurtbench.core.records import ASIDE
+from yogurtbench.report.format import unit_name
 from yogurtbench.report.run_data import RunData
 
 Exported = tuple[str, str, list[float], dict[str, Any]]  # metric, pyperf's unit, values, metadata

@@ -16,7 +16,7 @@ from yogurtbench.analysis.values import rows_of
 from yogurtbench.core import files
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, overhead
-from yogurtbench.report.sections.isolation import liveness
+from yogurtbench.report.sections.reachability import states
 from yogurtbench.report.sections.summary import summarise
 from yogurtbench.report.sections.warnings import collect_warnings
 
@@ -66,7 +66,9 @@ def verdicts(story: RunData) -> dict[str, Any]:
 def _canary(story: RunData) -> dict[str, Any]:
     measured = story.canaries[story.canaries["n"] > 0]
     moved = measured[measured["verdict"].isin(["faster", "slower"])]
-    word = "moved" if len(moved) else "ok" if len(measured) else "none"
+    word = "ok" if len(measured) else "none"
+    if len(moved):
+        word = "moved"
     return {"verdict": word, "moved": [_comparison(story, row) for row in rows_of(moved)]}
 
 
@@ -85,7 +87,7 @@ def _comparison(story: RunData, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cells(story: RunData) -> Iterator[dict[str, Any]]:
-    states = _states(story)
+    found = states(story)
     for key, cell in story.cells.items():
         said = story.words.loc[key].dropna().to_dict() if key in story.words.index else {}
         yield {
@@ -93,18 +95,9 @@ def _cells(story: RunData) -> Iterator[dict[str, Any]]:
             "load": cell.load,
             "wire": story.wire(key).name,
             "axes": cell.axes,
-            "reachability": states.get(cell.wire_id, "not_run"),
+            "reachability": found.get(cell.wire_id, "not_run"),
             "words": said,
         }
-
-
-def _states(story: RunData) -> dict[str, str]:
-    """Wire id -> whether it carries packets, in a word, of the wires that were tried."""
-    looping = {one.trial.cell.wire_id for one in story.attempts if one.status == "looping"}
-    tried = {one.trial.cell.wire_id: str(one.status) for one in story.attempts}
-    alive = liveness(story)
-    told = {wire: "alive" if lives else "looping" if wire in looping else "dead" for wire, lives in alive.items()}
-    return {**tried, **told}
 
 
 def _number(value: Any) -> float | None:

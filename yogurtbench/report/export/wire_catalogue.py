@@ -15,16 +15,9 @@ from yogurtbench.core import files
 from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.records import Attempt, Cell
 from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.isolation import CAPTURES, INJECTIONS, SHORT_NAMES
 from yogurtbench.report.sections.packet_path import turn
-
-_EARS = {"eavesdrop_host_a": "a", "eavesdrop_host_b": "b", "eavesdrop_any": "any"}
-_MOUTHS = {
-    "inject_raw": "raw",
-    "inject_bypass": "bypass",
-    "inject_unprivileged": "unprivileged",
-    "inject_raw_a": "raw at a",
-    "host_ping": "ping",
-}
+from yogurtbench.report.sections.reachability import answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +32,7 @@ class WireOutcome:
     @property
     def alive(self) -> bool:
         """Whether it carries IPv4."""
-        return self.values.get("reachable") == 1
+        return answers(float(self.values.get("reachable", 0)))
 
 
 def tried(attempts: Iterable[Attempt]) -> list[WireOutcome]:
@@ -122,12 +115,12 @@ def _groups(wires: list[WireOutcome]) -> dict[str, list[WireOutcome]]:
 
 def _table(title: str, members: list[WireOutcome]) -> Iterator[str]:
     helpers = list(dict.fromkeys(one.cell.helper for one in members))
-    by_place = {(_beside(one.cell), one.cell.helper): one for one in members}
+    by_place = {(_other_axes(one.cell), one.cell.helper): one for one in members}
     yield f"## {title}"
     yield ""
     yield f"| beside the wire | {' | '.join(f'`{helper}`' for helper in helpers)} |"
     yield f"| --- |{' --- |' * len(helpers)}"
-    for beside in dict.fromkeys(_beside(one.cell) for one in members):
+    for beside in dict.fromkeys(_other_axes(one.cell) for one in members):
         marks = [_mark(by_place.get((beside, helper))) for helper in helpers]
         yield f"| {beside} | {' | '.join(marks)} |"
     yield ""
@@ -137,7 +130,7 @@ def _table(title: str, members: list[WireOutcome]) -> Iterator[str]:
 _OFFLOADS = {"gso": "on", "gro": "off", "checksum": "on"}
 
 
-def _beside(cell: Cell) -> str:
+def _other_axes(cell: Cell) -> str:
     """Return the axes that tell wires of one hook and helper apart."""
     words = [f"primary {cell.primary}"] if cell.primary else []
     words += [f"peer {cell.peer}"] if cell.peer else []
@@ -184,7 +177,7 @@ def _ways(live: list[WireOutcome]) -> Iterator[str]:
 def spoken(cell: Cell) -> str:
     """Return a wire in words, with what hangs beside it."""
     device = f"netkit {cell.mode} ({cell.policy})" if cell.device == "netkit" else cell.device
-    return f"{device}, {cell.hook} → {cell.helper}; {_beside(cell)}"
+    return f"{device}, {cell.hook} → {cell.helper}; {_other_axes(cell)}"
 
 
 def exposed(values: Mapping[str, Any]) -> str:
@@ -192,14 +185,14 @@ def exposed(values: Mapping[str, Any]) -> str:
 
     What has no answer is no "nobody".
     """
-    if not any(metric in values for metric in (*_EARS, *_MOUTHS)):
+    if not any(metric in values for metric in (*CAPTURES, *INJECTIONS)):
         return ""
-    return f" · listens: {_who(_EARS, values)} · talks: {_who(_MOUTHS, values)}"
+    return f" · listens: {_exposure_list(CAPTURES, values)} · talks: {_exposure_list(INJECTIONS, values)}"
 
 
-def _who(words: Mapping[str, str], values: Mapping[str, Any]) -> str:
-    can = ", ".join(word for metric, word in words.items() if values.get(metric) == 1)
-    unknown = ", ".join(word for metric, word in words.items() if metric not in values)
+def _exposure_list(metrics: Iterable[str], values: Mapping[str, Any]) -> str:
+    can = ", ".join(SHORT_NAMES[metric] for metric in metrics if values.get(metric) == 1)
+    unknown = ", ".join(SHORT_NAMES[metric] for metric in metrics if metric not in values)
     if not unknown:
         return can or "nobody"
     return f"{can} (not measured: {unknown})" if can else f"not measured ({unknown})"

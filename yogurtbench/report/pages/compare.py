@@ -15,9 +15,10 @@ from yogurtbench.analysis import gate
 from yogurtbench.analysis.gate import Finding
 from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core import files
-from yogurtbench.core.labels import format_change, format_interval, load_name, metric_name
+from yogurtbench.core.labels import load_name, metric_name
 from yogurtbench.core.metrics import METRICS, unit_on
 from yogurtbench.report.charts import run_pair
+from yogurtbench.report.format import format_change, format_interval
 from yogurtbench.report.pages import run
 from yogurtbench.report.run_pair import RunPair
 from yogurtbench.report.sections import gate as decisions

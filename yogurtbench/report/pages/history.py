@@ -19,9 +19,10 @@ from rich.text import Text
 from yogurtbench.analysis.change_points import FEWEST, why_unavailable
 from yogurtbench.analysis.history import PAGE, History, LevelChange, RatioSeries, Setup
 from yogurtbench.core import files
-from yogurtbench.core.labels import INK, format_change, load_name, metric_name
+from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.metrics import METRICS
 from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+from yogurtbench.report.format import format_change
 from yogurtbench.report.pages.run import fill
 
 #: Columns of text from which a line of the runs has room.
@@ -132,7 +133,7 @@ def tables(history: History, width: int) -> Iterator[Table]:
 def _table(place: Setup, named: dict[str, list[RatioSeries]], width: int) -> Table:
     title = Text(": ".join(filter(None, (place.name, place.emulated))), "bold red" if place.emulated else "bold")
     found = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for head, right in (("wire", False), ("runs", True), ("now", True), *((("", False),) if _wide(width) else ())):
+    for head, right in (("wire", False), ("runs", True), ("now", True), *((("", False),) if _is_wide(width) else ())):
         found.add_column(head, justify="right" if right else "left", no_wrap=head != "wire", overflow="fold")
     found.add_column("changes", overflow="fold")
     for name, mine in named.items():
@@ -142,7 +143,7 @@ def _table(place: Setup, named: dict[str, list[RatioSeries]], width: int) -> Tab
     return found
 
 
-def _wide(width: int) -> bool:
+def _is_wide(width: int) -> bool:
     return width >= ROOM_FOR_LINE
 
 
@@ -150,8 +151,9 @@ def _cells(one: RatioSeries, width: int) -> list[Text]:
     worse = any(one.is_worse(what) for what in one.changes[-1:])
     said = "\n".join(told(one, what) for what in one.changes) or unchanged(one)
     cells = [Text(f"  {one.wire}"), Text(str(len(one.runs))), Text(format_change(one.ratio[-1]))]
-    line = [Text(sparkline(one))] if _wide(width) else []
-    return [*cells, *line, Text(said, "red" if worse else "green" if one.changes else "dim")]
+    line = [Text(sparkline(one))] if _is_wide(width) else []
+    style = "green" if one.changes else "dim"
+    return [*cells, *line, Text(said, "red" if worse else style)]
 
 
 def sparkline(one: RatioSeries) -> str:

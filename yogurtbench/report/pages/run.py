@@ -36,13 +36,13 @@ def fill(template: str, **content: Any) -> str:
 
 
 def _content(story: RunData) -> dict[str, Any]:
-    glance, isolation, dead = tables.ranking_table(story, _BEST), tables.isolation(story), tables.dead(story)
+    glance, isolation, dead = tables.ranking_table(story, _BEST), tables.isolation(story), tables.dead_wires(story)
     return {
         "answer": summary.summarise(story),
         "cautions": warnings.collect_warnings(story),
         "surroundings": environment_items(story),
         "glance": glance,
-        "live": tables.live(story) if not glance.rows else None,
+        "live": tables.live_wires(story) if not glance.rows else None,
         "isolation": isolation,
         "patterns": tables.group_identical(isolation),
         "left_out": tables.omitted_count(story),
@@ -50,7 +50,7 @@ def _content(story: RunData) -> dict[str, Any]:
         "counters": counters.counter_sheets(story),
         "dead": dead,
         "deaths": tables.by_drop_site(dead),
-        "failures": tables.failures(story),
+        "failures": tables.failure_counts(story),
         "phases": overhead.phases(story),
         "overhead_ratio": overhead.ratio(story),
         "grids": {"comparisons": tables.comparisons(story), "trials": tables.trials(story)},

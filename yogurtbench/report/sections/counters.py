@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from statistics import median
 from typing import Any
 
-from yogurtbench.core.labels import WireLabel, format_number, load_name, metric_name, unit_name
+from yogurtbench.core.labels import WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import unit_on
 from yogurtbench.core.records import ASIDE, Attempt
+from yogurtbench.report.format import format_number, unit_name
 from yogurtbench.report.run_data import RunData
 
 #: Metrics that stand beside a payload, in the order of the columns.
@@ -123,7 +125,7 @@ def _details(attempts: Iterable[Attempt], name: str) -> list[Mapping[str, Any]]:
 
 
 def _keys(maps: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for one in maps for key in one))
+    return list(dict.fromkeys(chain.from_iterable(maps)))
 
 
 # --- packets -------------------------------------------------------------------------------------------------------
@@ -256,7 +258,10 @@ def counting_costs(story: RunData) -> list[CounterCost]:
 
 
 def _round_trip(attempts: list[Attempt]) -> float:
-    return median(o.value for one in attempts for o in one.observations if o.metric == "rtt_p50" and o.value)
+    values: list[float] = []
+    for attempt in attempts:
+        values += [o.value for o in attempt.observations if o.metric == "rtt_p50" and o.value]
+    return median(values)
 
 
 def _counts(attempts: list[Attempt]) -> int:
@@ -349,7 +354,7 @@ def _device_lines(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
 
 
 def _softnet(story: RunData) -> Sheet:
-    columns = _keys(softnet for one in _counted(story) for softnet in _details([one], "softnet"))
+    columns = _keys(_details(_counted(story), "softnet"))
     entries = _entries(story, _counted(story), lambda attempts: _softnet_line(attempts, columns))
     caption = "/proc/net/softnet_stat, summed over all CPUs of the machine, packets of others included."
     heads = tuple(name.replace("_", " ") for name in columns)

@@ -15,19 +15,9 @@ from rich.text import Text
 
 from yogurtbench.analysis.gate import FINE, Decision, Finding
 from yogurtbench.analysis.measured_run import MeasuredRun
-from yogurtbench.core.labels import (
-    WireLabel,
-    format_change,
-    format_interval,
-    format_number,
-    load_name,
-    metric_name,
-    scale_of,
-    traffic_names,
-    unit_name,
-    wire_names,
-)
+from yogurtbench.core.labels import WireLabel, group_digits, load_name, metric_name, traffic_names, wire_names
 from yogurtbench.core.metrics import METRICS
+from yogurtbench.report.format import format_change, format_interval, format_number, scale_of, sign_of, unit_name
 
 #: Findings that nobody needs to see where nothing hangs on them.
 _QUIET = FINE - {"improvement"}
@@ -247,12 +237,11 @@ def shown(value: float, one: Finding, *, exact: bool) -> str:
 
 def _figures(value: float) -> str:
     """To the last digit that was counted."""
-    return f"{value:,.12g}".replace(",", "\u202f")
+    return group_digits(value, ".12g")
 
 
 def signed(value: float, unit: str = "") -> str:
     """Return a difference with its sign, to the last digit."""
     if not math.isfinite(value):
         return "–"
-    sign = "−" if value < 0 else "+" if value > 0 else "±"
-    return f"{sign}{_figures(abs(value))} {unit_name(unit)}".strip()
+    return f"{sign_of(value)}{_figures(abs(value))} {unit_name(unit)}".strip()

@@ -1,23 +1,33 @@
-"""Which wires are live, who on the host can capture their packets, and who can inject some."""
+"""Who on the host can capture the packets of a live wire, and who can inject some."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from yogurtbench.core.labels import WireLabel
 from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.reachability import liveness
 
-#: Isolation metric -> where somebody listens.
-EARS = {"eavesdrop_host_a": "host end a", "eavesdrop_host_b": "host end b", "eavesdrop_any": "an unbound socket"}
-#: Isolation metric -> who talks.
-MOUTHS = {
+#: Isolation metric -> where packets are captured.
+CAPTURES = {"eavesdrop_host_a": "host end a", "eavesdrop_host_b": "host end b", "eavesdrop_any": "an unbound socket"}
+#: Isolation metric -> who injects packets.
+INJECTIONS = {
     "inject_raw": "raw packets",
     "inject_bypass": "raw packets past the qdisc",
     "inject_unprivileged": "unprivileged users",
     "inject_raw_a": "raw packets at host end a",
     "host_ping": "the host's ping",
+}
+#: The same in a word, for a list of many wires.
+SHORT_NAMES = {
+    "eavesdrop_host_a": "a",
+    "eavesdrop_host_b": "b",
+    "eavesdrop_any": "any",
+    "inject_raw": "raw",
+    "inject_bypass": "bypass",
+    "inject_unprivileged": "unprivileged",
+    "inject_raw_a": "raw at a",
+    "host_ping": "ping",
 }
 
 
@@ -27,49 +37,24 @@ class IsolationResult:
 
     wire: WireLabel
     has_program: bool
-    ears: tuple[str, ...]
-    mouths: tuple[str, ...]
+    captures: tuple[str, ...]
+    injections: tuple[str, ...]
     unknown: frozenset[str]
 
     @property
     def opens(self) -> int:
-        """How many ears and mouths are open."""
-        return len(self.ears) + len(self.mouths)
+        """How many captures and injections are open."""
+        return len(self.captures) + len(self.injections)
 
     @property
-    def deaf(self) -> bool:
-        """Whether nobody can listen in, every ear asked."""
-        return not self.ears and not self.unknown & EARS.keys()
+    def capture_proof(self) -> bool:
+        """Whether nobody can listen in, every capture measured."""
+        return not self.captures and not self.unknown & CAPTURES.keys()
 
     @property
-    def mute(self) -> bool:
-        """Whether nobody can talk in, every mouth asked."""
-        return not self.mouths and not self.unknown & MOUTHS.keys()
-
-
-def liveness(story: RunData) -> dict[str, bool]:
-    """Wire id -> whether it carries IPv4, of the wires that were asked.
-
-    Reachability decides; where it was not asked any other load does, and a looping wire does not count as alive.
-    """
-    by_load: dict[str, bool] = {}
-    for attempt in story.attempts:
-        cell = attempt.trial.cell
-        if attempt.status == "looping":
-            by_load.setdefault(cell.wire_id, False)
-        elif cell.load == "isolation" and attempt.status != "skipped":
-            carried = attempt.details.get("isolation", {}).get("carried")
-            if carried is not None:
-                by_load[cell.wire_id] = bool(carried)
-        elif cell.load != "reachability" and attempt.status in ("ok", "skipped"):
-            by_load[cell.wire_id] = attempt.status == "ok" or by_load.get(cell.wire_id, False)
-    return by_load | _reached(story)
-
-
-def _reached(story: RunData) -> dict[str, bool]:
-    shares = story.words["reachable"].dropna() if "reachable" in story.words else pd.Series(dtype=float)
-    cells = {str(key): story.cells[str(key)] for key in shares.index if str(key) in story.cells}
-    return {cell.wire_id: bool(shares[key] > 0.5) for key, cell in cells.items() if cell.load == "reachability"}
+    def injection_proof(self) -> bool:
+        """Whether nobody can talk in, every injection measured."""
+        return not self.injections and not self.unknown & INJECTIONS.keys()
 
 
 def isolation_results(story: RunData) -> list[IsolationResult]:
@@ -78,8 +63,8 @@ def isolation_results(story: RunData) -> list[IsolationResult]:
     told = [(key, cell) for key, cell in story.cells.items() if cell.load == "isolation" and alive.get(cell.wire_id)]
     return [
         IsolationResult(
-            story.wire(key), cell.hook != "none", tuple(metric for metric in EARS if metric in found[key]),
-            tuple(metric for metric in MOUTHS if metric in found[key]), frozenset(unanswered.get(key, ())),
+            story.wire(key), cell.hook != "none", tuple(metric for metric in CAPTURES if metric in found[key]),
+            tuple(metric for metric in INJECTIONS if metric in found[key]), frozenset(unanswered.get(key, ())),
         )
         for key, cell in told if key in found
     ]  # fmt: skip
@@ -87,7 +72,7 @@ def isolation_results(story: RunData) -> list[IsolationResult]:
 
 def _open(story: RunData) -> dict[str, set[str]]:
     """Cell -> the metrics that were yes in any trial: what is open sometimes is open."""
-    metrics = [metric for metric in (*EARS, *MOUTHS) if metric in story.words]
+    metrics = [metric for metric in (*CAPTURES, *INJECTIONS) if metric in story.words]
     shares = story.words[metrics].dropna(how="all")
     return {str(key): {metric for metric in metrics if row[metric] > 0} for key, row in shares.iterrows()}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from yogurtbench.core.labels import WireLabel
 from yogurtbench.core.wording import count_of
 from yogurtbench.report.run_data import RunData
-from yogurtbench.report.sections.isolation import liveness
+from yogurtbench.report.sections.reachability import liveness
 
 #: What a recorded step is called.
 _SAID = {"queue": "queued to send", "backlog": "in the CPU's backlog", "receive": "received", "drop": "dropped"}

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from yogurtbench.core.labels import WireLabel, format_change, format_interval
+from yogurtbench.core.labels import WireLabel
 from yogurtbench.core.metrics import METRICS
+from yogurtbench.report.format import format_change, format_interval
 from yogurtbench.report.run_data import RunData
 
 
@@ -26,7 +27,10 @@ class WireRank:
     @property
     def verdicts(self) -> set[str]:
         """Every verdict among its effects."""
-        return {str(word) for rows in self.loads.values() for word in rows["verdict"]}
+        found: set[str] = set()
+        for rows in self.loads.values():
+            found.update(map(str, rows["verdict"]))
+        return found
 
 
 def rank_wires(story: RunData, rows: pd.DataFrame | None = None) -> list[WireRank]:

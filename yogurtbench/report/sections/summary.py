@@ -17,25 +17,18 @@ import pandas as pd
 
 from yogurtbench.analysis.comparison import decided_minima
 from yogurtbench.analysis.values import rows_of
-from yogurtbench.core.labels import (
-    better_word,
-    format_change,
-    format_grouped,
-    format_interval,
-    format_number,
-    load_name,
-    metric_name,
-    wire_name,
-)
+from yogurtbench.core.labels import load_name, metric_name, wire_name
 from yogurtbench.core.load_specs import LOADS, loads_of
 from yogurtbench.core.metrics import BULK, FLOOR, FLOORED, HEADLINE, METRICS
 from yogurtbench.core.records import Cell
+from yogurtbench.report.format import better_word, format_change, format_grouped, format_interval, format_number
 from yogurtbench.report.measured import Level, levels
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice
 from yogurtbench.report.sections.advice import ranking
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results, liveness
+from yogurtbench.report.sections.isolation import CAPTURES, INJECTIONS, IsolationResult, isolation_results
 from yogurtbench.report.sections.ranking import WireRank, rank_wires
+from yogurtbench.report.sections.reachability import drop_sites, liveness, looping
 
 _EQUAL = frozenset({"equivalent", "identical"})
 _DECIDED = frozenset({"faster", "slower"})
@@ -376,7 +369,7 @@ def _by_isolation(story: RunData) -> str:
     if not known:
         return f"{counts}who can listen in or talk in could not be told of any." if counts else ""
     best = min(known, key=lambda one: one.opens)
-    same = [one for one in known if (one.ears, one.mouths) == (best.ears, best.mouths)]
+    same = [one for one in known if (one.captures, one.injections) == (best.captures, best.injections)]
     more = f" and {len(same) - 1} more" if len(same) > 1 else ""
     lead = f"tightest towards the host {'are' if more else 'is'} " if len(told) > 1 else ""
     kept_out = "" if counts else _kept_out(known, best)
@@ -385,7 +378,7 @@ def _by_isolation(story: RunData) -> str:
 
 
 def _shut(told: list[IsolationResult]) -> str:
-    mute, deaf = sum(one.mute for one in told), sum(one.deaf for one in told)
+    mute, deaf = sum(one.injection_proof for one in told), sum(one.capture_proof for one in told)
     unsure = sum(bool(one.unknown) for one in told)
     doubt = f" ({unsure} not fully measured)" if unsure else ""
     are = "is" if mute == 1 or not mute else "are"
@@ -396,7 +389,7 @@ def _shut(told: list[IsolationResult]) -> str:
 
 
 def _open_to(one: IsolationResult) -> str:
-    heard, spoke = [EARS[metric] for metric in one.ears], [MOUTHS[metric] for metric in one.mouths]
+    heard, spoke = [CAPTURES[metric] for metric in one.captures], [INJECTIONS[metric] for metric in one.injections]
     if not heard and not spoke:
         return "nobody on the host listens in or talks in"
     listens = f"{_listed(heard)} can listen in" if heard else "nobody can listen in"
@@ -409,8 +402,8 @@ def _kept_out(known: list[IsolationResult], best: IsolationResult) -> str:
     reference = next((one for one in known if one.wire.reference), None)
     if reference is None or best.wire.reference:
         return ""
-    shut = [(EARS | MOUTHS)[metric] for metric in (*reference.ears, *reference.mouths)
-            if metric not in (*best.ears, *best.mouths)]  # fmt: skip
+    shut = [(CAPTURES | INJECTIONS)[metric] for metric in (*reference.captures, *reference.injections)
+            if metric not in (*best.captures, *best.injections)]  # fmt: skip
     return f"; {reference.wire.name} is also open to {_listed(shut)}" if shut else ""
 
 
@@ -447,7 +440,9 @@ def _turn(rows: pd.DataFrame) -> str:
 
 
 def _state(verdicts: set[str]) -> str:
-    return "differs" if verdicts & _DECIDED else "equal" if verdicts <= _EQUAL else "unknown"
+    if verdicts & _DECIDED:
+        return "differs"
+    return "equal" if verdicts <= _EQUAL else "unknown"
 
 
 def _bytes(size: int) -> str:
@@ -515,7 +510,7 @@ def _leading(story: RunData, heading: str, mine: list[Level]) -> str:
 # --- reach ---------------------------------------------------------------------------------------------------------
 
 
-def _asked(story: RunData) -> dict[str, bool]:
+def _wires_asked(story: RunData) -> dict[str, bool]:
     """Wire id -> whether it carries packets; a baseline without a program is no wire to ask about, beside others."""
     alive = liveness(story)
     bare = {cell.wire_id for cell in story.cells.values() if not cell.has_programs}
@@ -525,7 +520,7 @@ def _asked(story: RunData) -> dict[str, bool]:
 
 def _reach(story: RunData) -> str:
     """Return how many of the wires carry packets, where that was asked or some do not, by the names of the fewer."""
-    asked = _asked(story)
+    asked = _wires_asked(story)
     dead = [story.wires[wire].name for wire, lives in asked.items() if not lives]
     live = [story.wires[wire].name for wire, lives in asked.items() if lives]
     was_asked = any(cell.load == "reachability" for cell in story.cells.values())
@@ -543,7 +538,7 @@ _TELL_DEAD = 2
 
 def _by_reach(story: RunData, *, named: bool) -> str:
     """Return which wires carry packets; ``named``: with the names of the first."""
-    asked = _asked(story)
+    asked = _wires_asked(story)
     if not asked:
         return ""
     live = [story.wires[wire].name for wire, lives in asked.items() if lives]
@@ -558,11 +553,11 @@ def _deaths(story: RunData, dead: int) -> str:
     """
     if dead <= _TELL_DEATHS:
         return ""
-    sites = story.words["dropped_at"].dropna() if "dropped_at" in story.words else pd.Series(dtype=object)
-    counts = Counter(str(site).removeprefix("arp:").removeprefix("nd:").partition(":")[0] for site in sites)
+    sites = (str(site).removeprefix("arp:").removeprefix("nd:") for site in drop_sites(story))
+    counts = Counter(site.partition(":")[0] for site in sites)
     parts = [f"{count} die{'s' * (count == 1)} in {function}" for function, count in counts.most_common(3)]
     if others := counts.total() - sum(count for _, count in counts.most_common(3)):
         parts.append(f"{others} elsewhere")
-    looping = {a.trial.cell.wire_id for a in story.attempts if a.status == "looping"}
-    parts += [f"{len(looping)} go{'es' * (len(looping) == 1)} round in the kernel"] if looping else []
+    if loops := looping(story.attempts):
+        parts.append(f"{len(loops)} go{'es' * (len(loops) == 1)} round in the kernel")
     return f"; of the others {_listed(parts)}" if parts else ""

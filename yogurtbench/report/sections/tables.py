@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from yogurtbench.analysis.comparison import dead_wires
 from yogurtbench.analysis.values import rows_of
-from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, format_number, load_name, metric_name
+from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF
 from yogurtbench.core.records import Attempt, Cell, canonical
+from yogurtbench.report.format import format_number
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
-from yogurtbench.report.sections.isolation import EARS, MOUTHS, IsolationResult, isolation_results, liveness
+from yogurtbench.report.sections.isolation import CAPTURES, INJECTIONS, IsolationResult, isolation_results
 from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
+from yogurtbench.report.sections.reachability import PROTOCOLS, drop_sites, liveness, reachable_shares, states
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def comparisons(story: RunData) -> Grid:
         Column("change", "number"), Column("95 % interval"), Column("verdict", "verdict", pick=True),
         Column("family", pick=True), Column("blocks", "number"),
     ]  # fmt: skip
-    places = _places(story)
+    places = _wire_places(story)
     told = rows_of(pd.concat([rows[first], rows[~first]]))
     return Grid(columns, [_comparison(story, row, places, warned) for row in told])
 
@@ -129,7 +130,7 @@ def _comparison(
     ]  # fmt: skip
 
 
-def _places(story: RunData) -> dict[str, int]:
+def _wire_places(story: RunData) -> dict[str, int]:
     return {wire: place for place, wire in enumerate(story.wires)}
 
 
@@ -160,38 +161,39 @@ def group_identical(table: Table) -> list[tuple[list[WireLabel], list[Mark]]]:
     return [(wires, list(marks)) for marks, wires in ordered]
 
 
-def live(story: RunData) -> Table:
+def live_wires(story: RunData) -> Table:
     """Return the live wires that are open to the fewest on the host: the best where nothing was compared."""
     told = {one.wire.id: one for one in isolation_results(story)}
-    carried = {wire: _carries(story, wire) for wire, alive in liveness(story).items() if alive and wire in story.wires}
-    ordered = sorted(
-        carried, key=lambda wire: (told[wire].opens if wire in told else len(EARS | MOUTHS), -len(carried[wire]))
-    )
+    living = [wire for wire, alive in liveness(story).items() if alive and wire in story.wires]
+    carried = {wire: _protocols(story, wire) for wire in living}
+
+    def rank(wire: str) -> tuple[int, int]:
+        opens = told[wire].opens if wire in told else len(CAPTURES | INJECTIONS)
+        return opens, -len(carried[wire])
+
+    ordered = sorted(carried, key=rank)
     heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
     marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
     rows = [Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))]) for wire in ordered]
     return Table(heads, rows, len(rows))
 
 
-_CARRIED = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
-
-
-def _carries(story: RunData, wire: str) -> list[str]:
-    cells = [key for key, cell in story.cells.items() if cell.wire_id == wire and key in story.words.index]
-    yes = {metric for metric in _CARRIED if metric in story.words for key in cells if story.words.at[key, metric] == 1}
-    return [word for metric, word in _CARRIED.items() if metric in yes]
+def _protocols(story: RunData, wire: str) -> list[str]:
+    cells = [key for key, cell in story.cells.items() if cell.wire_id == wire]
+    values = story.words[story.words.index.isin(cells)]
+    return [word for metric, word in PROTOCOLS.items() if metric in values and (values[metric] == 1).any()]
 
 
 def _exposed(one: IsolationResult | None, asked: bool) -> list[Mark]:
     if one is None:
         return [Mark("–", "none", "not measured")] * (2 * asked)
     return [
-        _who([EARS[metric] for metric in one.ears], shut=one.deaf),
-        _who([MOUTHS[metric] for metric in one.mouths], shut=one.mute),
+        _exposure_mark([CAPTURES[metric] for metric in one.captures], shut=one.capture_proof),
+        _exposure_mark([INJECTIONS[metric] for metric in one.injections], shut=one.injection_proof),
     ]
 
 
-def _who(names: list[str], *, shut: bool) -> Mark:
+def _exposure_mark(names: list[str], *, shut: bool) -> Mark:
     if names:
         return Mark(", ".join(names), "open")
     return Mark("nobody", "shut") if shut else Mark("nobody seen; not fully measured", "none")
@@ -224,22 +226,24 @@ def _open_or_shut(share: float) -> Mark:
     return Mark(f"{share:.0%}", "open", "open in this share of the trials")
 
 
-def dead(story: RunData) -> list[dict[str, Any]]:
-    """Wires that never answered, where their packets die, and in ``guard`` what is known of the guard they have."""
-    found, alive = dead_wires(story.frame).to_dict("index"), liveness(story)
-    # By wire: several loads may have found the same one dead, and reachability, asked first, knows where.
-    wires: dict[str, tuple[str, dict[Any, Any]]] = {}
-    for key, cell in sorted(story.cells.items(), key=lambda item: item[1].load != "reachability"):
-        if key in found and not alive.get(cell.wire_id, False):
-            wires.setdefault(cell.wire_id, (key, found[key]))
-    living = {_but_guard(one) for one in story.cells.values() if alive.get(one.wire_id) and not _is_guarded(one)}
-    return [
-        {
-            "wire": story.wires[wire], "site": _word(row["dropped_at"]), "v6": row["reachable_v6"],
-            "guard": _guard(story.cells[key], living),
-        }
-        for wire in story.wires if wire in wires for key, row in [wires[wire]]
-    ]  # fmt: skip
+def dead_wires(story: RunData) -> list[dict[str, Any]]:
+    """Return the dead wires: where their packets die, and in ``guard`` what is known of the guard they have."""
+    state, sites = states(story), drop_sites(story)
+    cells: dict[str, str] = {}
+    for key in reachable_shares(story):
+        cells.setdefault(story.cells[key].wire_id, key)
+    living = {
+        _but_guard(cell)
+        for cell in story.cells.values()
+        if state.get(cell.wire_id) == "alive" and not _is_guarded(cell)
+    }
+    found = []
+    for wire, label in story.wires.items():
+        if state.get(wire) == "dead" and wire in cells:
+            key = cells[wire]
+            guard = _guard(story.cells[key], living)
+            found.append({"wire": label, "site": sites.get(key, "–"), "guard": guard})
+    return found
 
 
 def by_drop_site(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -271,11 +275,7 @@ def _but_guard(cell: Cell) -> str:
     return canonical({axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")})
 
 
-def _word(value: object) -> str:
-    return value if isinstance(value, str) else "–"
-
-
-def failures(story: RunData) -> list[dict[str, Any]]:
+def failure_counts(story: RunData) -> list[dict[str, Any]]:
     """Return what went wrong, alike ones counted, most frequent first."""
     bad = [one for one in story.attempts if one.status not in ("ok", "skipped")]
     counts = Counter((one.trial.cell.id, one.status, one.error) for one in bad)
@@ -293,7 +293,7 @@ def trials(story: RunData) -> Grid:
         Column("load", pick=True), Column("traffic"), Column("metric"), Column("value", "number"),
         Column("status", "verdict", pick=True),
     ]  # fmt: skip
-    places = _places(story)
+    places = _wire_places(story)
     return Grid(columns, [_trial(story, one, places) for one in story.attempts if one.trial.cell.id in story.cells])
 
 
@@ -302,16 +302,20 @@ def _trial(story: RunData, one: Attempt, places: Mapping[str, int]) -> list[Any]
     metric = DIAGNOSTIC_METRIC if one.trial.role == "diagnostic" else HEADLINE[cell.load]
     found = next((row for row in one.observations if row.metric == metric), None)
     value = found.value if found and found.status == "ok" else None
-    said = one.error or ("" if value is None or found is None else _said(value, found.unit))
+    text = one.error
+    if not text and value is not None and found is not None:
+        text = _value_text(value, found.unit)
     return [
         [one.trial.block, str(one.trial.block)], [one.trial.position, str(one.trial.position)], places[cell.wire_id],
-        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), said],
+        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), text],
         [one.status, one.status, ""],
     ]  # fmt: skip
 
 
-def _said(value: float, unit: str) -> str:
-    return ("yes" if value else "no") if unit == "bool" else format_number(value, unit)
+def _value_text(value: float, unit: str) -> str:
+    if unit == "bool":
+        return "yes" if value else "no"
+    return format_number(value, unit)
 
 
 def verdict_mark(word: str) -> str:

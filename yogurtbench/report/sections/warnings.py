@@ -10,8 +10,8 @@ import numpy as np
 
 from yogurtbench.analysis.comparison import why_rounded
 from yogurtbench.analysis.values import rows_of
-from yogurtbench.core.labels import format_change, format_interval
 from yogurtbench.matrix.axes import PAYLOAD
+from yogurtbench.report.format import format_change, format_interval
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
 

@@ -6,6 +6,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.text import Text
+
+from yogurtbench.report.terminal.lines import lines_of, make_grid
+
 
 def as_text(plan: Mapping[str, Any], axes: str) -> str:
     """Return a plan (see agent.lab_map) for people; ``axes``: the cell's in words."""
@@ -20,26 +24,31 @@ def as_text(plan: Mapping[str, Any], axes: str) -> str:
 
 
 def _devices(devices: list[dict[str, Any]]) -> Iterator[str]:
-    rows = [
-        (
-            str(device["ifindex"]),
-            device["name"],
-            " ".join(filter(None, (device["kind"], device["mode"]))),
-            f"mtu {device['mtu']}",
-            device["state"],
-        )
-        for device in devices
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for device, row in zip(devices, rows, strict=True):
-        cells = [cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)]
-        cells += [" ".join(device["addresses"])] if device["addresses"] else []
-        cells += [f"── {device['peer']}"] if device["peer"] else []
-        cells += [f"in {device['master']}"] if device["master"] else []
-        yield f"  {'  '.join(cells)}".rstrip()
+    table = make_grid(indent=2)
+    for device in devices:
+        table.add_row("", *map(Text, _row(device)))
+    index = max(len(str(device["ifindex"])) for device in devices)
+    for device, line in zip(devices, lines_of(table), strict=True):
+        yield line.plain
         for program in device["programs"]:
             calls = f", calls {', '.join(program['helpers'])}" if program["helpers"] else ""
-            yield f"{' ' * (4 + widths[0])}{program['hook']}: {program['name']} (program {program['id']}{calls})"
+            yield f"{' ' * (4 + index)}{program['hook']}: {program['name']} (program {program['id']}{calls})"
+
+
+def _row(device: Mapping[str, Any]) -> tuple[str, ...]:
+    places = [
+        " ".join(device["addresses"]),
+        f"── {device['peer']}" if device["peer"] else "",
+        f"in {device['master']}" if device["master"] else "",
+    ]
+    return (
+        str(device["ifindex"]),
+        device["name"],
+        " ".join(filter(None, (device["kind"], device["mode"]))),
+        f"mtu {device['mtu']}",
+        device["state"],
+        "  ".join(filter(None, places)),
+    )
 
 
 def _commands(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from yogurtbench.report.terminal.lines import lines_of, make_grid
 
 #: Lines of a probe; what goes round would fill the screen, and says the same again and again.
 _MOST = 80
@@ -11,7 +16,9 @@ _MOST = 80
 
 def as_text(record: Mapping[str, Any]) -> str:
     """Return a record (see agent.probe_trace), with ``accelerator``, for people."""
-    lines = [line for probe in record["probes"] for line in (*_probe(probe), "")]
+    lines: list[str] = []
+    for probe in record["probes"]:
+        lines += [*_probe(probe), ""]
     if record["accelerator"] == "tcg":
         lines.append("emulated (TCG): the order is the kernel's, the times are not hardware's")
     return "\n".join(lines).rstrip()
@@ -30,17 +37,22 @@ def headline(probe: Mapping[str, Any]) -> str:
 def _probe(probe: Mapping[str, Any]) -> Iterator[str]:
     yield headline(probe)
     events = probe["events"]
-    rows = [_row(event) for event in events[:_MOST]]
-    rows.insert(0, ("ns", "event", "where", "packet", "note"))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for ns, *words in rows:
-        cells = [ns.rjust(widths[0]), *(w.ljust(width) for w, width in zip(words, widths[1:], strict=True))]
-        yield ("  " + "  ".join(cells)).rstrip()
+    yield from (line.plain for line in lines_of(_table(events[:_MOST])))
     if len(events) > _MOST or probe["overflowed"]:
         more = f"{len(events) - _MOST} more events" if len(events) > _MOST else "more than the record holds"
         yield f"  … {more}{' and more than the record holds' if probe['overflowed'] and len(events) > _MOST else ''}"
     if probe["answered"] and any(e["what"] == "kfree_skb" and e["packet"] == "echo reply" for e in events):
         yield "  (a reply is freed like a dropped packet once the asking socket has its copy)"
+
+
+def _table(events: Sequence[Mapping[str, Any]]) -> Table:
+    table = make_grid(indent=2)
+    for head in ("ns", "event", "where", "packet", "note"):
+        table.add_column(justify="right" if head == "ns" else "left", no_wrap=True)
+    table.add_row("", "ns", "event", "where", "packet", "note")
+    for event in events:
+        table.add_row("", *map(Text, _row(event)))
+    return table
 
 
 def _row(event: Mapping[str, Any]) -> tuple[str, ...]:

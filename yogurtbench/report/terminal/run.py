@@ -10,30 +10,25 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, Literal
 
-import pandas as pd
 from rich.cells import cell_len
 from rich.text import Text
 
-from yogurtbench.analysis.comparison import EMULATED, decided_minima, why_rounded
+from yogurtbench.analysis.comparison import why_rounded
 from yogurtbench.analysis.statistics import ratio_of
 from yogurtbench.analysis.values import rows_of
-from yogurtbench.core.labels import (
-    format_change,
-    format_interval,
-    format_number,
-    load_name,
-    metric_name,
-    traffic_names,
-    wire_names,
-)
-from yogurtbench.core.metrics import HEADLINE
-from yogurtbench.core.records import AXES, Attempt, Cell
+from yogurtbench.core.labels import load_name, metric_name
+from yogurtbench.core.records import Attempt
 from yogurtbench.core.wording import count_of
 from yogurtbench.report.export import wire_catalogue
 from yogurtbench.report.export.wire_catalogue import WireOutcome
-from yogurtbench.report.measured import Level
+from yogurtbench.report.format import format_change, format_interval, format_number
+from yogurtbench.report.measured import Level, levels
+from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.reachability import PROTOCOLS
+from yogurtbench.report.terminal.lines import lines_of, make_grid
 
 #: Columns of text that a bar takes: odd, for the baseline stands in its middle.
 _BAR, _WIDEST_BAR = 21, 41
@@ -64,24 +59,24 @@ class _Columns:
     stacked: bool
 
 
-def comparisons(comparison: pd.DataFrame, width: int) -> list[Text]:
-    """Return the deciding comparisons of a run (analysis.comparison) in lines ``width`` wide, best wire first.
-
-    Maybe none.
-    """
-    rows = _deciding(comparison)
+def comparisons(story: RunData, width: int) -> list[Text]:
+    """Return the deciding comparisons of a run in lines ``width`` wide, best wire first, maybe none."""
+    rows = rows_of(story.deciding)
     if not rows:
         return []
-    names, traffic = _names(rows)
-    cells = [_cells(row, names[row["cell"]]) for row in rows]
-    columns = _fitting(cells, width)
+    columns = _fit_columns([_cells(story, row) for row in rows], width)
     reach = max(0.01, *(abs(math.log(value)) for value in [1.0, *_bounds(rows)]))
-    lines = [Text(EMULATED, style="bold red")] if (comparison["accelerator"] == "tcg").any() else []
-    lines.append(_line(_heads(columns, reach), columns))
-    for heading, mine in _sections(rows, traffic).items():
+    lines = [Text(story.emulated, style="bold red")] if story.emulated else []
+    lines += _lines([_heads(columns, reach)], columns)
+    for heading, mine in _sections(story, rows).items():
         lines += _heading(heading, width)
-        for row in mine:
-            lines += _row(row, names[row["cell"]], columns, reach, width)
+        shown = [_with_bar(story, row, columns, reach) for row in mine]
+        if columns.stacked:
+            for row, cells in zip(mine, shown, strict=True):
+                lines += _hanging(story.wire(row["cell"]).name, width)
+                lines += _lines([{**cells, "wire": Text("")}], columns)
+        else:
+            lines += _lines(shown, columns)
         lines += _undecided(mine, width)
     return lines
 
@@ -93,7 +88,7 @@ def _undecided(rows: Iterable[Mapping[str, Any]], width: int) -> Iterator[Text]:
         yield from (Text(line, style="dim") for line in lines)
 
 
-def _fitting(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
+def _fit_columns(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
     """Return the richest layout that there is room for, with bars; else the change and the verdict alone."""
     lengths = {head: max(one[head].cell_len for one in cells) for head in cells[0]}
     needed = {head: max(cell_len(head), length) for head, length in lengths.items() if length}
@@ -103,14 +98,14 @@ def _fitting(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
             widths["wire"] = len(_INDENT)
         room = width - sum(widths.values()) - len(_GAP) * len(widths)
         if room >= _BAR:
-            return _Columns(_with_bar(widths, min(room, _WIDEST_BAR)), stacked)
+            return _Columns(_make_room(widths, min(room, _WIDEST_BAR)), stacked)
     return _Columns({"wire": len(_INDENT), **{head: needed[head] for head in ("change", "verdict")}}, stacked=True)
 
 
-def _with_bar(widths: Mapping[str, int], room: int) -> dict[str, int]:
+def _make_room(widths: Mapping[str, int], room: int) -> dict[str, int]:
     """Return the columns with a bar before the verdict."""
-    return {**{k: v for k, v in widths.items() if k != "verdict"}, "bar": room - 1 + room % 2,
-            "verdict": widths["verdict"]}  # fmt: skip
+    others = {head: size for head, size in widths.items() if head != "verdict"}
+    return {**others, "bar": room - 1 + room % 2, "verdict": widths["verdict"]}
 
 
 def _heads(columns: _Columns, reach: float) -> dict[str, Text]:
@@ -122,13 +117,9 @@ def _heads(columns: _Columns, reach: float) -> dict[str, Text]:
     return {head: Text(own.get(head, head), style="dim") for head in columns.widths}
 
 
-def _row(row: Mapping[str, Any], name: str, columns: _Columns, reach: float, width: int) -> Iterator[Text]:
-    cells = _cells(row, name)
-    if columns.stacked:
-        yield from _hanging(name, width)
-        cells["wire"] = Text("")
-    style = _STYLES.get(row["verdict"], "")
-    yield _line({**cells, "bar": Text(_bar(row, reach, columns.widths.get("bar", 0)), style)}, columns)
+def _with_bar(story: RunData, row: Mapping[str, Any], columns: _Columns, reach: float) -> dict[str, Text]:
+    bar = _bar(row, reach, columns.widths.get("bar", 0))
+    return {**_cells(story, row), "bar": Text(bar, _STYLES.get(row["verdict"], ""))}
 
 
 def _hanging(name: str, width: int) -> list[Text]:
@@ -140,26 +131,25 @@ def _heading(text: str, width: int) -> list[Text]:
     return [Text(line, style="bold") for line in textwrap.wrap(text, width, subsequent_indent=_INDENT)]
 
 
-def _line(cells: Mapping[str, Text], columns: _Columns) -> Text:
-    """Return a line of columns: words to the left, numbers to the right."""
-    padded = []
+def _lines(rows: Iterable[Mapping[str, Text]], columns: _Columns) -> list[Text]:
+    """Return rows as lines of columns: words to the left, numbers to the right."""
+    table = make_grid()
     for head, size in columns.widths.items():
-        cell = cells[head].copy()
-        cell.align("right" if head in _RIGHT else "left", size)
-        padded.append(cell)
-    line = Text(_GAP).join(padded)
-    line.rstrip()
-    return line
+        side: Literal["right", "left"] = "right" if head in _RIGHT else "left"
+        table.add_column(width=size, justify=side, no_wrap=True)
+    for cells in rows:
+        table.add_row(*(cells[head] for head in columns.widths))
+    return lines_of(table)
 
 
 _RIGHT = ("baseline", "measured", "change", "95 % interval")
 
 
-def _cells(row: Mapping[str, Any], name: str) -> dict[str, Text]:
+def _cells(story: RunData, row: Mapping[str, Any]) -> dict[str, Text]:
     """Return every column but the bar, by its head."""
     style = _STYLES.get(row["verdict"], "")
     return {
-        "wire": Text(f"{_INDENT}{name}"),
+        "wire": Text(f"{_INDENT}{story.wire(row['cell']).name}"),
         "baseline": Text(format_number(row["baseline_median"], row["unit"])),
         "measured": Text(format_number(row["cell_median"], row["unit"])),
         "change": Text(format_change(row["ratio"]), style),
@@ -168,38 +158,26 @@ def _cells(row: Mapping[str, Any], name: str) -> dict[str, Text]:
     }
 
 
-def _sections(rows: list[dict[str, Any]], traffic: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+def _sections(story: RunData, rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Rows by what was sent and measured, each section from best to worst, those without a ratio last."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        sent = ", ".join(filter(None, (load_name(row["load"]), traffic[row["cell"]])))
-        found.setdefault(f"{metric_name(row['metric'])}, {sent}", []).append(row)
+        parts = (metric_name(row["metric"]), load_name(row["load"]), story.traffic[row["cell"]])
+        found.setdefault(", ".join(filter(None, parts)), []).append(row)
     return {heading: sorted(mine, key=_rank) for heading, mine in found.items()}
 
 
 def _rank(row: Mapping[str, Any]) -> float:
     ratio = float(row["ratio"])
-    return math.inf if math.isnan(ratio) else ratio if row["better"] == "lower" else -ratio
-
-
-def _deciding(comparison: pd.DataFrame) -> list[dict[str, Any]]:
-    asked = comparison[(comparison["role"] == "cell") & comparison["baseline"].notna()]
-    rows = pd.concat([asked[asked["metric"] == asked["load"].map(HEADLINE)], decided_minima(asked)])
-    return rows_of(rows.drop_duplicates(["cell", "metric"]))
-
-
-def _names(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, str], dict[str, str]]:
-    cells = {row["cell"]: Cell(**{axis: _value(row[axis]) for axis in AXES}) for row in rows}
-    wires = wire_names(cells.values(), ())
-    return {key: wires[cell.wire_id].name for key, cell in cells.items()}, traffic_names(cells)
-
-
-def _value(value: Any) -> Any:
-    return None if pd.isna(value) else value
+    if math.isnan(ratio):
+        return math.inf
+    return ratio if row["better"] == "lower" else -ratio
 
 
 def _bounds(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    numbers = [float(row[key]) for row in rows for key in ("ratio", "ratio_low", "ratio_high")]
+    numbers: list[float] = []
+    for row in rows:
+        numbers += [float(row[key]) for key in ("ratio", "ratio_low", "ratio_high")]
     return [value for value in numbers if value > 0 and math.isfinite(value)]
 
 
@@ -223,27 +201,42 @@ def _place(ratio: float, reach: float, size: int) -> int:
 # -- what was measured where nothing is compared -----------------------------------------------------------------------
 
 
-def measured(levels: Sequence[Level], width: int, emulated: str = "") -> list[Text]:
+def measured(story: RunData, width: int) -> list[Text]:
     """Return each wire's value and its spread, below what was measured.
 
     A wire above its numbers where there is no room.
     """
-    if not levels:
+    by_heading: dict[str, list[Level]] = {}
+    for one in levels(story):
+        by_heading.setdefault(one.heading, []).append(one)
+    if not by_heading:
         return []
-    told = [(one, f"{one.value}{_spread(one)}") for one in levels]
-    names = max(cell_len(one.wire) for one in levels)
-    beside = len(_INDENT) + names + len(_GAP) + max(cell_len(numbers) for _, numbers in told) <= width
-    lines = [Text(emulated, style="bold red")] if emulated else []
-    heading = ""
-    for one, numbers in told:
-        if one.heading != heading:
-            heading = one.heading
-            lines += _heading(heading, width)
+    shown = list(chain.from_iterable(by_heading.values()))
+    names = max(cell_len(one.wire) for one in shown)
+    numbers = max(cell_len(_numbers(one)) for one in shown)
+    beside = len(_INDENT) + names + len(_GAP) + numbers <= width
+    lines = [Text(story.emulated, style="bold red")] if story.emulated else []
+    for heading, mine in by_heading.items():
+        lines += _heading(heading, width)
         if beside:
-            lines.append(Text(f"{_INDENT}{one.wire}{' ' * (names - cell_len(one.wire))}{_GAP}{numbers}"))
+            lines += _level_lines(mine, names)
         else:
-            lines += [*_hanging(one.wire, width), *_hanging(f"{_INDENT}{numbers}", width)]
+            for one in mine:
+                lines += _hanging(one.wire, width) + _hanging(f"{_INDENT}{_numbers(one)}", width)
     return lines
+
+
+def _level_lines(levels: Sequence[Level], names: int) -> list[Text]:
+    table = make_grid(len(_INDENT))
+    table.add_column(width=names, no_wrap=True)
+    table.add_column(no_wrap=True)
+    for one in levels:
+        table.add_row("", Text(one.wire), Text(_numbers(one)))
+    return lines_of(table)
+
+
+def _numbers(one: Level) -> str:
+    return f"{one.value}{_spread(one)}"
 
 
 def _spread(one: Level) -> str:
@@ -273,8 +266,6 @@ _TOLD = ("failed", "crashed", "unsupported")
 
 # -- which wires live --------------------------------------------------------------------------------------------------
 
-_ARRIVES = {"reachable": "IPv4", "reachable_v6": "IPv6", "tcp_ok": "TCP"}
-
 
 def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
     """Return which wires carry packets, and where the others die: for runs that ask that.
@@ -293,9 +284,10 @@ def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
 
 
 def _outcome(one: WireOutcome) -> str:
-    arrived = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 1.0]
-    lost = [name for metric, name in _ARRIVES.items() if one.values.get(metric) == 0.0]
+    arrived = [name for metric, name in PROTOCOLS.items() if one.values.get(metric) == 1.0]
+    lost = [name for metric, name in PROTOCOLS.items() if one.values.get(metric) == 0.0]
     site = str(one.values.get("dropped_at") or "" if one.status == "ok" else one.status)
-    what = f"{', '.join(arrived)} arrive{'s' if len(arrived) == 1 else ''}" if arrived else "nothing arrives"
+    verb = "arrives" if len(arrived) == 1 else "arrive"
+    what = f"{', '.join(arrived)} {verb}" if arrived else "nothing arrives"
     missing = f", not {' and '.join(lost)}" if arrived and lost else ""
     return f"{what}{missing}{f' ({site})' if site else ''}"
