@@ -252,8 +252,8 @@ def test_dead_wires_are_named_dead_and_nothing_else() -> None:
     table = compared(run)
     dead = table[table["cell"].isin(run.dead) & table["baseline"].notna()]
     assert set(dead["verdict"]) == {"dead"}
-    frame = to_frame(run.attempts(), "run")
-    assert list(comparison.dead_wires(frame)["dropped_at"]) == ["netkit_xmit:NOT_SPECIFIED"]
+    words = comparison.categorical_metrics(to_frame(run.attempts(), "run"))
+    assert list(words[words["reachable"] == 0]["dropped_at"]) == ["netkit_xmit:NOT_SPECIFIED"]
 
 
 def test_a_cell_without_a_baseline_and_one_that_never_ran() -> None:

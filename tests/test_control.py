@@ -96,13 +96,17 @@ def test_a_tcp_exchange_fails_when_it_stalls_and_not_when_it_is_slow(
     far, served = socket.socketpair()
     there = threading.Thread(target=pump, args=(near, far, 0.02, limit), daemon=True)
     back = threading.Thread(target=lambda: near.sendall(far.recv(1)), daemon=True)
-    there.start(), back.start()
+    there.start()
+    back.start()
     began = time.monotonic()
     client.setblocking(False)
     assert probes._talk(client, served) is arrives
     assert time.monotonic() - began > 0.2
     for end in (client, near, far, served):
         end.shutdown(socket.SHUT_RDWR)
+    there.join()
+    back.join()
+    for end in (client, near, far, served):
         end.close()
 
 

@@ -418,11 +418,3 @@ def categorical_metrics(frame: pd.DataFrame) -> pd.DataFrame:
     said = ok[(ok["unit"] == "text") & ok["text"].notna()]
     texts = said.groupby(["cell", "metric"])["text"].agg(lambda found: found.mode().iloc[0]).unstack()
     return shares.join(texts, how="outer").rename_axis(index="cell", columns=None)
-
-
-def dead_wires(frame: pd.DataFrame) -> pd.DataFrame:
-    """Reachability cells where nothing ever answered: index cell, columns ``reachable_v6`` and ``dropped_at``."""
-    found = categorical_metrics(frame)
-    if "reachable" not in found:
-        return pd.DataFrame(columns=["reachable_v6", "dropped_at"])
-    return found[found["reachable"] == 0].reindex(columns=["reachable_v6", "dropped_at"])
