@@ -139,24 +139,24 @@ def _git(*arguments: str) -> str:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """The package as a wheel, used from an empty folder."""
-    session.run(sys.executable, "tests/wheel.py")
+    session.run(sys.executable, "tools/wheel.py")
 
 
 @nox.session
 def hosts(session: nox.Session) -> None:
     """Debian 13 as a host, in a root that mmdebstrap builds: doctor, native veth, netkit; and the Containerfile."""
-    session.run(sys.executable, "-P", "tests/hosts.py", *session.posargs)
+    session.run(sys.executable, "-P", "tools/hosts.py", *session.posargs)
     if not session.posargs:
-        session.run(sys.executable, "tests/container.py")
+        session.run(sys.executable, "tools/container.py")
 
 
 @nox.session
 def power(session: nox.Session) -> None:
     """Whether real native runs find a slowdown of a tenth: twenty of them, over an hour on a quiet machine."""
-    session.run(sys.executable, "tests/power.py", *session.posargs)
+    session.run(sys.executable, "benchmarks/power.py", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Our own speed, as ratios: guest boot, native overhead, start-up of the command."""
-    session.run(sys.executable, "tests/bench.py", *session.posargs)
+    session.run(sys.executable, "benchmarks/bench.py", *session.posargs)

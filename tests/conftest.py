@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -13,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import guest_pool
 import pytest
-import warm
+from cli_runner import Said, caller
 from hypothesis import settings
-from said import Said, caller
 
 from yogurtbench import __main__ as command
 from yogurtbench.core import install_hints
@@ -34,7 +35,7 @@ settings.load_profile("steady")
 
 _IN_A_ROOM = """
 import importlib, json, os, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = json.loads(sys.argv[1])
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 from yogurtbench.lab import sandbox
@@ -68,7 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of a test module returns when it is called, furnished, in a room of its own."""
-    program = [sys.executable, "-P", "-c", _IN_A_ROOM, str(HERE), function.__module__, function.__name__]
+    folders = json.dumps([str(HERE / "helpers"), str(Path(inspect.getfile(function)).parent)])
+    program = [sys.executable, "-P", "-c", _IN_A_ROOM, folders, function.__module__, function.__name__]
     argv = sandbox.sandbox_command([*program, json.dumps(arguments)])
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -85,15 +87,15 @@ def in_room() -> Callable[..., Any]:
 def shelf() -> Iterator[None]:
     """Guests that stay up between commands end with the tests."""
     yield
-    warm.clear()
+    guest_pool.clear()
 
 
 @pytest.fixture(scope="module")
-def warm_guest(shelf: None) -> Iterator[type[warm.WarmHost]]:
+def warm_guest(shelf: None) -> Iterator[type[guest_pool.WarmHost]]:
     """Commands called in this process find their guest up."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vm, "host", warm.WarmHost)
-        yield warm.WarmHost
+        patch.setattr(vm, "host", guest_pool.WarmHost)
+        yield guest_pool.WarmHost
 
 
 class Swept(Protocol):
