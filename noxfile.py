@@ -62,8 +62,8 @@ def _install(session: nox.Session, *things: str) -> None:
 
 @nox.session
 def root(session: nox.Session) -> None:
-    """Real namespaces on this kernel, one test after the other: they measure, and one changes settings for all."""
-    _pytest(session, "root")
+    """Real namespaces on this kernel; a trial mostly waits, so two tests at a time."""
+    _pytest(session, "root", *_side_by_side("worksteal"))
 
 
 @nox.session

@@ -172,9 +172,11 @@ trap 'touch {tmp_path}/tidied; exit 1' TERM
 echo 'I: running apt-get update...' >&2; touch {tmp_path}/under-way
 while :; do sleep 0.1; done
 """
+    here = Path(__file__)
+    folders = [str(folder) for folder in (here.parent, here.parents[2] / "helpers", here.parents[3])]
     program = f"""
 import sys
-sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2] / "helpers"), str(Path(__file__).parents[3])]!r}
+sys.path[:0] = {folders!r}
 from pathlib import Path
 import pytest, test_build_progress as ours
 with pytest.MonkeyPatch.context() as patch:
