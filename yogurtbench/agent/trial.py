@@ -241,8 +241,15 @@ def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
         low, high = bounds
         seen = counted[name].packets
         if seen < low or (high is not None and seen > high):
-            wanted = f"at least {low}" if high is None else f"exactly {low}" if high == low else f"{low} to {high}"
-            raise LoadFailed(f"path assertion: {name} counted {seen} packets where the load had {wanted}")
+            raise LoadFailed(
+                f"path assertion: {name} counted {seen} packets where the load had {_range_words(low, high)}"
+            )
+
+
+def _range_words(low: int, high: int | None) -> str:
+    if high is None:
+        return f"at least {low}"
+    return f"exactly {low}" if high == low else f"{low} to {high}"
 
 
 def _observations(trial: Trial, measured: LoadResult, counted: Mapping[str, Counters]) -> Iterator[Observation]:

@@ -38,6 +38,7 @@ from yogurtbench.analysis.statistics import (
     Effect,
     Floats,
     benjamini_hochberg,
+    family_of,
     hodges_lehmann,
     holm,
     judge,
@@ -168,7 +169,7 @@ def _row(asked: _Comparison, values: BlockValues, shared: Mapping[str, Any], com
         **compared.columns, **shared, "cell": asked.cell, "role": asked.role, "baseline": asked.baseline,
         "metric": asked.metric, "unit": _unit(asked), "better": known.better, "delta": asked.margin,
         "baseline_median": _median(base.values()), "cell_median": _median(cell.values()),
-        "family": "canary" if asked.role == "canary" else "gate" if asked.gate else "exploratory",
+        "family": family_of(asked.role, asked.gate),
         **_measured(asked, cell, base, values),
     }  # fmt: skip
 
@@ -295,7 +296,9 @@ def _without_statistics(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, st
         return "incomplete"
     same = are_identical(asked.metric, pairs.x, pairs.y, np.concatenate(pairs.moved))
     if asked.exact:
-        return "identical" if same else _exact_verdict(pairs.logs, asked) if pairs.logs else "zeros"
+        if same:
+            return "identical"
+        return _exact_verdict(pairs.logs, asked) if pairs.logs else "zeros"
     names = {
         "one_block": len(pairs.x) == 1,
         "identical": same,

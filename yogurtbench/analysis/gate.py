@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -32,8 +31,10 @@ from yogurtbench.analysis.rounding import (
 from yogurtbench.analysis.statistics import (
     ALPHA,
     Effect,
+    Family,
     Floats,
     benjamini_hochberg,
+    family_of,
     holm,
     judge,
     mann_whitney_cdf,
@@ -44,8 +45,6 @@ from yogurtbench.analysis.values import Series
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.metrics import BULK, HEADLINE, METRICS, METRICS_OF, YES_NO, unit_on
 from yogurtbench.core.records import Cell, Environment, Role
-
-Family = Literal["gate", "canary", "exploratory"]
 
 #: What counts as unchanged where the matrix names no margin, by clock.
 MARGINS = {"wall": MARGIN["wall"], "instructions": 0.002}
@@ -239,7 +238,7 @@ class _CellComparison:
 
     def _blank(self, one: MeasuredCell, metric: str, deciding: bool) -> Finding:
         decides = deciding and one.role != "canary" and one.cell.id in self.gate
-        family: Family = "canary" if one.role == "canary" else "gate" if decides else "exploratory"
+        family = family_of(one.role, decides)
         clock = self.before.environment.clock
         margin = self.margins.get(metric, MARGINS[clock])
         return Finding(one.cell, one.role, metric, unit_on(clock, METRICS[metric].unit), family, margin)

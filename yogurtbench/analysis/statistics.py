@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import median
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ Floats = NDArray[np.float64]
 ALPHA = 0.05
 #: Fewest blocks for which a 95 % signed-rank interval exists (2 ** -5 / 2 < 0.025).
 FEWEST = 6
+#: What p values are adjusted together: what decides, the A/A comparison, the rest.
+Family = Literal["gate", "canary", "exploratory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +184,10 @@ def judge(chances: Mapping[str, float], adjusted: float) -> tuple[str, str]:
     if adjusted <= ALPHA:
         return likely, ""
     return "inconclusive", f"{likely} before adjustment" if chances[likely] <= ALPHA else ""
+
+
+def family_of(role: str, decides: bool) -> Family:
+    """Return the family of a comparison, by its cell's role and whether it decides the gate."""
+    if role == "canary":
+        return "canary"
+    return "gate" if decides else "exploratory"

@@ -95,7 +95,9 @@ def rounding_of(metric: str, value: float, source: ResolutionSource) -> float:
         return math.inf
     if source.load == "ping" and metric.startswith("rtt_"):
         return _of_ping(metric, value)
-    return _OF[metric](value, source) if metric in _OF else METRICS[metric].rounding if metric in METRICS else 0.0
+    if metric in _OF:
+        return _OF[metric](value, source)
+    return METRICS[metric].rounding if metric in METRICS else 0.0
 
 
 def is_of_few(metric: str, source: ResolutionSource) -> bool:

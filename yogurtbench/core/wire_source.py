@@ -220,14 +220,17 @@ class _Preprocessor:
             self.conditions.append((holds, holds is True))
         elif name in ("elif", "else") and self.conditions:
             _, taken = self.conditions[-1]
-            holds = False if taken else self._otherwise() if name == "else" else self._holds("if", rest)
+            holds = False if taken else self._holds_next(name, rest)
             self.conditions[-1] = (holds, taken or holds is True)
         elif name == "endif" and self.conditions:
             self.conditions.pop()
         elif all(holds is not False for holds, _ in self.conditions):
             self._define(name, rest)
 
-    def _otherwise(self) -> bool | None:
+    def _holds_next(self, name: str, condition: str) -> bool | None:
+        """Return whether the branch of an ``elif`` or ``else`` holds where none before it is known to."""
+        if name == "elif":
+            return self._holds("if", condition)
         return True if self.conditions[-1][0] is False else None
 
     def _define(self, directive: str, text: str) -> None:

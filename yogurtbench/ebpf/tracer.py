@@ -81,8 +81,10 @@ def drop_label(drop: Event) -> str:
     ``function:REASON``, ``arp:`` (IPv6: ``nd:``) in front where resolving died.
     """
     died_resolving = drop.shape in _ASKS or drop.reason == "NEIGH_FAILED" or drop.where in _GIVES_UP
-    prefix = ("nd:" if drop.protocol == _IPV6 else "arp:") if died_resolving else ""
-    return f"{prefix}{drop.where}:{drop.reason}"
+    site = f"{drop.where}:{drop.reason}"
+    if not died_resolving:
+        return site
+    return f"nd:{site}" if drop.protocol == _IPV6 else f"arp:{site}"
 
 
 def most_common_site(sites: Sequence[str]) -> str | None:

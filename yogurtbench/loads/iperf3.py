@@ -179,7 +179,8 @@ def parse(stdout: str, stderr: str = "", *, udp: bool) -> IperfReport:
         raise LoadFailed(f"iperf3: {quoted(str(report.value['error']))}")
     end = report.at("end")
     threaded = _is_threaded(_version(report))
-    values, delivered, seconds = _udp(end) if udp else _tcp(end, _uncounted(report) if threaded else 0)
+    uncounted = _uncounted(report) if threaded and not udp else 0
+    values, delivered, seconds = _udp(end) if udp else _tcp(end, uncounted)
     check_values("iperf3", values, stdout[-_TAIL:])
     used = end.at("cpu_utilization_percent")
     cpu_seconds = (used.number("host_total") + used.number("remote_total")) / 100 * seconds

@@ -174,7 +174,8 @@ def _not_yaml(path: Path, error: MarkedYAMLError) -> MatrixError:
     said = " ".join(str(part) for part in (error.context, error.problem) if part)
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, said)), "")
     context = error.context_mark or mark
-    more = f"; {hint.format(context=context.line + 1 if context else 1)}" if hint else ""
+    line = context.line + 1 if context else 1
+    more = f"; {hint.format(context=line)}" if hint else ""
     return _error(path, (mark.line + 1, mark.column + 1) if mark else (1, 1), f"this is not YAML: {said}{more}")
 
 

@@ -156,9 +156,9 @@ class IperfUdp(_Bulk):
         if self.bitrate and not datagrams:
             datagrams = int(self.bitrate * options["duration"]) // each
         if datagrams > MOST_DATAGRAMS:
-            where = ("bytes",) if self.bytes else ("duration",) if self.duration else ("bitrate",)
+            blamed = next((name for name in ("bytes", "duration") if getattr(self, name)), "bitrate")
             raise PositionedError(
-                where, f"{datagrams} datagrams are more than iperf3 can count: at most {MOST_DATAGRAMS}"
+                (blamed,), f"{datagrams} datagrams are more than iperf3 can count: at most {MOST_DATAGRAMS}"
             )
 
     def _check_bitrate(self, options: dict[str, Any], each: int, streams: int) -> None:

@@ -254,11 +254,9 @@ def digest(frame: pd.DataFrame) -> str:
 
 
 def _plain_value(value: Any) -> str | int | None:
-    return repr(float(value)) if isinstance(value, float) else value if value is None else _int_or_text(value)
-
-
-def _int_or_text(value: Any) -> str | int:
-    return value if isinstance(value, str) else int(value)
+    if isinstance(value, float):
+        return repr(float(value))
+    return value if value is None or isinstance(value, str) else int(value)
 
 
 def _own(row: Observation) -> tuple[Any, ...]:
@@ -276,13 +274,17 @@ def _shared(attempt: Attempt, run: str) -> tuple[Any, ...]:
 
 
 def _dtype(name: str) -> str:
-    return "Int64" if name in INTEGERS else "float64" if name == "value" else "str"
+    if name in INTEGERS:
+        return "Int64"
+    return "float64" if name == "value" else "str"
 
 
 def _arrow_type(name: str) -> pa.DataType:
     import pyarrow as pa
 
-    return pa.int64() if name in INTEGERS else pa.float64() if name == "value" else pa.string()
+    if name in INTEGERS:
+        return pa.int64()
+    return pa.float64() if name == "value" else pa.string()
 
 
 def _write_whole(number: int, data: bytes) -> None:

@@ -187,8 +187,9 @@ class LiveProgress(NoProgress):
         if trial.role in ASIDE:
             return "after the blocks"
         fewest, most, block = self._blocks.min, self._blocks.max, trial.block + 1
-        of = f"at most {most}" if block > fewest else f"{fewest}–{most}" if most > fewest else f"{fewest}"
-        return f"block {block} of {of}"
+        if block > fewest:
+            return f"block {block} of at most {most}"
+        return f"block {block} of {fewest}–{most}" if most > fewest else f"block {block} of {fewest}"
 
     def _times(self) -> str:
         elapsed = self._clock() - self._began

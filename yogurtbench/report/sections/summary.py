@@ -93,11 +93,13 @@ def _effect_sentences(story: RunData) -> str:
 def _best(story: RunData, best: WireRank, ranked: list[WireRank]) -> str:
     """``X is best``, or on a clock of instructions ``cheapest``, with those that may be as good."""
     equal = [one.wire.name for one in ranked if one is not best and not _apart(best, one)]
-    peers = f"{equal[0]}{f' and {len(equal) - 1} more' if len(equal) > 1 else ''}" if equal else ""
-    beside = (
-        f" ({peers} {'costs' if len(equal) == 1 else 'cost'} the same)" if story.exact else f" ({peers} may equal it)"
-    )
-    return f"{best.wire.name} is {'cheapest' if story.exact else 'best'}{beside if peers else ''}"
+    first = f"{best.wire.name} is {'cheapest' if story.exact else 'best'}"
+    if not equal:
+        return first
+    peers = equal[0] if len(equal) == 1 else f"{equal[0]} and {len(equal) - 1} more"
+    if not story.exact:
+        return f"{first} ({peers} may equal it)"
+    return f"{first} ({peers} {'costs' if len(equal) == 1 else 'cost'} the same)"
 
 
 def _apart(best: WireRank, other: WireRank) -> bool:
@@ -243,8 +245,9 @@ def _strongest(story: RunData, load: str, decided: pd.DataFrame, *, sweep: bool)
     row = decided.loc[np.log(decided["ratio"]).abs().idxmax()]
     size = f" at {row['payload']} B" if sweep and pd.notna(row["payload"]) else ""
     absolute = _absolute(story, row)
-    told = f": {'' if story.exact else 'about '}{absolute}" if absolute else ""
-    return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size + told
+    if absolute:
+        absolute = f": {absolute}" if story.exact else f": about {absolute}"
+    return better_word(str(row["metric"]), float(row["ratio"])), load_name(load) + size + absolute
 
 
 def _absolute(story: RunData, row: Mapping[str, Any]) -> str:
@@ -371,7 +374,8 @@ def _by_isolation(story: RunData) -> str:
     best = min(known, key=lambda one: one.opens)
     same = [one for one in known if (one.captures, one.injections) == (best.captures, best.injections)]
     more = f" and {len(same) - 1} more" if len(same) > 1 else ""
-    lead = f"tightest towards the host {'are' if more else 'is'} " if len(told) > 1 else ""
+    verb = "are" if more else "is"
+    lead = f"tightest towards the host {verb} " if len(told) > 1 else ""
     kept_out = "" if counts else _kept_out(known, best)
     said = f"{counts}{lead}{best.wire.name}{more}: {_open_to(best)}{kept_out}."
     return said[0].upper() + said[1:] if counts or lead else said
@@ -542,7 +546,8 @@ def _by_reach(story: RunData, *, named: bool) -> str:
     if not asked:
         return ""
     live = [story.wires[wire].name for wire, lives in asked.items() if lives]
-    names = f": {', '.join(live[:3])}{' …' if len(live) > 3 else ''}" if live and named else ""
+    shown = ", ".join(live[:3]) + (" …" if len(live) > 3 else "")
+    names = f": {shown}" if live and named else ""
     return f"{len(live)} of {len(asked)} wires carry packets{names}{_deaths(story, len(asked) - len(live))}."
 
 
