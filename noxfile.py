@@ -1,4 +1,6 @@
-"""The sessions of ``./yb test``, run in the environment that yb made: bcc comes from the system's Python."""
+"""The sessions of ``./yb test``, run in the environment that yb made: bcc comes from the system's
+Python.
+"""
 
 import argparse
 import atexit
@@ -21,7 +23,12 @@ def lint(session: nox.Session) -> None:
     """ruff: style and format; import-linter: each package imports only what stands below it."""
     session.run(sys.executable, "-I", "-m", "ruff", "check", ".")
     session.run(sys.executable, "-I", "-m", "ruff", "format", "--check", ".")
-    session.run(sys.executable, "-I", "-c", "from importlinter.cli import lint_imports_command as lint; lint()")
+    session.run(
+        sys.executable,
+        "-I",
+        "-c",
+        "from importlinter.cli import lint_imports_command as lint; lint()",
+    )
 
 
 @nox.session
@@ -57,7 +64,16 @@ def _install(session: nox.Session, *things: str) -> None:
     if os.geteuid() or install_hints.distribution().family not in ("debian", "ubuntu"):
         session.error(f"{' and '.join(things)} are missing: {install_hints.how_to_get(*things)}")
     packages = [install_hints.package(thing) for thing in things]
-    session.run("apt-get", "-y", "-qq", "--no-install-recommends", "install", *packages, external=True, silent=True)
+    session.run(
+        "apt-get",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+        "install",
+        *packages,
+        external=True,
+        silent=True,
+    )
 
 
 @nox.session
@@ -68,7 +84,10 @@ def root(session: nox.Session) -> None:
 
 @nox.session
 def vm(session: nox.Session) -> None:
-    """Real netkit in the guest; two files side by side, since an emulated guest keeps about one core busy."""
+    """Real netkit in the guest.
+
+    Two files side by side, since an emulated guest keeps about one core busy.
+    """
     _ensure(session, "cpio")
     _pytest(session, "vm", *_side_by_side("loadfile"), "--no-loadscope-reorder")
 
@@ -80,13 +99,17 @@ _times = tempfile.TemporaryDirectory()
 def _pytest(session: nox.Session, marked: str, *options: str) -> None:
     """Run the tests that carry a marker, and keep how long each took."""
     times = ["-o", "junit_duration_report=total", f"--junitxml={_times.name}/{session.name}.xml"]
-    session.run(sys.executable, "-I", "-m", "pytest", "-m", marked, *options, *times, *session.posargs)
+    session.run(
+        sys.executable, "-I", "-m", "pytest", "-m", marked, *options, *times, *session.posargs
+    )
 
 
 @atexit.register
 def _print_slowest() -> None:
     """Print the ten slowest tests of all sessions, their fixtures included."""
-    cases = [case for path in Path(_times.name).glob("*.xml") for case in ET.parse(path).iter("testcase")]  # noqa: S314
+    cases: list[ET.Element] = []
+    for path in Path(_times.name).glob("*.xml"):
+        cases += ET.parse(path).iter("testcase")  # noqa: S314
     slowest = sorted(cases, key=lambda case: float(case.get("time", 0)), reverse=True)[:10]
     if slowest:
         print("the ten slowest tests:")
@@ -101,14 +124,22 @@ def _side_by_side(share: str) -> list[str]:
 
 @nox.session
 def regression(session: nox.Session) -> None:
-    """What the programs of bpf/ cost more than those of --base REV (the branch point from main), in today's guest."""
+    """What the programs of bpf/ cost more than those of --base REV (the branch point from main), in
+    today's guest.
+    """
     base = _base(session)
     session.log(f"the programs of {base} against those of the working tree")
     with tempfile.TemporaryDirectory() as scratch:
         session.run("git", "archive", "--output", f"{scratch}/bpf.tar", base, "bpf", external=True)
         shutil.unpack_archive(f"{scratch}/bpf.tar", scratch)
         stored = ["--baseline", "results/baselines/regression.json"]
-        both = ["check", "experiments/regression.yaml", "--base-programs", f"{scratch}/bpf", *stored]
+        both = [
+            "check",
+            "experiments/regression.yaml",
+            "--base-programs",
+            f"{scratch}/bpf",
+            *stored,
+        ]
         session.run(sys.executable, "-I", "-m", "yogurtbench", *both, "--jobs", "2")
 
 
@@ -121,7 +152,11 @@ def _base(session: nox.Session) -> str:
     asked = [f"{side}main" for side in ("origin/", "")]
     revisions = {name: _revision(f"{name}") for name in (*asked, "HEAD", "HEAD^")}
     for main in asked:
-        if revisions[main] and (found := _git("merge-base", main, "HEAD")) and found != revisions["HEAD"]:
+        if (
+            revisions[main]
+            and (found := _git("merge-base", main, "HEAD"))
+            and found != revisions["HEAD"]
+        ):
             return found
     return revisions["HEAD^"] or revisions["HEAD"]
 
@@ -144,7 +179,10 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def hosts(session: nox.Session) -> None:
-    """Debian 13 as a host, in a root that mmdebstrap builds: doctor, native veth, netkit; and the Containerfile."""
+    """Debian 13 as a host, in a root that mmdebstrap builds: doctor, native veth, netkit.
+
+    And the Containerfile.
+    """
     session.run(sys.executable, "-P", "tools/hosts.py", *session.posargs)
     if not session.posargs:
         session.run(sys.executable, "tools/container.py")
@@ -152,7 +190,9 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session
 def power(session: nox.Session) -> None:
-    """Whether real native runs find a slowdown of a tenth: twenty of them, over an hour on a quiet machine."""
+    """Whether real native runs find a slowdown of a tenth: twenty of them, over an hour on a quiet
+    machine.
+    """
     session.run(sys.executable, "benchmarks/power.py", *session.posargs)
 
 

@@ -1,8 +1,10 @@
 """Our own speed, printed as ratios (nox -s bench): never asserted, because the machine is shared.
 
-- guest: boot to the agent's readiness over the bare kernel's boot to user space, both under the same accelerator
-- the instruction clock: the same boot there; the first run of experiments/quickstart.yaml, its guest's boot included,
-  over the bare boot; one sockperf cell over a bare restore, a saved guest that wakes and answers an empty order
+- guest: boot to the agent's readiness over the bare kernel's boot to user space, both under the
+  same accelerator
+- the instruction clock: the same boot there; the first run of experiments/quickstart.yaml, its
+  guest's boot included, over the bare boot; one sockperf cell over a bare restore, a saved guest
+  that wakes and answers an empty order
 - native: wall time of a sweep over the sum of its load seconds
 - help: ``yogurtbench --help`` over a Typer hello-world's
 """
@@ -27,7 +29,10 @@ from yogurtbench.hosts.vm.guest import boot_guest
 from yogurtbench.hosts.vm.image import recipe
 from yogurtbench.matrix.planner import load, make_plan
 
-HELLO = "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str = 'world'):\n    print(name)\napp()\n"
+HELLO = (
+    "import typer\napp = typer.Typer()\n@app.command()\ndef hello(name: str = 'world'):\n "
+    "   print(name)\napp()\n"
+)
 SWEEP = """
 name: bench
 lab: native
@@ -68,7 +73,9 @@ def native_ratio() -> float:
     """Sweep seconds over load seconds, of the sweep's own records."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "bench.yaml").write_text(SWEEP)
-        seconds([sys.executable, "-P", "-m", "yogurtbench", "run", "bench.yaml", "--quiet"], cwd=folder)
+        seconds(
+            [sys.executable, "-P", "-m", "yogurtbench", "run", "bench.yaml", "--quiet"], cwd=folder
+        )
         (trials,) = Path(folder).glob("results/bench/*/trials.jsonl")
         attempts = [json.loads(line) for line in trials.read_text().splitlines()]
     everything = sum(sum(attempt["seconds"].values()) for attempt in attempts)
@@ -79,7 +86,9 @@ def guest_ratio(rounds: int = 3) -> float:
     guest = image.ensure(say=print)
     probe = accelerator.probe_accelerator(guest, say=print)
     print(f"accelerator: {probe.accelerator} ({probe.reason})")
-    return statistics.median(booted(guest, probe.accelerator) / bare(guest, probe.accelerator) for _ in range(rounds))
+    return statistics.median(
+        booted(guest, probe.accelerator) / bare(guest, probe.accelerator) for _ in range(rounds)
+    )
 
 
 def booted(guest: image.GuestImage, how: str) -> float:
@@ -90,7 +99,9 @@ def booted(guest: image.GuestImage, how: str) -> float:
 
 
 def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
-    """What the instruction clock takes, in seconds: boot, boot until saved, restore, and one sockperf cell."""
+    """What the instruction clock takes, in seconds: boot, boot until saved, restore, and one
+    sockperf cell.
+    """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "cell.yaml").write_text(CELL)
         plan = replace(make_plan(load(Path(folder, "cell.yaml"))), asides=False)
@@ -104,7 +115,9 @@ def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
     with snapshot.ensure_snapshot(guest, overlay, plan.texts, print) as state:
         for _ in range(ROUNDS):
             found["restore"].append(answered(state, {"op": "control"}, "control"))
-            found["cell"].append(answered(state, {"op": "trial", "trial": trial.to_json()}, "attempt"))
+            found["cell"].append(
+                answered(state, {"op": "trial", "trial": trial.to_json()}, "attempt")
+            )
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -118,11 +131,23 @@ def answered(state: snapshot.Snapshot, order: dict[str, object], event: str) -> 
 
 
 def quickstart_seconds() -> float:
-    """Seconds of the first run of the quickstart on the instruction clock, its guest not yet saved."""
+    """Seconds of the first run of the quickstart on the instruction clock, its guest not yet
+    saved.
+    """
     with tempfile.TemporaryDirectory() as folder:
         matrix = Path(__file__).parent.parent / "experiments/quickstart.yaml"
         shutil.rmtree(cache.cache_path("saved", ""), ignore_errors=True)
-        ours = [sys.executable, "-P", "-m", "yogurtbench", "run", str(matrix), "--clock", "instructions", "--quiet"]
+        ours = [
+            sys.executable,
+            "-P",
+            "-m",
+            "yogurtbench",
+            "run",
+            str(matrix),
+            "--clock",
+            "instructions",
+            "--quiet",
+        ]
         return seconds([*ours, "--jobs", str(min(2, os.cpu_count() or 1))], cwd=folder)
 
 
@@ -153,7 +178,10 @@ def main() -> None:
     guest = image.ensure(say=print)
     bare_boot = statistics.median(bare(guest, "tcg") for _ in range(3))
     exact = exact_seconds(guest)
-    print(f"on the instruction clock, emulated: bare boot {bare_boot:.2f} s, bare restore {exact['restore']:.2f} s")
+    print(
+        f"on the instruction clock, emulated: bare boot {bare_boot:.2f} s, bare restore "
+        f"{exact['restore']:.2f} s"
+    )
     print(f"  guest boot to ready over bare boot: {exact['boot'] / bare_boot:.2f}")
     print(f"  a sockperf cell over a bare restore: {exact['cell'] / exact['restore']:.2f}")
     print(f"  the first quickstart over bare boot: {quickstart_seconds() / bare_boot:.1f}")

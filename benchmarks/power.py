@@ -1,8 +1,10 @@
-"""Is a real slowdown of a tenth found? Native runs of two equal wires, one of them made to wait (nox -s power).
+"""Is a real slowdown of a tenth found? Native runs of two equal wires, one of them made to wait
+(nox -s power).
 
-Prints a line a run and a line at the end; exits 1 where fewer than nine in ten runs found it, or the canary, the same
-wire under another name, was called different more than once in twenty. A run takes about four minutes. Both ends stand
-on the last CPU, so that what else this machine does has the others.
+Prints a line a run and a line at the end; exits 1 where fewer than nine in ten runs found it, or
+the canary, the same wire under another name, was called different more than once in twenty. A run
+takes about four minutes. Both ends stand on the last CPU, so that what else this machine does has
+the others.
 """
 
 from __future__ import annotations
@@ -47,22 +49,37 @@ def verdicts(folder: Path) -> pd.DataFrame:
     command = [sys.executable, "-P", "-m", "yogurtbench", "run", "power.yaml", "--quiet"]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     newest = max(folder.glob("results/power/*"))
-    return comparison.compare(run_folder.load(newest)[1], run_folder.read_plan(newest)).set_index(["role", "metric"])
+    return comparison.compare(run_folder.load(newest)[1], run_folder.read_plan(newest)).set_index(
+        ["role", "metric"]
+    )
 
 
 def found(folder: Path, number: int) -> tuple[bool, bool]:
-    """Whether a run called the slow wire slower, and the canary different, in the median or the fastest round trip."""
+    """Whether a run called the slow wire slower, and the canary different, in the median or the
+    fastest round trip.
+    """
     seen = verdicts(folder)
-    slow, same = ([seen.loc[(role, metric)] for metric in ("rtt_p50", "rtt_min")] for role in ("cell", "canary"))
+    slow, same = (
+        [seen.loc[(role, metric)] for metric in ("rtt_p50", "rtt_min")]
+        for role in ("cell", "canary")
+    )
     told = [f"{100 * (row['ratio'] - 1):+.1f} % {row['verdict']}" for row in (*slow, *same)]
-    print(f"{number:3}: median {told[0]}, fastest {told[1]}; canary {told[2]}, {told[3]}", flush=True)
-    return any(one["verdict"] == "slower" for one in slow), any(one["verdict"] in DIFFERENT for one in same)
+    print(
+        f"{number:3}: median {told[0]}, fastest {told[1]}; canary {told[2]}, {told[3]}", flush=True
+    )
+    return any(one["verdict"] == "slower" for one in slow), any(
+        one["verdict"] in DIFFERENT for one in same
+    )
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     options.add_argument("--runs", type=int, default=20)
-    options.add_argument("--wait", type=int, default=750, help="ns a packet waits: a tenth of half a round trip")
+    options.add_argument(
+        "--wait", type=int, default=750, help="ns a packet waits: a tenth of half a round trip"
+    )
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

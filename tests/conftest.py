@@ -27,8 +27,8 @@ from yogurtbench.results import run_folder
 
 HERE = Path(__file__).parent
 
-# How fast a test is says more about the machine than about us; and the same examples everywhere, so that a change is
-# judged by the change. Look further with --hypothesis-profile=explore.
+# How fast a test is says more about the machine than about us; and the same examples everywhere, so
+# that a change is judged by the change. Look further with --hypothesis-profile=explore.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("steady")
@@ -68,9 +68,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a test module returns when it is called, furnished, in a room of its own."""
+    """What a function of a test module returns when it is called, furnished, in a room of its
+    own.
+    """
     folders = json.dumps([str(HERE / "helpers"), str(Path(inspect.getfile(function)).parent)])
-    program = [sys.executable, "-P", "-c", _IN_A_ROOM, folders, function.__module__, function.__name__]
+    program = [
+        sys.executable,
+        "-P",
+        "-c",
+        _IN_A_ROOM,
+        folders,
+        function.__module__,
+        function.__name__,
+    ]
     argv = sandbox.sandbox_command([*program, json.dumps(arguments)])
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -106,7 +116,8 @@ class Swept(Protocol):
 
 @pytest.fixture(scope="module")
 def swept(warm_guest: object) -> Swept:
-    """``swept(folder, matrix)``: the folder of a run of it, which ended well, by a command called in this process.
+    """``swept(folder, matrix)``: the folder of a run of it, which ended well, by a command called
+    in this process.
 
     On the wall clock, whose guest serves many commands.
     """
@@ -118,7 +129,11 @@ def swept(warm_guest: object) -> Swept:
             patch.chdir(folder)
             code = command.run(["run", "m.yaml", "--clock", "wall"])
         (run,) = folder.glob("results/*/*-*")
-        bad = [(a.trial.cell, a.error) for a in run_folder.read_attempts(run) if a.status in ("failed", "crashed")]
+        bad = [
+            (a.trial.cell, a.error)
+            for a in run_folder.read_attempts(run)
+            if a.status in ("failed", "crashed")
+        ]
         assert (code, bad) == (0, [])
         return run
 
@@ -149,9 +164,21 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups env PYTHONPATH=/mnt/proj
 
 @pytest.fixture(scope="session")
 def nobodys_python() -> list[str]:
-    """A command line's beginning: Python as uid 65534, which sees this project wherever it lies, even below /root."""
+    """A command line's beginning: Python as uid 65534, which sees this project wherever it lies,
+    even below /root.
+    """
     packages = sysconfig.get_path("purelib")
-    unshared = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _SEEN_BY_NOBODY, "sh"]
+    unshared = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+        "sh",
+        "-ec",
+        _SEEN_BY_NOBODY,
+        "sh",
+    ]
     return [*unshared, str(HERE.parent), packages, os.path.realpath(sys.executable), "-P"]
 
 
@@ -164,6 +191,8 @@ def chromium() -> Iterator[Any]:
     if not found:
         pytest.skip(f"no chromium: {install_hints.how_to_get('chromium')}")
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        browser = play.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield browser
         browser.close()

@@ -1,10 +1,13 @@
-"""The Containerfile's steps in a Debian 13 root, since no container engine runs here (nox -s hosts; as root).
+"""The Containerfile's steps in a Debian 13 root, since no container engine runs here (nox -s hosts;
+as root).
 
     python tools/container.py                 builds the root, runs the steps, then doctor as `docker run … doctor`
-                                              would, with Docker's default rights and with all of them
+                                              would, with Docker's default rights and with all of
+                                              them
     python tools/container.py --root FOLDER   the same in a root that stays
 
-What this cannot show: the base image itself, seccomp and AppArmor profiles, user namespaces of rootless Podman.
+What this cannot show: the base image itself, seccomp and AppArmor profiles, user namespaces of
+rootless Podman.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ HOME = Path(__file__).parent.parent
 CONTAINERFILE = HOME / "Containerfile"
 #: What Docker lets a container have unless told otherwise (containers-common's list is a subset).
 DOCKERS_RIGHTS = (
-    "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write "
+    "chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw "
+    "sys_chroot mknod audit_write "
     "setfcap"
 )
 
@@ -53,7 +57,10 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
 
 
 def take(image: Image, instruction: str, rest: str) -> None:
-    """What an instruction changes beside files. Raises ValueError for one that is not known here."""
+    """What an instruction changes beside files.
+
+    Raises ValueError for one that is not known here.
+    """
     if instruction == "FROM":
         image.base = rest
     elif instruction == "ENV":
@@ -98,28 +105,45 @@ def make(root: Path) -> Image:
 def copy_all(target: Path, what: str) -> None:
     """What git knows of this checkout, as it is now: the ignore file leaves out the rest."""
     assert what == ". .", what
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=HOME, capture_output=True, check=True).stdout
-    there = b"\0".join(name for name in listed.split(b"\0") if name and os.path.lexists(HOME / os.fsdecode(name)))
-    subprocess.run(["cpio", "-0", "-p", "-d", "-m", "--quiet", str(target)], cwd=HOME, input=there, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=HOME, capture_output=True, check=True
+    ).stdout
+    there = b"\0".join(
+        name for name in listed.split(b"\0") if name and os.path.lexists(HOME / os.fsdecode(name))
+    )
+    subprocess.run(
+        ["cpio", "-0", "-p", "-d", "-m", "--quiet", str(target)], cwd=HOME, input=there, check=True
+    )
 
 
 def run(root: Path, image: Image, command: list[str], rights: str = "") -> str:
-    """Run a command in the image and return what it printed; ``rights``: the capabilities that it may ever have."""
+    """Run a command in the image and return what it printed.
+
+    ``rights``: the capabilities that it may ever have.
+    """
     few = ["setpriv", f"--bounding-set=-all,+{',+'.join(rights.split())}"] if rights else []
     variables = [f"{name}={value}" for name, value in image.variables.items()]
     argv = inside(root, [*few, *command], image.folder, variables)
     done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command)} ended with exit code {done.returncode}: {done.stdout[-2000:]}"
+    assert done.returncode == 0, (
+        f"{' '.join(command)} ended with exit code {done.returncode}: {done.stdout[-2000:]}"
+    )
     return done.stdout
 
 
 def main() -> None:
     options = argparse.ArgumentParser()
-    options.add_argument("--root", type=Path, help="build the root here, or use the one that is here, and keep it")
-    options.add_argument("--run", action="store_true", help="run the quickstart too, with Docker's default rights")
+    options.add_argument(
+        "--root", type=Path, help="build the root here, or use the one that is here, and keep it"
+    )
+    options.add_argument(
+        "--run", action="store_true", help="run the quickstart too, with Docker's default rights"
+    )
     wanted = options.parse_args()
     with ExitStack() as undo:
-        root = wanted.root or Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="container-")), "root")
+        root = wanted.root or Path(
+            undo.enter_context(tempfile.TemporaryDirectory(prefix="container-")), "root"
+        )
         if not (root / "etc").is_dir():
             build(root)
         reach_the_world(root)

@@ -1,10 +1,12 @@
-"""Debian 13 as a host, the way a container has it: a root of its own, no systemd (nox -s hosts; as root).
+"""Debian 13 as a host, the way a container has it: a root of its own, no systemd (nox -s hosts; as
+root).
 
     python tools/hosts.py                      builds the root, runs what is checked, takes everything away again
     python tools/hosts.py --root FOLDER        the same in a root that stays, for the next time
     python tools/hosts.py -- ./yb run experiments/quickstart.yaml        runs that there instead
 
-mmdebstrap builds the root from this machine's own apt sources, with the other release's name in them.
+mmdebstrap builds the root from this machine's own apt sources, with the other release's name in
+them.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from yogurtbench.hosts.vm.image import apt_sources
 HOME = Path(__file__).parent.parent
 SUITE = "trixie"
 CHECKOUT = "root/yogurtbench"
-#: How this machine's programs reach the world, whatever the root is: read where they are, never written down.
+#: How this machine's programs reach the world, whatever the root is: read where they are, never
+#: written down.
 REACH = (
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -32,8 +35,8 @@ REACH = (
     "/root/.config/pip/pip.conf",
     "/etc/ssl/certs/ca-certificates.crt",
 )
-#: $1: the root, $2: a folder in it; then a command. As a container runtime does it: the root is a mount of its own,
-#: the machine's is gone.
+#: $1: the root, $2: a folder in it; then a command. As a container runtime does it: the root is a
+#: mount of its own, the machine's is gone.
 ENTER = """set -eu
 mount --bind "$1" "$1"
 cd "$1"
@@ -76,11 +79,17 @@ blocks: {min: 1, max: 1}
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="nox -s hosts --")
-    options.add_argument("--root", type=Path, help="build the root here, or use the one that is here, and keep it")
-    options.add_argument("command", nargs="*", help="run this there, in a checkout, instead of what is checked")
+    options.add_argument(
+        "--root", type=Path, help="build the root here, or use the one that is here, and keep it"
+    )
+    options.add_argument(
+        "command", nargs="*", help="run this there, in a checkout, instead of what is checked"
+    )
     wanted = options.parse_args()
     with ExitStack() as undo:
-        root = wanted.root or Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="debian-13-")), "root")
+        root = wanted.root or Path(
+            undo.enter_context(tempfile.TemporaryDirectory(prefix="debian-13-")), "root"
+        )
         if not (root / "etc").is_dir():
             build(root)
         reach_the_world(root)
@@ -97,7 +106,9 @@ def build(root: Path) -> None:
     found = apt_sources.machine_sources(suite=SUITE)
     transport = [f"--aptopt={option}" for option in apt_sources.transport_options()]
     options = ["--quiet", "--mode=root", "--variant=minbase", "--include=ca-certificates"]
-    subprocess.run(["mmdebstrap", *options, *transport, "" if found else SUITE, str(root), *found], check=True)
+    subprocess.run(
+        ["mmdebstrap", *options, *transport, "" if found else SUITE, str(root), *found], check=True
+    )
     listed = root / "etc/apt/sources.list"
     stanzas = [source.stanza for source in apt_sources.parse_one_line(listed.read_text())]
     (root / "etc/apt/sources.list.d/debian.sources").write_text("\n".join(stanzas))
@@ -118,14 +129,40 @@ def check_out(root: Path) -> None:
     """This checkout's last commit, as a fresh clone."""
     target = root / CHECKOUT
     shutil.rmtree(target, ignore_errors=True)
-    subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(HOME), str(target)], check=True)
+    subprocess.run(
+        ["git", "clone", "--quiet", "--no-hardlinks", str(HOME), str(target)], check=True
+    )
 
 
-def inside(root: Path, command: list[str], folder: str = f"/{CHECKOUT}", given: Sequence[str] = ()) -> list[str]:
-    """The command line that runs a command in the root's checkout, or another folder, with these variables."""
-    rooms = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL"]
-    lent = [f"{name}={value}" for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_CERT"))]
-    world = ["env", "-i", "HOME=/root", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", *lent, *given]
+def inside(
+    root: Path, command: list[str], folder: str = f"/{CHECKOUT}", given: Sequence[str] = ()
+) -> list[str]:
+    """The command line that runs a command in the root's checkout, or another folder, with these
+    variables.
+    """
+    rooms = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+    ]
+    lent = [
+        f"{name}={value}"
+        for name, value in os.environ.items()
+        if name.startswith(("PIP_", "SSL_CERT"))
+    ]
+    world = [
+        "env",
+        "-i",
+        "HOME=/root",
+        "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG=C.UTF-8",
+        *lent,
+        *given,
+    ]
     return [*rooms, "--", "sh", "-c", ENTER, "sh", str(root.resolve()), folder, *world, *command]
 
 

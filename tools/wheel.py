@@ -1,4 +1,6 @@
-"""Builds the wheel, installs it into an environment of its own and uses it from an empty folder (nox -s wheel)."""
+"""Builds the wheel, installs it into an environment of its own and uses it from an empty folder
+(nox -s wheel).
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,28 @@ def built(folder: Path) -> Path:
 
 
 def installed(folder: Path, wheel: Path) -> Path:
-    """The command of a fresh environment that sees the system's packages (for bcc) and this one's dependencies."""
+    """The command of a fresh environment that sees the system's packages (for bcc) and this one's
+    dependencies.
+    """
     venv = folder / "venv"
-    subprocess.run(["/usr/bin/python3", "-m", "venv", "--system-site-packages", str(venv)], check=True)
+    subprocess.run(
+        ["/usr/bin/python3", "-m", "venv", "--system-site-packages", str(venv)], check=True
+    )
     (site,) = venv.glob("lib/python3*/site-packages")
-    # The dependencies are those that the tests run with; an editable install of ours among them must not win.
-    (site / "dependencies.pth").write_text(f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n")
-    pip = [str(venv / "bin/python"), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    # The dependencies are those that the tests run with; an editable install of ours among them
+    # must not win.
+    (site / "dependencies.pth").write_text(
+        f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n"
+    )
+    pip = [
+        str(venv / "bin/python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--disable-pip-version-check",
+    ]
     subprocess.run([*pip, str(wheel)], check=True)
     return venv / "bin/yogurtbench"
 
@@ -45,16 +62,25 @@ def uses(command: Path, empty: Path) -> None:
     def run(*arguments: str) -> str:
         environment = {**os.environ, "PYTHONPATH": ""}
         done = subprocess.run(
-            [str(command), *arguments], cwd=empty, env=environment, capture_output=True, text=True, check=False
+            [str(command), *arguments],
+            cwd=empty,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, (arguments, done.returncode, done.stdout, done.stderr)
         return done.stdout
 
     where = "import yogurtbench; print(yogurtbench.__file__)"
     python = command.parent / "python"
-    found = subprocess.run([str(python), "-P", "-c", where], cwd=empty, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [str(python), "-P", "-c", where], cwd=empty, capture_output=True, text=True, check=True
+    )
     assert str(command.parent.parent) in found.stdout, found.stdout
-    assert (Path(found.stdout.strip()).parent / "py.typed").is_file(), "type checkers would not see our types"
+    assert (Path(found.stdout.strip()).parent / "py.typed").is_file(), (
+        "type checkers would not see our types"
+    )
     assert "quickstart" in run("plan", "experiments/quickstart.yaml")
     assert Path(run("schema", "--path").strip()).is_file()
     for question in ("which-wire", "payload", "regression", "own-wire"):

@@ -16,7 +16,8 @@ import os
 
 from yogurtbench.core.version import __version__
 
-TYPE_CHECKING = False  # typing.py would be imported from wherever PYTHONPATH says, before the command is isolated
+# typing.py would be imported from wherever PYTHONPATH says, before the command is isolated
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from typing import Any
@@ -28,9 +29,11 @@ __all__ = ["__version__", "load", "plot"]
 
 
 def load(run: str | os.PathLike[str]) -> Run:
-    """Return a stored run, from its folder ``results/<name>/<time>-<hex>``, read anew from what it stored.
+    """Return a stored run, from its folder ``results/<name>/<time>-<hex>``, read anew from what it
+    stored.
 
-    Raises :class:`yogurtbench.core.errors.MatrixError`, with one sentence, where the folder is no run or is damaged.
+    Raises :class:`yogurtbench.core.errors.MatrixError`, with one sentence, where the folder is no
+    run or is damaged.
     """
     from yogurtbench import notebook
 

@@ -1,4 +1,6 @@
-"""``python -m yogurtbench`` and the ``yogurtbench`` command: runs the CLI and turns what happened into an exit code."""
+"""``python -m yogurtbench`` and the ``yogurtbench`` command: runs the CLI and turns what happened
+into an exit code.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ OURS, INTERRUPTED = 70, 130
 def main() -> None:
     """Exit with the contract's codes: 0, 2, 3, 130, 70; only ``check`` and ``compare`` add 1 and 4.
 
-    The code is that of the result, whoever reads what is printed, and whatever else is installed or set.
+    The code is that of the result, whoever reads what is printed, and whatever else is installed or
+    set.
     """
     launch.isolate()
     try:
@@ -43,7 +46,9 @@ def _command_line() -> int:
 
 
 def _complete() -> int:
-    """Answer a shell that asks what could come next: no command runs, and the exit code is Typer's."""
+    """Answer a shell that asks what could come next: no command runs, and the exit code is
+    Typer's.
+    """
     from yogurtbench.cli import completion
     from yogurtbench.cli.app import app
 
@@ -56,8 +61,12 @@ def run(arguments: list[str]) -> int:
         return _run(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except SystemExit as error:  # Typer's own for an OSError; from anywhere else nobody knows what was not done
-        return _print_internal_error(error.__context__ if isinstance(error.__context__, OSError) else error)
+    except (
+        SystemExit
+    ) as error:  # Typer's own for an OSError; from anywhere else nobody knows what was not done
+        return _print_internal_error(
+            error.__context__ if isinstance(error.__context__, OSError) else error
+        )
     except Exception as error:
         return _print_internal_error(error)
 
@@ -85,17 +94,26 @@ def _print_error(error: YogurtError | OSError) -> int:
 
     if isinstance(error, OSError) and error.errno not in files.REFUSED:
         return _print_internal_error(error)
-    sentence = f"{error.filename or 'this machine'}: {error.strerror or error}" if isinstance(error, OSError) else error
+    sentence = (
+        f"{error.filename or 'this machine'}: {error.strerror or error}"
+        if isinstance(error, OSError)
+        else error
+    )
     print(f"yogurtbench: {sentence}", file=sys.stderr)
     return HostError.exit_code if isinstance(error, OSError) else error.exit_code
 
 
 def _heed_signals() -> None:
-    """SIGTERM interrupts as Ctrl-C does; when the terminal hangs up, the work goes on without it."""
+    """SIGTERM interrupts as Ctrl-C does.
+
+    When the terminal hangs up, the work goes on without it.
+    """
     import signal
 
     signal.signal(signal.SIGTERM, _end_interrupted)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # a handler, unlike SIG_IGN, is not inherited by our tools
+    if (
+        signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    ):  # a handler, unlike SIG_IGN, is not inherited by our tools
         signal.signal(signal.SIGHUP, _ignore_broken_pipe)
 
 
@@ -108,7 +126,9 @@ def _end_interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def _print_usage_error(error: Exception) -> int:
-    """Report a wrong command line: Typer's own words, exit code 2 whatever Typer would have chosen."""
+    """Report a wrong command line: Typer's own words, exit code 2 whatever Typer would have
+    chosen.
+    """
     show = getattr(error, "show", None)
     if show:
         show()

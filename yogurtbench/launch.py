@@ -1,9 +1,11 @@
-"""Start Python so that nothing but this package's own folder and its installed dependencies has a say.
+"""Start Python so that nothing but this package's own folder and its installed dependencies has a
+say.
 
-``python -I -X utf8 launch.py MODULE [ARGUMENT…]`` runs a module of the package that this very file lies in. ``yb``
-starts the command this way, the native host its agent, and the ``yogurtbench`` command starts itself again. ``-I``
-keeps out PYTHONPATH, PYTHONHOME, user sites, the current folder and every other PYTHON… variable. Only what
-Python has loaded by itself is imported up here: anything else could, before it is isolated, come from anywhere.
+``python -I -X utf8 launch.py MODULE [ARGUMENT…]`` runs a module of the package that this very file
+lies in. ``yb`` starts the command this way, the native host its agent, and the ``yogurtbench``
+command starts itself again. ``-I`` keeps out PYTHONPATH, PYTHONHOME, user sites, the current folder
+and every other PYTHON… variable. Only what Python has loaded by itself is imported up here:
+anything else could, before it is isolated, come from anywhere.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import _locale
 import os
 import sys
 
-#: The folder that holds this package: a checkout, or the environment that the package was installed into.
+#: The folder that holds this package: a checkout, or the environment that the package was installed
+#: into.
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-#: Where the dependencies lie when an isolated Python would not find them (PYTHONPATH or a user site holds them).
+#: Where the dependencies lie when an isolated Python would not find them (PYTHONPATH or a user site
+#: holds them).
 PACKAGES = "YOGURTBENCH_PACKAGES"
 #: What must be found for the command to start.
 _DEPENDENCY = "typer"
@@ -26,17 +30,32 @@ is_command = False
 def command(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs a module of this package in an isolated Python."""
     options = {name: value for name, value in sys._xoptions.items() if name != "utf8"}
-    kept = [f"{name}={value}" if isinstance(value, str) else name for name, value in options.items()]
+    kept = [
+        f"{name}={value}" if isinstance(value, str) else name for name, value in options.items()
+    ]
     if sys.pycache_prefix:
         kept.append(f"pycache_prefix={sys.pycache_prefix}")
-    flags = [*(["-B"] if sys.dont_write_bytecode else []), *(part for one in kept for part in ("-X", one))]
-    return [sys.executable, "-I", "-X", "utf8", *flags, os.path.abspath(__file__), module, *arguments]
+    flags = [
+        *(["-B"] if sys.dont_write_bytecode else []),
+        *(part for one in kept for part in ("-X", one)),
+    ]
+    return [
+        sys.executable,
+        "-I",
+        "-X",
+        "utf8",
+        *flags,
+        os.path.abspath(__file__),
+        module,
+        *arguments,
+    ]
 
 
 def isolate() -> None:
     """Go on as the same command in an isolated Python where anything foreign has a say in this one.
 
-    Not under a debugger, which would lose sight of it, nor within ``python -c``, which may have more to do.
+    Not under a debugger, which would lose sight of it, nor within ``python -c``, which may have
+    more to do.
     """
     if not _is_foreign() or sys.argv[0] == "-c" or sys.gettrace() or not sys.executable:
         return
@@ -49,34 +68,64 @@ def isolate() -> None:
 
 
 def _is_foreign() -> bool:
-    """Return whether more than the installation decides what is imported here, or text files are not read as UTF-8."""
+    """Return whether more than the installation decides what is imported here, or text files are
+    not read as UTF-8.
+    """
     if not sys.flags.utf8_mode and _locale.getencoding().lower() not in ("utf-8", "utf8"):
         return True
     if sys.flags.isolated:
         return False
     variables = (name for name, value in os.environ.items() if name.startswith("PYTHON") and value)
     user_site = getattr(sys.modules.get("site"), "USER_SITE", None)
-    return not sys.flags.safe_path or user_site in sys.path or any(name not in _HARMLESS for name in variables)
+    return (
+        not sys.flags.safe_path
+        or user_site in sys.path
+        or any(name not in _HARMLESS for name in variables)
+    )
 
 
 #: Variables of Python that change nothing for us, or that an isolated Python is told by options.
 _HARMLESS = {
-    "PYTHONCOERCECLOCALE", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONIOENCODING",
-    "PYTHONNOUSERSITE", "PYTHONPYCACHEPREFIX", "PYTHONSAFEPATH", "PYTHONUNBUFFERED", "PYTHONUTF8",
-}  # fmt: skip
+    "PYTHONCOERCECLOCALE",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONFAULTHANDLER",
+    "PYTHONHASHSEED",
+    "PYTHONIOENCODING",
+    "PYTHONNOUSERSITE",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONSAFEPATH",
+    "PYTHONUNBUFFERED",
+    "PYTHONUTF8",
+}
 
 
 def _dependencies_elsewhere() -> str:
-    """Return the folder with our dependencies where no isolated Python looks; empty where one finds them by itself."""
-    foreign = {os.path.abspath(entry) for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
+    """Return the folder with our dependencies where no isolated Python looks.
+
+    Empty where one finds them by itself.
+    """
+    foreign = {
+        os.path.abspath(entry)
+        for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if entry
+    }
     site = sys.modules.get("site")
-    foreign |= {os.path.abspath(str(getattr(site, "USER_SITE", None) or os.curdir)), os.path.abspath(os.curdir)}
-    holding = [entry for entry in map(os.path.abspath, sys.path) if os.path.isdir(os.path.join(entry, _DEPENDENCY))]
+    foreign |= {
+        os.path.abspath(str(getattr(site, "USER_SITE", None) or os.curdir)),
+        os.path.abspath(os.curdir),
+    }
+    holding = [
+        entry
+        for entry in map(os.path.abspath, sys.path)
+        if os.path.isdir(os.path.join(entry, _DEPENDENCY))
+    ]
     return holding[0] if holding and foreign.issuperset(holding) else ""
 
 
 def put_on_path(path: list[str], root: str = ROOT, packages: str = "") -> None:
-    """Put this package's folder behind the standard library and before all that is installed, ``packages`` last."""
+    """Put this package's folder behind the standard library and before all that is installed,
+    ``packages`` last.
+    """
     if root in path:
         path.remove(root)
     installed = [place for place, entry in enumerate(path) if os.path.basename(entry) in _INSTALLED]

@@ -1,4 +1,6 @@
-"""A stored run as notebooks see it: the tidy dataframe, the comparison, and what the charts are drawn from."""
+"""A stored run as notebooks see it: the tidy dataframe, the comparison, and what the charts are
+drawn from.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +18,34 @@ from yogurtbench.report.sections.summary import summarise
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A stored run. ``story`` is everything the report is made of; :mod:`yogurtbench.plot` draws from it."""
+    """A stored run.
+
+    ``story`` is everything the report is made of; :mod:`yogurtbench.plot` draws from it.
+    """
 
     folder: Path
     story: RunData
 
     @property
     def observations(self) -> pd.DataFrame:
-        """One row a measured value: observations.parquet (:data:`yogurtbench.results.run_folder.COLUMNS`).
+        """One row a measured value: observations.parquet
+        (:data:`yogurtbench.results.run_folder.COLUMNS`).
 
-        One more, ``rounding``, is how far its tool's rounding can have moved the value, in ``unit``.
+        One more, ``rounding``, is how far its tool's rounding can have moved the value, in
+        ``unit``.
 
-        ``value`` is in ``unit``: ns on the wall clock, guest instructions on the instruction clock, bit/s …; where
-        ``status`` is not ok there is none. Change a copy, not this.
+        ``value`` is in ``unit``: ns on the wall clock, guest instructions on the instruction clock,
+        bit/s …; where ``status`` is not ok there is none. Change a copy, not this.
         """
         return self.story.frame
 
     @property
     def comparison(self) -> pd.DataFrame:
-        """One row a cell, metric and baseline: comparison.csv (:data:`yogurtbench.analysis.comparison.COLUMNS`).
+        """One row a cell, metric and baseline: comparison.csv
+        (:data:`yogurtbench.analysis.comparison.COLUMNS`).
 
-        ``ratio`` is cell over baseline, ``ratio_low`` and ``ratio_high`` its 95 % interval, ``verdict`` the word.
+        ``ratio`` is cell over baseline, ``ratio_low`` and ``ratio_high`` its 95 % interval,
+        ``verdict`` the word.
         """
         return self.story.comparison
 
@@ -56,10 +65,14 @@ class Run:
         return self.story.emulated
 
     def __repr__(self) -> str:
-        return f"<run {self.story.plan.name} {self.story.run}: {len(self.observations)} observations>"
+        return (
+            f"<run {self.story.plan.name} {self.story.run}: {len(self.observations)} observations>"
+        )
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the question, the answer, and the label of emulated figures."""
+        """Return what a notebook shows: the question, the answer, and the label of emulated
+        figures.
+        """
         asked = self.story.plan.question or self.story.plan.name
         label = f"<p><em>{escape(self.emulated)}</em></p>" if self.emulated else ""
         return f"<p><strong>{escape(asked)}</strong></p><p>{escape(self.answer)}</p>{label}"

@@ -1,7 +1,9 @@
-"""The report's charts for notebooks: same colours, same marks, same labels, as matplotlib figures to go on with.
+"""The report's charts for notebooks: same colours, same marks, same labels, as matplotlib figures
+to go on with.
 
-Each function draws one chart of a run. Where a run has several (one a load, one a kind of device) the first in the
-report's order is drawn; name another with ``load``, ``traffic`` or ``device``. :func:`charts` lists them all.
+Each function draws one chart of a run. Where a run has several (one a load, one a kind of device)
+the first in the report's order is drawn; name another with ``load``, ``traffic`` or ``device``.
+:func:`charts` lists them all.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ __all__ = ["charts", "ecdf", "forest", "levels", "truth"]
 
 
 def forest(run: Run, load: str | None = None) -> Figure:
-    """Return each wire's effect against its baseline with the 95 % interval: the deciding metric of a load.
+    """Return each wire's effect against its baseline with the 95 % interval: the deciding metric of
+    a load.
 
-    Ratios on a logarithmic axis, labelled in percent. Raises MatrixError where there is no such chart.
+    Ratios on a logarithmic axis, labelled in percent. Raises MatrixError where there is no such
+    chart.
     """
     return _one(run, "forest", load)
 
@@ -71,19 +75,28 @@ _DRAWERS: dict[str, Callable[[RunData], Iterator[Chart]]] = {
 def _one(run: Run, function: str, *wanted: str | None) -> Figure:
     there = []
     for words, chart in _drawn(run, function):
-        if all(want is None or _plain(want) == _plain(word) for want, word in zip(wanted, words, strict=True)):
+        if all(
+            want is None or _plain(want) == _plain(word)
+            for want, word in zip(wanted, words, strict=True)
+        ):
             return chart.figure
         there.append(" ".join(words))
     if not there:
         raise MatrixError(f"{run.folder}: nothing was measured that {function} could draw")
     asked = " ".join(filter(None, wanted))
-    raise MatrixError(f"{function}: there is no chart of {asked} in this run{suggest_nearest(asked, there)}")
+    raise MatrixError(
+        f"{function}: there is no chart of {asked} in this run{suggest_nearest(asked, there)}"
+    )
 
 
 def _drawn(run: Run, function: str) -> Iterator[tuple[tuple[str, ...], Chart]]:
-    """Yield each chart with the words that it is asked for by, in the report's order, drawn when its turn comes."""
+    """Yield each chart with the words that it is asked for by, in the report's order, drawn when
+    its turn comes.
+    """
     loads = {
-        f"{kind}-{slug(one.load)}": (one.load,) for one in run.story.cells.values() for kind in ("effect", "level")
+        f"{kind}-{slug(one.load)}": (one.load,)
+        for one in run.story.cells.values()
+        for kind in ("effect", "level")
     }
     traffic = {
         f"ecdf-{slug(one.load)}-{slug(run.story.traffic[key])}": (one.load, run.story.traffic[key])

@@ -1,4 +1,6 @@
-"""JSON lines over descriptors: whole messages, deadlines, and an other end that may be gone or noisy."""
+"""JSON lines over descriptors: whole messages, deadlines, and an other end that may be gone or
+noisy.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def test_silence_ends_at_the_deadline(pair: tuple[Channel, Channel]) -> None:
     assert 0.04 < time.monotonic() - began < 5
 
 
-def test_chatter_without_a_message_does_not_move_the_deadline(pair: tuple[Channel, Channel]) -> None:
+def test_chatter_without_a_message_does_not_move_the_deadline(
+    pair: tuple[Channel, Channel],
+) -> None:
     stop = threading.Event()
 
     def chatter() -> None:
@@ -119,10 +123,16 @@ def test_closing_a_channel_over_one_descriptor_closes_it_once() -> None:
 @given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=10))
 @settings(max_examples=50)
 def test_strange_lines_are_passed_over(noise: list[bytes]) -> None:
-    """A kernel message, half a line, JSON that is no object: none of it is a message and none of it hurts."""
+    """A kernel message, half a line, JSON that is no object: none of it is a message and none of it
+    hurts.
+    """
     read_end, write_end = os.pipe()
     channel = Channel(read_end, write_end)
-    os.write(write_end, b"".join(line.replace(b"{", b"") + b"\n" for line in noise) + b'42\n[]\n{"event":"ready"}\n')
+    os.write(
+        write_end,
+        b"".join(line.replace(b"{", b"") + b"\n" for line in noise)
+        + b'42\n[]\n{"event":"ready"}\n',
+    )
     assert channel.receive(1) == {"event": "ready"}
     channel.close()
 

@@ -1,4 +1,6 @@
-"""A trial from lab to observations, natively: what works, what is dead, what hangs, what is not there."""
+"""A trial from lab to observations, natively: what works, what is dead, what hangs, what is not
+there.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def programs() -> Programs:
     return Programs()
 
 
-def attempt(load: str, axes: dict[str, Any], options: dict[str, Any] | None = None) -> dict[str, Any]:
+def attempt(
+    load: str, axes: dict[str, Any], options: dict[str, Any] | None = None
+) -> dict[str, Any]:
     return run_trial(trial(load, options=options, **axes), programs()).to_json()
 
 
@@ -37,7 +41,9 @@ def values(made: dict[str, Any]) -> dict[str, float | None]:
 
 @pytest.mark.root
 @pytest.mark.parametrize("axes", [DIRECT, WIRE, {**WIRE, "ip": 6}, {**WIRE, "payload": 4000}])
-def test_a_ping_trial_gives_its_metrics_and_times_its_phases(in_room: InRoom, axes: dict[str, Any]) -> None:
+def test_a_ping_trial_gives_its_metrics_and_times_its_phases(
+    in_room: InRoom, axes: dict[str, Any]
+) -> None:
     made = in_room(attempt, "ping", axes)
     assert (made["status"], made["error"]) == ("ok", "")
     assert set(METRICS_OF["ping"]) <= set(values(made))
@@ -64,13 +70,18 @@ def test_every_load_passes_the_path_assertion_over_a_live_wire(in_room: InRoom, 
 
 
 @pytest.mark.root
-def test_sockperf_is_held_to_its_packets_also_where_messages_are_fragmented(in_room: InRoom) -> None:
+def test_sockperf_is_held_to_its_packets_also_where_messages_are_fragmented(
+    in_room: InRoom,
+) -> None:
     made = in_room(attempt, "sockperf", {**WIRE, "payload": 4000, "mtu": 1400})
     assert (made["status"], made["error"]) == ("ok", "")
 
 
 def reachability_of_dead_and_live() -> list[dict[str, Any]]:
-    return [attempt("reachability", WIRE), attempt("reachability", {**WIRE, "helper": "redirect_container"})]
+    return [
+        attempt("reachability", WIRE),
+        attempt("reachability", {**WIRE, "helper": "redirect_container"}),
+    ]
 
 
 @pytest.mark.root
@@ -93,7 +104,9 @@ def test_other_loads_are_skipped_on_a_dead_wire_and_say_that_it_is_dead(in_room:
 
 def with_counters_that_lie() -> dict[str, Any]:
     honest = Wire.counters
-    Wire.counters = lambda self: {n: Counters(2 * c.packets, c.bytes) for n, c in honest(self).items()}  # type: ignore[method-assign]
+    Wire.counters = lambda self: {
+        n: Counters(2 * c.packets, c.bytes) for n, c in honest(self).items()
+    }  # type: ignore[method-assign]
     try:
         return attempt("ping", WIRE)
     finally:
@@ -104,7 +117,10 @@ def with_counters_that_lie() -> dict[str, Any]:
 def test_a_trial_whose_counters_do_not_fit_its_traffic_has_failed(in_room: InRoom) -> None:
     made = in_room(with_counters_that_lie)
     assert made["status"] == "failed"
-    assert "path assertion: wire.forward counted 10 packets where the load had exactly 5" in made["error"]
+    assert (
+        "path assertion: wire.forward counted 10 packets where the load had exactly 5"
+        in made["error"]
+    )
     assert set(values(made).values()) == {None}
 
 
@@ -118,15 +134,23 @@ def with_a_tool(path: str, script: str) -> None:
 def hanging(path: str) -> dict[str, Any]:
     """The server is real, the client says something and then waits forever."""
     real = shutil.which("sockperf")
-    with_a_tool(path, f'[ "$1" = server ] && exec {real} "$@"\necho out of ideas >&2\nexec sleep 600')
+    with_a_tool(
+        path, f'[ "$1" = server ] && exec {real} "$@"\necho out of ideas >&2\nexec sleep 600'
+    )
     sockperf.OWN_SECONDS = 0.0
     made = attempt("sockperf", DIRECT, {"duration": 0.2, "timeout": 0.3})
-    left = [Path("/proc", name, "comm").read_text().strip() for name in os.listdir("/proc") if name.isdigit()]
+    left = [
+        Path("/proc", name, "comm").read_text().strip()
+        for name in os.listdir("/proc")
+        if name.isdigit()
+    ]
     return {**made, "left": [name for name in left if name in ("sockperf", "sleep")]}
 
 
 @pytest.mark.root
-def test_a_load_that_hangs_is_ended_at_its_deadline_and_its_stderr_kept(in_room: InRoom, tmp_path: Path) -> None:
+def test_a_load_that_hangs_is_ended_at_its_deadline_and_its_stderr_kept(
+    in_room: InRoom, tmp_path: Path
+) -> None:
     made = in_room(hanging, str(tmp_path))
     assert made["status"] == "failed"
     assert "did not end within 0.5 s: out of ideas" in made["error"]
@@ -141,7 +165,9 @@ def deaf(path: str) -> dict[str, Any]:
 
 
 @pytest.mark.root
-def test_a_server_that_ends_before_it_is_ready_is_told_with_its_words(in_room: InRoom, tmp_path: Path) -> None:
+def test_a_server_that_ends_before_it_is_ready_is_told_with_its_words(
+    in_room: InRoom, tmp_path: Path
+) -> None:
     made = in_room(deaf, str(tmp_path))
     assert made["status"] == "failed"
     assert "ended before it was ready: no buffers" in made["error"]
@@ -162,7 +188,10 @@ def test_a_missing_tool_is_a_failed_trial_that_names_it(in_room: InRoom, tmp_pat
 
 
 def netkit_here() -> dict[str, Any]:
-    return {"has": features.probe()["netkit"], "made": attempt("ping", {"device": "netkit", "hook": "netkit_peer"})}
+    return {
+        "has": features.probe()["netkit"],
+        "made": attempt("ping", {"device": "netkit", "hook": "netkit_peer"}),
+    }
 
 
 @pytest.mark.root
@@ -181,7 +210,11 @@ def test_cpus_that_are_not_there_are_unsupported(in_room: InRoom) -> None:
 
 
 def counted(forward: int, back: int) -> dict[str, Counters]:
-    return {"wire.forward": Counters(forward, 0), "wire.return": Counters(back, 0), "primary.forward": Counters(0, 0)}
+    return {
+        "wire.forward": Counters(forward, 0),
+        "wire.return": Counters(back, 0),
+        "primary.forward": Counters(0, 0),
+    }
 
 
 @pytest.mark.parametrize(
@@ -193,20 +226,36 @@ def counted(forward: int, back: int) -> dict[str, Counters]:
         (None, (0, 0)),
     ],
 )
-def test_the_path_assertion_holds_within_its_bounds(flow: Flow | None, seen: tuple[int, int]) -> None:
+def test_the_path_assertion_holds_within_its_bounds(
+    flow: Flow | None, seen: tuple[int, int]
+) -> None:
     assert_path(flow, counted(*seen))
 
 
 @pytest.mark.parametrize(
     ("flow", "seen", "said"),
     [
-        (Flow((5, 5), (5, 5)), (4, 5), "wire.forward counted 4 packets where the load had exactly 5"),
-        (Flow((5, 5), (5, 5)), (5, 6), "wire.return counted 6 packets where the load had exactly 5"),
-        (Flow((5, None), (1, None)), (4, 1), "wire.forward counted 4 packets where the load had at least 5"),
+        (
+            Flow((5, 5), (5, 5)),
+            (4, 5),
+            "wire.forward counted 4 packets where the load had exactly 5",
+        ),
+        (
+            Flow((5, 5), (5, 5)),
+            (5, 6),
+            "wire.return counted 6 packets where the load had exactly 5",
+        ),
+        (
+            Flow((5, None), (1, None)),
+            (4, 1),
+            "wire.forward counted 4 packets where the load had at least 5",
+        ),
         (Flow((5, 5), (4, 5)), (5, 6), "wire.return counted 6 packets where the load had 4 to 5"),
     ],
 )
-def test_the_path_assertion_fails_outside_its_bounds(flow: Flow, seen: tuple[int, int], said: str) -> None:
+def test_the_path_assertion_fails_outside_its_bounds(
+    flow: Flow, seen: tuple[int, int], said: str
+) -> None:
     with pytest.raises(LoadFailed, match=said):
         assert_path(flow, counted(*seen))
 

@@ -9,7 +9,13 @@ import pytest
 from fake_runs import Invented, cell, stored
 from matrices import planned
 
-from yogurtbench.analysis.budget import ASSUMED, describe_budget, estimate_budget, expected_width, measured_deviations
+from yogurtbench.analysis.budget import (
+    ASSUMED,
+    describe_budget,
+    estimate_budget,
+    expected_width,
+    measured_deviations,
+)
 from yogurtbench.plan.estimate import block_seconds
 
 MATRIX = """\
@@ -24,14 +30,24 @@ gate: [hook=netkit_peer]
 def test_as_many_whole_blocks_as_fit_and_no_more_than_planned(tmp_path: Path) -> None:
     plan = planned(tmp_path, MATRIX)
     block = block_seconds(plan, "native")
-    assert [estimate_budget(plan, "native", block * n).blocks for n in (0.9, 1.0, 12.5, 400)] == [0, 1, 12, 40]
+    assert [estimate_budget(plan, "native", block * n).blocks for n in (0.9, 1.0, 12.5, 400)] == [
+        0,
+        1,
+        12,
+        40,
+    ]
     bought = estimate_budget(plan, "native", block * 12.5)
     assert (bought.decidable, bought.gate_cells) == (102, 1)
-    assert json.loads(json.dumps(asdict(bought)))["half_widths"][0] == [0.01, expected_width(12, 0.01)]
+    assert json.loads(json.dumps(asdict(bought)))["half_widths"][0] == [
+        0.01,
+        expected_width(12, 0.01),
+    ]
 
 
 def test_more_blocks_buy_precision_and_noise_costs_it() -> None:
-    assert expected_width(10, 0.03) == pytest.approx(0.0224, abs=0.0005)  # simulated: 0.717 standard deviations
+    assert expected_width(10, 0.03) == pytest.approx(
+        0.0224, abs=0.0005
+    )  # simulated: 0.717 standard deviations
     assert expected_width(5, 0.03) is None
     widths = [expected_width(n, 0.03) or math.nan for n in (10, 20, 40)]
     assert widths == sorted(widths, reverse=True)
@@ -59,7 +75,9 @@ def test_where_there_is_no_interval_none_is_promised(
     tmp_path: Path, blocks: float, clock: str, text: str, word: str
 ) -> None:
     plan = planned(tmp_path, text, clock=clock)
-    said = "\n".join(describe_budget(estimate_budget(plan, "vm", blocks * block_seconds(plan, "vm"))))
+    said = "\n".join(
+        describe_budget(estimate_budget(plan, "vm", blocks * block_seconds(plan, "vm")))
+    )
     assert word in said and "±" not in said
 
 

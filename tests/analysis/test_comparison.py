@@ -34,9 +34,16 @@ Pairs = Sequence[tuple[float | None, float | None]]
 
 
 def made(pairs: Pairs, metric: str = "rtt_p50", **changes: Any) -> pd.Series:
-    """The comparison of invented (cell, baseline) values, one pair a block; None: the trial failed."""
+    """The comparison of invented (cell, baseline) values, one pair a block.
+
+    None: the trial failed.
+    """
     run = Invented((ONE,), blocks=len(pairs), **changes)
-    attempts = [_given(one, pairs[one.trial.block], metric) for one in run.attempts() if one.trial.role != "canary"]
+    attempts = [
+        _given(one, pairs[one.trial.block], metric)
+        for one in run.attempts()
+        if one.trial.role != "canary"
+    ]
     table = comparison.compare(to_frame(attempts, "run"), run.plan())
     return table[(table["role"] == "cell") & (table["metric"] == metric)].iloc[0]
 
@@ -45,12 +52,14 @@ def _given(attempt: Attempt, pair: tuple[float | None, float | None], metric: st
     value = pair[attempt.trial.role == "baseline"]
     clock = attempt.trial.clock
     found = (
-        Observation.missing(metric, "failed", "no", clock) if value is None else Observation.of(metric, value, clock)
+        Observation.missing(metric, "failed", "no", clock)
+        if value is None
+        else Observation.of(metric, value, clock)
     )
     return replace(attempt, observations=(found,), status=found.status)
 
 
-# --- estimate and interval -----------------------------------------------------------------------------------------
+# --- estimate and interval ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", range(1, 26))
@@ -62,7 +71,9 @@ def test_distribution_is_scipys(n: int) -> None:
 
 
 def test_interval_is_that_of_hollander_and_wolfe() -> None:
-    """Example 3.1 of the book (Hamilton depression scale): estimate -0.46, 96 % interval -0.786 to -0.010 (n = 9)."""
+    """Example 3.1 of the book (Hamilton depression scale): estimate -0.46, 96 % interval -0.786 to
+    -0.010 (n = 9).
+    """
     x = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
     y = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
     effect = statistics.hodges_lehmann(y - x, alpha=0.04)
@@ -72,7 +83,10 @@ def test_interval_is_that_of_hollander_and_wolfe() -> None:
 
 @pytest.mark.parametrize("n", [6, 7, 10, 14, 20, 40])
 def test_the_width_to_expect_is_that_of_simulated_intervals(n: int) -> None:
-    walsh, out = np.sort(walsh_averages(np.random.default_rng(n).normal(0, 1, (1000, n)))), statistics.critical(n)
+    walsh, out = (
+        np.sort(walsh_averages(np.random.default_rng(n).normal(0, 1, (1000, n)))),
+        statistics.critical(n),
+    )
     simulated = float((walsh[:, -1 - out] - walsh[:, out]).mean() / 2)
     assert statistics.widths_in_deviations(n) == pytest.approx(simulated, rel=0.08)
 
@@ -90,33 +104,46 @@ def test_tests_and_intervals_agree(values: list[float], margin: float) -> None:
     effect, (below, above) = statistics.hodges_lehmann(data), statistics.p_beyond(data, margin)
     assert (above <= statistics.ALPHA) == (effect.low > margin)
     assert (below <= statistics.ALPHA) == (effect.high < -margin)
-    assert (statistics.p_within(data, margin) <= statistics.ALPHA) == (-margin < effect.low and effect.high < margin)
+    assert (statistics.p_within(data, margin) <= statistics.ALPHA) == (
+        -margin < effect.low and effect.high < margin
+    )
 
 
 def test_adjustments_are_those_of_the_books() -> None:
     assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert statistics.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.02, 0.04, 0.04, 0.02])
+    assert statistics.benjamini_hochberg([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
+        [0.02, 0.04, 0.04, 0.02]
+    )
     assert statistics.holm([]) == statistics.benjamini_hochberg([]) == []
 
 
-# --- verdicts ------------------------------------------------------------------------------------------------------
+# --- verdicts -------------------------------------------------------------------------------------
 
 
 def test_known_effects_are_found_with_the_metrics_own_direction() -> None:
     table = compared(yogurt_phone())
-    found = table[(table["hook"] == "netkit_peer") & (table["helper"] == "redirect") & (table["family"] == "gate")]
+    found = table[
+        (table["hook"] == "netkit_peer")
+        & (table["helper"] == "redirect")
+        & (table["family"] == "gate")
+    ]
     assert set(found["verdict"]) == {"faster"}
-    latency, throughput = (found[found["metric"] == metric].iloc[0] for metric in ("rtt_p50", "throughput"))
-    assert latency["ratio"] == pytest.approx(0.88, abs=0.02) and throughput["ratio"] == pytest.approx(
-        1 / 0.88, abs=0.02
+    latency, throughput = (
+        found[found["metric"] == metric].iloc[0] for metric in ("rtt_p50", "throughput")
     )
+    assert latency["ratio"] == pytest.approx(0.88, abs=0.02) and throughput[
+        "ratio"
+    ] == pytest.approx(1 / 0.88, abs=0.02)
     assert latency["ratio_low"] < latency["ratio"] < latency["ratio_high"]
 
 
 def test_noise_shared_by_a_block_divides_out() -> None:
     rng = np.random.default_rng(3)
     blocks = rng.uniform(0.2, 5, 12)
-    pairs = [(float(100 * b * e), float(100 * b)) for b, e in zip(blocks, rng.normal(1.1, 0.003, 12), strict=True)]
+    pairs = [
+        (float(100 * b * e), float(100 * b))
+        for b, e in zip(blocks, rng.normal(1.1, 0.003, 12), strict=True)
+    ]
     row = made(pairs)
     assert row["verdict"] == "slower" and row["ratio"] == pytest.approx(1.1, abs=0.01)
 
@@ -143,7 +170,10 @@ def test_ten_blocks_decide_twenty_five_gate_cells_and_no_more() -> None:
 
 def noisy(n: int, ratio: float = 2.0) -> list[tuple[float, float]]:
     rng = np.random.default_rng(n)
-    return [(float(100 * ratio * rng.normal(1, 0.01)), float(100 * rng.normal(1, 0.01))) for _ in range(n)]
+    return [
+        (float(100 * ratio * rng.normal(1, 0.01)), float(100 * rng.normal(1, 0.01)))
+        for _ in range(n)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -169,20 +199,29 @@ def test_degenerate_data_has_a_name(pairs: Pairs, verdict: str) -> None:
     assert row["note"] and math.isnan(row["p_adjusted"])
 
 
-#: What a trial may leave behind: a value, one that is none, a status without a value, or (None) no row at all.
+#: What a trial may leave behind: a value, one that is none, a status without a value, or (None) no
+#: row at all.
 Left = float | str | None
 VALUES = st.sampled_from([100.0, 100.0, 250.0, 0.0, -1.0, 5e-324, 1e308]) | st.floats(1, 1e9)
-NO_VALUES = st.sampled_from([math.nan, math.inf, "failed", "crashed", "looping", "unsupported", "skipped", None])
+NO_VALUES = st.sampled_from(
+    [math.nan, math.inf, "failed", "crashed", "looping", "unsupported", "skipped", None]
+)
 
 
-def left(pairs: Sequence[tuple[Left, Left]], clock: str = "wall", gate: str = "redirect") -> pd.Series:
+def left(
+    pairs: Sequence[tuple[Left, Left]], clock: str = "wall", gate: str = "redirect"
+) -> pd.Series:
     """The comparison where each block left such a (cell, baseline) behind."""
     run = Invented((ONE,), blocks=len(pairs), clock=clock, gate=gate)
     attempts = [one for one in run.attempts() if one.trial.role != "canary"]
     found = [(one, pairs[one.trial.block][one.trial.role == "baseline"]) for one in attempts]
     frame = to_frame([_left(one, what) for one, what in found if what is not None], "run")
     comparison.precision_reached(frame, 0.01, run.groups()[0])  # must not crash either
-    return comparison.compare(frame, run.plan()).query("role == 'cell' and metric == 'rtt_p50'").iloc[0]
+    return (
+        comparison.compare(frame, run.plan())
+        .query("role == 'cell' and metric == 'rtt_p50'")
+        .iloc[0]
+    )
 
 
 def _left(attempt: Attempt, what: float | str) -> Attempt:
@@ -269,7 +308,7 @@ def test_emulation_is_in_every_row() -> None:
     assert table["note"].str.startswith(comparison.EMULATED).all()
 
 
-# --- the instruction clock -----------------------------------------------------------------------------------------
+# --- the instruction clock ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,7 +320,9 @@ def test_emulation_is_in_every_row() -> None:
         ([(28112.0, 28113.0), (28114.0, 28113.0)], "inconclusive", 0.0),
     ],
 )
-def test_on_the_instruction_clock_a_difference_is_a_difference(pairs: Pairs, verdict: str, difference: float) -> None:
+def test_on_the_instruction_clock_a_difference_is_a_difference(
+    pairs: Pairs, verdict: str, difference: float
+) -> None:
     row = made(pairs, clock="instructions")
     assert (row["verdict"], row["difference"], row["unit"]) == (verdict, difference, "instructions")
 
@@ -291,13 +332,23 @@ def test_a_margin_counts_on_the_instruction_clock_where_one_is_given() -> None:
     assert made(pairs, clock="instructions", margins={"rtt_p50": 0.002})["verdict"] == "equivalent"
 
 
-# --- drift, canary, words ------------------------------------------------------------------------------------------
+# --- drift, canary, words -------------------------------------------------------------------------
 
 
 def many(**changes: Any) -> Invented:
     """More than eight cells: the baseline runs first and last."""
-    helpers = ("redirect", "redirect_peer", "redirect_neigh", "redirect_ingress", "redirect_container")
-    cells = tuple(cell(hook=hook, helper=helper) for hook in ("netkit_peer", "tcx_ingress") for helper in helpers)
+    helpers = (
+        "redirect",
+        "redirect_peer",
+        "redirect_neigh",
+        "redirect_ingress",
+        "redirect_container",
+    )
+    cells = tuple(
+        cell(hook=hook, helper=helper)
+        for hook in ("netkit_peer", "tcx_ingress")
+        for helper in helpers
+    )
     return Invented(cells, **changes)
 
 
@@ -314,7 +365,9 @@ def test_drift_is_last_over_first(factor: float, verdict: str) -> None:
 
 
 @pytest.mark.parametrize(("factor", "verdicts"), [(1.0, set()), (1.2, {"slower"})])
-def test_the_canary_tells_when_the_baseline_differs_from_itself(factor: float, verdicts: set[str]) -> None:
+def test_the_canary_tells_when_the_baseline_differs_from_itself(
+    factor: float, verdicts: set[str]
+) -> None:
     table = compared(many(canary=factor)).query("role == 'canary' and metric == 'rtt_p50'")
     assert set(table["verdict"]) & SIGNIFICANT == verdicts
 
@@ -326,7 +379,7 @@ def test_words_are_shares_and_the_commonest_word() -> None:
     assert set(found["dropped_at"].dropna()) == {"netkit_xmit:NOT_SPECIFIED"}
 
 
-# --- when to stop --------------------------------------------------------------------------------------------------
+# --- when to stop ---------------------------------------------------------------------------------
 
 
 def test_precision_is_half_the_intervals_width() -> None:
@@ -341,7 +394,9 @@ def test_precision_is_half_the_intervals_width() -> None:
 
 
 def test_without_an_interval_precision_is_not_reached() -> None:
-    assert not comparison.precision_reached(to_frame(Invented((ONE,), blocks=5).attempts(), "run"), 0.5)
+    assert not comparison.precision_reached(
+        to_frame(Invented((ONE,), blocks=5).attempts(), "run"), 0.5
+    )
 
 
 def test_dead_cells_and_cells_without_a_baseline_hold_nobody_up() -> None:
@@ -357,9 +412,10 @@ def test_on_the_instruction_clock_one_block_is_precise() -> None:
     )
 
 
-# --- calibration of the sequential rule ----------------------------------------------------------------------------
+# --- calibration of the sequential rule -----------------------------------------------------------
 #
-# Simulated groups: an array of log-ratios, (runs, cells, blocks). The cells of a group share the baseline's noise.
+# Simulated groups: an array of log-ratios, (runs, cells, blocks). The cells of a group share the
+# baseline's noise.
 
 Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 MOST = 40
@@ -398,8 +454,11 @@ def walsh_averages(data: Floats) -> Floats:
     return np.asarray((data[..., i] + data[..., j]) / 2)
 
 
-def stopped(data: Floats, precision: float, fewest: int = 10) -> tuple[Floats, Floats, NDArray[np.int_]]:
-    """Interval ends, (runs, cells), and lengths of runs, each stopped by the widest interval of its group.
+def stopped(
+    data: Floats, precision: float, fewest: int = 10
+) -> tuple[Floats, Floats, NDArray[np.int_]]:
+    """Interval ends, (runs, cells), and lengths of runs, each stopped by the widest interval of its
+    group.
 
     Vectorised for speed; test_the_simulated_rule_is_the_sweeps holds it against precision_reached.
     """
@@ -420,14 +479,20 @@ Words = NDArray[np.str_]
 
 
 def told(data: Floats, length: NDArray[np.int_], margin: float, adjust: Adjust) -> Words:
-    """The verdicts on the cells of simulated runs of these lengths, (runs, cells), where less is better."""
+    """The verdicts on the cells of simulated runs of these lengths, (runs, cells), where less is
+    better.
+    """
     p, likely = np.ones(data.shape[:2]), np.zeros(data.shape[:2], dtype=int)
     for n in set(length):
         mine = np.flatnonzero(length == n)
-        chances = _chances(walsh_averages(data[mine, :, :n]), math.log1p(margin), statistics.signed_rank_cdf(n))
+        chances = _chances(
+            walsh_averages(data[mine, :, :n]), math.log1p(margin), statistics.signed_rank_cdf(n)
+        )
         p[mine], likely[mine] = chances.min(axis=0), chances.argmin(axis=0)
     significant = np.array([adjust(list(family)) for family in p]) <= statistics.ALPHA
-    return np.where(significant, np.array(["faster", "slower", "equivalent"])[likely], "inconclusive")
+    return np.where(
+        significant, np.array(["faster", "slower", "equivalent"])[likely], "inconclusive"
+    )
 
 
 def _chances(walsh: Floats, margin: float, cdf: Floats) -> Floats:
@@ -446,9 +511,13 @@ def chance_allows(runs: int) -> float:
     return statistics.ALPHA + 3 * math.sqrt(statistics.ALPHA * (1 - statistics.ALPHA) / runs)
 
 
-@pytest.mark.parametrize(("gate", "adjust"), [("redirect", statistics.holm), ("none", statistics.benjamini_hochberg)])
+@pytest.mark.parametrize(
+    ("gate", "adjust"), [("redirect", statistics.holm), ("none", statistics.benjamini_hochberg)]
+)
 def test_the_simulated_rule_is_the_sweeps(gate: str, adjust: Adjust) -> None:
-    """Simulated runs told as attempts: the sweep stops where the simulation does, and compare says the same words."""
+    """Simulated runs told as attempts: the sweep stops where the simulation does, and compare says
+    the same words.
+    """
     data = simulated(normal, 4, 3, seed=5) + np.array([[[0.1], [0.0], [0.05]]])
     _, _, length = stopped(data, 0.015)
     words = told(data, length, 0.03, adjust)
@@ -457,7 +526,8 @@ def test_the_simulated_rule_is_the_sweeps(gate: str, adjust: Adjust) -> None:
         run = Invented(tuple(cell(headroom=room) for room in (32, 64, 96)), blocks=MOST, gate=gate)
         frame = to_frame(_attempts(run, log_ratios), "run")
         reached = [
-            comparison.precision_reached(frame[frame["block"] < m], 0.015, run.groups()[0]) for m in range(10, n + 1)
+            comparison.precision_reached(frame[frame["block"] < m], 0.015, run.groups()[0])
+            for m in range(10, n + 1)
         ]
         assert reached[:-1] == [False] * (n - 10) and (reached[-1] or n == MOST)
         table = comparison.compare(frame[frame["block"] < n], run.plan())
@@ -467,7 +537,12 @@ def test_the_simulated_rule_is_the_sweeps(gate: str, adjust: Adjust) -> None:
 def _attempts(run: Invented, log_ratios: Floats) -> list[Attempt]:
     places = {one.id: place for place, one in enumerate(run.cells)}
     return [
-        replace(one, observations=(Observation.of("rtt_p50", 1e4 * math.exp(log_ratios[place, one.trial.block])),))
+        replace(
+            one,
+            observations=(
+                Observation.of("rtt_p50", 1e4 * math.exp(log_ratios[place, one.trial.block])),
+            ),
+        )
         if (place := places.get(one.trial.cell.id)) is not None
         else replace(one, observations=(Observation.of("rtt_p50", 1e4),))
         for one in run.attempts()
@@ -477,8 +552,13 @@ def _attempts(run: Invented, log_ratios: Floats) -> list[Attempt]:
 
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize(("cells", "precision"), [(2, 0.011), (2, 0.015), (2, 1.0), (6, 0.0125)])
-def test_coverage_of_the_sequential_rule_is_93_to_97_percent(noise: Noise, cells: int, precision: float) -> None:
-    """Two are a cell and its group's canary, the fewest there can be; a series alone would come down to 93.3 %."""
+def test_coverage_of_the_sequential_rule_is_93_to_97_percent(
+    noise: Noise, cells: int, precision: float
+) -> None:
+    """Two are a cell and its group's canary, the fewest there can be.
+
+    A series alone would come down to 93.3 %.
+    """
     low, high, length = stopped(simulated(noise, 4000 // cells, cells, seed=7), precision)
     assert length.min() >= 10
     assert 0.93 <= float(((low <= 0) & (high >= 0)).mean()) <= 0.97
@@ -486,7 +566,10 @@ def test_coverage_of_the_sequential_rule_is_93_to_97_percent(noise: Noise, cells
 
 @pytest.mark.parametrize("noise", NOISES)
 def test_false_alarms_of_a_family_stay_below_the_nominal_rate(noise: Noise) -> None:
-    """Six cells like the baseline; and six exactly at the margin, where calling them anything is wrong."""
+    """Six cells like the baseline.
+
+    And six exactly at the margin, where calling them anything is wrong.
+    """
     same = simulated(noise, 600, 6, seed=8)
     _, _, length = stopped(same, 0.015)
     for adjust in (statistics.holm, statistics.benjamini_hochberg):
@@ -498,14 +581,23 @@ def test_false_alarms_of_a_family_stay_below_the_nominal_rate(noise: Noise) -> N
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_of_the_differences_that_benjamini_and_hochberg_let_pass_few_are_false(noise: Noise) -> None:
-    """Half of the cells differ, half do not: the false share of what is called different, on average over the runs."""
+def test_of_the_differences_that_benjamini_and_hochberg_let_pass_few_are_false(
+    noise: Noise,
+) -> None:
+    """Half of the cells differ, half do not: the false share of what is called different, on
+    average over the runs.
+    """
     data = simulated(noise, 600, 6, seed=8)
     _, _, length = stopped(data, 0.015)
     effect = np.array([0.1, 0.1, 0.1, 0.0, 0.0, 0.0])[:, None]
-    found = np.isin(told(data + effect, length, NAUGHT, statistics.benjamini_hochberg), [*SIGNIFICANT])
+    found = np.isin(
+        told(data + effect, length, NAUGHT, statistics.benjamini_hochberg), [*SIGNIFICANT]
+    )
     assert found[:, :3].mean() >= 0.9
-    assert float((found[:, 3:].sum(axis=1) / np.maximum(1, found.sum(axis=1))).mean()) <= statistics.ALPHA
+    assert (
+        float((found[:, 3:].sum(axis=1) / np.maximum(1, found.sum(axis=1))).mean())
+        <= statistics.ALPHA
+    )
 
 
 def three_percent(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -513,8 +605,13 @@ def three_percent(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 
 @pytest.mark.parametrize(("gates", "precision"), [(1, 1.0), (1, 0.01), (6, 0.01)])
-def test_a_slowdown_of_a_tenth_is_found_at_a_noise_of_3_percent(gates: int, precision: float) -> None:
-    """Beyond a margin of 3 %, the other gate cells unchanged, in at least 18 of 20 runs; of ten blocks (1.0) too."""
+def test_a_slowdown_of_a_tenth_is_found_at_a_noise_of_3_percent(
+    gates: int, precision: float
+) -> None:
+    """Beyond a margin of 3 %, the other gate cells unchanged, in at least 18 of 20 runs.
+
+    Of ten blocks (1.0) too.
+    """
     data = simulated(three_percent, 500, gates, seed=10).copy()
     _, _, length = stopped(data, precision)
     data[:, 0] += math.log(1.1)

@@ -37,20 +37,30 @@ def sweep(seed: int = 1, **changes: Any) -> Invented:
 
 
 def entry(
-    values: list[float], role: Any = "cell", metric: str = "rtt_p50", one: Any = WIRE, gate: bool = True
+    values: list[float],
+    role: Any = "cell",
+    metric: str = "rtt_p50",
+    one: Any = WIRE,
+    gate: bool = True,
 ) -> MeasuredCell:
     baselines = (BASE.id,) if role == "cell" else ()
-    return MeasuredCell(one, role, baselines, gate, {}, {metric: dict(enumerate(values))} if values else {}, {}, {})
+    return MeasuredCell(
+        one, role, baselines, gate, {}, {metric: dict(enumerate(values))} if values else {}, {}, {}
+    )
 
 
-def side(values: list[float], where: Environment = HERE, base: float = 100.0, metric: str = "rtt_p50") -> MeasuredRun:
+def side(
+    values: list[float], where: Environment = HERE, base: float = 100.0, metric: str = "rtt_p50"
+) -> MeasuredRun:
     reference = replace(entry([base] * max(1, len(values)), "baseline", metric, BASE), gate=False)
     entries = (reference, entry(values, metric=metric))
     return MeasuredRun("run", where, "", {}, (), {(one.cell.id, one.role): one for one in entries})
 
 
 def the(decision: Decision, metric: str = "rtt_p50", one: Any = WIRE) -> Finding:
-    (found,) = [f for f in decision.findings if f.cell == one and f.metric == metric and f.role == "cell"]
+    (found,) = [
+        f for f in decision.findings if f.cell == one and f.metric == metric and f.role == "cell"
+    ]
     return found
 
 
@@ -59,7 +69,7 @@ def noisy(seed: int, ratio: float, spread: float, blocks: int = 10) -> list[floa
     return [100 * ratio * math.exp(value) for value in draw.normal(0, spread, blocks)]
 
 
-# --- the wall clock ------------------------------------------------------------------------------------------------
+# --- the wall clock -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 1), (4, 4), (5, 9), (10, 10), (12, 7)])
@@ -73,11 +83,18 @@ def test_the_null_distribution_is_scipys(m: int, n: int) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(-1, 1), min_size=4, max_size=14), st.lists(st.floats(-1, 1), min_size=4, max_size=14))
-def test_a_shift_lies_in_its_interval_and_turns_with_the_sides(x: list[float], y: list[float]) -> None:
+@given(
+    st.lists(st.floats(-1, 1), min_size=4, max_size=14),
+    st.lists(st.floats(-1, 1), min_size=4, max_size=14),
+)
+def test_a_shift_lies_in_its_interval_and_turns_with_the_sides(
+    x: list[float], y: list[float]
+) -> None:
     there, back = shift(np.array(x), np.array(y)), shift(np.array(y), np.array(x))
     assert there.low <= there.estimate <= there.high
-    assert (there.estimate, there.low, there.high) == pytest.approx((-back.estimate, -back.high, -back.low))
+    assert (there.estimate, there.low, there.high) == pytest.approx(
+        (-back.estimate, -back.high, -back.low)
+    )
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -89,20 +106,31 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize("spread", [0.02, 0.03, 0.04])
 def test_a_tenth_slower_is_found_in_18_of_20(spread: float) -> None:
-    seen = [decide(side(noisy(2 * k, 1.0, spread)), side(noisy(2 * k + 1, 1.1, spread))).verdict for k in range(20)]
+    seen = [
+        decide(side(noisy(2 * k, 1.0, spread)), side(noisy(2 * k + 1, 1.1, spread))).verdict
+        for k in range(20)
+    ]
     assert seen.count("regression") >= 18
 
 
 @pytest.mark.parametrize("spread", [0.01, 0.04, 0.2])
 def test_the_same_wire_twice_is_no_regression(spread: float) -> None:
-    """At most 2.5 % may be: the alarm is one side of a two-sided 5 %, and the margin makes it rarer still."""
-    seen = [decide(side(noisy(2 * k, 1.0, spread)), side(noisy(2 * k + 1, 1.0, spread))).verdict for k in range(400)]
+    """At most 2.5 % may be: the alarm is one side of a two-sided 5 %, and the margin makes it rarer
+    still.
+    """
+    seen = [
+        decide(side(noisy(2 * k, 1.0, spread)), side(noisy(2 * k + 1, 1.0, spread))).verdict
+        for k in range(400)
+    ]
     assert seen.count("regression") <= 10
     assert spread > 0.01 or seen.count("fine") > 350
 
 
 def test_on_the_margin_the_alarm_keeps_to_its_rate() -> None:
-    seen = [decide(side(noisy(2 * k, 1.0, 0.03)), side(noisy(2 * k + 1, 1.03, 0.03))).verdict for k in range(400)]
+    seen = [
+        decide(side(noisy(2 * k, 1.0, 0.03)), side(noisy(2 * k + 1, 1.03, 0.03))).verdict
+        for k in range(400)
+    ]
     assert seen.count("regression") <= 0.025 * 400 + 10  # three standard errors
 
 
@@ -122,8 +150,13 @@ def test_only_what_the_gate_names_decides() -> None:
     old, new = side_of(sweep(1, cells=cells)), side_of(sweep(2, cells=cells, **wires))
     decision = decide(old, new)
     assert decision.exit_code == 0
-    assert the(decision, one=cells[1]).verdict == "regression" and not the(decision, one=cells[1]).deciding
-    ungated = decide(*(side_of(sweep(k, cells=cells, gate="", **w)) for k, w in ((1, {}), (2, wires))))
+    assert (
+        the(decision, one=cells[1]).verdict == "regression"
+        and not the(decision, one=cells[1]).deciding
+    )
+    ungated = decide(
+        *(side_of(sweep(k, cells=cells, gate="", **w)) for k, w in ((1, {}), (2, wires)))
+    )
     assert ungated.exit_code == 1
     assert decide(old, new, gate={cells[1].id}).exit_code == 1
 
@@ -136,8 +169,13 @@ def test_the_margin_is_the_metrics_own_and_the_old_sides() -> None:
 
 
 def test_more_throughput_is_better() -> None:
-    old, new = (side(noisy(k, ratio, 0.01), metric="throughput") for k, ratio in ((1, 1.0), (2, 1.1)))
-    both = [replace(one, entries={key: _bulk(e) for key, e in one.entries.items()}) for one in (old, new)]
+    old, new = (
+        side(noisy(k, ratio, 0.01), metric="throughput") for k, ratio in ((1, 1.0), (2, 1.1))
+    )
+    both = [
+        replace(one, entries={key: _bulk(e) for key, e in one.entries.items()})
+        for one in (old, new)
+    ]
     assert [f.verdict for f in decide(*both).deciding] == ["improvement"]
     assert [f.verdict for f in decide(*reversed(both)).deciding] == ["regression"]
 
@@ -149,18 +187,27 @@ def _bulk(one: MeasuredCell) -> MeasuredCell:
 def test_a_canary_that_sings_and_an_emulator_are_told() -> None:
     old = side_of(sweep(1, accelerator="tcg"))
     decision = decide(old, side_of(sweep(2, accelerator="tcg", canary=1.2)))
-    assert any("canary" in one for one in decision.cautions) and any("TCG" in one for one in decision.cautions)
+    assert any("canary" in one for one in decision.cautions) and any(
+        "TCG" in one for one in decision.cautions
+    )
     assert decision.exit_code == 0
 
 
-# --- the instruction clock -----------------------------------------------------------------------------------------
+# --- the instruction clock ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("new", "verdict", "code"),
-    [(28113, "identical", 0), (28147, "equivalent", 0), (28170, "regression", 1), (28000, "improvement", 0)],
+    [
+        (28113, "identical", 0),
+        (28147, "equivalent", 0),
+        (28170, "regression", 1),
+        (28000, "improvement", 0),
+    ],
 )
-def test_a_difference_is_a_difference_and_the_margin_decides(new: int, verdict: str, code: int) -> None:
+def test_a_difference_is_a_difference_and_the_margin_decides(
+    new: int, verdict: str, code: int
+) -> None:
     decision = decide(side([28113.0], THERE), side([float(new)], THERE))
     found = the(decision)
     assert (found.verdict, decision.exit_code) == (verdict, code)
@@ -168,7 +215,10 @@ def test_a_difference_is_a_difference_and_the_margin_decides(new: int, verdict: 
 
 
 def test_a_margin_of_nothing_lets_nothing_pass() -> None:
-    assert decide(side([28113.0], THERE), side([28114.0], THERE), margins={"rtt_p50": 0.0}).exit_code == 1
+    assert (
+        decide(side([28113.0], THERE), side([28114.0], THERE), margins={"rtt_p50": 0.0}).exit_code
+        == 1
+    )
 
 
 def test_exact_values_that_straddle_the_margin_are_undecided() -> None:
@@ -178,9 +228,15 @@ def test_exact_values_that_straddle_the_margin_are_undecided() -> None:
 
 def test_bulk_is_judged_by_what_a_packet_and_a_byte_cost() -> None:
     bulk = cell(load="iperf3_udp", payload=1400)
-    runs = [Invented((bulk,), effects={KEY: e}, blocks=1, clock="instructions", accelerator="tcg") for e in (1, 1.01)]
+    runs = [
+        Invented((bulk,), effects={KEY: e}, blocks=1, clock="instructions", accelerator="tcg")
+        for e in (1, 1.01)
+    ]
     decision = decide(*map(side_of, runs))
-    assert {one.metric for one in decision.deciding} == {"instructions_per_packet", "instructions_per_byte"}
+    assert {one.metric for one in decision.deciding} == {
+        "instructions_per_packet",
+        "instructions_per_byte",
+    }
     assert decision.exit_code == 1
     packet = the(decision, "instructions_per_packet", bulk)
     assert packet.per_packet == packet.difference == round(5210 * 1.01) - 5210
@@ -193,7 +249,7 @@ def test_twenty_times_the_same_gives_twenty_times_no_change(seed: int) -> None:
     assert {one.verdict for one in decision.findings} == {"identical"} and decision.exit_code == 0
 
 
-# --- what must not be compared -------------------------------------------------------------------------------------
+# --- what must not be compared --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -213,15 +269,21 @@ def test_unlike_environments_are_refused(what: str, there: Environment) -> None:
 
 
 def test_the_machines_name_alone_does_not_matter() -> None:
-    assert not decide(side(noisy(1, 1, 0.01)), side(noisy(2, 1, 0.01), replace(HERE, host="barn"))).unlike
+    assert not decide(
+        side(noisy(1, 1, 0.01)), side(noisy(2, 1, 0.01), replace(HERE, host="barn"))
+    ).unlike
 
 
 def test_other_load_options_and_other_baselines_are_refused() -> None:
     old, new = side(noisy(1, 1.0, 0.01)), side(noisy(2, 1.0, 0.01))
     key = (WIRE.id, "cell")
-    longer = replace(new, entries={**new.entries, key: replace(new.entries[key], options={"duration": 3.0})})
+    longer = replace(
+        new, entries={**new.entries, key: replace(new.entries[key], options={"duration": 3.0})}
+    )
     assert [str(one) for one in decide(old, longer).unlike] == ["sockperf duration: none → 3.0"]
-    other = replace(new, entries={**new.entries, key: replace(new.entries[key], baselines=("other",))})
+    other = replace(
+        new, entries={**new.entries, key: replace(new.entries[key], baselines=("other",))}
+    )
     assert decide(old, other).exit_code == 4 and "baseline" in decide(old, other).unlike[0].what
 
 
@@ -233,7 +295,7 @@ def test_the_digest_of_a_plan_knows_its_options_and_not_its_seed() -> None:
     assert plan_digest(longer) != plan_digest(sweep().plan())
 
 
-# --- failures, gaps, the dead --------------------------------------------------------------------------------------
+# --- failures, gaps, the dead ---------------------------------------------------------------------
 
 
 def test_a_failed_trial_comes_before_a_regression() -> None:
@@ -255,7 +317,9 @@ def test_a_crash_in_every_block_is_neither_a_regression_nor_fine() -> None:
 
 
 def _crashed(one: Attempt) -> Attempt:
-    return Attempt.without_values(one.trial, "crashed", "panic", lab=one.lab, accelerator=one.accelerator)
+    return Attempt.without_values(
+        one.trial, "crashed", "panic", lab=one.lab, accelerator=one.accelerator
+    )
 
 
 def test_a_metric_that_failed_in_a_fine_trial_fails_no_trial() -> None:
@@ -304,7 +368,9 @@ def test_a_wire_that_sometimes_answers_is_unsteady() -> None:
     reach = cell(load="reachability")
     run = sweep(cells=(reach,))
     gone = replace(run, dead=frozenset({reach.id}))
-    mixed = [a if a.trial.block % 2 else b for a, b in zip(run.attempts(), gone.attempts(), strict=True)]
+    mixed = [
+        a if a.trial.block % 2 else b for a, b in zip(run.attempts(), gone.attempts(), strict=True)
+    ]
     decision = decide(side_of(run), side_of(run, mixed))
     assert the(decision, "reachable", reach).verdict == "unsteady" and decision.exit_code == 4
 
@@ -312,9 +378,13 @@ def test_a_wire_that_sometimes_answers_is_unsteady() -> None:
 def test_a_new_leak_is_a_regression() -> None:
     watch = cell(load="isolation")
     run = sweep(cells=(watch,))
-    leaky = [replace(one, observations=tuple(map(_leaking, one.observations))) for one in run.attempts()]
+    leaky = [
+        replace(one, observations=tuple(map(_leaking, one.observations))) for one in run.attempts()
+    ]
     decision = decide(side_of(run), side_of(run, leaky))
-    assert decision.exit_code == 1 and {one.metric for one in decision.regressions} == {"inject_raw"}
+    assert decision.exit_code == 1 and {one.metric for one in decision.regressions} == {
+        "inject_raw"
+    }
     assert decide(side_of(run, leaky), side_of(run)).exit_code == 0
 
 
@@ -362,11 +432,15 @@ def test_where_nothing_decides_nothing_is_fine() -> None:
     assert decide(empty, empty).exit_code == 4
 
 
-_NUMBERS = st.floats(min_value=0, max_value=1e300, allow_nan=False) | st.sampled_from([0.0, 5e-324, 1.0])
+_NUMBERS = st.floats(min_value=0, max_value=1e300, allow_nan=False) | st.sampled_from(
+    [0.0, 5e-324, 1.0]
+)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(_NUMBERS, max_size=8), st.lists(_NUMBERS, max_size=8), st.sampled_from([HERE, THERE]))
+@given(
+    st.lists(_NUMBERS, max_size=8), st.lists(_NUMBERS, max_size=8), st.sampled_from([HERE, THERE])
+)
 def test_no_numbers_crash_it_and_a_side_never_regresses_from_itself(
     old: list[float], new: list[float], where: Environment
 ) -> None:

@@ -1,4 +1,6 @@
-"""Runs over time: which are held together, where they changed, and what is said of those left out."""
+"""Runs over time: which are held together, where they changed, and what is said of those left
+out.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ SERIES = 200
 STEP = 1.05
 
 
-# --- change points -------------------------------------------------------------------------------------------------
+# --- change points --------------------------------------------------------------------------------
 
 
 def flat(noise: random.Random, runs: int = 40, spread: float = 0.01) -> list[float]:
@@ -38,7 +40,9 @@ def flat(noise: random.Random, runs: int = 40, spread: float = 0.01) -> list[flo
 
 
 @pytest.mark.parametrize(("place", "spread"), [(20, 0.01), (10, 0.01), (35, 0.005), (38, 0.005)])
-def test_a_step_of_5_percent_among_40_runs_is_found_to_within_one_run(place: int, spread: float) -> None:
+def test_a_step_of_5_percent_among_40_runs_is_found_to_within_one_run(
+    place: int, spread: float
+) -> None:
     noise = random.Random(place)
     found = []
     for _ in range(SERIES):
@@ -49,8 +53,9 @@ def test_a_step_of_5_percent_among_40_runs_is_found_to_within_one_run(place: int
     assert len(right) >= 0.97 * SERIES, [places for places in found if places not in right]
 
 
-#: Flat noise of several kinds, and the share of series that may show a change. For normal noise 5 % is promised; the
-#: penalty leaves room below that, which heavy tails and one wild run in ten use up.
+#: Flat noise of several kinds, and the share of series that may show a change. For normal noise 5 %
+#: is promised; the penalty leaves room below that, which heavy tails and one wild run in ten use
+#: up.
 NOISES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], float]] = {
     "normal": (lambda noise: noise.normal(size=40), 0.05),
     "heavy tails": (lambda noise: noise.standard_t(3, size=40), 0.06),
@@ -66,7 +71,9 @@ NOISES: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], float]] = {
 def test_flat_noisy_series_of_40_runs_hardly_ever_show_a_change(kind: str) -> None:
     make, most = NOISES[kind]
     noise = np.random.default_rng(1)
-    alarms = sum(bool(change_points.change_points(make(noise) * 0.01)) for _ in range(SERIES)) / SERIES
+    alarms = (
+        sum(bool(change_points.change_points(make(noise) * 0.01)) for _ in range(SERIES)) / SERIES
+    )
     print(f"{kind}: {alarms:.1%} of {SERIES} flat series show a change")
     assert alarms <= most
 
@@ -74,7 +81,10 @@ def test_flat_noisy_series_of_40_runs_hardly_ever_show_a_change(kind: str) -> No
 def test_a_family_of_series_is_as_quiet_as_one() -> None:
     noise = random.Random(3)
     families = [[np.array(flat(noise)) for _ in range(20)] for _ in range(SERIES)]
-    alarms = sum(any(change_points.change_points(logs, 20) for logs in family) for family in families) / SERIES
+    alarms = (
+        sum(any(change_points.change_points(logs, 20) for logs in family) for family in families)
+        / SERIES
+    )
     assert alarms <= 0.05
 
 
@@ -114,7 +124,7 @@ def test_exact_series_change_where_they_leave_their_level_by_more_than_the_margi
     assert change_points.steps(logs, 0.0) == [1, 2, 3, 5]
 
 
-# --- stored runs ---------------------------------------------------------------------------------------------------
+# --- stored runs ----------------------------------------------------------------------------------
 
 
 def name_of(number: int) -> str:
@@ -124,7 +134,12 @@ def name_of(number: int) -> str:
 def run(ratio: float, seed: int, **axes: object) -> Invented:
     """One wire of 30 trials a side whose median round trip is so many times the baseline's."""
     return Invented(
-        (cell(),), blocks=6, effects={("netkit", "netkit_peer", "redirect"): ratio}, seed=seed, name="phone", **axes
+        (cell(),),
+        blocks=6,
+        effects={("netkit", "netkit_peer", "redirect"): ratio},
+        seed=seed,
+        name="phone",
+        **axes,
     )  # type: ignore[arg-type]
 
 
@@ -139,7 +154,9 @@ def phone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results")
     noise = random.Random(7)
     for number in range(40):
-        keep(run(np.exp(noise.gauss(0, 0.01)) * (STEP if number >= 25 else 1.0), number), out, number)
+        keep(
+            run(np.exp(noise.gauss(0, 0.01)) * (STEP if number >= 25 else 1.0), number), out, number
+        )
     return out
 
 
@@ -176,7 +193,9 @@ def test_a_step_in_stored_runs_is_found(told: history.History) -> None:
 def test_the_answer_names_wire_run_and_size_of_the_change(told: history.History, few: Path) -> None:
     (change,) = headline(told).changes
     said = timeline.answer(told)
-    assert said.startswith(f"netkit l3 · netkit_peer → redirect changed with {change.run}: median round trip")
+    assert said.startswith(
+        f"netkit l3 · netkit_peer → redirect changed with {change.run}: median round trip"
+    )
     assert re.search(r"\+[45]\.\d % \(worse\)", said)
     assert said in timeline.render(told)
     assert timeline.answer(history.read(few / "phone")) == ""
@@ -198,7 +217,9 @@ def test_without_ruptures_there_are_ratios_and_a_sentence(
 def test_a_quiet_history_says_so(tmp_path: Path) -> None:
     for number in range(30):
         keep(run(0.9, number), tmp_path, number)
-    assert timeline.answer(history.read(tmp_path / "phone")) == "No change in 1 series over 30 runs."
+    assert (
+        timeline.answer(history.read(tmp_path / "phone")) == "No change in 1 series over 30 runs."
+    )
 
 
 def test_fewer_runs_say_how_many_more_are_needed_and_still_have_table_and_chart(
@@ -222,7 +243,9 @@ def test_json_is_json_and_nothing_else(phone: Path, call: Callable[..., Said]) -
     assert change["worse"] and change["run"] in told["runs"]
 
 
-def test_a_change_says_what_else_changed_with_that_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_says_what_else_changed_with_that_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for number in range(4):
         ratio = 1.0 if number < 2 else 1.2
         keep(run(ratio, 1, clock="instructions", accelerator="tcg"), tmp_path, number)
@@ -252,17 +275,24 @@ def test_on_the_instruction_clock_a_difference_is_a_change_at_once(tmp_path: Pat
     ],
     ids=["kernel", "lab", "accelerator", "clock"],
 )
-def test_runs_of_another_place_are_another_series_and_said_to_be(few: Path, other: dict[str, str]) -> None:
+def test_runs_of_another_place_are_another_series_and_said_to_be(
+    few: Path, other: dict[str, str]
+) -> None:
     keep(run(2.0, 9, **other), few, 9)
     told = history.read(few / "phone")
     assert sorted(len(one.runs) for one in told.series if one.deciding) == [1, 3]
-    assert any("2 series that are not compared with each other" in said for said in timeline.sentences(told))
+    assert any(
+        "2 series that are not compared with each other" in said
+        for said in timeline.sentences(told)
+    )
 
 
 def test_another_machine_is_another_series(few: Path) -> None:
     path = keep(run(2.0, 9), few, 9)
     there = run_folder.read_environment(path)
-    moved = Environment(**{**there.to_json(), "identity": {**there.identity, "machine": "another, 4 CPUs"}})
+    moved = Environment(
+        **{**there.to_json(), "identity": {**there.identity, "machine": "another, 4 CPUs"}}
+    )
     (path / "environment.json").write_text(json.dumps(moved.to_json()))
     assert len({one.where for one in history.read(few / "phone").series}) == 2
 
@@ -284,15 +314,37 @@ def broken() -> Iterator[tuple[str, Callable[[Path], object], str]]:
     def lines(path: Path) -> list[str]:
         return (path / "trials.jsonl").read_text().splitlines(keepends=True)
 
-    yield "unfinished", lambda path: (path / "trials.jsonl").write_text("".join(lines(path)[:5])), "unfinished: 5 of"
-    yield "torn", lambda path: (path / "trials.jsonl").write_text("".join(lines(path))[:-9]), "unfinished: 17 of"
-    yield "damaged", lambda path: (path / "trials.jsonl").write_text("{}\n" + "".join(lines(path))), "trials.jsonl:1"
+    yield (
+        "unfinished",
+        lambda path: (path / "trials.jsonl").write_text("".join(lines(path)[:5])),
+        "unfinished: 5 of",
+    )
+    yield (
+        "torn",
+        lambda path: (path / "trials.jsonl").write_text("".join(lines(path))[:-9]),
+        "unfinished: 17 of",
+    )
+    yield (
+        "damaged",
+        lambda path: (path / "trials.jsonl").write_text("{}\n" + "".join(lines(path))),
+        "trials.jsonl:1",
+    )
     yield "without a plan", lambda path: (path / "plan.json").unlink(), "plan.json is missing"
-    yield "with a foreign plan", lambda path: (path / "plan.json").write_text("{}"), "plan.json was damaged"
-    yield "emptied", lambda path: [one.unlink() for one in path.iterdir() if one.is_file()], "not a run folder"
+    yield (
+        "with a foreign plan",
+        lambda path: (path / "plan.json").write_text("{}"),
+        "plan.json was damaged",
+    )
+    yield (
+        "emptied",
+        lambda path: [one.unlink() for one in path.iterdir() if one.is_file()],
+        "not a run folder",
+    )
 
 
-@pytest.mark.parametrize(("damage", "why"), [pytest.param(*case[1:], id=case[0]) for case in broken()])
+@pytest.mark.parametrize(
+    ("damage", "why"), [pytest.param(*case[1:], id=case[0]) for case in broken()]
+)
 def test_broken_and_unfinished_runs_are_named_and_left_out(
     few: Path,
     call: Callable[..., Said],
@@ -312,7 +364,9 @@ def test_a_run_where_the_cell_failed_is_counted_as_missing(few: Path) -> None:
     assert (len(one.runs), one.missing) == (3, (name_of(9),))
 
 
-def test_runs_without_a_baseline_have_nothing_to_follow(tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_runs_without_a_baseline_have_nothing_to_follow(
+    tmp_path: Path, call: Callable[..., Said]
+) -> None:
     stored(Invented((cell(load="reachability"),), blocks=2, name="phone"), tmp_path / "results")
     said = call("history", "phone")
     assert said.code == 0
@@ -368,7 +422,10 @@ def test_the_chart_has_a_mark_a_run_and_a_line_a_level(told: history.History) ->
 
 
 def test_autocorrelated_noise_is_known_to_be_harder() -> None:
-    """Runs that lean on the one before (a machine that warms for days) show changes more often; docs say so."""
+    """Runs that lean on the one before (a machine that warms for days) show changes more often.
+
+    Docs say so.
+    """
     noise = np.random.default_rng(2)
     series = (signal.lfilter([1], [1, -0.3], noise.normal(size=90))[50:] for _ in range(SERIES))
     assert sum(bool(change_points.change_points(logs)) for logs in series) / SERIES <= 0.15

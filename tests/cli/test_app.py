@@ -1,4 +1,6 @@
-"""The command line: exit codes, one sentence for what is wrong, and nothing but results on stdout."""
+"""The command line: exit codes, one sentence for what is wrong, and nothing but results on
+stdout.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ DIRECT = textwrap.dedent("""\
 """)
 BOMB = (
     "name: bomb\na: &a [x, x, x, x, x, x, x, x, x, x]\n"
-    + "".join(f"{n}: &{n} [{', '.join(['*' + p] * 10)}]\n" for p, n in zip("abcdefgh", "bcdefghi", strict=True))
+    + "".join(
+        f"{n}: &{n} [{', '.join(['*' + p] * 10)}]\n"
+        for p, n in zip("abcdefgh", "bcdefghi", strict=True)
+    )
     + "axes: {payload: *i}\nloads: [ping]\n"
 )
 
@@ -44,11 +49,23 @@ BAD = {
     "an unknown axis": (AXES.replace("helper", "helpers"), "2:41", "helper"),
     "an unknown word": (AXES.replace("tcx_ingress", "tcx_ingres"), "2:28", "tcx_ingress"),
     "an empty axis": (AXES.replace("redirect", "[]"), "2:49", "helper"),
-    "a payload above the limit": (AXES.replace("redirect}", "redirect, payload: 65508}"), "2:68", "65507"),
+    "a payload above the limit": (
+        AXES.replace("redirect}", "redirect, payload: 65508}"),
+        "2:68",
+        "65507",
+    ),
     "a baseline with an unknown word": (AXES + "baseline: {device: vet}\n", "4:20", "veth"),
-    "a kernel without quotes": (AXES.replace("redirect}", "redirect, kernel: 6.12}"), "2:67", "quote"),
+    "a kernel without quotes": (
+        AXES.replace("redirect}", "redirect, kernel: 6.12}"),
+        "2:67",
+        "quote",
+    ),
     "a YAML alias bomb": (BOMB, r"\d+:\d+", ""),
-    "two axes of one name": (AXES.replace("redirect}", "redirect, helper: redirect_peer}"), "2:59", "helper"),
+    "two axes of one name": (
+        AXES.replace("redirect}", "redirect, helper: redirect_peer}"),
+        "2:59",
+        "helper",
+    ),
     "an unknown key": (AXES + "block: {min: 1}\n", "4:1", "blocks"),
     "no YAML at all": ("name: [\n", r"\d+:\d+", ""),
     "an empty file": ("", r"\d+:\d+", ""),
@@ -59,7 +76,9 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("verb", ["plan", "run"])
-def test_bad_matrices_are_refused_with_their_place(here: Path, call: Callable[..., Said], verb: str, name: str) -> None:
+def test_bad_matrices_are_refused_with_their_place(
+    here: Path, call: Callable[..., Said], verb: str, name: str
+) -> None:
     text, place, word = BAD[name]
     (here / "m.yaml").write_text(text)
     said = call(verb, "m.yaml")
@@ -92,23 +111,44 @@ def test_a_folder_is_no_matrix(here: Path, call: Callable[..., Said]) -> None:
     [
         (["run", "m.yaml", "--lab", "moon"], "--lab moon: not one of auto, native, vm"),
         (["run", "m.yaml", "--clock", "sun"], "--clock sun: not one of auto, wall, instructions"),
-        (["run", "m.yaml", "--lab", "natve"], "--lab natve: not one of auto, native, vm: did you mean native?"),
+        (
+            ["run", "m.yaml", "--lab", "natve"],
+            "--lab natve: not one of auto, native, vm: did you mean native?",
+        ),
         (["run", "m.yaml", "--only", "hook=nosuch"], "hook does not know 'nosuch'"),
         (["run", "m.yaml", "--only", "hok=none"], "there is no axis 'hok': did you mean hook?"),
         (["run", "m.yaml", "--only", "hook=tcx_ingres"], "did you mean tcx_ingress?"),
-        (["run", "m.yaml", "--only", "tcx_ingres"], "not a selector: did you mean hook=tcx_ingress?"),
-        (["run", "m.yaml", "--only", "load=sockperf"], "no cell of the matrix has load=sockperf; its load: ping"),
-        (["run", "experiments/quikstart.yaml"], "no such file: did you mean experiments/quickstart.yaml?"),
+        (
+            ["run", "m.yaml", "--only", "tcx_ingres"],
+            "not a selector: did you mean hook=tcx_ingress?",
+        ),
+        (
+            ["run", "m.yaml", "--only", "load=sockperf"],
+            "no cell of the matrix has load=sockperf; its load: ping",
+        ),
+        (
+            ["run", "experiments/quikstart.yaml"],
+            "no such file: did you mean experiments/quickstart.yaml?",
+        ),
         (["plan", "my.yaml"], "my.yaml: no such file: did you mean m.yaml?"),
         (["plan", "m.yml"], "m.yml: no such file: did you mean m.yaml?"),
         (["run", "m.yaml", "--budget", "ten"], "--budget ten: a duration is a number with a unit"),
-        (["run", "m.yaml", "--jobs", "2"], "--jobs 2: on the wall clock trials side by side would disturb each other"),
+        (
+            ["run", "m.yaml", "--jobs", "2"],
+            "--jobs 2: on the wall clock trials side by side would disturb each other",
+        ),
         (["run", "m.yaml", "--resume", "nowhere"], "nowhere: no such run folder"),
         (["report", "nowhere"], "nowhere: no such run folder"),
         (["report", "."], "not a run folder"),
         (["lab", "m.yaml", "--", "true"], "name a cell with --cell"),
-        (["lab", "m.yaml", "--cell", "load=ping", "--trace", "--", "true"], "cannot be combined with a command"),
-        (["lab", "m.yaml", "--cell", "topology=moon", "--", "true"], "topology does not know 'moon'"),
+        (
+            ["lab", "m.yaml", "--cell", "load=ping", "--trace", "--", "true"],
+            "cannot be combined with a command",
+        ),
+        (
+            ["lab", "m.yaml", "--cell", "topology=moon", "--", "true"],
+            "topology does not know 'moon'",
+        ),
         (["lab", "m.yaml", "--cell", "topology=dirct", "--", "true"], "did you mean direct?"),
     ],
 )
@@ -133,7 +173,9 @@ def test_bad_options_are_refused_in_one_sentence(
         [],
     ],
 )
-def test_a_wrong_command_line_exits_2_and_never_1(call: Callable[..., Said], arguments: list[str]) -> None:
+def test_a_wrong_command_line_exits_2_and_never_1(
+    call: Callable[..., Said], arguments: list[str]
+) -> None:
     said = call(*arguments)
     assert said.code == 2
     assert "Traceback" not in said.err
@@ -141,7 +183,11 @@ def test_a_wrong_command_line_exits_2_and_never_1(call: Callable[..., Said], arg
 
 @pytest.mark.parametrize(
     ("arguments", "meant"),
-    [(["rnu", "m.yaml"], "run"), (["doctr"], "doctor"), (["run", "m.yaml", "--block", "1"], "--blocks")],
+    [
+        (["rnu", "m.yaml"], "run"),
+        (["doctr"], "doctor"),
+        (["run", "m.yaml", "--block", "1"], "--blocks"),
+    ],
 )
 def test_misspelled_commands_and_options_are_answered_with_the_nearest(
     call: Callable[..., Said], arguments: list[str], meant: str
@@ -163,7 +209,10 @@ def test_a_missing_tool_is_the_machines_fault(
     monkeypatch.setenv("PATH", str(tools))
     said = call("run", "m.yaml", "--lab", "native")
     is_one_sentence(said, 3)
-    assert "the native lab needs ping, which is not installed; yogurtbench doctor says how to add it" in said.err
+    assert (
+        "the native lab needs ping, which is not installed; yogurtbench doctor says how to add it"
+        in said.err
+    )
     assert not (here / "results").exists()
 
 
@@ -179,7 +228,9 @@ def test_missing_headers_are_the_machines_fault(
 
 
 @pytest.mark.root
-def test_netkit_on_a_kernel_without_it_is_the_machines_fault(here: Path, call: Callable[..., Said]) -> None:
+def test_netkit_on_a_kernel_without_it_is_the_machines_fault(
+    here: Path, call: Callable[..., Said]
+) -> None:
     from yogurtbench.hosts import native
 
     with native.host() as host:
@@ -195,12 +246,16 @@ def test_netkit_on_a_kernel_without_it_is_the_machines_fault(here: Path, call: C
 def as_nobody(nobodys_python: list[str], folder: Path, *arguments: str) -> Said:
     argv = [*nobodys_python, "-m", "yogurtbench", *arguments]
     environment = {**os.environ, "HOME": str(folder)}
-    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     return Said(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.root
-def test_the_native_lab_without_root_is_refused_in_one_sentence(nobodys_python: list[str], everybodys: Path) -> None:
+def test_the_native_lab_without_root_is_refused_in_one_sentence(
+    nobodys_python: list[str], everybodys: Path
+) -> None:
     (everybodys / "m.yaml").write_text(DIRECT)
     said = as_nobody(nobodys_python, everybodys, "run", "m.yaml", "--lab", "native")
     is_one_sentence(said, 3)
@@ -209,7 +264,9 @@ def test_the_native_lab_without_root_is_refused_in_one_sentence(nobodys_python: 
 
 
 @pytest.mark.root
-def test_an_unreadable_file_is_refused_in_one_sentence(nobodys_python: list[str], everybodys: Path) -> None:
+def test_an_unreadable_file_is_refused_in_one_sentence(
+    nobodys_python: list[str], everybodys: Path
+) -> None:
     (everybodys / "m.yaml").write_text(DIRECT)
     (everybodys / "m.yaml").chmod(0)
     said = as_nobody(nobodys_python, everybodys, "plan", "m.yaml")
@@ -219,7 +276,9 @@ def test_an_unreadable_file_is_refused_in_one_sentence(nobodys_python: list[str]
 
 
 @pytest.mark.root
-def test_an_unreadable_run_folder_is_told_in_one_sentence(nobodys_python: list[str], everybodys: Path) -> None:
+def test_an_unreadable_run_folder_is_told_in_one_sentence(
+    nobodys_python: list[str], everybodys: Path
+) -> None:
     (everybodys / "run").mkdir(mode=0o700)
     said = as_nobody(nobodys_python, everybodys, "report", "run")
     is_one_sentence(said, 3)
@@ -268,14 +327,27 @@ def test_the_version_is_the_packages(call: Callable[..., Said]) -> None:
     assert call("--version") == Said(0, f"yogurtbench {yogurtbench.__version__}\n", "")
 
 
-HEAVY = {"bcc", "matplotlib", "numpy", "pandas", "psutil", "pydantic", "pyroute2", "ruamel", "scipy"}
+HEAVY = {
+    "bcc",
+    "matplotlib",
+    "numpy",
+    "pandas",
+    "psutil",
+    "pydantic",
+    "pyroute2",
+    "ruamel",
+    "scipy",
+}
 
 
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
         (["--help"], HEAVY),
-        (["--version"], HEAVY - {"pydantic"}),  # Typer itself imports pydantic where there are options to convert
+        (
+            ["--version"],
+            HEAVY - {"pydantic"},
+        ),  # Typer itself imports pydantic where there are options to convert
         (["run", "--help"], HEAVY - {"pydantic"}),
         (["lab", "--help"], HEAVY - {"pydantic"}),
     ],
@@ -286,7 +358,9 @@ def test_help_imports_nothing_heavy(arguments: list[str], heavy: set[str]) -> No
         f"code = run({arguments!r})\n"
         f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "[]\n")
 
 
@@ -304,7 +378,15 @@ def test_a_plan_as_json_is_json_and_nothing_else(here: Path, call: Callable[...,
     assert (said.code, said.err) == (0, "")
     found = json.loads(said.out)
     assert found["name"] == "direct" and found["budget"] == []
-    assert {"counts", "seconds", "filled_in", "warnings", "first_block", "left_out", "collapsed"} <= set(found)
+    assert {
+        "counts",
+        "seconds",
+        "filled_in",
+        "warnings",
+        "first_block",
+        "left_out",
+        "collapsed",
+    } <= set(found)
 
 
 def test_a_plan_says_what_a_budget_buys(here: Path, call: Callable[..., Said]) -> None:

@@ -14,7 +14,8 @@ from yogurtbench import __main__ as command
 from yogurtbench.cli.app import app
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-#: Commands whose output is not ours to shape: a schema is JSON as it is, a lab's stdout is its command's.
+#: Commands whose output is not ours to shape: a schema is JSON as it is, a lab's stdout is its
+#: command's.
 WITHOUT_JSON = {"schema", "lab"}
 
 MATRIX = """\
@@ -26,8 +27,13 @@ loads: [ping, sockperf]
 
 
 @pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """What a command line, called in this process in an empty folder, prints to stdout; it must end well."""
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What a command line, called in this process in an empty folder, prints to stdout.
+
+    It must end well.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "cache"))
 
@@ -53,7 +59,12 @@ def test_the_help_of_every_command_has_examples_of_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_readme_lists_every_command(name: str) -> None:
-    commands = (Path(__file__).parents[2] / "README.md").read_text().partition("## Commands")[2].partition("\n## ")[0]
+    commands = (
+        (Path(__file__).parents[2] / "README.md")
+        .read_text()
+        .partition("## Commands")[2]
+        .partition("\n## ")[0]
+    )
     assert f"`{name}" in commands
 
 
@@ -78,9 +89,14 @@ def test_json_is_one_document_and_nothing_else(tmp_path: Path, call: Callable[..
 
 
 def test_folders_and_files_that_are_not_there_are_answered_with_the_nearest(
-    tmp_path: Path, call: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    call: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    old, new = sorted(stored(yogurt_phone(blocks=2, seed=seed), tmp_path / "results") for seed in (1, 2))
+    old, new = sorted(
+        stored(yogurt_phone(blocks=2, seed=seed), tmp_path / "results") for seed in (1, 2)
+    )
     call("baseline", old, "--out", "base.json")
     for arguments, words in [
         (["report", f"{old}0"], f"no such run folder: did you mean {old}?"),
@@ -88,7 +104,10 @@ def test_folders_and_files_that_are_not_there_are_answered_with_the_nearest(
             ["compare", old, new.parent],
             f"not a run folder, plan.json is missing: did you mean {new}, the newest in it?",
         ),
-        (["check", new, "--baseline", "bas.json"], "bas.json: no such file: did you mean base.json?"),
+        (
+            ["check", new, "--baseline", "bas.json"],
+            "bas.json: no such file: did you mean base.json?",
+        ),
         (["check", new, "--baseline", "other"], "yogurtbench baseline RUN --out other makes it"),
     ]:
         assert command.run([str(one) for one in arguments]) == 2

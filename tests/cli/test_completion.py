@@ -1,4 +1,6 @@
-"""Shell completion, by the protocol that the shells speak and in a real bash: what is offered, and how fast."""
+"""Shell completion, by the protocol that the shells speak and in a real bash: what is offered, and
+how fast.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,11 @@ def test_a_second_word_after_a_bar() -> None:
 def test_cells_by_what_tells_them_apart_and_by_id() -> None:
     plan = make_plan(load("m.yaml"))
     ids = {one.cell.id for one in plan.cells}
-    said = asked("fish", _TYPER_COMPLETE_ARGS="yogurtbench lab m.yaml --cell ", _TYPER_COMPLETE_FISH_ACTION="get-args")
+    said = asked(
+        "fish",
+        _TYPER_COMPLETE_ARGS="yogurtbench lab m.yaml --cell ",
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
+    )
     names = dict(line.split("\t") for line in said.splitlines())
     assert set(names.values()) == ids
     assert {find_cell(plan, name).id for name in names} == ids
@@ -110,7 +116,9 @@ def test_cells_by_what_tells_them_apart_and_by_id() -> None:
     assert some in offered("lab", "m.yaml", "--cell", some[:4])
 
 
-@pytest.mark.parametrize("name", ["quickstart", "which_wire", "north_south", "isolation", "offloads", "cost"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "which_wire", "north_south", "isolation", "offloads", "cost"]
+)
 def test_every_name_that_is_offered_is_one_cell(name: str) -> None:
     path = ROOT / f"experiments/{name}.yaml"
     plan = make_plan(load(path))
@@ -142,9 +150,15 @@ def ours() -> list[str]:
 
 
 def test_fish_offers_files_where_we_have_nothing() -> None:
-    environment = {**os.environ, "_YOGURTBENCH_COMPLETE": "complete_fish", "_TYPER_COMPLETE_FISH_ACTION": "is-args"}
+    environment = {
+        **os.environ,
+        "_YOGURTBENCH_COMPLETE": "complete_fish",
+        "_TYPER_COMPLETE_FISH_ACTION": "is-args",
+    }
     codes = [
-        subprocess.run(COMMAND, env={**environment, "_TYPER_COMPLETE_ARGS": line}, check=False).returncode
+        subprocess.run(
+            COMMAND, env={**environment, "_TYPER_COMPLETE_ARGS": line}, check=False
+        ).returncode
         for line in ("yogurtbench report nothing", "yogurtbench run m")
     ]
     assert codes == [1, 0]
@@ -157,10 +171,19 @@ def test_a_question_in_brackets_is_shown_as_it_stands(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["ru"], ["run", ""], ["run", "m.yaml", "--only", ""], ["lab", "m.yaml", "--cell", ""], ["report", ""]]
+    "words",
+    [
+        ["ru"],
+        ["run", ""],
+        ["run", "m.yaml", "--only", ""],
+        ["lab", "m.yaml", "--cell", ""],
+        ["report", ""],
+    ],
 )
 def test_it_is_quick(words: list[str]) -> None:
-    """At most six imports of Typer, some 0.4 s: a ratio, because a busy neighbour on the core slows both."""
+    """At most six imports of Typer, some 0.4 s: a ratio, because a busy neighbour on the core slows
+    both.
+    """
     pairs = [(cpu_seconds(lambda: offered(*words)), cpu_seconds(import_typer)) for _ in range(5)]
     assert min(ours for ours, _ in pairs) < 6 * min(typers for _, typers in pairs)
 
@@ -176,7 +199,9 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-@pytest.mark.parametrize("words", [["run", "m.yaml", "--only", ""], ["lab", "m.yaml", "--cell", ""], ["report", ""]])
+@pytest.mark.parametrize(
+    "words", [["run", "m.yaml", "--only", ""], ["lab", "m.yaml", "--cell", ""], ["report", ""]]
+)
 def test_it_imports_nothing_heavy(words: list[str]) -> None:
     program = textwrap.dedent("""\
         import sys
@@ -188,9 +213,15 @@ def test_it_imports_nothing_heavy(words: list[str]) -> None:
         print(sorted({"bcc", "matplotlib", "numpy", "pandas", "pyroute2", "scipy"} & set(sys.modules)), file=sys.stderr)
     """)
     line = ["yogurtbench", *words]
-    asking = {"_YOGURTBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(line), "COMP_CWORD": str(len(words))}
+    asking = {
+        "_YOGURTBENCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "\n".join(line),
+        "COMP_CWORD": str(len(words)),
+    }
     argv = [sys.executable, "-P", "-c", program]
-    done = subprocess.run(argv, env={**os.environ, **asking}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, env={**os.environ, **asking}, capture_output=True, text=True, check=False
+    )
     assert done.stderr == "[]\n"
 
 
@@ -202,14 +233,17 @@ def bash(here: Path) -> Callable[[str], str]:
     command.write_text(f'#!/bin/sh\nexec {" ".join(COMMAND)} "$@"\n')
     command.chmod(0o755)
     setting = (
-        f'PATH={command.parent}:$PATH; PS1="> "; eval "$(_YOGURTBENCH_COMPLETE=source_bash yogurtbench)"; echo ready\n'
+        f'PATH={command.parent}:$PATH; PS1="> "; eval '
+        '"$(_YOGURTBENCH_COMPLETE=source_bash yogurtbench)"; echo ready\n'
     )
 
     def completed(line: str) -> str:
         child, terminal = pty.fork()
         if child == 0:
             os.execvpe(
-                "bash", ["bash", "--norc", "--noprofile", "-i"], {**os.environ, "TERM": "dumb", "COLUMNS": "500"}
+                "bash",
+                ["bash", "--norc", "--noprofile", "-i"],
+                {**os.environ, "TERM": "dumb", "COLUMNS": "500"},
             )
         try:
             os.write(terminal, setting.encode())
@@ -232,4 +266,6 @@ def read_until(terminal: int, end: str) -> str:
 
 
 def test_a_real_bash_completes_words_behind_an_equals_sign(bash: Callable[[str], str]) -> None:
-    assert bash("yogurtbench run m.y\t--only hook=tcx\t") == "<run><m.yaml><--only><hook=tcx_ingress>"
+    assert (
+        bash("yogurtbench run m.y\t--only hook=tcx\t") == "<run><m.yaml><--only><hook=tcx_ingress>"
+    )

@@ -1,4 +1,7 @@
-"""The Containerfile as far as it can be read; its steps are run by tools/container.py (nox -s hosts)."""
+"""The Containerfile as far as it can be read.
+
+Its steps are run by tools/container.py (nox -s hosts).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ def test_its_entry_point_is_yb_and_its_command_the_quickstart() -> None:
     assert image.entrypoint == ["./yb"]
     assert image.command[:2] == ["run", "experiments/quickstart.yaml"]
     assert image.variables["YOGURTBENCH_CACHE"] in image.volumes
-    assert image.command[-1].startswith(image.variables["YOGURTBENCH_CACHE"]), "results outlive the container"
+    assert image.command[-1].startswith(image.variables["YOGURTBENCH_CACHE"]), (
+        "results outlive the container"
+    )
 
 
 def test_docker_and_podman_leave_out_the_same() -> None:
@@ -42,6 +47,10 @@ def test_the_documented_commands_are_those_of_the_file() -> None:
 
 def test_steps_are_read_with_their_continued_lines() -> None:
     text = 'FROM x\n# RUN no\nRUN one && \\\n    two\n\nCMD ["a", "b c"]\n'
-    assert list(container.steps(text)) == [("FROM", "x"), ("RUN", "one &&  two"), ("CMD", '["a", "b c"]')]
+    assert list(container.steps(text)) == [
+        ("FROM", "x"),
+        ("RUN", "one &&  two"),
+        ("CMD", '["a", "b c"]'),
+    ]
     with pytest.raises(ValueError, match="ADD is not known"):
         container.take(container.Image(), "ADD", "x y")

@@ -1,4 +1,6 @@
-"""Every command of the documentation is run: as it stands, with limits in the guest, or (few, listed) as its plan."""
+"""Every command of the documentation is run: as it stands, with limits in the guest, or (few,
+listed) as its plan.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,14 @@ from yogurtbench.results import run_folder
 
 pytestmark = pytest.mark.commands
 
-#: Commands that need a guest (or root): these lines are run in the guest by tests marked vm, and as a plan by all.
+#: Commands that need a guest (or root): these lines are run in the guest by tests marked vm, and as
+#: a plan by all.
 IN_A_GUEST = {"run", "lab"}
 #: Exit codes that the pages themselves explain: a regression, or nobody can tell.
 JUDGED = {"check", "compare"}
-#: What takes minutes even in its smallest form, and is run elsewhere: test_instruction_clock.py boots twice, test_ab.py
-#: measures both sides. Here their options are read by the command itself, and their matrices planned.
+#: What takes minutes even in its smallest form, and is run elsewhere: test_instruction_clock.py
+#: boots twice, test_ab.py measures both sides. Here their options are read by the command itself,
+#: and their matrices planned.
 LONG = {
     ("doctor", "--clock"),
     ("check", "--base-program"),
@@ -45,7 +49,8 @@ OTHERS = (
     ".venv/bin/python -m pip install jupyterlab",
     ".venv/bin/jupyter lab",
 )
-#: Not run in the guest, since ``run my_wire.yaml --clock instructions`` shows the same; planned as every line is.
+#: Not run in the guest, since ``run my_wire.yaml --clock instructions`` shows the same; planned as
+#: every line is.
 OWN_AGAIN = ("experiments/your_own_wire.yaml", "--clock", "instructions")
 #: What a run is cut down to here: one boot, and no trial is started after this.
 LIMITS = ["--lab", "vm", "--blocks", "1", "--budget", "1s", "--quiet"]
@@ -70,11 +75,18 @@ def own_matrix(line: Command) -> str:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every file, run and baseline that the documentation names; not to be changed."""
+    """A folder with every file, run and baseline that the documentation names.
+
+    Not to be changed.
+    """
     folder = tmp_path_factory.mktemp("shown")
     given = {"old_wire.c": "my_wire.c", "my.yaml": "my_question.yaml"}
     texts = doc_commands.files()
-    for name, text in [*texts.items(), *((name, texts[like]) for name, like in given.items()), ("bzImage", "")]:
+    for name, text in [
+        *texts.items(),
+        *((name, texts[like]) for name, like in given.items()),
+        ("bzImage", ""),
+    ]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     shutil.copy(HOME / "experiments/filter_wire.c", folder / "old_filter.c")
@@ -112,10 +124,16 @@ def call(capfd: pytest.CaptureFixture[str]) -> Callable[[list[str]], tuple[int, 
 
 
 def fine(line: Command) -> set[int]:
-    return {0, 1, 4} if line.arguments[0] in JUDGED else {0, 3} if line.arguments[0] == "doctor" else {0}
+    return (
+        {0, 1, 4}
+        if line.arguments[0] in JUDGED
+        else {0, 3}
+        if line.arguments[0] == "doctor"
+        else {0}
+    )
 
 
-# --- what is there ------------------------------------------------------------------------------------------------
+# --- what is there --------------------------------------------------------------------------------
 
 
 def test_there_are_commands_on_every_page() -> None:
@@ -138,9 +156,15 @@ def test_lines_of_other_tools_are_known(line: Command) -> None:
 @pytest.mark.parametrize("line", YB_TEST, ids=str)
 def test_sessions_of_nox_exist(line: Command) -> None:
     functions = {
-        one.name for one in ast.parse((HOME / "noxfile.py").read_text()).body if isinstance(one, ast.FunctionDef)
+        one.name
+        for one in ast.parse((HOME / "noxfile.py").read_text()).body
+        if isinstance(one, ast.FunctionDef)
     }
-    named = [session for option, session in zip(line.words, line.words[1:], strict=False) if option == "-s"]
+    named = [
+        session
+        for option, session in zip(line.words, line.words[1:], strict=False)
+        if option == "-s"
+    ]
     assert set(named) <= functions
 
 
@@ -154,17 +178,22 @@ def test_links_lead_somewhere() -> None:
 def test_every_experiment_is_on_the_first_page() -> None:
     text = (HOME / "docs/start.md").read_text()
     shown = set(re.findall(r"`(experiments/\w+\.yaml)`", text))
-    assert {f"experiments/{path.name}" for path in (HOME / "experiments").glob("*.yaml")} - shown <= {
+    assert {
+        f"experiments/{path.name}" for path in (HOME / "experiments").glob("*.yaml")
+    } - shown <= {
         "experiments/clock.yaml"  # doctor --clock runs it
     }
     assert all((HOME / name).exists() for name in shown)
 
 
-# --- command lines ------------------------------------------------------------------------------------------------
+# --- command lines --------------------------------------------------------------------------------
 
 
 def parsed(arguments: list[str]) -> Any:
-    """What the command's own parser makes of a line; raises where it knows an option or a command not."""
+    """What the command's own parser makes of a line.
+
+    Raises where it knows an option or a command not.
+    """
     group: Any = typer.main.get_command(app.app)
     name, *rest = arguments
     return group.commands[name].make_context(name, list(rest)).params
@@ -193,7 +222,9 @@ def test_lines_in_running_text_name_commands_and_options_that_exist(line: Comman
     assert {word for word in ours if word.startswith("--")} <= known
 
 
-@pytest.mark.parametrize("line", [one for one in OURS if not in_a_guest(one) and not is_long(one)], ids=str)
+@pytest.mark.parametrize(
+    "line", [one for one in OURS if not in_a_guest(one) and not is_long(one)], ids=str
+)
 def test_lines_that_need_no_guest_are_run(
     line: Command, workspace: Path, call: Callable[[list[str]], tuple[int, str]]
 ) -> None:
@@ -203,14 +234,20 @@ def test_lines_that_need_no_guest_are_run(
 
 
 @pytest.mark.parametrize(
-    "line", [one for one in OURS if in_a_guest(one) or (is_long(one) and "doctor" not in one.arguments)], ids=str
+    "line",
+    [one for one in OURS if in_a_guest(one) or (is_long(one) and "doctor" not in one.arguments)],
+    ids=str,
 )
 def test_lines_that_need_a_guest_have_a_plan(
     line: Command, workspace: Path, call: Callable[[list[str]], tuple[int, str]]
 ) -> None:
     """The same matrix, lab, clock, cells and blocks, planned: what plan refuses, run refuses."""
     given = parsed(line.arguments)
-    options = [[f"--{name}", str(given[name])] for name in ("lab", "clock", "only", "blocks") if given.get(name)]
+    options = [
+        [f"--{name}", str(given[name])]
+        for name in ("lab", "clock", "only", "blocks")
+        if given.get(name)
+    ]
     code, said = call(["plan", own_matrix(line), *(word for option in options for word in option)])
     assert code == 0, said
     assert re.search(r"\b[1-9]\d* cells", said), said
@@ -222,7 +259,9 @@ def test_lines_that_need_a_guest_have_a_plan(
         assert find_cell(make_plan(load(matrix(Path(own_matrix(line))))), given["cell"])
 
 
-@pytest.mark.parametrize("name", [name for name in doc_commands.files() if name.endswith(".yaml") and "/" not in name])
+@pytest.mark.parametrize(
+    "name", [name for name in doc_commands.files() if name.endswith(".yaml") and "/" not in name]
+)
 def test_every_matrix_on_the_pages_has_a_plan(
     name: str, workspace: Path, call: Callable[[list[str]], tuple[int, str]]
 ) -> None:
@@ -230,29 +269,36 @@ def test_every_matrix_on_the_pages_has_a_plan(
     assert code == 0, said
 
 
-# --- notebooks ----------------------------------------------------------------------------------------------------
+# --- notebooks ------------------------------------------------------------------------------------
 
 
 def test_the_notebook_page_runs_from_top_to_bottom(workspace: Path) -> None:
     code = [
-        block.text for block in doc_commands.blocks() if block.language == "python" and block.page.name == "notebook.md"
+        block.text
+        for block in doc_commands.blocks()
+        if block.language == "python" and block.page.name == "notebook.md"
     ]
     assert len(code) >= 6
     program = workspace / "notebook.py"
     program.write_text("\n".join(code))
     done = subprocess.run(
-        [sys.executable, "-P", str(program)], capture_output=True, text=True, check=False, cwd=workspace
+        [sys.executable, "-P", str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=workspace,
     )
     assert done.returncode == 0, done.stderr
     assert "forest sockperf" in done.stdout
     assert (workspace / "forest.png").stat().st_size > 10_000
 
 
-# --- in the guest -------------------------------------------------------------------------------------------------
+# --- in the guest ---------------------------------------------------------------------------------
 
 
 def once_each(lines: list[Command]) -> list[Command]:
-    """One line a command, matrix and clock, the one with the most words: the others differ in what plan has checked.
+    """One line a command, matrix and clock, the one with the most words: the others differ in what
+    plan has checked.
 
     In a lab a command, a recording and a shell are three things.
     """
@@ -268,7 +314,9 @@ def can_run(line: Command) -> bool:
 
     Of the wires of one's own on the instruction clock one is enough.
     """
-    return "--resume" not in line.words and "bzImage" not in str(line) and line.words[2:5] != OWN_AGAIN
+    return (
+        "--resume" not in line.words and "bzImage" not in str(line) and line.words[2:5] != OWN_AGAIN
+    )
 
 
 _NEEDING = once_each([one for one in OURS if in_a_guest(one) and can_run(one)])
@@ -303,7 +351,9 @@ def test_labs_are_brought_up_in_the_guest(
 ) -> None:
     at = line.arguments.index("--") if "--" in line.arguments else len(line.arguments)
     a_shell = not set(line.arguments) & {"--", "--trace", "--pcap"}
-    code, said = call([*line.arguments[:at], "--lab", "vm", *["--json"] * a_shell, *line.arguments[at:]])
+    code, said = call(
+        [*line.arguments[:at], "--lab", "vm", *["--json"] * a_shell, *line.arguments[at:]]
+    )
     assert code == 0, said
     assert "yg1-host" in said or "3 received" in said, said
 

@@ -39,7 +39,13 @@ def exact(effect: float = 1.0) -> Invented:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "m.yaml"], ["report", "run"], ["compare", "a", "b"], ["check", "run", "--baseline", "b.json"]]
+    "arguments",
+    [
+        ["run", "m.yaml"],
+        ["report", "run"],
+        ["compare", "a", "b"],
+        ["check", "run", "--baseline", "b.json"],
+    ],
 )
 def test_outside_of_a_workflow_it_is_refused_before_anything_is_done(
     arguments: list[str], call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
@@ -50,7 +56,9 @@ def test_outside_of_a_workflow_it_is_refused_before_anything_is_done(
     assert "--github: GITHUB_STEP_SUMMARY is not set" in said.err
 
 
-def test_a_report_is_added_below_what_is_there(page: Path, tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_a_report_is_added_below_what_is_there(
+    page: Path, tmp_path: Path, call: Callable[..., Said]
+) -> None:
     run = stored(yogurt_phone(), tmp_path)
     said = call("report", run, "--github", "--json")
     assert (said.code, said.err) == (0, "") and json.loads(said.out)
@@ -65,15 +73,22 @@ def test_regressions_are_summed_up_and_annotated_and_stdout_stays_the_results(
     assert said.code == 1 and json.loads(said.out)["verdict"] == "regression"
     lines = said.err.splitlines()
     assert lines and all(
-        line.startswith("::error title=Regression::netkit l3 · netkit_peer → redirect") for line in lines
+        line.startswith("::error title=Regression::netkit l3 · netkit_peer → redirect")
+        for line in lines
     )
     assert any("median round trip +25.00 %25" in line for line in lines)
     text = page.read_text()
-    assert text.startswith("before\n### Regression: ") and "<details open>" in text and "regression: netkit l3" in text
+    assert (
+        text.startswith("before\n### Regression: ")
+        and "<details open>" in text
+        and "regression: netkit l3" in text
+    )
     assert text.count("```") == 2 and max(map(len, text.splitlines())) <= 160
 
 
-def test_a_fine_check_is_told_and_folded(page: Path, tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_a_fine_check_is_told_and_folded(
+    page: Path, tmp_path: Path, call: Callable[..., Said]
+) -> None:
     old, new = stored(exact(), tmp_path), stored(exact(), tmp_path)
     base = tmp_path / "base.json"
     call("baseline", old, "--out", base)
@@ -82,18 +97,27 @@ def test_a_fine_check_is_told_and_folded(page: Path, tmp_path: Path, call: Calla
     assert "### Fine: " in page.read_text() and "<details>" in page.read_text()
 
 
-def test_names_from_a_matrix_stay_text(page: Path, tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_names_from_a_matrix_stay_text(
+    page: Path, tmp_path: Path, call: Callable[..., Said]
+) -> None:
     evil = cell(program="./```\n</details><img src=x>%0A::error::.c")
-    runs = [stored(replace(exact(), cells=(evil,), effect_of=lambda _one, e=e: e), tmp_path) for e in (1.0, 1.3)]
+    runs = [
+        stored(replace(exact(), cells=(evil,), effect_of=lambda _one, e=e: e), tmp_path)
+        for e in (1.0, 1.3)
+    ]
     said = call("compare", *runs, "--github")
     assert said.code == 1
-    assert all(line.startswith("::error title=Regression::netkit") for line in said.err.splitlines())
+    assert all(
+        line.startswith("::error title=Regression::netkit") for line in said.err.splitlines()
+    )
     assert "%250A" in said.err
     before, fence, rest = page.read_text().partition("````text\n")
     assert fence and "<img" not in before and "<img" not in rest.rpartition("````")[2]
 
 
-def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_summary_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(github.VARIABLE, str(tmp_path))
     with pytest.raises(HostError, match="the job's summary cannot be written"):
         github.append("text")

@@ -31,7 +31,11 @@ def test_what_init_writes_plans_as_it_is(question: str, capfd: pytest.CaptureFix
     assert (said.err, "warning" in said.out, "left out" in said.out) == ("", False, False)
     plan = make_plan(load(file))
     assert plan.name == Path(file).stem and plan.question
-    assert all(f"{word} {file}" in plan.source for word in ("plan", "run") if question != "regression" or word == "run")
+    assert all(
+        f"{word} {file}" in plan.source
+        for word in ("plan", "run")
+        if question != "regression" or word == "run"
+    )
 
 
 @pytest.mark.parametrize("question", init.QUESTIONS)
@@ -82,7 +86,11 @@ def test_nothing_is_overwritten_and_nothing_half_written(
         ("which_wire", None, "did you mean which-wire?"),
         ("everything", None, "known: which-wire, payload, regression, own-wire"),
         ("payload", "a b.yaml", "letters, digits"),
-        ("payload", "nowhere/m.yaml", "nowhere/m.yaml: cannot be written (No such file or directory)"),
+        (
+            "payload",
+            "nowhere/m.yaml",
+            "nowhere/m.yaml: cannot be written (No such file or directory)",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_refused(question: str, file: str | None, words: str) -> None:

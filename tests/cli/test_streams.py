@@ -1,4 +1,6 @@
-"""The exit code is that of the result: whoever reads, in whatever encoding, and whatever the environment says."""
+"""The exit code is that of the result: whoever reads, in whatever encoding, and whatever the
+environment says.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,23 @@ blocks: {min: 2, max: 2}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a run, ``old``, and ``new``, in which every latency has doubled."""
     home = tmp_path_factory.mktemp("streams")
-    recorded_runs.multiplied("yogurt_phone", home / "made", 1, 12, ("sockperf",)).rename(home / "old")
+    recorded_runs.multiplied("yogurt_phone", home / "made", 1, 12, ("sockperf",)).rename(
+        home / "old"
+    )
     shutil.copytree(home / "old", home / "new")
     lines = [json.loads(line) for line in (home / "old/trials.jsonl").read_text().splitlines()]
-    for row in (row for line in lines if line["trial"]["role"] == "cell" for row in line["observations"]):
+    for row in (
+        row for line in lines if line["trial"]["role"] == "cell" for row in line["observations"]
+    ):
         row["value"] = row["value"] * 2 if row["metric"].startswith("rtt_") else row["value"]
     (home / "new/trials.jsonl").write_text("".join(f"{canonical(line)}\n" for line in lines))
     (home / "m.yaml").write_text(SWEEP)
-    subprocess.run([*COMMAND, "baseline", "old", "--out", "base.json"], cwd=home, check=True, capture_output=True)
+    subprocess.run(
+        [*COMMAND, "baseline", "old", "--out", "base.json"],
+        cwd=home,
+        check=True,
+        capture_output=True,
+    )
     return home
 
 
@@ -54,7 +65,9 @@ def code_of(folder: Path, arguments: list[str], redirections: str = "", **enviro
     with tempfile.NamedTemporaryFile("r") as answer:
         script = f'{{ code=0; "$@" || code=$?; echo $code > {answer.name}; }} {redirections}'
         argv = ["sh", "-c", script, "sh", *COMMAND, *arguments]
-        done = subprocess.run(argv, cwd=folder, env={**os.environ, **environment}, capture_output=True, check=False)
+        done = subprocess.run(
+            argv, cwd=folder, env={**os.environ, **environment}, capture_output=True, check=False
+        )
         code = answer.read().strip()
     assert code, done
     return int(code)
@@ -97,13 +110,17 @@ def test_no_reader_changes_the_exit_code(folder: Path, redirections: str) -> Non
         (["history", "nowhere"], 2),
     ],
 )
-def test_every_command_keeps_its_exit_code(folder: Path, arguments: list[str], code: int, redirections: str) -> None:
+def test_every_command_keeps_its_exit_code(
+    folder: Path, arguments: list[str], code: int, redirections: str
+) -> None:
     assert code_of(folder, arguments, redirections) == code
 
 
 def test_a_lost_output_is_told_on_standard_error(folder: Path) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert (done.returncode, done.stderr) == (
         0,
         "yogurtbench: standard output was lost: No space left on device\n",
@@ -131,10 +148,15 @@ def test_a_terminal_that_hangs_up_changes_nothing(folder: Path) -> None:
     time.sleep(0.2)
     os.close(terminal)
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) in (1, -1)  # hung up before it could heed the signal: -SIGHUP
+    assert os.waitstatus_to_exitcode(status) in (
+        1,
+        -1,
+    )  # hung up before it could heed the signal: -SIGHUP
     leader, follower = pty.openpty()
     termios.tcgetattr(follower)
-    with subprocess.Popen([*COMMAND, *REGRESSION], cwd=folder, stdout=follower, stderr=follower) as command:
+    with subprocess.Popen(
+        [*COMMAND, *REGRESSION], cwd=folder, stdout=follower, stderr=follower
+    ) as command:
         os.close(follower)
         os.close(leader)  # not its controlling terminal: every write says EIO
     assert command.returncode == 1
@@ -158,13 +180,23 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
     "a notebook's backend": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
     "a backend that is none": {"MPLBACKEND": "nonsense"},
     "a display's backend": {"MPLBACKEND": "TkAgg"},
-    "no home": {"HOME": "/nonexistent", "MPLCONFIGDIR": "/proc/none", "XDG_CACHE_HOME": "/proc/none"},
+    "no home": {
+        "HOME": "/nonexistent",
+        "MPLCONFIGDIR": "/proc/none",
+        "XDG_CACHE_HOME": "/proc/none",
+    },
     "no temporary folder": {"TMPDIR": "/nonexistent"},
-    "numbers that are none": {"OMP_NUM_THREADS": "x", "NUMEXPR_MAX_THREADS": "x", "SOURCE_DATE_EPOCH": "x",
-                              "PANDAS_COPY_ON_WRITE": "x", "TERMINAL_WIDTH": "x", "TYPER_USE_RICH": "x"},
+    "numbers that are none": {
+        "OMP_NUM_THREADS": "x",
+        "NUMEXPR_MAX_THREADS": "x",
+        "SOURCE_DATE_EPOCH": "x",
+        "PANDAS_COPY_ON_WRITE": "x",
+        "TERMINAL_WIDTH": "x",
+        "TYPER_USE_RICH": "x",
+    },
     "an odd zone": {"TZ": ":none/such"},
     "development mode": {"PYTHONDEVMODE": "1", "PYTHONTRACEMALLOC": "1"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -202,14 +234,22 @@ def charts(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     "settings",
-    [b"backend: TkAgg\ntext.usetex: True\nfont.size: 40\nsvg.fonttype: path\n", b"\xff\x00\xfe", b"a: b: c\n"],
+    [
+        b"backend: TkAgg\ntext.usetex: True\nfont.size: 40\nsvg.fonttype: path\n",
+        b"\xff\x00\xfe",
+        b"a: b: c\n",
+    ],
 )
 def test_nobodys_matplotlib_settings_reach_a_chart(
     folder: Path, tmp_path: Path, charts: dict[str, bytes], settings: bytes
 ) -> None:
     assert charts
     (tmp_path / "stylelib").mkdir()
-    for file in (folder / "matplotlibrc", tmp_path / "matplotlibrc", tmp_path / "stylelib/x.mplstyle"):
+    for file in (
+        folder / "matplotlibrc",
+        tmp_path / "matplotlibrc",
+        tmp_path / "stylelib/x.mplstyle",
+    ):
         file.write_bytes(settings)
     try:
         for environment in ({}, {"MATPLOTLIBRC": str(tmp_path)}, {"MPLCONFIGDIR": str(tmp_path)}):
@@ -231,7 +271,9 @@ print(matplotlib.rcParams["font.size"], matplotlib.get_backend(), figure.axes[0]
 """
     argv = [sys.executable, "-c", program, str(folder / "old")]
     environment = {**os.environ, "MPLBACKEND": "pdf", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     size, backend, drawn = done.stdout.split()
     assert (size, backend) == ("40.0", "pdf")
     assert float(drawn) < 20
@@ -239,12 +281,16 @@ print(matplotlib.rcParams["font.size"], matplotlib.get_backend(), figure.axes[0]
 
 @pytest.mark.parametrize("module", ["statistics", "typing", "pandas", "typer", "signal"])
 @pytest.mark.parametrize("ending", ["raise SystemExit(0)", "import os; os._exit(0)"])
-def test_modules_on_pythonpath_have_no_say(folder: Path, tmp_path: Path, module: str, ending: str) -> None:
+def test_modules_on_pythonpath_have_no_say(
+    folder: Path, tmp_path: Path, module: str, ending: str
+) -> None:
     (tmp_path / f"{module}.py").write_text(ending)
     assert code_of(folder, REGRESSION, PYTHONPATH=str(tmp_path)) == 1
 
 
-def test_modules_of_the_current_folder_and_of_the_users_site_have_no_say(folder: Path, tmp_path: Path) -> None:
+def test_modules_of_the_current_folder_and_of_the_users_site_have_no_say(
+    folder: Path, tmp_path: Path
+) -> None:
     user = tmp_path / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     user.mkdir(parents=True)
     (user / "usercustomize.py").write_text("")
@@ -255,13 +301,20 @@ def test_modules_of_the_current_folder_and_of_the_users_site_have_no_say(folder:
         argv = [sys.executable, "-m", "yogurtbench", *REGRESSION]
         environment = {**os.environ, "PYTHONUSERBASE": str(tmp_path), "PYTHONPATH": ""}
         del environment["PYTHONPATH"]
-        assert subprocess.run(argv, cwd=folder, env=environment, capture_output=True, check=False).returncode == 1
+        assert (
+            subprocess.run(
+                argv, cwd=folder, env=environment, capture_output=True, check=False
+            ).returncode
+            == 1
+        )
     finally:
         (folder / "statistics.py").unlink()
         (folder / "pandas.py").unlink()
 
 
-@pytest.mark.parametrize("ending", ["SystemExit", "SystemExit(0)", "SystemExit(1)", "SystemExit('bye')", "KeyError(1)"])
+@pytest.mark.parametrize(
+    "ending", ["SystemExit", "SystemExit(0)", "SystemExit(1)", "SystemExit('bye')", "KeyError(1)"]
+)
 def test_whatever_ends_an_import_of_ours_is_an_error_of_ours(tmp_path: Path, ending: str) -> None:
     """A library that gives up inside the installation itself: never 0, and never 1."""
     package = Path(__file__).parents[2] / "yogurtbench"
@@ -280,19 +333,32 @@ def test_whatever_ends_an_import_of_ours_is_an_error_of_ours(tmp_path: Path, end
 
 def test_json_is_json_in_every_locale(folder: Path) -> None:
     environment = {**os.environ, "LC_ALL": "en_US.ISO-8859-1"}
-    done = subprocess.run([*COMMAND, "compare", "old", "new", "--json"], cwd=folder, env=environment,
-                          capture_output=True, check=False)  # fmt: skip
-    plain = subprocess.run([*COMMAND, "compare", "old", "new", "--json"], cwd=folder, capture_output=True, check=False)
+    done = subprocess.run(
+        [*COMMAND, "compare", "old", "new", "--json"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    plain = subprocess.run(
+        [*COMMAND, "compare", "old", "new", "--json"], cwd=folder, capture_output=True, check=False
+    )
     assert (done.returncode, json.loads(done.stdout)) == (1, json.loads(plain.stdout))
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("redirections", ["| head -n 1", "2>&1 | head -n 1", "2>&1 | true", "> /dev/full 2>&1"])
-def test_a_run_goes_on_to_its_end_and_is_reported_without_a_reader(tmp_path: Path, redirections: str) -> None:
+@pytest.mark.parametrize(
+    "redirections", ["| head -n 1", "2>&1 | head -n 1", "2>&1 | true", "> /dev/full 2>&1"]
+)
+def test_a_run_goes_on_to_its_end_and_is_reported_without_a_reader(
+    tmp_path: Path, redirections: str
+) -> None:
     (tmp_path / "m.yaml").write_text(SWEEP)
     assert code_of(tmp_path, ["run", "m.yaml"], redirections) == 0
     (run,) = tmp_path.glob("results/streams/*")
-    statuses = [json.loads(line)["status"] for line in (run / "trials.jsonl").read_text().splitlines()]
+    statuses = [
+        json.loads(line)["status"] for line in (run / "trials.jsonl").read_text().splitlines()
+    ]
     assert statuses.count("ok") >= 6 and set(statuses) == {"ok"}
     assert (run / "report.html").is_file() and list((run / "charts").iterdir())
 
@@ -304,8 +370,15 @@ def test_a_native_run_is_measured_by_our_own_agent_whatever_pythonpath_says(tmp_
     for name in ("yogurtbench/__init__", "statistics", "pyroute2", "selectors"):
         (hostile / f"{name}.py").write_text("raise SystemExit(0)")
     (tmp_path / "m.yaml").write_text(SWEEP)
-    launcher = [sys.executable, "-I", str(Path(__file__).parents[2] / "yogurtbench/launch.py"), "yogurtbench"]
+    launcher = [
+        sys.executable,
+        "-I",
+        str(Path(__file__).parents[2] / "yogurtbench/launch.py"),
+        "yogurtbench",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(hostile)}
     argv = [*launcher, "run", "m.yaml", "--quiet"]
-    ended = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,6 @@
-"""yb: whose code it runs, when it makes its environment anew, and how it ends when that is not possible."""
+"""yb: whose code it runs, when it makes its environment anew, and how it ends when that is not
+possible.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ import pip_install  # noqa: E402
 pytestmark = pytest.mark.commands
 
 #: A stand-in for the package: it tells which folder's code ran.
-TELLTALE = "import os, sys; print(os.path.dirname(os.path.abspath(__file__)), sys.argv[2:], sys.flags.isolated)\n"
+TELLTALE = (
+    "import os, sys; print(os.path.dirname(os.path.abspath(__file__)), sys.argv[2:], "
+    "sys.flags.isolated)\n"
+)
 #: A stand-in for pip: it notes that it ran, and does what the file "pip" beside it says.
 INSTALLER = """\
 import pathlib, subprocess, sys
@@ -35,7 +40,10 @@ sys.exit(subprocess.run(["sh", "-c", (home / "pip").read_text()], cwd=home).retu
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of the real yb around a package that only tells where it lies; venv is real, without pip."""
+    """A checkout of the real yb around a package that only tells where it lies.
+
+    Venv is real, without pip.
+    """
     folder = tmp_path / "a checkout"
     for name, text in {
         "yogurtbench/launch.py": TELLTALE,
@@ -46,8 +54,13 @@ def checkout(tmp_path: Path) -> Path:
     }.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    # What the distribution has to bring is another matter; and ensurepip is most of the time that venv takes.
-    script = (ROOT / "yb").read_text().replace("--system-site-packages", "--system-site-packages --without-pip")
+    # What the distribution has to bring is another matter; and ensurepip is most of the time that
+    # venv takes.
+    script = (
+        (ROOT / "yb")
+        .read_text()
+        .replace("--system-site-packages", "--system-site-packages --without-pip")
+    )
     script = script.replace("packages=$(missing_packages)", "packages=")
     (folder / "yb").write_text(script)
     (folder / "yb").chmod(0o755)
@@ -56,7 +69,9 @@ def checkout(tmp_path: Path) -> Path:
 
 def yb(checkout: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     argv = [str(checkout / "yb"), *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    return subprocess.run(
+        argv, capture_output=True, text=True, env={**os.environ, **environment}, check=False
+    )
 
 
 def installed(checkout: Path) -> list[str]:
@@ -131,9 +146,19 @@ def remove_interpreter(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [spoil_stamp, spoil_requirements, spoil_python, upgrade_python, truncate_stamp, remove_interpreter]
+    "spoil",
+    [
+        spoil_stamp,
+        spoil_requirements,
+        spoil_python,
+        upgrade_python,
+        truncate_stamp,
+        remove_interpreter,
+    ],
 )
-def test_an_environment_that_does_not_fit_is_made_anew(checkout: Path, spoil: Callable[[Path], None]) -> None:
+def test_an_environment_that_does_not_fit_is_made_anew(
+    checkout: Path, spoil: Callable[[Path], None]
+) -> None:
     yb(checkout)
     (checkout / ".venv/leftover").touch()
     spoil(checkout)
@@ -146,7 +171,8 @@ def test_an_environment_that_does_not_fit_is_made_anew(checkout: Path, spoil: Ca
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_set_up_is_made_anew(checkout: Path, number: signal.Signals) -> None:
     (checkout / "pip").write_text("touch .venv/half under-way; sleep 30")
-    # Whoever runs the tests in the background may have SIGINT ignored, which a shell cannot take back (POSIX, sh).
+    # Whoever runs the tests in the background may have SIGINT ignored, which a shell cannot take
+    # back (POSIX, sh).
     heeding = ["env", "--default-signal=INT", checkout / "yb"]
     with subprocess.Popen(heeding, stderr=subprocess.DEVNULL, start_new_session=True) as first:
         wait_for(checkout / "under-way")
@@ -160,7 +186,9 @@ def test_an_interrupted_set_up_is_made_anew(checkout: Path, number: signal.Signa
 
 def test_what_a_killed_yb_left_running_is_waited_for(checkout: Path) -> None:
     (checkout / "pip").write_text("touch under-way; sleep 2; touch over")
-    with subprocess.Popen([checkout / "yb"], stderr=subprocess.DEVNULL, start_new_session=True) as first:
+    with subprocess.Popen(
+        [checkout / "yb"], stderr=subprocess.DEVNULL, start_new_session=True
+    ) as first:
         wait_for(checkout / "under-way")
         (child,) = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
         for process in (first.pid, int(child)):  # both shells; pip lives on
@@ -192,7 +220,9 @@ def wait_for(path: Path) -> None:
 
 
 def test_a_run_does_not_hold_the_lock(checkout: Path) -> None:
-    (checkout / "yogurtbench/launch.py").write_text("import os; print(sorted(os.listdir('/proc/self/fd')))\n")
+    (checkout / "yogurtbench/launch.py").write_text(
+        "import os; print(sorted(os.listdir('/proc/self/fd')))\n"
+    )
     yb(checkout)
     (checkout / ".venv/.stamp-requirements.lock").unlink()
     assert "'9'" not in yb(checkout).stdout
@@ -204,8 +234,13 @@ def test_pip_failing_is_told_and_never_a_regression(checkout: Path, code: int) -
     for _ in range(2):
         told = yb(checkout)
         assert (told.returncode, told.stdout) == (3, "")
-        assert told.stderr.splitlines()[-2:] == ["no route to the index", "yb: pip could not install requirements.lock"]
-    assert len(installed(checkout)) == 2, "an environment that pip did not finish was taken for a whole one"
+        assert told.stderr.splitlines()[-2:] == [
+            "no route to the index",
+            "yb: pip could not install requirements.lock",
+        ]
+    assert len(installed(checkout)) == 2, (
+        "an environment that pip did not finish was taken for a whole one"
+    )
 
 
 def without(checkout: Path, old: str, new: str) -> None:
@@ -217,14 +252,20 @@ def without(checkout: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("python=/usr/bin/python3", "python=/usr/bin/no-python3", "is missing; install Python 3.11 or newer"),
+        (
+            "python=/usr/bin/python3",
+            "python=/usr/bin/no-python3",
+            "is missing; install Python 3.11 or newer",
+        ),
         ("python=/usr/bin/python3", "python=/bin/false", "is too old, or broken"),
         ("(3, 11)", "(3, 99)", "is too old, or broken"),
         ("-m venv", "-m no_such_venv", "the virtual environment could not be made"),
         ('exec "$venv/bin/python"', "exec /no/such/python", "the set-up failed"),
     ],
 )
-def test_what_cannot_be_set_up_ends_with_3_and_a_sentence(checkout: Path, old: str, new: str, words: str) -> None:
+def test_what_cannot_be_set_up_ends_with_3_and_a_sentence(
+    checkout: Path, old: str, new: str, words: str
+) -> None:
     without(checkout, old, new)
     told = yb(checkout)
     assert told.returncode == 3, told
@@ -234,7 +275,12 @@ def test_what_cannot_be_set_up_ends_with_3_and_a_sentence(checkout: Path, old: s
 def test_nothing_of_pythons_environment_has_a_say(checkout: Path, tmp_path: Path) -> None:
     for name in ("sitecustomize", "sysconfig", "venv", "os", "runpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(1)\n")
-    hostile = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nonexistent", "PYTHONHASHSEED": "x", "TMPDIR": "/none"}
+    hostile = {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONHOME": "/nonexistent",
+        "PYTHONHASHSEED": "x",
+        "TMPDIR": "/none",
+    }
     for _ in range(2):
         told = yb(checkout, **hostile)
         assert (told.returncode, told.stdout) == (0, ran(checkout)), told.stderr
@@ -243,7 +289,9 @@ def test_nothing_of_pythons_environment_has_a_say(checkout: Path, tmp_path: Path
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", "< /", "| true",
                                     "2>&1 >/dev/null | true"])  # fmt: skip
 @pytest.mark.parametrize("fresh", [True, False])
-def test_its_exit_code_does_not_depend_on_the_streams(checkout: Path, closed: str, fresh: bool) -> None:
+def test_its_exit_code_does_not_depend_on_the_streams(
+    checkout: Path, closed: str, fresh: bool
+) -> None:
     if not fresh:
         yb(checkout)
     (checkout / "yogurtbench/launch.py").write_text("raise SystemExit(4)\n")
@@ -253,10 +301,22 @@ def test_its_exit_code_does_not_depend_on_the_streams(checkout: Path, closed: st
 
 
 @pytest.mark.root
-def test_a_checkout_that_cannot_be_written_runs_where_its_environment_is_whole(checkout: Path) -> None:
+def test_a_checkout_that_cannot_be_written_runs_where_its_environment_is_whole(
+    checkout: Path,
+) -> None:
     def read_only(*command: str) -> subprocess.CompletedProcess[str]:
         script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$1/yb"'
-        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh", str(checkout)]
+        argv = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-ec",
+            script,
+            "sh",
+            str(checkout),
+        ]
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     refused = read_only()
@@ -274,7 +334,17 @@ def test_a_full_disk_is_told_and_the_half_made_environment_made_anew(checkout: P
         code=0; "$1/yb" || code=$?
         umount "$1/.venv"; exit $code
     """
-    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", script, "sh", str(checkout)]
+    argv = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        script,
+        "sh",
+        str(checkout),
+    ]
     told = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert told.returncode == 3, told
     assert "yb: " in told.stderr
@@ -306,9 +376,26 @@ def test_only_where_packages_come_from_is_taken_from_pips_variables() -> None:
         "PIP_PROXY": "http://proxy.invalid",
         "PIP_CERT": "/ca.pem",
     }
-    foreign = {f"PIP_{name}": "1" for name in ("USER", "TARGET", "PREFIX", "ROOT", "NO_DEPS", "DRY_RUN",
-                                              "REQUIRE_HASHES", "PYTHON", "NO_BINARY", "IGNORE_INSTALLED")}  # fmt: skip
-    empty = {"HOME": "/nonexistent", "XDG_CONFIG_DIRS": "/nonexistent", "PIP_CONFIG_FILE": os.devnull}
+    foreign = {
+        f"PIP_{name}": "1"
+        for name in (
+            "USER",
+            "TARGET",
+            "PREFIX",
+            "ROOT",
+            "NO_DEPS",
+            "DRY_RUN",
+            "REQUIRE_HASHES",
+            "PYTHON",
+            "NO_BINARY",
+            "IGNORE_INSTALLED",
+        )
+    }
+    empty = {
+        "HOME": "/nonexistent",
+        "XDG_CONFIG_DIRS": "/nonexistent",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
     assert settings(**asked, **foreign, **empty) == {**asked, **OURS}
 
 
@@ -325,9 +412,13 @@ def test_only_where_packages_come_from_is_taken_from_pips_files(tmp_path: Path) 
     assert not {"PIP_USER", "PIP_TARGET", "PIP_NO_INDEX"} & set(found)
 
 
-def test_a_file_of_pips_that_cannot_be_read_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_pips_that_cannot_be_read_is_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "pip.conf").write_bytes(b"\xff\x00 no ini")
-    assert "PIP_TARGET" not in settings(HOME="/nonexistent", PIP_CONFIG_FILE=str(tmp_path / "pip.conf"))
+    assert "PIP_TARGET" not in settings(
+        HOME="/nonexistent", PIP_CONFIG_FILE=str(tmp_path / "pip.conf")
+    )
     assert "passed over" in capsys.readouterr().err
 
 
@@ -335,30 +426,52 @@ def test_a_file_of_pips_that_cannot_be_read_is_passed_over(tmp_path: Path, capsy
 @pytest.mark.timeout(900)
 def test_a_real_checkout_sets_itself_up_whatever_pip_is_told_elsewhere(tmp_path: Path) -> None:
     copy, elsewhere = tmp_path / "a copy", tmp_path / "elsewhere"
-    skipped = shutil.ignore_patterns(".venv", ".git", "results", "__pycache__", ".*_cache", ".hypothesis", ".nox")
+    skipped = shutil.ignore_patterns(
+        ".venv", ".git", "results", "__pycache__", ".*_cache", ".hypothesis", ".nox"
+    )
     shutil.copytree(ROOT, copy, ignore=skipped)
     (copy / "yogurtbench/core/version.py").write_text(
-        (ROOT / "yogurtbench/core/version.py").read_text().replace('__version__ = "', '__version__ = "copied-')
+        (ROOT / "yogurtbench/core/version.py")
+        .read_text()
+        .replace('__version__ = "', '__version__ = "copied-')
     )
-    hostile = {"PIP_USER": "1", "PIP_TARGET": str(elsewhere), "PIP_DRY_RUN": "1", "PIP_REQUIRE_HASHES": "1",
-               "PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nonexistent"}  # fmt: skip
+    hostile = {
+        "PIP_USER": "1",
+        "PIP_TARGET": str(elsewhere),
+        "PIP_DRY_RUN": "1",
+        "PIP_REQUIRE_HASHES": "1",
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONHOME": "/nonexistent",
+    }
     told = yb(copy, "--version", **hostile)
     assert told.returncode == 0, told.stderr
     assert told.stdout.startswith("yogurtbench copied-")
     assert not elsewhere.exists()
     found = subprocess.run(
-        [copy / ".venv/bin/python", "-I", "-c", "import pandas, matplotlib; print(pandas.__file__)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            copy / ".venv/bin/python",
+            "-I",
+            "-c",
+            "import pandas, matplotlib; print(pandas.__file__)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert found.stdout.startswith(str(copy / ".venv"))
 
 
 def on_a_terminal(checkout: Path, *arguments: str, seconds: float | None = None) -> tuple[int, str]:
-    """Run yb with a terminal as its standard error, for so long; the exit code and what the terminal got."""
+    """Run yb with a terminal as its standard error, for so long.
+
+    The exit code and what the terminal got.
+    """
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm"}
     argv = [checkout / "yb", *arguments]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, cwd=checkout) as process:
+    with subprocess.Popen(
+        argv, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, cwd=checkout
+    ) as process:
         os.close(theirs)
         if seconds is not None:
             time.sleep(seconds)
@@ -378,13 +491,19 @@ def test_on_a_terminal_a_live_line_tells_time_spent_and_left(checkout: Path) -> 
     code, shown = on_a_terminal(checkout)
     assert code == 0
     live = [line for line in shown.split("\r") if line.startswith("\x1b[K")]
-    spent = [int(found[1]) for line in live if (found := re.search(r"\(once\): (\d+) s, about \d+ s left", line))]
+    spent = [
+        int(found[1])
+        for line in live
+        if (found := re.search(r"\(once\): (\d+) s, about \d+ s left", line))
+    ]
     assert spent[-3:] in ([0, 1, 2], [1, 2, 3])
     assert "its packages: done in" in shown and shown.endswith("\n")
 
 
 def test_the_live_line_ends_with_a_killed_yb(checkout: Path) -> None:
-    (checkout / "pip").write_text("exec sleep 9")  # what a killed yb left running holds the terminal as long
+    (checkout / "pip").write_text(
+        "exec sleep 9"
+    )  # what a killed yb left running holds the terminal as long
     code, shown = on_a_terminal(checkout, seconds=4)
     assert code == -signal.SIGKILL
     assert max(int(found) for found in re.findall(r": (\d+) s, ", shown)) <= 5
@@ -403,26 +522,35 @@ def test_elsewhere_a_step_is_a_line(checkout: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "WARNING: Retrying after connection broken by 'NewConnectionError(...: [Errno -3] Temporary failure in name "
+        "WARNING: Retrying after connection broken by 'NewConnectionError(...: [Errno -3] "
+        "Temporary failure in name "
         "resolution)': /simple/one/",
         "ERROR: Could not install packages due to an OSError: [Errno 101] Network is unreachable",
     ],
 )
-def test_without_a_network_there_is_one_clear_sentence_and_nothing_half_made(checkout: Path, words: str) -> None:
+def test_without_a_network_there_is_one_clear_sentence_and_nothing_half_made(
+    checkout: Path, words: str
+) -> None:
     (checkout / "pip").write_text(f'echo "{words}" >&2; touch .venv/half; exit 1')
     told = yb(checkout)
     assert told.returncode == 3
-    assert told.stderr.splitlines()[-1].startswith("yb: pip could not install requirements.lock: there is no network")
+    assert told.stderr.splitlines()[-1].startswith(
+        "yb: pip could not install requirements.lock: there is no network"
+    )
     assert words not in told.stderr and not (checkout / ".venv").exists()
     (checkout / "pip").write_text("exit 0")
     assert yb(checkout).returncode == 0
 
 
 @pytest.mark.root
-def test_without_a_network_apt_is_told_likewise_and_what_dpkg_left_is_finished_first(tmp_path: Path) -> None:
+def test_without_a_network_apt_is_told_likewise_and_what_dpkg_left_is_finished_first(
+    tmp_path: Path,
+) -> None:
     """Real apt, in a network namespace without a route, for a package that is not there."""
     script = (ROOT / "yb").read_text()
-    functions = script[script.index("# What is missing here") : script.index("# Written last, into")]
+    functions = script[
+        script.index("# What is missing here") : script.index("# Written last, into")
+    ]
     say = script[script.index("say() {") : script.index("left() {")]
     program = f"""set -eu
     home="{ROOT}" venv="{tmp_path}/none"
@@ -441,5 +569,7 @@ def test_without_a_network_apt_is_told_likewise_and_what_dpkg_left_is_finished_f
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done
     told = done.stderr.splitlines()[-1]
-    assert told.startswith("yb: these packages could not be installed: no-such-package-anywhere"), told
+    assert told.startswith("yb: these packages could not be installed: no-such-package-anywhere"), (
+        told
+    )
     assert "there is no network" in told

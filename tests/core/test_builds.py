@@ -31,7 +31,10 @@ def test_what_a_trial_runs(one: builds.Trial, wanted: list[str]) -> None:
 
 
 def test_a_plan_names_what_any_of_its_trials_runs_its_asides_too(tmp_path: Path) -> None:
-    text = "name: t\naxes: {hook: tcx_ingress, helper: redirect_peer}\nloads: [sockperf]\nclock: instructions\n"
+    text = (
+        "name: t\naxes: {hook: tcx_ingress, helper: redirect_peer}\nloads: "
+        "[sockperf]\nclock: instructions\n"
+    )
     plan = planned(tmp_path, text)
     assert plan.texts.ours == {"blind", "drops", "head"}
     assert replace(plan, asides=False, side=builds.BASE).texts.ours == {"base"}
@@ -42,13 +45,20 @@ def mine(load: str, source: str = "int wire(struct __sk_buff *skb) { return 0; }
 
 
 def test_a_wire_of_ones_own_is_compiled_beforehand_too_once_for_each_way_of_looking() -> None:
-    found = builds.required_builds([mine("ping"), mine("sockperf"), mine("reachability"), trial("ping", **WIRE)])
-    assert {(one.name, traced) for one, traced in found.own} == {("mine.c", False), ("mine.c", True)}
+    found = builds.required_builds(
+        [mine("ping"), mine("sockperf"), mine("reachability"), trial("ping", **WIRE)]
+    )
+    assert {(one.name, traced) for one, traced in found.own} == {
+        ("mine.c", False),
+        ("mine.c", True),
+    }
     assert builds.ProgramBuilds.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
 def test_what_does_not_fit_is_left_to_the_trials() -> None:
-    found = builds.required_builds([mine("ping", "a" * 60), mine("ping", "b" * 60), trial("ping", **WIRE)])
+    found = builds.required_builds(
+        [mine("ping", "a" * 60), mine("ping", "b" * 60), trial("ping", **WIRE)]
+    )
     kept = found.truncated(100)
     assert [one.source[0] for one, _ in kept.own] == ["a"]
     assert (kept.ours, found.truncated(120)) == (found.ours, found)

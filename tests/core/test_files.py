@@ -1,4 +1,7 @@
-"""Files where people name them: nothing of theirs is overwritten; a machine that refuses is told in one sentence."""
+"""Files where people name them: nothing of theirs is overwritten.
+
+A machine that refuses is told in one sentence.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ def run(here: Path) -> Path:
     return stored(Invented((REACH, WIRE), blocks=12), here / "results")
 
 
-# -- what is overwritten ----------------------------------------------------------------------------------------------
+# -- what is overwritten ---------------------------------------------------------------------------
 
 
 def outputs(run: Path) -> dict[str, list[str]]:
@@ -50,7 +53,9 @@ def outputs(run: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("what", ["baseline", "compare", "which-wire"])
-def test_only_a_file_of_our_own_is_overwritten(run: Path, call: Callable[..., Said], what: str) -> None:
+def test_only_a_file_of_our_own_is_overwritten(
+    run: Path, call: Callable[..., Said], what: str
+) -> None:
     argv = outputs(run)[what]
     Path("made").mkdir()
     assert call(*argv, "made/new/ours").code == 0
@@ -70,7 +75,9 @@ def test_only_a_file_of_our_own_is_overwritten(run: Path, call: Callable[..., Sa
         Path("link").symlink_to("theirs")
         for name in ("theirs", "link"):
             said = call(*argv, name)
-            assert said.code == 2 and said.err.startswith(f"yogurtbench: {name}: is there already and is not ")
+            assert said.code == 2 and said.err.startswith(
+                f"yogurtbench: {name}: is there already and is not "
+            )
             assert said.out == "" and said.err.count("\n") == 1
             assert Path("theirs").read_bytes() == foreign
     assert sorted(path.name for path in Path().iterdir()) == ["link", "made", "results", "theirs"]
@@ -88,7 +95,9 @@ def test_only_a_file_of_our_own_is_overwritten(run: Path, call: Callable[..., Sa
         ("file/below", "Not a directory"),
     ],
 )
-def test_what_is_no_file_is_refused(run: Path, call: Callable[..., Said], what: str, name: str, sentence: str) -> None:
+def test_what_is_no_file_is_refused(
+    run: Path, call: Callable[..., Said], what: str, name: str, sentence: str
+) -> None:
     Path("folder").mkdir()
     os.mkfifo("pipe")
     Path("loop").symlink_to("loop")
@@ -114,7 +123,9 @@ def test_a_capture_overwrites_captures_of_ours_alone(here: Path) -> None:
     pcap.check(target)
     for foreign in (b"precious yogurtbench", b"\x0a\x0d\x0d\x0a" + b"tcpdump" * 99):
         target.write_bytes(foreign)
-        with pytest.raises(MatrixError, match=r"--pcap .*: is there already and is not a capture of ours"):
+        with pytest.raises(
+            MatrixError, match=r"--pcap .*: is there already and is not a capture of ours"
+        ):
             pcap.check(target)
         assert target.read_bytes() == foreign
 
@@ -132,7 +143,9 @@ def test_a_file_that_could_not_be_written_whole_is_as_it_was(here: Path) -> None
     assert target.read_text() == "before" and [path.name for path in here.iterdir()] == ["kept"]
 
 
-def test_clean_removes_nothing_but_what_we_cached(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clean_removes_nothing_but_what_we_cached(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(here))
     (here / "guest/userland").mkdir(parents=True)
     (here / ".download.part").write_text("somebody's")
@@ -144,10 +157,12 @@ def test_clean_removes_nothing_but_what_we_cached(here: Path, monkeypatch: pytes
     assert (here / "letters/.draft.part").exists()
 
 
-# -- home folders -----------------------------------------------------------------------------------------------------
+# -- home folders ----------------------------------------------------------------------------------
 
 
-def test_a_tilde_is_a_home_in_every_path(run: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tilde_is_a_home_in_every_path(
+    run: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = run.parent.parent.parent / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -190,13 +205,25 @@ def test_other_tildes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         paths.expanded(Path("~/x"))
 
 
-# -- what the machine refuses -----------------------------------------------------------------------------------------
+# -- what the machine refuses ----------------------------------------------------------------------
 
 
 def in_namespace(script: str, *argv: str, cwd: Path) -> Said:
     """A script with mounts of its own, then a command line."""
-    unshared = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", f'{script}\nexec "$@"', "sh"]
-    done = subprocess.run([*unshared, *YB, *argv], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    unshared = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--",
+        "sh",
+        "-ec",
+        f'{script}\nexec "$@"',
+        "sh",
+    ]
+    done = subprocess.run(
+        [*unshared, *YB, *argv], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
     return Said(done.returncode, done.stdout, done.stderr)
 
 
@@ -207,17 +234,23 @@ def test_a_disk_that_fills_up_keeps_what_was_measured_and_says_how_to_go_on(here
     Path("kept").mkdir()
     script = "mount -t tmpfs -o size=24k tmpfs full"
     keep = 'trap "cp -r full/. kept" EXIT; "$@" || code=$?; exit ${code:-0}; true '
-    said = in_namespace(f"{script}\n{keep}", "run", "m.yaml", "--lab", "native", "--out", "full", cwd=here)
+    said = in_namespace(
+        f"{script}\n{keep}", "run", "m.yaml", "--lab", "native", "--out", "full", cwd=here
+    )
     assert said.code == 3 and "Traceback" not in said.err
     (run,) = Path("kept").glob("*/*")
     name = f"full/direct/{run.name}"
-    assert f"yogurtbench: {name}/trials.jsonl: cannot be written (No space left on device)" in said.err
+    assert (
+        f"yogurtbench: {name}/trials.jsonl: cannot be written (No space left on device)" in said.err
+    )
     assert f"what was measured until then is kept, go on with --resume {name}" in said.err
     assert f"yogurtbench report {name} makes the report" in said.err
     assert "veth direct was measured with" in said.out
     assert 1 <= len(list(run_folder.read_attempts(run))) < 8
     assert (run / "trials.jsonl").read_bytes().endswith(b"}\n")
-    resumed = subprocess.run([*YB, "run", "m.yaml", "--lab", "native", "--resume", run], cwd=here, check=False)
+    resumed = subprocess.run(
+        [*YB, "run", "m.yaml", "--lab", "native", "--resume", run], cwd=here, check=False
+    )
     assert resumed.returncode == 0 and len(list(run_folder.read_attempts(run))) == 8
 
 
@@ -236,7 +269,9 @@ def test_a_disk_with_room_for_nothing_is_told_before_anything_runs(here: Path) -
     Path("m.yaml").write_text(DIRECT)
     Path("full").mkdir()
     script = "mount -t tmpfs -o size=8k tmpfs full; head -c 8192 /dev/zero > full/x"
-    said = in_namespace(script, "run", "m.yaml", "--lab", "native", "--out", "full", "--quiet", cwd=here)
+    said = in_namespace(
+        script, "run", "m.yaml", "--lab", "native", "--out", "full", "--quiet", cwd=here
+    )
     assert (said.code, said.out, said.err.count("\n")) == (3, "", 1)
     assert "No space left on device); choose another folder with --out" in said.err
 
@@ -265,23 +300,32 @@ def test_a_read_only_folder_is_told_and_the_result_all_the_same(
     filled = [one.format(run=place, name=place.parent.name) for one in argv]
     said = in_namespace(READ_ONLY, *filled, cwd=base)
     assert said.code == code, said.err
-    assert said.err.count("\n") == 1 and f"{told}: cannot be written (Read-only file system)" in said.err
+    assert (
+        said.err.count("\n") == 1
+        and f"{told}: cannot be written (Read-only file system)" in said.err
+    )
     assert bool(said.out) == (argv[0] in ("history", "report", "compare"))
     if "--json" in argv:
         assert json.loads(said.out)["runs"] == [run.name]
 
 
 @pytest.mark.root
-def test_a_run_of_another_user_is_told_and_its_result_all_the_same(nobodys_python: list[str], everybodys: Path) -> None:
+def test_a_run_of_another_user_is_told_and_its_result_all_the_same(
+    nobodys_python: list[str], everybodys: Path
+) -> None:
     run = stored(replace(Invented((REACH, WIRE)), blocks=12), everybodys / "results")
     for argv, code in ((["history", run.parent.name], 0), (["report", run], 3)):
         asked = [*nobodys_python, "-m", "yogurtbench", *map(str, argv)]
-        done = subprocess.run(asked, cwd=everybodys, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            asked, cwd=everybodys, capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode == code, done.stderr
         assert "cannot be written (Permission denied)" in done.stderr and done.stdout
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EFBIG])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EFBIG]
+)
 def test_an_attempt_that_cannot_be_kept_is_one_sentence_and_leaves_no_half_line(
     number: int, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,7 +341,9 @@ def test_an_attempt_that_cannot_be_kept_is_one_sentence_and_leaves_no_half_line(
 
     with run_folder.StoredRun.resume(folder) as run:
         monkeypatch.setattr(os, "write", half)
-        with pytest.raises(HostError, match=rf"\({os.strerror(number)}\); .*go on with --resume {folder}"):
+        with pytest.raises(
+            HostError, match=rf"\({os.strerror(number)}\); .*go on with --resume {folder}"
+        ):
             run.append(attempt)
         monkeypatch.undo()
     assert (folder / "trials.jsonl").read_bytes() == before

@@ -23,10 +23,12 @@ HOME = Path(__file__).parents[2]
 #: os-release(5) as the distributions ship it, cut down to what tells them apart.
 RELEASES = {
     "debian": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nVERSION_CODENAME=trixie\nID=debian\n',
-    "ubuntu": 'PRETTY_NAME="Ubuntu 24.04.3 LTS"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n',
+    "ubuntu": 'PRETTY_NAME="Ubuntu 24.04.3 '
+    'LTS"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n',
     "fedora": 'PRETTY_NAME="Fedora Linux 43 (Server Edition)"\nVERSION_CODENAME=""\nID=fedora\n',
     "arch": 'NAME="Arch Linux"\nPRETTY_NAME="Arch Linux"\nID=arch\nBUILD_ID=rolling\n',
-    "opensuse": 'PRETTY_NAME="openSUSE Tumbleweed"\nID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n',
+    "opensuse": 'PRETTY_NAME="openSUSE '
+    'Tumbleweed"\nID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n',
 }
 #: And what derives from them.
 DERIVED = {
@@ -71,7 +73,9 @@ def on(family: str, release: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
 def only(family: str, words: str) -> bool:
     """Whether words name this family's command and none of another."""
     return COMMANDS[family] in words and not any(
-        command.split()[0] in words for other, command in COMMANDS.items() if command != COMMANDS[family]
+        command.split()[0] in words
+        for other, command in COMMANDS.items()
+        if command != COMMANDS[family]
     )
 
 
@@ -93,18 +97,24 @@ def test_a_machine_without_qemu(family: str) -> None:
 
 
 @pytest.mark.usefixtures("nothing_on_path")
-def test_a_machine_without_mmdebstrap(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_mmdebstrap(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(requirements, "DEBIANS_KEYS", tmp_path)
     with pytest.raises(HostError, match="building the guest needs mmdebstrap") as error:
         mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
     if family in ("debian", "ubuntu"):
         assert "apt-get install mmdebstrap debian-archive-keyring uidmap" in str(error.value)
     else:
-        assert "we know no package of mmdebstrap" in str(error.value) and "container" in str(error.value)
+        assert "we know no package of mmdebstrap" in str(error.value) and "container" in str(
+            error.value
+        )
         assert "apt-get" not in str(error.value)
 
 
-def test_a_machine_without_debians_keys(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_debians_keys(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mmdebstrap.apt_sources, "machine_sources", lambda: ())
     monkeypatch.setattr(requirements, "DEBIANS_KEYS", tmp_path / "none")
     with pytest.raises(HostError, match="the keys that Debian signs its packages with") as error:
@@ -118,7 +128,9 @@ def test_a_machine_without_debians_keys(family: str, tmp_path: Path, monkeypatch
         assert only(family, str(error.value)) and name in str(error.value) and name in found.mend
 
 
-def test_a_machine_without_kernel_headers(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_kernel_headers(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("_MODULES", "_SOURCES", "_KHEADERS"):
         monkeypatch.setattr(headers, name, tmp_path / "none")
     monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)
@@ -151,7 +163,9 @@ def test_derived_distributions_are_known_by_what_they_are_like(
 def test_a_distribution_that_nobody_knows_is_told_debians_names_and_no_command() -> None:
     nixos = {"ID": "nixos", "PRETTY_NAME": "NixOS 26.05"}
     assert (
-        install_hints.install_command("qemu", release=nixos) == install_hints.install_command("qemu", release={}) == ""
+        install_hints.install_command("qemu", release=nixos)
+        == install_hints.install_command("qemu", release={})
+        == ""
     )
     told = install_hints.how_to_get("qemu", "uidmap", release=nixos)
     assert told == "install what Debian calls qemu-system-x86 uidmap with your package manager"
@@ -159,11 +173,15 @@ def test_a_distribution_that_nobody_knows_is_told_debians_names_and_no_command()
 
 
 @pytest.mark.parametrize("codename", ["duke", "", "Trixie"])
-def test_a_debian_release_that_nobody_knows_goes_on_with_the_names_of_the_newest(codename: str) -> None:
+def test_a_debian_release_that_nobody_knows_goes_on_with_the_names_of_the_newest(
+    codename: str,
+) -> None:
     there = {"ID": "debian", "PRETTY_NAME": "Debian GNU/Linux 15", "VERSION_CODENAME": codename}
     told = install_hints.how_to_get("ping", release=there)
     assert "apt-get install iputils-ping" in told
-    assert told.endswith("Debian GNU/Linux 15 is unknown to us: packages are named as in debian trixie")
+    assert told.endswith(
+        "Debian GNU/Linux 15 is unknown to us: packages are named as in debian trixie"
+    )
     for known in ("bookworm", "trixie"):
         assert install_hints.distribution({**there, "VERSION_CODENAME": known}).guess == ""
 
@@ -176,7 +194,8 @@ def test_commands_for_others_than_root_begin_with_sudo(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ID\n", "ID='unclosed\n", "\xff\x00", "# ID=debian\n", "=x\n", "ID=$(touch /tmp/x)\n"]
+    "text",
+    ["", "ID\n", "ID='unclosed\n", "\xff\x00", "# ID=debian\n", "=x\n", "ID=$(touch /tmp/x)\n"],
 )
 def test_a_strange_os_release_file_is_no_reason_to_fail(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,16 +206,26 @@ def test_a_strange_os_release_file_is_no_reason_to_fail(
     assert install_hints.distribution().family == ""
 
 
-@pytest.mark.skipif(not shutil.which("apt-cache"), reason="packages are looked up in apt's own lists")
-@pytest.mark.skipif(install_hints.distribution().guess != "", reason="a release that the table does not know")
+@pytest.mark.skipif(
+    not shutil.which("apt-cache"), reason="packages are looked up in apt's own lists"
+)
+@pytest.mark.skipif(
+    install_hints.distribution().guess != "", reason="a release that the table does not know"
+)
 def test_the_packages_we_name_are_this_distributions() -> None:
     here = [
         install_hints.package(word) for word in install_hints.known_words() if word != "netperf"
     ]  # from Debian 13 on
-    done = subprocess.run(["apt-cache", "policy", *here], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["apt-cache", "policy", *here], capture_output=True, text=True, check=False
+    )
     if not done.stdout:
         pytest.skip("apt has no lists here")
-    lacking = [name for name in here if not re.search(rf"^{re.escape(name)}:\n.*\n  Candidate: \d", done.stdout, re.M)]
+    lacking = [
+        name
+        for name in here
+        if not re.search(rf"^{re.escape(name)}:\n.*\n  Candidate: \d", done.stdout, re.M)
+    ]
     assert lacking == []
 
 
@@ -215,13 +244,27 @@ class TestYb:
         """Run yb on a machine that has next to nothing on PATH, no package manager among it."""
         folder = tmp_path / "bin"
         folder.mkdir()
-        for name in ("sh", "id", "uname", "cat", "readlink", "dirname", "cksum", "tail", "ls", "date", "rm"):
+        for name in (
+            "sh",
+            "id",
+            "uname",
+            "cat",
+            "readlink",
+            "dirname",
+            "cksum",
+            "tail",
+            "ls",
+            "date",
+            "rm",
+        ):
             (folder / name).symlink_to(shutil.which(name) or "/nonexistent")
 
         def run(checkout: Path) -> subprocess.CompletedProcess[str]:
             environment = {**os.environ, "PATH": str(folder)}
             argv = [str(checkout / "yb"), "plan"]
-            return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+            return subprocess.run(
+                argv, env=environment, capture_output=True, text=True, check=False
+            )
 
         return run
 
@@ -232,7 +275,9 @@ class TestYb:
         assert (told.returncode, told.stdout) == (3, "")
         assert only(family, told.stderr)
         command = told.stderr.splitlines()[-1].partition("install them with: ")[2]
-        wanted = ["qemu", "mmdebstrap"] + (["uidmap"] if os.geteuid() else ["iperf3", "sockperf", "ping", "iproute2"])
+        wanted = ["qemu", "mmdebstrap"] + (
+            ["uidmap"] if os.geteuid() else ["iperf3", "sockperf", "ping", "iproute2"]
+        )
         for word in wanted:
             package = install_hints.package(word)
             if install_hints.no_package(word):
@@ -254,23 +299,39 @@ class TestYb:
 
     def test_both_read_the_table_alike(self, tmp_path: Path) -> None:
         script = (HOME / "yb").read_text()
-        functions = script[script.index("# The lines of a kind") : script.index("install_packages() {")]
+        functions = script[
+            script.index("# The lines of a kind") : script.index("install_packages() {")
+        ]
         words = " ".join(install_hints.known_words())
-        tell = f'for word in {words}; do package_of "$word"; echo "$word $package"; done; echo "$family|$guess|$system"'
-        for n, release in enumerate([*RELEASES.values(), *DERIVED, "ID=nixos\n", "ID=debian\nVERSION_CODENAME=duke\n"]):
+        tell = (
+            f'for word in {words}; do package_of "$word"; echo "$word $package"; done; '
+            'echo "$family|$guess|$system"'
+        )
+        for n, release in enumerate(
+            [*RELEASES.values(), *DERIVED, "ID=nixos\n", "ID=debian\nVERSION_CODENAME=duke\n"]
+        ):
             path = tmp_path / str(n)
             path.write_text(release)
             environment = {**os.environ, "YOGURTBENCH_OS_RELEASE": str(path)}
             program = f'set -eu\nhome="{HOME}"\n{functions}\ndistribution\n{tell}'
-            done = subprocess.run(["sh", "-c", program], env=environment, capture_output=True, text=True, check=True)
-            fields = dict(line.partition("=")[::2] for line in release.replace('"', "").replace("'", "").splitlines())
+            done = subprocess.run(
+                ["sh", "-c", program], env=environment, capture_output=True, text=True, check=True
+            )
+            fields = dict(
+                line.partition("=")[::2]
+                for line in release.replace('"', "").replace("'", "").splitlines()
+            )
             there = install_hints.distribution(fields)
             *packages, last = done.stdout.splitlines()
             assert last == f"{there.family}|{there.guess}|{there.name}"
             known = "" if there.family else "debian"
             for line in packages:
                 word, _, package = line.partition(" ")
-                ours = "" if install_hints.no_package(word, fields) else install_hints.package(word, fields)
+                ours = (
+                    ""
+                    if install_hints.no_package(word, fields)
+                    else install_hints.package(word, fields)
+                )
                 assert package == ours, (release, word, known)
 
 
@@ -286,7 +347,12 @@ INSTALLERS = re.compile(r"\b(apt-get|apt|dnf|yum|pacman|zypper)\b[\w\s=-]*\s(ins
 
 
 def test_no_place_but_the_table_says_how_to_install() -> None:
-    ours = [*(HOME / "yogurtbench").rglob("*.py"), HOME / "yb", HOME / "noxfile.py", *(HOME / "tools").glob("*.py")]
+    ours = [
+        *(HOME / "yogurtbench").rglob("*.py"),
+        HOME / "yb",
+        HOME / "noxfile.py",
+        *(HOME / "tools").glob("*.py"),
+    ]
     told = [
         f"{path.relative_to(HOME)}: {line.strip()}"
         for path in ours

@@ -31,7 +31,9 @@ def test_a_load_has_metrics_of_the_contract_and_words_of_its_own(spec: LoadSpec)
 def test_a_load_has_options_and_a_module_that_travels_into_the_guest(spec: LoadSpec) -> None:
     assert spec.name in KINDS
     assert callable(RUN[spec.name])
-    assert f"yogurt/yogurtbench/loads/{spec.module}.py" in {member.path for member in overlay._own_members()}
+    assert f"yogurt/yogurtbench/loads/{spec.module}.py" in {
+        member.path for member in overlay._own_members()
+    }
 
 
 @SPECS

@@ -1,4 +1,6 @@
-"""Processes: started in one place, ended at their deadline with all they started, and never left behind."""
+"""Processes: started in one place, ended at their deadline with all they started, and never left
+behind.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +43,16 @@ def test_a_bad_end_may_be_asked_for() -> None:
 
 
 def test_a_program_that_is_not_there_is_a_failed_command() -> None:
-    with pytest.raises(CommandFailed, match=r"no-such-tool --now: could not be started \(No such file"):
+    with pytest.raises(
+        CommandFailed, match=r"no-such-tool --now: could not be started \(No such file"
+    ):
         process.run(["no-such-tool", "--now"])
 
 
 def test_past_its_deadline_a_process_is_ended_and_what_it_said_is_kept() -> None:
-    with pytest.raises(CommandFailed, match=r"did not end within 0\.2 s: waiting for Godot") as failed:
+    with pytest.raises(
+        CommandFailed, match=r"did not end within 0\.2 s: waiting for Godot"
+    ) as failed:
         process.run(["sh", "-c", "echo waiting for Godot >&2; exec sleep 60"], timeout=0.2)
     assert failed.value.completed.code == -signal.SIGTERM
 
@@ -60,7 +66,9 @@ def test_what_ignores_the_request_to_end_is_killed() -> None:
 def test_a_process_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     script = f"sleep 60 & echo $! > {tmp_path}/child; wait"
     with process.run_in_background(["sh", "-c", script]) as started:
-        child = int(eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text()))
+        child = int(
+            eventually(lambda: (tmp_path / "child").exists() and (tmp_path / "child").read_text())
+        )
         assert started.alive
     assert not started.alive
     assert eventually(lambda: gone(child))
@@ -85,7 +93,9 @@ def test_a_process_dies_with_us_even_when_we_are_killed(tmp_path: Path) -> None:
     )
     note = tmp_path / "pid"
     outer = subprocess.Popen([sys.executable, "-c", program, str(note)])
-    inner = int(eventually(lambda: note.exists() and note.read_text().endswith("\n") and note.read_text()))
+    inner = int(
+        eventually(lambda: note.exists() and note.read_text().endswith("\n") and note.read_text())
+    )
     assert eventually(lambda: b"sleep" in Path(f"/proc/{inner}/cmdline").read_bytes()[:6])
     outer.kill()
     outer.wait()

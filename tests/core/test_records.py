@@ -13,8 +13,26 @@ from hypothesis import strategies as st
 from trials import DIRECT, WIRE, cell, trial
 
 from yogurtbench.core.errors import HostError, MatrixError
-from yogurtbench.core.metrics import BULK, HEADLINE, METRICS, METRICS_OF, REQUEST_RESPONSE, YES_NO, metrics_of, unit_on
-from yogurtbench.core.records import AXES, Attempt, Cell, Details, Environment, Observation, Trial, canonical
+from yogurtbench.core.metrics import (
+    BULK,
+    HEADLINE,
+    METRICS,
+    METRICS_OF,
+    REQUEST_RESPONSE,
+    YES_NO,
+    metrics_of,
+    unit_on,
+)
+from yogurtbench.core.records import (
+    AXES,
+    Attempt,
+    Cell,
+    Details,
+    Environment,
+    Observation,
+    Trial,
+    canonical,
+)
 
 
 def through_json(data: dict[str, Any]) -> dict[str, Any]:
@@ -74,12 +92,16 @@ def test_a_trial_comes_back_from_json_equal() -> None:
 
 def test_an_attempt_comes_back_from_json_equal() -> None:
     rows = (Observation.of("rtt_p50", 1234.5), Observation.of("dropped_at", "netkit_xmit:REASON"))
-    one = Attempt(trial("ping", **WIRE), "ok", rows, seconds={"load": 1.5}, details={"argv": ["ping"]})
+    one = Attempt(
+        trial("ping", **WIRE), "ok", rows, seconds={"load": 1.5}, details={"argv": ["ping"]}
+    )
     assert Attempt.from_json(through_json(one.to_json())) == one
 
 
 def test_an_environment_comes_back_from_json_equal() -> None:
-    one = Environment("h", "vm", "tcg", "wall", "6.12", {"qemu": "7.2"}, {"memory": "1 GiB"}, {"lab": "named"})
+    one = Environment(
+        "h", "vm", "tcg", "wall", "6.12", {"qemu": "7.2"}, {"memory": "1 GiB"}, {"lab": "named"}
+    )
     assert Environment.from_json(through_json(one.to_json())) == one
 
 
@@ -92,7 +114,9 @@ def test_records_are_frozen() -> None:
 def test_an_attempt_without_values_has_a_row_for_each_metric_of_its_load(status: Any) -> None:
     made = Attempt.without_values(trial("iperf3_tcp", **WIRE), status, "why")
     assert [o.metric for o in made.observations] == list(METRICS_OF["iperf3_tcp"])
-    assert {(o.value, o.text, o.status, o.error) for o in made.observations} == {(None, None, status, "why")}
+    assert {(o.value, o.text, o.status, o.error) for o in made.observations} == {
+        (None, None, status, "why")
+    }
 
 
 def test_an_observation_is_a_number_or_a_word() -> None:
@@ -106,21 +130,30 @@ def test_guest_instructions_are_never_called_nanoseconds() -> None:
     assert Observation.missing("rtt_p50", "failed", "", "instructions").unit == "instructions"
     assert Observation.of("rtt_p50", 28113).unit == "ns"
     for metric in METRICS.values():
-        assert "ns" not in unit_on("instructions", metric.unit).replace("instructions", "").split("/")
+        assert "ns" not in unit_on("instructions", metric.unit).replace("instructions", "").split(
+            "/"
+        )
 
 
 def test_only_what_is_told_a_second_is_told_by_the_instruction() -> None:
-    units = {metric: unit_on("instructions", METRICS[metric].unit) for metric in ("throughput", "bytes_per_skb")}
+    units = {
+        metric: unit_on("instructions", METRICS[metric].unit)
+        for metric in ("throughput", "bytes_per_skb")
+    }
     assert units == {"throughput": "bit/Ginstructions", "bytes_per_skb": "B/skb"}
 
 
 @pytest.mark.parametrize("load", ["iperf3_tcp", "iperf3_udp"])
-def test_on_the_instruction_clock_a_byte_and_a_packet_cost_instructions_and_no_cpu_time(load: str) -> None:
+def test_on_the_instruction_clock_a_byte_and_a_packet_cost_instructions_and_no_cpu_time(
+    load: str,
+) -> None:
     known = metrics_of(load, "instructions")
     assert {"instructions_per_byte", "instructions_per_packet"} <= set(known)
     assert not any("cpu_ns" in metric for metric in known)
     assert len(known) == len(METRICS_OF[load]) and metrics_of(load, "wall") == METRICS_OF[load]
-    lost = Attempt.without_values(replace(trial(load, **WIRE), clock="instructions"), "crashed", "why")
+    lost = Attempt.without_values(
+        replace(trial(load, **WIRE), clock="instructions"), "crashed", "why"
+    )
     assert tuple(row.metric for row in lost.observations) == known
 
 
@@ -137,7 +170,9 @@ def test_errors_for_people_carry_the_contracts_exit_codes() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -157,4 +192,6 @@ def test_canonical_json_has_no_spaces_and_keeps_letters() -> None:
 @pytest.mark.parametrize("name", recorded_runs.NAMES)
 def test_details_of_recorded_runs_are_all_known(name: str) -> None:
     attempts = recorded_runs.read(name)["attempts"]
-    assert {key for attempt in attempts for key in attempt["details"]} <= Details.__annotations__.keys()
+    assert {
+        key for attempt in attempts for key in attempt["details"]
+    } <= Details.__annotations__.keys()

@@ -1,4 +1,6 @@
-"""What rounding can have made is never decided: per tool, on both clocks, in the statistics and in the gate."""
+"""What rounding can have made is never decided: per tool, on both clocks, in the statistics and in
+the gate.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ from yogurtbench.report.terminal import run as terminal
 from yogurtbench.results import run_folder
 
 DATA = Path(__file__).parents[1] / "data"
-OPTIONS: dict[str, dict[str, Any]] = {"ping": {"count": 100, "interval": 0.01}, "sockperf": {"duration": 1.0}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "ping": {"count": 100, "interval": 0.01},
+    "sockperf": {"duration": 1.0},
+}
 #: A cell's and its baseline's value in each block.
 Pairs = Sequence[tuple[float, float]]
 BOTH = pytest.mark.parametrize("clock", ["wall", "instructions"])
@@ -63,37 +68,55 @@ def attempts_of(
     return found
 
 
-def compared(pairs: Pairs, load: str, clock: str, metric: str = "rtt_p50", **rest: Any) -> pd.Series:
+def compared(
+    pairs: Pairs, load: str, clock: str, metric: str = "rtt_p50", **rest: Any
+) -> pd.Series:
     """The comparison of such (cell, baseline) values."""
     margins = rest.pop("margins", {})
     run = run_of(load, len(pairs), clock, margins=margins)
-    attempts = attempts_of(run, metric, lambda one: pairs[one.trial.block][one.trial.role != "cell"], **rest)
+    attempts = attempts_of(
+        run, metric, lambda one: pairs[one.trial.block][one.trial.role != "cell"], **rest
+    )
     table = comparison.compare(run_folder.to_frame(attempts, "run"), run.plan())
     return table[(table["role"] == "cell") & (table["metric"] == metric)].iloc[0]
 
 
 def gated(
-    old: Sequence[float], new: Sequence[float], load: str, clock: str, metric: str = "rtt_p50", **rest: Any
+    old: Sequence[float],
+    new: Sequence[float],
+    load: str,
+    clock: str,
+    metric: str = "rtt_p50",
+    **rest: Any,
 ) -> gate.Finding:
-    """The gate's finding on two sides of these values, over one baseline: ``base``, or the first of the old."""
+    """The gate's finding on two sides of these values, over one baseline: ``base``, or the first of
+    the old.
+    """
     margins, base = rest.pop("margins", {}), rest.pop("base", old[0])
     sides = []
     for values in (old, new):
         run = run_of(load, len(values), clock, margins=margins)
         told = attempts_of(
-            run, metric, lambda one, v=values: v[one.trial.block] if one.trial.role == "cell" else base, **rest
+            run,
+            metric,
+            lambda one, v=values: v[one.trial.block] if one.trial.role == "cell" else base,
+            **rest,
         )  # type: ignore[misc]
-        sides.append(MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
+        sides.append(
+            MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
+        )
     found = gate.decide(*sides).findings
     (mine,) = [one for one in found if one.metric == metric and one.role == "cell"]
     return mine
 
 
-# --- what the tools do ---------------------------------------------------------------------------------------------
+# --- what the tools do ----------------------------------------------------------------------------
 
 
 def printed_by_ping(ns: float, phase: float) -> float:
-    """What iputils prints of a round trip that began ``phase`` ns after a microsecond (ping_common.c), as ns."""
+    """What iputils prints of a round trip that began ``phase`` ns after a microsecond
+    (ping_common.c), as ns.
+    """
     us = math.floor((phase + ns) / 1000) - math.floor(phase / 1000)
     if us >= 100_000 - 50:
         text = f"{(us + 500) // 1000}"
@@ -103,7 +126,10 @@ def printed_by_ping(ns: float, phase: float) -> float:
         text = f"{(us + 5) // 1000}.{(us + 5) % 1000 // 10:02d}"
     else:
         text = f"{us // 1000}.{us % 1000:03d}"
-    line = f"72 bytes from 10.42.0.2: icmp_seq=1 ttl=64 time={text} ms\n\n1 packets transmitted, 1 received, 0% loss\n"
+    line = (
+        f"72 bytes from 10.42.0.2: icmp_seq=1 ttl=64 time={text} ms\n\n1 packets "
+        "transmitted, 1 received, 0% loss\n"
+    )
     return ping.parse(line, count=1).values["rtt_p50"]
 
 
@@ -129,11 +155,15 @@ def test_so_do_quantiles_and_means_of_many(trips: list[tuple[int, int]]) -> None
         "rtt_p50": np.median, "rtt_p90": lambda x: np.quantile(x, 0.9), "rtt_p99": lambda x: np.quantile(x, 0.99),
         "rtt_mean": np.mean, "rtt_min": np.min,
     }.items():  # fmt: skip
-        assert abs(of(told) - of(truth)) <= rounding_of(metric, float(of(told)), source) + 1e-3, metric
+        assert abs(of(told) - of(truth)) <= rounding_of(metric, float(of(told)), source) + 1e-3, (
+            metric
+        )
 
 
 @pytest.mark.parametrize(
-    ("file", "step"), [("ping.txt", 1e3), ("ping_late.txt", 1e5)], ids=["below a millisecond", "above ten"]
+    ("file", "step"),
+    [("ping.txt", 1e3), ("ping_late.txt", 1e5)],
+    ids=["below a millisecond", "above ten"],
 )
 def test_recorded_pings_are_whole_steps(file: str, step: float) -> None:
     told = ping.parse((DATA / file).read_text()).quantiles
@@ -163,13 +193,21 @@ def test_throughput_is_told_as_finely_as_time_is() -> None:
     """iperf3's clock: whole microseconds of it, cut off at both ends."""
     recorded = json.loads((DATA / "iperf3_tcp.json").read_text())["end"]["sum_received"]
     bits, seconds = recorded["bits_per_second"], recorded["seconds"]
-    moved = rounding_of("throughput", bits, ResolutionSource("iperf3_tcp", "wall", options={"duration": seconds}))
+    moved = rounding_of(
+        "throughput", bits, ResolutionSource("iperf3_tcp", "wall", options={"duration": seconds})
+    )
     least, most = (recorded["bytes"] * 8 / (seconds + off) for off in (1e-6, -1e-6))
-    assert bits - moved <= least * (1 + 1e-9) and most * (1 - 1e-9) <= bits + moved and moved < 1e-5 * bits
+    assert (
+        bits - moved <= least * (1 + 1e-9)
+        and most * (1 - 1e-9) <= bits + moved
+        and moved < 1e-5 * bits
+    )
 
 
 def test_a_share_of_few_packets_has_few_steps() -> None:
-    assert rounding_of("loss", 0.02, ResolutionSource("ping", "wall", options={"count": 50})) == pytest.approx(0.01)
+    assert rounding_of(
+        "loss", 0.02, ResolutionSource("ping", "wall", options={"count": 50})
+    ) == pytest.approx(0.01)
     many = ResolutionSource("sockperf", "wall", details={"counted": 8258})
     assert rounding_of("loss", 1 / 8258, many) == pytest.approx(0.5 / 8258)
     rate = ResolutionSource("iperf3_udp", "wall", 1400, {"duration": 2.0}, {"throughput": 1e6})
@@ -177,7 +215,9 @@ def test_a_share_of_few_packets_has_few_steps() -> None:
 
 
 def test_cpu_time_in_ticks_is_told_by_ticks() -> None:
-    """One second of CPU over 10^9 bytes: ticks of 10 ms in two columns of two CPUs where a kernel keeps them apart."""
+    """One second of CPU over 10^9 bytes: ticks of 10 ms in two columns of two CPUs where a kernel
+    keeps them apart.
+    """
     values = {"throughput": 8e9}
     found = [
         rounding_of(
@@ -190,7 +230,7 @@ def test_cpu_time_in_ticks_is_told_by_ticks() -> None:
     assert found[0] < 1e-5 and found[1] == pytest.approx(0.04, rel=0.01)
 
 
-# --- ping at 11 against 12 µs --------------------------------------------------------------------------------------
+# --- ping at 11 against 12 µs ---------------------------------------------------------------------
 
 
 def dithering(rng: np.random.Generator, blocks: int, *levels: float) -> list[float]:
@@ -200,7 +240,9 @@ def dithering(rng: np.random.Generator, blocks: int, *levels: float) -> list[flo
 @BOTH
 @pytest.mark.parametrize("blocks", [1, 10, 40])
 @pytest.mark.parametrize("margin", [None, 0.0, 0.03])
-def test_ping_at_11_against_12_is_undecided_and_says_why(clock: str, blocks: int, margin: float | None) -> None:
+def test_ping_at_11_against_12_is_undecided_and_says_why(
+    clock: str, blocks: int, margin: float | None
+) -> None:
     margins = {} if margin is None else {"rtt_p50": margin}
     row = compared([(12_000.0, 11_000.0)] * blocks, "ping", clock, margins=margins)
     found = gated([11_000.0] * blocks, [12_000.0] * blocks, "ping", clock, margins=margins)
@@ -217,17 +259,32 @@ def test_equal_pings_are_not_identical(clock: str) -> None:
     row = compared([(11_000.0, 11_000.0)] * 10, "ping", clock)
     found = gated([11_000.0] * 10, [11_000.0] * 10, "ping", clock)
     for verdict, note in ((row["verdict"], row["note"]), (found.verdict, found.note)):
-        assert verdict == "inconclusive" and "no difference larger than" in note and "sockperf" in note
-    assert row["ratio_low"] == pytest.approx(10_001 / 11_999) and row["ratio_high"] == pytest.approx(11_999 / 10_001)
-    assert row["resolution"] == pytest.approx(math.sqrt(11_999 / 10_001 * 11_999 / 10_001) - 1, rel=1e-3)
-    assert compared([(11_000.0, 11_000.0)] * 10, "ping", clock, margins={"rtt_p50": 0.25})["verdict"] == "equivalent"
-    assert gated([11_000.0] * 10, [11_000.0] * 10, "ping", clock, margins={"rtt_p50": 0.5}).verdict == "equivalent"
+        assert (
+            verdict == "inconclusive" and "no difference larger than" in note and "sockperf" in note
+        )
+    assert row["ratio_low"] == pytest.approx(10_001 / 11_999) and row[
+        "ratio_high"
+    ] == pytest.approx(11_999 / 10_001)
+    assert row["resolution"] == pytest.approx(
+        math.sqrt(11_999 / 10_001 * 11_999 / 10_001) - 1, rel=1e-3
+    )
+    assert (
+        compared([(11_000.0, 11_000.0)] * 10, "ping", clock, margins={"rtt_p50": 0.25})["verdict"]
+        == "equivalent"
+    )
+    assert (
+        gated([11_000.0] * 10, [11_000.0] * 10, "ping", clock, margins={"rtt_p50": 0.5}).verdict
+        == "equivalent"
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_pings_that_dither_between_two_steps_decide_nothing_of_their_size(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    cells, base = dithering(rng, 20, 11_000.0, 12_000.0, 12_000.0), dithering(rng, 20, 11_000.0, 11_000.0, 12_000.0)
+    cells, base = (
+        dithering(rng, 20, 11_000.0, 12_000.0, 12_000.0),
+        dithering(rng, 20, 11_000.0, 11_000.0, 12_000.0),
+    )
     row = compared(list(zip(cells, base, strict=True)), "ping", "wall")
     assert row["verdict"] == "inconclusive" and "ping tells whole microseconds" in row["note"]
     assert gated(base, cells, "ping", "wall").verdict == "inconclusive"
@@ -245,17 +302,26 @@ def test_an_instruction_decides_by_sockperf() -> None:
     assert compared([(28_114.0, 28_113.0)], "sockperf", "instructions")["verdict"] == "slower"
     assert compared([(28_113.0, 28_113.0)], "sockperf", "instructions")["verdict"] == "identical"
     margins = {"rtt_p50": 0.0}
-    assert gated([28_113.0], [28_114.0], "sockperf", "instructions", margins=margins).verdict == "regression"
-    assert gated([28_113.0], [28_112.0], "sockperf", "instructions", margins=margins).verdict == "improvement"
+    assert (
+        gated([28_113.0], [28_114.0], "sockperf", "instructions", margins=margins).verdict
+        == "regression"
+    )
+    assert (
+        gated([28_113.0], [28_112.0], "sockperf", "instructions", margins=margins).verdict
+        == "improvement"
+    )
 
 
 def test_a_quickstart_by_ping_does_not_contradict_sockperf() -> None:
-    """Seen: 11 to 14 µs by ping, "+27.3 %", where sockperf said 9.4 %; the interval has room for both."""
+    """Seen: 11 to 14 µs by ping, "+27.3 %", where sockperf said 9.4 %.
+
+    The interval has room for both.
+    """
     row = compared([(14_000.0, 11_000.0)], "ping", "instructions")
     assert row["ratio_low"] < 1.094 < row["ratio_high"]
 
 
-# --- the other tools' -----------------------------------------------------------------------------------------------
+# --- the other tools' -----------------------------------------------------------------------------
 
 
 @BOTH
@@ -266,15 +332,26 @@ def test_one_packet_lost_of_fifty_decides_nothing(clock: str) -> None:
         assert row["verdict"] not in DECIDED, pairs
         old, new = [base for _, base in pairs], [value for value, _ in pairs]
         assert gated(old, new, "ping", clock, "loss", options=options).verdict not in PASSED
-    assert compared([(0.0, 0.0)] * 10, "ping", clock, "loss", options=options)["verdict"] == "identical"
-    assert compared([(0.8, 0.02)] * 10, "ping", clock, "loss", options=options)["verdict"] == "slower"
+    assert (
+        compared([(0.0, 0.0)] * 10, "ping", clock, "loss", options=options)["verdict"]
+        == "identical"
+    )
+    assert (
+        compared([(0.8, 0.02)] * 10, "ping", clock, "loss", options=options)["verdict"] == "slower"
+    )
 
 
 @BOTH
 def test_a_retransmission_more_or_less_decides_nothing(clock: str) -> None:
     for one, other in ((1.0, 0.0), (6.0, 5.0), (0.0, 1.0)):
-        assert compared([(one, other)] * 10, "iperf3_tcp", clock, "retransmits")["verdict"] not in DECIDED
-        assert gated([other] * 10, [one] * 10, "iperf3_tcp", clock, "retransmits").verdict not in PASSED
+        assert (
+            compared([(one, other)] * 10, "iperf3_tcp", clock, "retransmits")["verdict"]
+            not in DECIDED
+        )
+        assert (
+            gated([other] * 10, [one] * 10, "iperf3_tcp", clock, "retransmits").verdict
+            not in PASSED
+        )
     assert compared([(200.0, 5.0)] * 10, "iperf3_tcp", clock, "retransmits")["verdict"] == "slower"
 
 
@@ -282,17 +359,30 @@ def test_a_retransmission_more_or_less_decides_nothing(clock: str) -> None:
 def test_throughput_within_a_microsecond_of_time_decides_nothing(clock: str) -> None:
     bits = 2.2e10
     margins = {"throughput": 0.0}
-    close = compared([(bits * (1 + 1e-6), bits)] * 10, "iperf3_tcp", clock, "throughput", margins=margins)
+    close = compared(
+        [(bits * (1 + 1e-6), bits)] * 10, "iperf3_tcp", clock, "throughput", margins=margins
+    )
     assert close["verdict"] == "inconclusive" and "a longer transfer" in close["note"]
-    assert compared([(bits * 1.1, bits)] * 10, "iperf3_tcp", clock, "throughput")["verdict"] == "faster"
-    assert gated([bits] * 10, [bits * 0.9] * 10, "iperf3_tcp", clock, "throughput", base=bits).verdict == "regression"
+    assert (
+        compared([(bits * 1.1, bits)] * 10, "iperf3_tcp", clock, "throughput")["verdict"]
+        == "faster"
+    )
+    assert (
+        gated([bits] * 10, [bits * 0.9] * 10, "iperf3_tcp", clock, "throughput", base=bits).verdict
+        == "regression"
+    )
 
 
 def test_cpu_time_of_a_few_ticks_decides_nothing_and_of_many_does() -> None:
     details = {"cpu": {"interrupts_apart": True}}
     for bits, verdict in ((8e7, "inconclusive"), (8e10, "slower")):
         row = compared(
-            [(1.3, 1.0)] * 10, "iperf3_tcp", "wall", "cpu_ns_per_byte", beside={"throughput": bits}, details=details
+            [(1.3, 1.0)] * 10,
+            "iperf3_tcp",
+            "wall",
+            "cpu_ns_per_byte",
+            beside={"throughput": bits},
+            details=details,
         )
         assert row["verdict"] == verdict
 
@@ -304,8 +394,14 @@ def test_what_a_packet_costs_is_decided_beyond_a_microsecond_of_the_transfer(clo
     for more, verdict in ((1e-4, "inconclusive"), (1e-3, "slower")):
         pairs = [(5210.0 * (1 + more), 5210.0)] * 10
         row = compared(
-            pairs, "iperf3_udp", clock, metric, options=options, beside=beside, margins={metric: 0.0}
-        )  # fmt: skip
+            pairs,
+            "iperf3_udp",
+            clock,
+            metric,
+            options=options,
+            beside=beside,
+            margins={metric: 0.0},
+        )
         assert row["verdict"] == verdict
 
 
@@ -319,24 +415,42 @@ def test_a_percentile_that_so_few_round_trips_do_not_have_decides_nothing(
     assert (row["verdict"] == "slower") == decided
     assert decided or "too few round trips for a 99th percentile" in row["note"]
     assert decided or row["verdict"] == "inconclusive"
-    assert compared([(900_000.0, 100_000.0)] * 10, "ping", clock, "rtt_p90", options=options)["verdict"] == "slower"
-    other = compared([(9e5 + n, 1e5) for n in range(10)], "sockperf", clock, "rtt_p99", details={"counted": count})
+    assert (
+        compared([(900_000.0, 100_000.0)] * 10, "ping", clock, "rtt_p90", options=options)[
+            "verdict"
+        ]
+        == "slower"
+    )
+    other = compared(
+        [(9e5 + n, 1e5) for n in range(10)],
+        "sockperf",
+        clock,
+        "rtt_p99",
+        details={"counted": count},
+    )
     assert other["verdict"] == ("slower" if decided else "inconclusive")
 
 
 def test_lost_answers_are_no_round_trips() -> None:
     options, beside = {"count": 100, "interval": 0.01}, {"loss": 0.5}
-    row = compared([(9e5, 1e5)] * 10, "ping", "instructions", "rtt_p99", options=options, beside=beside)
+    row = compared(
+        [(9e5, 1e5)] * 10, "ping", "instructions", "rtt_p99", options=options, beside=beside
+    )
     assert row["verdict"] == "inconclusive"
 
 
-# --- rounding alone never decides: simulated truths, rounded as the tools do ----------------------------------------
+# --- rounding alone never decides: simulated truths, rounded as the tools do ----------------------
 
 TRUTHS = st.integers(2_000, 60_000)
 
 
 @settings(max_examples=100, deadline=None)
-@given(TRUTHS, TRUTHS, st.lists(st.tuples(PHASES, PHASES), min_size=1, max_size=12), st.sampled_from([0.0, 0.03]))
+@given(
+    TRUTHS,
+    TRUTHS,
+    st.lists(st.tuples(PHASES, PHASES), min_size=1, max_size=12),
+    st.sampled_from([0.0, 0.03]),
+)
 def test_on_the_instruction_clock_a_verdict_is_true_of_what_was_rounded(
     cell_ns: int, base_ns: int, phases: list[tuple[int, int]], margin: float
 ) -> None:
@@ -344,15 +458,28 @@ def test_on_the_instruction_clock_a_verdict_is_true_of_what_was_rounded(
     assume(min(min(pair) for pair in pairs) > 0)
     row = compared(pairs, "ping", "instructions", margins={"rtt_p50": margin})
     _check_true(row["verdict"], cell_ns, base_ns, margin, {"faster": "faster", "slower": "slower"})
-    found = gated([b for _, b in pairs], [a for a, _ in pairs], "ping", "instructions", margins={"rtt_p50": margin})
-    _check_true(found.verdict, cell_ns, base_ns, margin, {"improvement": "faster", "regression": "slower"})
+    found = gated(
+        [b for _, b in pairs],
+        [a for a, _ in pairs],
+        "ping",
+        "instructions",
+        margins={"rtt_p50": margin},
+    )
+    _check_true(
+        found.verdict, cell_ns, base_ns, margin, {"improvement": "faster", "regression": "slower"}
+    )
     assert row["ratio_low"] <= cell_ns / base_ns <= row["ratio_high"]
     if abs(cell_ns - base_ns) > 4_000 and margin == 0:
         assert row["verdict"] in ("faster", "slower")
 
 
 @settings(max_examples=50, deadline=None)
-@given(TRUTHS, TRUTHS, st.lists(st.tuples(PHASES, PHASES), min_size=6, max_size=12), st.sampled_from([0.0, 0.03]))
+@given(
+    TRUTHS,
+    TRUTHS,
+    st.lists(st.tuples(PHASES, PHASES), min_size=6, max_size=12),
+    st.sampled_from([0.0, 0.03]),
+)
 def test_on_the_wall_clock_too_where_nothing_but_rounding_varies(
     cell_ns: int, base_ns: int, phases: list[tuple[int, int]], margin: float
 ) -> None:
@@ -361,14 +488,23 @@ def test_on_the_wall_clock_too_where_nothing_but_rounding_varies(
     verdict = compared(pairs, "ping", "wall", margins={"rtt_p50": margin})["verdict"]
     _check_true(verdict, cell_ns, base_ns, margin, {"faster": "faster", "slower": "slower"})
     found = gated(
-        [b for _, b in pairs], [a for a, _ in pairs], "ping", "wall", base=20_000.0, margins={"rtt_p50": margin}
+        [b for _, b in pairs],
+        [a for a, _ in pairs],
+        "ping",
+        "wall",
+        base=20_000.0,
+        margins={"rtt_p50": margin},
     )
-    _check_true(found.verdict, cell_ns, base_ns, margin, {"improvement": "faster", "regression": "slower"})
+    _check_true(
+        found.verdict, cell_ns, base_ns, margin, {"improvement": "faster", "regression": "slower"}
+    )
     if cell_ns > 3 * base_ns and base_ns > 10_000:
         assert verdict == "slower"
 
 
-def _check_true(verdict: str, cell_ns: int, base_ns: int, margin: float, means: dict[str, str]) -> None:
+def _check_true(
+    verdict: str, cell_ns: int, base_ns: int, margin: float, means: dict[str, str]
+) -> None:
     """A verdict is true of the values before they were rounded."""
     assert verdict != "identical"
     ratio = cell_ns / base_ns
@@ -378,24 +514,30 @@ def _check_true(verdict: str, cell_ns: int, base_ns: int, margin: float, means: 
         assert ratio > 1 + margin if means[verdict] == "slower" else ratio < 1 / (1 + margin)
 
 
-# --- what is made of it ---------------------------------------------------------------------------------------------
+# --- what is made of it ---------------------------------------------------------------------------
 
 
 def test_a_frame_read_from_a_file_is_rounded_by_the_plan(tmp_path: Path) -> None:
     run = run_of("ping", 10, "wall")
-    attempts = attempts_of(run, "rtt_p50", lambda one: 12_000.0 if one.trial.role == "cell" else 11_000.0)
+    attempts = attempts_of(
+        run, "rtt_p50", lambda one: 12_000.0 if one.trial.role == "cell" else 11_000.0
+    )
     frame = run_folder.to_frame(attempts, "run")
     run_folder.write_tables(tmp_path, frame, comparison.compare(frame, run.plan()))
     read = pd.read_parquet(tmp_path / run_folder.OBSERVATIONS)
     assert list(read.columns) == list(run_folder.COLUMNS)
     pd.testing.assert_frame_equal(
-        comparison.compare(read, run.plan()), comparison.compare(frame, run.plan()), check_dtype=False
+        comparison.compare(read, run.plan()),
+        comparison.compare(frame, run.plan()),
+        check_dtype=False,
     )
 
 
 @BOTH
 def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, clock: str) -> None:
-    run = run_of("ping", 8, clock, effects={("netkit", "netkit_peer", "redirect"): 1.05}, noise=0.001)
+    run = run_of(
+        "ping", 8, clock, effects={("netkit", "netkit_peer", "redirect"): 1.05}, noise=0.001
+    )
     folder = stored(run, tmp_path)
     report.make(folder)
     why = "ping tells whole microseconds"
@@ -404,15 +546,23 @@ def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, cl
     assert why in (folder / "report.md").read_text() and why in (folder / "report.html").read_text()
     told = json.loads((folder / "verdicts.json").read_text())
     assert [one["kind"] for one in told["cautions"]].count("resolution") == 1
-    (mine,) = [one for one in told["comparisons"] if one["role"] == "cell" and one["metric"] == "rtt_p50"]
+    (mine,) = [
+        one for one in told["comparisons"] if one["role"] == "cell" and one["metric"] == "rtt_p50"
+    ]
     assert mine["verdict"] == "inconclusive" and why in mine["note"] and mine["resolution"] > 0.05
 
 
 @BOTH
-def test_the_advice_is_sockperf_and_no_blocks_where_only_rounding_is_in_the_way(tmp_path: Path, clock: str) -> None:
-    run = run_of("ping", 8, clock, effects={("netkit", "netkit_peer", "redirect"): 1.05}, noise=0.001)
+def test_the_advice_is_sockperf_and_no_blocks_where_only_rounding_is_in_the_way(
+    tmp_path: Path, clock: str
+) -> None:
+    run = run_of(
+        "ping", 8, clock, effects={("netkit", "netkit_peer", "redirect"): 1.05}, noise=0.001
+    )
     story = RunData.read(stored(run, tmp_path))
-    assert advice.give_advice(story) is None and "The load sockperf would decide it" in advice.sentence(story)
+    assert advice.give_advice(
+        story
+    ) is None and "The load sockperf would decide it" in advice.sentence(story)
 
 
 def test_reports_of_what_is_told_finely_say_nothing_of_it(tmp_path: Path) -> None:
@@ -436,8 +586,13 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
     sides = []
     for value in (11_000.0, 12_000.0):
         told = attempts_of(run, "rtt_p50", lambda one, v=value: v)  # type: ignore[misc]
-        sides.append(MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run")))
-    again = [MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False))) for side in sides]
+        sides.append(
+            MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
+        )
+    again = [
+        MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
+        for side in sides
+    ]
     assert gate.decide(*again).findings == gate.decide(*sides).findings
     for entry in (data := again[0].to_json())["entries"]:
         del entry["roundings"]
@@ -455,11 +610,21 @@ def test_what_tells_nothing_is_kept_in_a_side_as_json_has_it() -> None:
 
 def test_a_baseline_that_ran_twice_is_as_wide_as_both() -> None:
     frame = pd.DataFrame(
-        {"cell": "c", "role": "baseline", "metric": "rtt_p50", "block": 0, "value": [3_000.0, 30_000.0],
-         "rounding": [999.0, 999.0], "status": "ok", "text": None},
-    )  # fmt: skip
+        {
+            "cell": "c",
+            "role": "baseline",
+            "metric": "rtt_p50",
+            "block": 0,
+            "value": [3_000.0, 30_000.0],
+            "rounding": [999.0, 999.0],
+            "status": "ok",
+            "text": None,
+        },
+    )
     values = BlockValues(frame)
-    (value,), (moved,) = (one("c", "baseline", "rtt_p50").values() for one in (values.of, values.rounding))
+    (value,), (moved,) = (
+        one("c", "baseline", "rtt_p50").values() for one in (values.of, values.rounding)
+    )
     for first in (2_001.0, 3_999.0):
         for last in (29_001.0, 30_999.0):
             assert abs(math.sqrt(first * last) - value) <= moved + 1e-6
@@ -467,18 +632,33 @@ def test_a_baseline_that_ran_twice_is_as_wide_as_both() -> None:
 
 def test_drift_within_the_rounding_is_none() -> None:
     for last, verdict in ((12_000.0, "inconclusive"), (40_000.0, "drift")):
-        rows = pd.DataFrame([
-            {"cell": "c", "role": "baseline", "load": "ping", "metric": "rtt_p50", "clock": "wall", "block": block,
-             "position": place, "value": value, "rounding": 999.0, "status": "ok"}
-            for block in range(10) for place, value in ((0, 11_000.0), (9, last))
-        ])  # fmt: skip
+        rows = pd.DataFrame(
+            [
+                {
+                    "cell": "c",
+                    "role": "baseline",
+                    "load": "ping",
+                    "metric": "rtt_p50",
+                    "clock": "wall",
+                    "block": block,
+                    "position": place,
+                    "value": value,
+                    "rounding": 999.0,
+                    "status": "ok",
+                }
+                for block in range(10)
+                for place, value in ((0, 11_000.0), (9, last))
+            ]
+        )
         assert list(comparison.drift(rows)["verdict"]) == [verdict]
 
 
 def test_a_step_of_rounding_is_no_change_in_a_history() -> None:
     logs = np.log(np.repeat([11.0, 12.0, 30.0], 20))
     moved = np.full(60, math.log(12 / 11))
-    assert change_points.steps(logs, 0.002) == [20, 40] and change_points.steps(logs, 0.002, moved) == [40]
+    assert change_points.steps(logs, 0.002) == [20, 40] and change_points.steps(
+        logs, 0.002, moved
+    ) == [40]
     assert change_points.beyond_rounding(logs, [20, 40], moved) == [40]
     assert change_points.beyond_rounding(logs, [20, 40], np.zeros(60)) == [20, 40]
 

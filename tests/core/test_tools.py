@@ -1,4 +1,6 @@
-"""Who a program of a name is: the real ones of this machine, and what others of the same name print (recorded)."""
+"""Who a program of a name is: the real ones of this machine, and what others of the same name print
+(recorded).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ BUSYBOX = "BusyBox v1.35.0 (Debian 1:1.35.0-4+deb12u1+b1) multi-call binary."
 #: Program, standard output, standard error, exit code; recorded from Debian 12's packages.
 OTHERS = [
     ("ping", "", f"ping: invalid option -- 'V'\n{BUSYBOX}\n\nUsage: ping [OPTIONS] HOST\n", 1),
-    ("ping", "ping (GNU inetutils) 2.4\nCopyright (C) 2022 Free Software Foundation, Inc.\n", "", 0),
+    (
+        "ping",
+        "ping (GNU inetutils) 2.4\nCopyright (C) 2022 Free Software Foundation, Inc.\n",
+        "",
+        0,
+    ),
     ("iperf3", "iperf version 2.1.8 (12 August 2022) pthreads\n", "", 1),
     ("sockperf", "", "Traceback (most recent call last):\nImportError: libc.so\n", 127),
     ("sockperf", "sockperf, version 3.7-no.git\n", "", 1),
@@ -66,7 +73,9 @@ def test_another_program_of_the_name_is_not_it(
 ) -> None:
     path = put(name, out, err, code)
     looked = tools.find_tools(name)
-    assert looked.fault.startswith(f"{path} is not it: ") and looked.lacking.startswith(f"{name} of ")
+    assert looked.fault.startswith(f"{path} is not it: ") and looked.lacking.startswith(
+        f"{name} of "
+    )
     if BUSYBOX in f"{out}{err}":
         assert BUSYBOX in looked.fault
     if code:
@@ -74,7 +83,9 @@ def test_another_program_of_the_name_is_not_it(
 
 
 @pytest.mark.parametrize(("name", "out"), RIGHT)
-def test_the_right_one_is_known_by_what_it_says(put: Callable[[str, str, str, int], Path], name: str, out: str) -> None:
+def test_the_right_one_is_known_by_what_it_says(
+    put: Callable[[str, str, str, int], Path], name: str, out: str
+) -> None:
     put(name, out, "", 0)
     assert tools.find_tools(name).fault == "" and tools.find_tools(name).lacking == ""
 
@@ -86,7 +97,9 @@ def test_this_machines_are_the_right_ones(name: str) -> None:
     assert tools.find_tools(name).fault == ""
 
 
-def test_one_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_never_answers_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tools, "_PATIENCE", 0.3)
     (tmp_path / "ping").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "ping").chmod(0o755)
@@ -111,7 +124,9 @@ def test_doctor_and_the_choice_of_a_host_know_it_both(
     assert "is not it" in lacking and name in lacking
 
 
-def test_what_is_not_there_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert tools.find_tools("ping").lacking == "ping, which is not installed"
     found = {one.what: one for one in doctor._tools()}

@@ -1,4 +1,7 @@
-"""What a newer yogurtbench has stored is told as that, never as damaged; what is damaged, as damaged."""
+"""What a newer yogurtbench has stored is told as that, never as damaged.
+
+What is damaged, as damaged.
+"""
 
 from __future__ import annotations
 
@@ -46,15 +49,21 @@ def edit_lines(file: Path, change: Callable[[Any], object]) -> None:
 
 
 def test_every_run_and_baseline_says_who_made_it(run: Path, call: Callable[..., Said]) -> None:
-    assert json.loads((run / "environment.json").read_text())["yogurtbench"] == yogurtbench.__version__
+    assert (
+        json.loads((run / "environment.json").read_text())["yogurtbench"] == yogurtbench.__version__
+    )
     assert call("baseline", run, "--out", run / "b.json").code == 0
     assert f'\\"yogurtbench\\":\\"{yogurtbench.__version__}\\"' in (run / "b.json").read_text()
 
 
 CHANGES: list[Callable[[Path], None]] = [
     lambda run: edit(run / "environment.json", lambda data: data.update(weather="fine")),
-    lambda run: edit(run / "plan.json", lambda data: data["cells"][-1]["cell"].update(colour="blue")),
-    lambda run: edit(run / "plan.json", lambda data: data["cells"][-1]["cell"].update(load="connect_tcp")),
+    lambda run: edit(
+        run / "plan.json", lambda data: data["cells"][-1]["cell"].update(colour="blue")
+    ),
+    lambda run: edit(
+        run / "plan.json", lambda data: data["cells"][-1]["cell"].update(load="connect_tcp")
+    ),
     lambda run: edit(run / "plan.json", lambda data: data["cells"][-1].update(role="witness")),
     lambda run: (
         edit(run / "plan.json", lambda data: data.update(cells={}))
@@ -62,11 +71,19 @@ CHANGES: list[Callable[[Path], None]] = [
     ),
     lambda run: edit_lines(run / "trials.jsonl", lambda one: one.update(weather="fine")),
     lambda run: edit_lines(run / "trials.jsonl", lambda one: one["trial"].update(weather="fine")),
-    lambda run: edit_lines(run / "trials.jsonl", lambda one: one["trial"]["cell"].update(colour="blue")),
-    lambda run: edit_lines(run / "trials.jsonl", lambda one: one["trial"]["cell"].update(load="connect_tcp")),
+    lambda run: edit_lines(
+        run / "trials.jsonl", lambda one: one["trial"]["cell"].update(colour="blue")
+    ),
+    lambda run: edit_lines(
+        run / "trials.jsonl", lambda one: one["trial"]["cell"].update(load="connect_tcp")
+    ),
     lambda run: edit_lines(run / "trials.jsonl", lambda one: one.update(status="paused")),
-    lambda run: edit_lines(run / "trials.jsonl", lambda one: one["observations"][0].update(metric="rtt_p99999")),
-    lambda run: edit_lines(run / "trials.jsonl", lambda one: one["observations"][0].update(weather="fine")),
+    lambda run: edit_lines(
+        run / "trials.jsonl", lambda one: one["observations"][0].update(metric="rtt_p99999")
+    ),
+    lambda run: edit_lines(
+        run / "trials.jsonl", lambda one: one["observations"][0].update(weather="fine")
+    ),
     lambda run: edit_lines(run / "trials.jsonl", lambda one: one.pop("trial")),
 ]
 
@@ -91,11 +108,15 @@ def test_a_run_of_a_newer_version_is_told_as_that(
     said = call(*argv)
     text = said.out if command == "history" else said.err
     assert said.code == (0 if command == "history" else 2)
-    assert f"made by a newer yogurtbench ({NEWER}; this is {yogurtbench.__version__})" in " ".join(text.split())
+    assert f"made by a newer yogurtbench ({NEWER}; this is {yogurtbench.__version__})" in " ".join(
+        text.split()
+    )
     assert "damaged" not in text and "unexpected keyword" not in text
 
 
-def test_a_run_of_a_newer_version_that_says_nothing_new_is_read(run: Path, call: Callable[..., Said]) -> None:
+def test_a_run_of_a_newer_version_that_says_nothing_new_is_read(
+    run: Path, call: Callable[..., Said]
+) -> None:
     edit(run / "environment.json", lambda data: data.update(yogurtbench=NEWER))
     assert call("report", run).code == 0
 
@@ -109,7 +130,8 @@ def test_a_baseline_of_a_newer_version_is_told_as_that(
     file = run / "b.json"
     call("baseline", run, "--out", file)
     text = file.read_text().replace(
-        f'\\"yogurtbench\\":\\"{yogurtbench.__version__}\\"', f'\\"yogurtbench\\":\\"{made_by}\\",\\"new\\":1'
+        f'\\"yogurtbench\\":\\"{yogurtbench.__version__}\\"',
+        f'\\"yogurtbench\\":\\"{made_by}\\",\\"new\\":1',
     )
     assert made_by in text
     file.write_text(text)
@@ -123,6 +145,8 @@ def test_a_baseline_of_a_newer_version_is_told_as_that(
     [("0.1.1", True), ("0.2.0rc1", True), ("1", True), ("0.10.0", True), ("v3.0", True), ("0.1.0", False),
      ("0.1.0.0", False), ("0.0.9", False), ("", False), ("yesterday", False), ("-1", False)],
 )  # fmt: skip
-def test_versions_are_compared_by_their_numbers(version: str, newer: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_compared_by_their_numbers(
+    version: str, newer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("yogurtbench.core.version.__version__", "0.1.0")
     assert ("newer" in versions.misread(version)) == newer

@@ -1,4 +1,7 @@
-"""What a C file of one's own defines, seen without a compiler; and what is refused before anything runs."""
+"""What a C file of one's own defines, seen without a compiler.
+
+And what is refused before anything runs.
+"""
 
 from __future__ import annotations
 
@@ -29,25 +32,30 @@ WIRES = {
     "a section": f'SEC("tc") {WIRE}',
     "a name by a macro": "#define NAME wire\nint NAME(struct __sk_buff *skb) { return 0; }",
     "a head by a macro": "#define WIRE int wire(struct __sk_buff *skb)\nWIRE\n{ return 0; }",
-    "a head by a macro over lines": "#define WIRE \\\n int wire(struct __sk_buff *skb)\nWIRE { return 0; }",
-    "all by a macro": "#define ROLE(NAME, HOW) int NAME(struct __sk_buff *skb) { return HOW; }\nROLE(wire, f(1, 2))",
+    "a head by a macro over lines": "#define WIRE \\\n int wire(struct __sk_buff *skb)\nWIRE "
+    "{ return 0; }",
+    "all by a macro": "#define ROLE(NAME, HOW) int NAME(struct __sk_buff *skb) { return HOW; "
+    "}\nROLE(wire, f(1, 2))",
     "joined": "#define ROLE(A, B) int A##B(struct __sk_buff *skb) { return 0; }\nROLE(wi,\n re)",
     "empty joined": "#define ROLE(A) int wire##A(struct __sk_buff *skb) { return 0; }\nROLE()",
     "a guard": f"#ifndef MINE_C\n#define MINE_C\n{WIRE}#endif\n",
     "one of two": f"#if YB_WAY == YB_FORWARD\n{WIRE}#else\n{WIRE}#endif\n",
     "a condition of the kernel's": f"#ifdef CONFIG_NET\n{WIRE}#endif\n",
     "the other of #if 0": f"#if 0\nint x;\n#else\n{WIRE}#endif\n",
-    "a comment in it": "int /* not (yet) */ wire(struct __sk_buff *skb /* here { */) // {\n{ return 0; }",
+    "a comment in it": "int /* not (yet) */ wire(struct __sk_buff *skb /* here { */) // {\n{ "
+    "return 0; }",
     "a text before it": f'static const char said[] = "/* int wire( {{";\n{WIRE}',
     "a quote before it": f"static const char brace = '{{';\n{WIRE}",
     "declared, then defined": f"int wire(struct __sk_buff *skb);\n{WIRE}",
     "a typedef": "typedef struct __sk_buff packet;\nint wire(packet *skb) { return 0; }",
-    "behind others": "struct pair { int a; };\nstatic int f(int a) { return a; }\nint table[] = {1, 2};\n" + WIRE,
+    "behind others": "struct pair { int a; };\nstatic int f(int a) { return a; }\nint table[] "
+    "= {1, 2};\n" + WIRE,
     "XDP": "int wire(struct xdp_md *ctx) { return 2; }",
     "line ends of Windows": WIRE.replace("\n", "\r\n"),
     "macros of several lines": f"#define F(a) do {{ \\\n  f(a); \\\n}} while (0)\n{WIRE}",
     "undefined again": f"#define wire other\n#undef wire\n{WIRE}",
-    "too many macros": "".join(f"#define M{n} M{n + 1} M{n + 1}\n" for n in range(30)) + f"M0\n{WIRE}",
+    "too many macros": "".join(f"#define M{n} M{n + 1} M{n + 1}\n" for n in range(30))
+    + f"M0\n{WIRE}",
 }
 NOT_WIRES = {
     "empty": ("", "is empty"),
@@ -56,23 +64,50 @@ NOT_WIRES = {
     "an array": ("int wire[] = {1};\n", "defines no function wire"),
     "a declaration": ("int wire(struct __sk_buff *skb);\n", "defines no function wire"),
     "in a comment": (f"/* {WIRE} */\n", "defines no function wire"),
-    "in a line's comment": ("// int wire(struct __sk_buff *skb) { return 0; }\n", "defines no function wire"),
+    "in a line's comment": (
+        "// int wire(struct __sk_buff *skb) { return 0; }\n",
+        "defines no function wire",
+    ),
     "in a comment without end": (f"int x; /* {WIRE}", "defines no function wire"),
-    "in a text": ('char *s = "int wire(struct __sk_buff *skb) { return 0; }";\n', "defines no function wire"),
+    "in a text": (
+        'char *s = "int wire(struct __sk_buff *skb) { return 0; }";\n',
+        "defines no function wire",
+    ),
     "in #if 0": (f"#if 0\n{WIRE}#endif\n", "defines no function wire"),
-    "in #if 0 of many": (f"#if 0\n#if 1\n{WIRE}#endif\n#elif 0\n{WIRE}#endif\n", "defines no function wire"),
-    "in an else that never is": (f"#if 1\nint x;\n#else\n{WIRE}#endif\n", "defines no function wire"),
-    "in a macro nobody uses": ("#define W int wire(struct __sk_buff *skb) { return 0; }\n", "defines no function wire"),
-    "only called": ("int run(struct __sk_buff *skb) { return wire(skb); }\n", "defines no function wire"),
-    "called in a condition": ("int run(void) { if (wire(1)) { return 2; } return 0; }\n", "defines no function wire"),
+    "in #if 0 of many": (
+        f"#if 0\n#if 1\n{WIRE}#endif\n#elif 0\n{WIRE}#endif\n",
+        "defines no function wire",
+    ),
+    "in an else that never is": (
+        f"#if 1\nint x;\n#else\n{WIRE}#endif\n",
+        "defines no function wire",
+    ),
+    "in a macro nobody uses": (
+        "#define W int wire(struct __sk_buff *skb) { return 0; }\n",
+        "defines no function wire",
+    ),
+    "only called": (
+        "int run(struct __sk_buff *skb) { return wire(skb); }\n",
+        "defines no function wire",
+    ),
+    "called in a condition": (
+        "int run(void) { if (wire(1)) { return 2; } return 0; }\n",
+        "defines no function wire",
+    ),
     "another name": (WIRE.replace("wire", "wires"), "defines no function wire"),
     "a capital": (WIRE.replace("wire", "Wire"), "defines no function wire"),
     "another name by a macro": (f"#define wire cable\n{WIRE}", "defines no function wire"),
     "a structure": ("struct wire { int a; };\n", "defines no function wire"),
     "no arguments": ("int wire(void) { return 0; }", "wire with no arguments"),
     "no arguments, of old": ("int wire() { return 0; }", "wire with no arguments"),
-    "two arguments": ("int wire(struct __sk_buff *skb, int way) { return 0; }", "wire with 2 arguments"),
-    "another structure": ("int wire(struct sk_buff *skb) { return 0; }", "wire for a struct sk_buff"),
+    "two arguments": (
+        "int wire(struct __sk_buff *skb, int way) { return 0; }",
+        "wire with 2 arguments",
+    ),
+    "another structure": (
+        "int wire(struct sk_buff *skb) { return 0; }",
+        "wire for a struct sk_buff",
+    ),
     "a number": ("int wire(int skb) { return 0; }", "wire for a number"),
     "anything": ("int wire(void *skb) { return 0; }", "wire for any pointer"),
     "nothing returned": ("void wire(struct __sk_buff *skb) { }", "wire that returns nothing"),
@@ -101,7 +136,15 @@ def test_the_wires_that_are_shipped_are_wires(path: Path) -> None:
     assert context(read(path)) == "__sk_buff"
 
 
-PIECES = [*"(){}[];,#\"'/* ab01!=", "\n", "\n#if 0\n", "\n#else\n", "\n#endif\n", "\n#define a(b) b##b a ", "wire("]
+PIECES = [
+    *"(){}[];,#\"'/* ab01!=",
+    "\n",
+    "\n#if 0\n",
+    "\n#else\n",
+    "\n#endif\n",
+    "\n#define a(b) b##b a ",
+    "wire(",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
@@ -111,11 +154,18 @@ def test_no_text_is_too_odd(text: str) -> None:
 
 @given(st.lists(st.sampled_from(list(NOT_WIRES.values())[2:19]), max_size=4))
 def test_what_is_no_wire_hides_no_wire(before: list[tuple[str, str]]) -> None:
-    texts = [text for text, _ in before if "#define wire" not in text and not text.startswith("int x; /*")]
+    texts = [
+        text
+        for text, _ in before
+        if "#define wire" not in text and not text.startswith("int x; /*")
+    ]
     check("\n".join([*texts, WIRE]))
 
 
-MATRIX = "name: t\naxes: {device: veth, hook: HOOK, helper: redirect, program: [builtin, ./mine.c]}\nloads: [ping]\n"
+MATRIX = (
+    "name: t\naxes: {device: veth, hook: HOOK, helper: redirect, program: [builtin, "
+    "./mine.c]}\nloads: [ping]\n"
+)
 
 
 def make(folder: Path, kind: str) -> str:
@@ -146,7 +196,9 @@ def test_it_is_a_mistake_at_plan_time(tmp_path: Path, kind: str, command: str) -
     said = make(tmp_path, kind)
     (tmp_path / "m.yaml").write_text(MATRIX.replace("HOOK", "tcx_ingress"))
     argv = [sys.executable, "-P", "-m", "yogurtbench", command, "m.yaml"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 2, done.stderr
     assert f"m.yaml:2:78: ./mine.c {said}" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "results").exists()
@@ -161,9 +213,14 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_wire_for_other_hooks_is_refused_or_left_out(tmp_path: Path) -> None:
     (tmp_path / "mine.c").write_text("int wire(struct xdp_md *ctx) { return 2; }\n")
     with pytest.raises(MatrixError, match=r"xdp_md"):
-        planned(tmp_path, MATRIX.replace("HOOK", "tcx_ingress").replace("[builtin, ./mine.c]", "./mine.c"))
+        planned(
+            tmp_path,
+            MATRIX.replace("HOOK", "tcx_ingress").replace("[builtin, ./mine.c]", "./mine.c"),
+        )
     plan = planned(tmp_path, MATRIX.replace("HOOK", "[tcx_ingress, xdp_generic]"))
-    assert {one.cell.hook for one in plan.cells if one.cell.program == "./mine.c"} == {"xdp_generic"}
+    assert {one.cell.hook for one in plan.cells if one.cell.program == "./mine.c"} == {
+        "xdp_generic"
+    }
     assert ["xdp_md" in left.reason for left in plan.left_out] == [True]
 
 

@@ -1,4 +1,7 @@
-"""A text at which LLVM ends its process costs a trial and not the agent; the compiler's words are shown."""
+"""A text at which LLVM ends its process costs a trial and not the agent.
+
+The compiler's words are shown.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,33 @@ HEAD = "int wire(struct __sk_buff *skb)\n{\n"
 FILL = "\tfor (int i = 0; i < 4096; i++)\n\t\tbig[i] = i;\n"
 #: Each ends the process it is compiled in: exit(3) by LLVM's error handler, abort(3), a trap.
 DEADLY = {
-    "asm": (f'{HEAD}\tasm volatile("no such thing" :::);\n\treturn 0;\n}}\n', "<inline asm>:1:2: invalid"),
+    "asm": (
+        f'{HEAD}\tasm volatile("no such thing" :::);\n\treturn 0;\n}}\n',
+        "<inline asm>:1:2: invalid",
+    ),
     "stack": (
         f"{HEAD}\tvolatile char big[4096];\n{FILL}\treturn big[skb->len & 4095];\n}}\n",
         "stack limit of 512 bytes",
     ),
-    "dynamic": (f"{HEAD}\tchar a[skb->len];\n\ta[0] = 1;\n\treturn a[skb->len - 1];\n}}\n", "dynamic stack allocation"),
-    "crash": (f"#pragma clang __debug crash\n{HEAD}\treturn 0;\n}}\n", "the compiler ended itself: SIG"),
+    "dynamic": (
+        f"{HEAD}\tchar a[skb->len];\n\ta[0] = 1;\n\treturn a[skb->len - 1];\n}}\n",
+        "dynamic stack allocation",
+    ),
+    "crash": (
+        f"#pragma clang __debug crash\n{HEAD}\treturn 0;\n}}\n",
+        "the compiler ended itself: SIG",
+    ),
     "fatal": (f"#pragma clang __debug llvm_fatal_error\n{HEAD}\treturn 0;\n}}\n", "LLVM ERROR"),
 }
 WRONG = {
-    "plain": (f"{HEAD}\treturn YB_TARGT;\n}}\n", "plain.c:3:9: error: use of undeclared identifier 'YB_TARGT'"),
-    "header": (f'#include "mine.h"\n{HEAD}\treturn 0;\n}}\n', "header.c:1:10: fatal error: 'mine.h' file not found"),
+    "plain": (
+        f"{HEAD}\treturn YB_TARGT;\n}}\n",
+        "plain.c:3:9: error: use of undeclared identifier 'YB_TARGT'",
+    ),
+    "header": (
+        f'#include "mine.h"\n{HEAD}\treturn 0;\n}}\n',
+        "header.c:1:10: fatal error: 'mine.h' file not found",
+    ),
     "red": (f"#error \x1b[31mred\n{HEAD}\treturn 0;\n}}\n", "red.c:1:2: error: "),
 }
 MATRIX = """
@@ -51,9 +69,13 @@ def test_the_agent_survives_what_ends_the_compiler(tmp_path: Path) -> None:
     texts = DEADLY | WRONG
     for name, (text, _) in texts.items():
         (tmp_path / f"{name}.c").write_text(text)
-    (tmp_path / "m.yaml").write_text(MATRIX.format(programs=", ".join(f"./{name}.c" for name in texts)))
+    (tmp_path / "m.yaml").write_text(
+        MATRIX.format(programs=", ".join(f"./{name}.c" for name in texts))
+    )
     argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "m.yaml", "--quiet"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        argv, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 3, done.stderr
     (trials,) = tmp_path.glob("results/*/*/trials.jsonl")
     attempts = [json.loads(line) for line in trials.read_text().splitlines()]

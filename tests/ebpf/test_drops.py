@@ -1,4 +1,6 @@
-"""Drops under load: counted by function and reason, as many as the kernel's own counters say, in diagnoses alone."""
+"""Drops under load: counted by function and reason, as many as the kernel's own counters say, in
+diagnoses alone.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def receive_buffer_errors(lab: Lab) -> int:
     """UDP's own count (proc(5), /proc/net/snmp)."""
     with lab.server.namespace.entered():
         names, values = [
-            line.split() for line in Path("/proc/thread-self/net/snmp").read_text().splitlines() if "Udp:" in line
+            line.split()
+            for line in Path("/proc/thread-self/net/snmp").read_text().splitlines()
+            if "Udp:" in line
         ][:2]
     return int(dict(zip(names, values, strict=True))["RcvbufErrors"])
 
@@ -63,7 +67,9 @@ def overfill(lab: Lab, datagrams: int) -> None:
 
 
 def overfilled(looked_at: str) -> dict[str, Any]:
-    """What is counted in one namespace while another one's socket is full, and after nobody looks any more."""
+    """What is counted in one namespace while another one's socket is full, and after nobody looks
+    any more.
+    """
     programs = Programs()
     with bring_up(cell(**WIRE)) as lab, attach_wire(programs, lab):
         lab.settle()
@@ -111,7 +117,9 @@ int wire(struct __sk_buff *skb)
 
 
 def dropped_by_the_wire() -> dict[str, Any]:
-    lossy = trial("iperf3_udp", options={"source": LOSSY}, **WIRE, payload=1400, program="./lossy.c")
+    lossy = trial(
+        "iperf3_udp", options={"source": LOSSY}, **WIRE, payload=1400, program="./lossy.c"
+    )
     attempt = run_trial(replace(lossy, role="diagnostic"), Programs())
     return {"status": attempt.status, "error": attempt.error, **attempt.details}
 
@@ -123,7 +131,10 @@ def test_what_a_wire_drops_is_counted_one_by_one(in_room: InRoom) -> None:
     assert found["status"] == "ok", found["error"]
     dropped = found["tallies"]["forward"][0][0]
     assert dropped > 1000
-    assert sum(count for site, count in found["drops"].items() if site.endswith(":TC_INGRESS")) == dropped
+    assert (
+        sum(count for site, count in found["drops"].items() if site.endswith(":TC_INGRESS"))
+        == dropped
+    )
 
 
 def diagnosed(role: str, seen: bool) -> dict[str, Any]:
@@ -146,7 +157,9 @@ def test_a_diagnosis_under_a_lossy_load_says_what_was_dropped(in_room: InRoom) -
 
 @pytest.mark.root
 @pytest.mark.parametrize(("role", "seen"), [("cell", True), ("diagnostic", False)])
-def test_other_trials_and_kernels_without_btf_count_none(in_room: InRoom, role: str, seen: bool) -> None:
+def test_other_trials_and_kernels_without_btf_count_none(
+    in_room: InRoom, role: str, seen: bool
+) -> None:
     found = in_room(diagnosed, role, seen)
     assert found["status"] == "ok", found["error"]
     assert "drops" not in found

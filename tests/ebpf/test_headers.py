@@ -76,7 +76,9 @@ def test_a_tree_without_generated_headers_is_no_headers(machine: Machine) -> Non
     assert headers.find_headers() is None
 
 
-def test_what_the_user_names_comes_before_all(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_user_names_comes_before_all(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.own()
     monkeypatch.setenv("BCC_KERNEL_SOURCE", "/somewhere/else")
     assert headers.find_headers() == Path("/somewhere/else")
@@ -96,7 +98,9 @@ def test_debians_two_trees_are_merged_and_the_flavours_files_win(machine: Machin
     assert (merged / "include/generated/autoconf.h").read_text() == "/* 6.12.1 */"
     assert (merged / "include/linux/types.h").read_text() == "/* common */"
     assert (merged / "Makefile").resolve() == flavour / "Makefile"
-    assert [path.name for path in merged.parent.iterdir()] == [flavour.name]  # nothing half made beside it
+    assert [path.name for path in merged.parent.iterdir()] == [
+        flavour.name
+    ]  # nothing half made beside it
 
 
 def test_merged_headers_are_made_once(machine: Machine) -> None:
@@ -109,7 +113,9 @@ def test_merged_headers_are_made_once(machine: Machine) -> None:
     assert Path(os.environ["BCC_KERNEL_SOURCE"]).stat().st_ino == made
 
 
-def test_where_another_run_was_faster_its_headers_are_taken(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_another_run_was_faster_its_headers_are_taken(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.flavour("6.12.1", common=True)
 
     def overtaken(self: Path, target: Path) -> Path:

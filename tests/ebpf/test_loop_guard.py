@@ -1,4 +1,7 @@
-"""The watchdog: loops end in less than two seconds, whatever the probe waits for; dead and slow wires are left be."""
+"""The watchdog: loops end in less than two seconds, whatever the probe waits for.
+
+Dead and slow wires are left be.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,9 @@ def test_without_programs_there_is_nothing_to_watch() -> None:
 
 
 def went_round(load: str, axes: dict[str, Any]) -> dict[str, Any]:
-    """A trial, and beside its own account: seconds from the wire's attachment to silence, and packets from then on."""
+    """A trial, and beside its own account: seconds from the wire's attachment to silence, and
+    packets from then on.
+    """
     seen: dict[str, float] = {}
     settle, silence, detach = Lab.settle, Wire.silence, Wire.detach
 
@@ -147,7 +152,9 @@ def went_round(load: str, axes: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.root
 @pytest.mark.parametrize("load", ["reachability", "isolation", "ping"])
-def test_real_packets_that_go_round_are_silenced_in_less_than_two_seconds(in_room: InRoom, load: str) -> None:
+def test_real_packets_that_go_round_are_silenced_in_less_than_two_seconds(
+    in_room: InRoom, load: str
+) -> None:
     made = in_room(went_round, load, LOOP)
     seen = made["seen"]
     assert (made["status"], {o["status"] for o in made["observations"]}) == ("looping", {"looping"})

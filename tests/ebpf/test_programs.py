@@ -1,4 +1,6 @@
-"""Wires of one's own: what a file defines, and how the compiler's and the verifier's complaints are told."""
+"""Wires of one's own: what a file defines, and how the compiler's and the verifier's complaints are
+told.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ int wire(struct __sk_buff *skb)
 
 def test_a_file_says_itself_which_roles_it_plays() -> None:
     assert UserProgram("w.c", WIRE).roles == ("wire", "primary")
-    assert UserProgram("w.c", "int wire_count;\nint wire(void *ctx) { return 0; }\n").roles == ("wire",)
+    assert UserProgram("w.c", "int wire_count;\nint wire(void *ctx) { return 0; }\n").roles == (
+        "wire",
+    )
 
 
 def test_the_users_text_keeps_its_own_lines() -> None:
@@ -53,7 +57,10 @@ def test_the_users_text_keeps_its_own_lines() -> None:
 
 
 def test_the_compilers_first_error_is_told_with_the_line_it_quotes() -> None:
-    said = 'w.c:9:3: warning: x\nw.c:9:27: error: use of undeclared identifier "X"\n\treturn X;\n\t       ^\n1 error\n'
+    said = (
+        'w.c:9:3: warning: x\nw.c:9:27: error: use of undeclared identifier "X"\n\treturn '
+        "X;\n\t       ^\n1 error\n"
+    )
     assert compiler_error(said) == 'w.c:9:27: error: use of undeclared identifier "X" | return X;'
 
 
@@ -98,9 +105,13 @@ def test_a_wire_of_ones_own_is_swept_and_a_bad_one_told_by_its_line(tmp_path: Pa
     (tmp_path / "own.yaml").write_text(MATRIX)
     (tmp_path / "mine.c").write_text(MINE)
     (tmp_path / "broken.c").write_text(MINE.replace("YB_TARGET", "YB_TARGT"))
-    (tmp_path / "refused.c").write_text(MINE.replace("bpf_redirect_peer(YB_TARGET, 0)", "*(int *)(long)skb->len"))
+    (tmp_path / "refused.c").write_text(
+        MINE.replace("bpf_redirect_peer(YB_TARGET, 0)", "*(int *)(long)skb->len")
+    )
     argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "own.yaml", "--quiet"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 3, done.stderr
     (trials,) = tmp_path.glob("results/own/*/trials.jsonl")
     attempts = [json.loads(line) for line in trials.read_text().splitlines()]
@@ -110,7 +121,10 @@ def test_a_wire_of_ones_own_is_swept_and_a_bad_one_told_by_its_line(tmp_path: Pa
     counted = told["./mine.c", "ping"]["details"]
     assert counted["counters"]["wire.forward"][0] == 5
     assert counted["tallies"]["forward"][1][0] == 5
-    assert "broken.c:9:27: error: use of undeclared identifier 'YB_TARGT'" in told["./broken.c", "ping"]["error"]
+    assert (
+        "broken.c:9:27: error: use of undeclared identifier 'YB_TARGT'"
+        in told["./broken.c", "ping"]["error"]
+    )
     refused = told["./refused.c", "ping"]["error"]
     assert "refused.c:9: R1 invalid mem access 'scalar': return *(int *)(long)skb->len;" in refused
 
@@ -123,6 +137,18 @@ def test_a_lab_is_joined_by_the_wire_of_ones_own(tmp_path: Path, address: str, c
     for name in ("mine", "broken", "refused"):
         (tmp_path / f"{name}.c").write_text(MINE)
     ping = ["ip", "netns", "exec", "yogurt-1", "ping", "-c1", "-W1", address]
-    argv = [sys.executable, "-P", "-m", "yogurtbench", "lab", "own.yaml", "--cell", "program=./mine.c,load=ping", "--"]
-    done = subprocess.run([*argv, *ping], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "yogurtbench",
+        "lab",
+        "own.yaml",
+        "--cell",
+        "program=./mine.c,load=ping",
+        "--",
+    ]
+    done = subprocess.run(
+        [*argv, *ping], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == code, done.stderr

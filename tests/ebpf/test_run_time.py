@@ -60,13 +60,19 @@ def test_each_wire_with_programs_is_diagnosed_once(
 
 def test_diagnostics_never_share_an_id_with_a_block(tmp_path: Path) -> None:
     plan = planned(tmp_path, MATRIX % "[ping]", blocks=2)
-    blocks = {one.id for group in plan.groups for block in range(2) for one in plan.trials(group, block)}
+    blocks = {
+        one.id for group in plan.groups for block in range(2) for one in plan.trials(group, block)
+    }
     assert blocks.isdisjoint(one.id for one in plan.diagnostics())
 
 
 def test_where_it_cannot_be_had_there_is_one_row_with_the_reason() -> None:
-    attempt = Attempt.without_values(replace(trial("ping", **WIRE), role="diagnostic"), "unsupported", "no")
-    assert [(o.metric, o.status, o.error) for o in attempt.observations] == [("bpf_run_ns", "unsupported", "no")]
+    attempt = Attempt.without_values(
+        replace(trial("ping", **WIRE), role="diagnostic"), "unsupported", "no"
+    )
+    assert [(o.metric, o.status, o.error) for o in attempt.observations] == [
+        ("bpf_run_ns", "unsupported", "no")
+    ]
 
 
 def diagnosed(refused: bool) -> dict[str, Any]:
@@ -75,21 +81,34 @@ def diagnosed(refused: bool) -> dict[str, Any]:
     attempt = run_trial(replace(trial("ping", **WIRE), role="diagnostic"), Programs())
     switch = Path("/proc/sys/kernel/bpf_stats_enabled").read_text().strip()
     values = {o.metric: o.value for o in attempt.observations}
-    return {"status": attempt.status, "error": attempt.error, "values": values, "switch": switch, **attempt.details}
+    return {
+        "status": attempt.status,
+        "error": attempt.error,
+        "values": values,
+        "switch": switch,
+        **attempt.details,
+    }
 
 
 @pytest.mark.root
-def test_run_times_are_told_by_program_and_nothing_else_is(in_room: Callable[..., dict[str, Any]]) -> None:
+def test_run_times_are_told_by_program_and_nothing_else_is(
+    in_room: Callable[..., dict[str, Any]],
+) -> None:
     before = Path("/proc/sys/kernel/bpf_stats_enabled").read_text().strip()
     found = in_room(diagnosed, False)
     assert found["status"] == "ok", found["error"]
     assert found["values"].keys() == {"bpf_run_ns", "bpf_packets", "bpf_bytes"}
-    assert {name: one["runs"] for name, one in found["run_times"].items()} == {"wire.forward": 5, "wire.return": 5}
+    assert {name: one["runs"] for name, one in found["run_times"].items()} == {
+        "wire.forward": 5,
+        "wire.return": 5,
+    }
     assert 5 < found["values"]["bpf_run_ns"] < 100_000
     assert found["switch"] == before
 
 
 @pytest.mark.root
-def test_a_kernel_that_refuses_gives_an_unsupported_row(in_room: Callable[..., dict[str, Any]]) -> None:
+def test_a_kernel_that_refuses_gives_an_unsupported_row(
+    in_room: Callable[..., dict[str, Any]],
+) -> None:
     found = in_room(diagnosed, True)
     assert found["status"] == "unsupported" and "BPF_ENABLE_STATS" in found["error"]

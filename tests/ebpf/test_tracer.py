@@ -15,11 +15,15 @@ from yogurtbench.report.export.wire_catalogue import drawing
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 
 
-def event(kind: int, time: int, shape: tuple[int, int], sequence: int = 1, **more: str | int) -> Event:
+def event(
+    kind: int, time: int, shape: tuple[int, int], sequence: int = 1, **more: str | int
+) -> Event:
     return Event(kind, time, int(more.pop("ifindex", 1001)), *shape, sequence, **more)  # type: ignore[arg-type]
 
 
-def drop(time: int, shape: tuple[int, int], sequence: int = 1, where: str = "f", reason: str = "R") -> Event:
+def drop(
+    time: int, shape: tuple[int, int], sequence: int = 1, where: str = "f", reason: str = "R"
+) -> Event:
     return event(DROP, time, shape, sequence, where=where, reason=reason)
 
 
@@ -43,12 +47,18 @@ def test_a_neighbour_request_that_died_has_arp_in_front() -> None:
 
 
 def test_a_request_freed_because_nobody_answered_arp_died_of_arp() -> None:
-    found = tracer.find_drop([drop(1, (IPV4, 8), where="neigh_invalidate", reason="NEIGH_FAILED")], 4, 1)
+    found = tracer.find_drop(
+        [drop(1, (IPV4, 8), where="neigh_invalidate", reason="NEIGH_FAILED")], 4, 1
+    )
     assert found and tracer.drop_label(found) == "arp:neigh_invalidate:NEIGH_FAILED"
 
 
-def test_a_request_freed_because_nobody_answered_nd_died_of_nd_though_the_kernel_gives_no_reason() -> None:
-    found = tracer.find_drop([drop(1, (IPV6, 128), where="neigh_invalidate", reason="NOT_SPECIFIED")], 6, 1)
+def test_a_request_freed_because_nobody_answered_nd_died_of_nd_though_the_kernel_gives_no_reason() -> (
+    None
+):
+    found = tracer.find_drop(
+        [drop(1, (IPV6, 128), where="neigh_invalidate", reason="NOT_SPECIFIED")], 6, 1
+    )
     assert found and tracer.drop_label(found) == "nd:neigh_invalidate:NOT_SPECIFIED"
 
 
@@ -79,9 +89,18 @@ def test_no_sites_have_no_majority() -> None:
 
 def test_hops_count_one_echos_tracepoints_both_ways() -> None:
     there, back = (IPV4, 8), (IPV4, 0)
-    events = [event(QUEUE, 1, there), event(RX, 2, there), event(RECEIVE, 3, there), event(QUEUE, 4, back)]
+    events = [
+        event(QUEUE, 1, there),
+        event(RX, 2, there),
+        event(RECEIVE, 3, there),
+        event(QUEUE, 4, back),
+    ]
     events += [event(RX, 5, there, 7), event(RX, 6, (ARP, 1), 0), drop(7, there)]
-    assert tracer.count_hops(events, 4, 1) == {"hops_netif_rx": 1.0, "hops_receive": 1.0, "hops_queue": 2.0}
+    assert tracer.count_hops(events, 4, 1) == {
+        "hops_netif_rx": 1.0,
+        "hops_receive": 1.0,
+        "hops_queue": 2.0,
+    }
 
 
 def test_the_drawing_follows_the_record_of_a_wire_nobody_has_a_rule_for() -> None:
@@ -118,7 +137,11 @@ def test_a_way_that_was_not_recorded_is_not_drawn() -> None:
 
 def blob(types: list[int], strings: bytes) -> bytes:
     body = struct.pack(f"={len(types)}I", *types)
-    return struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings)) + body + strings
+    return (
+        struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(body), len(body), len(strings))
+        + body
+        + strings
+    )
 
 
 def test_btf_finds_members_also_inside_anonymous_unions() -> None:

@@ -1,4 +1,6 @@
-"""The wire on real veth pairs: compiled by bcc, accepted by the verifier, and counting exactly what it carries."""
+"""The wire on real veth pairs: compiled by bcc, accepted by the verifier, and counting exactly what
+it carries.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ def test_the_seeds_wire_hangs_on_both_peer_hooks_and_opens_both_primaries() -> N
 
 
 def test_a_veth_wire_is_two_programs() -> None:
-    assert placed(**WIRE) == {("a", "tcx_ingress", "redirect_forward"), ("b", "tcx_ingress", "redirect_return")}
+    assert placed(**WIRE) == {
+        ("a", "tcx_ingress", "redirect_forward"),
+        ("b", "tcx_ingress", "redirect_return"),
+    }
 
 
 def test_a_baseline_without_hooks_has_no_programs() -> None:
@@ -55,7 +60,9 @@ def test_the_way_back_may_differ() -> None:
 
 
 def test_redirect_container_is_redirect_with_another_target() -> None:
-    assert ("a", "tcx_ingress", "redirect_forward") in placed(**{**WIRE, "helper": "redirect_container"})
+    assert ("a", "tcx_ingress", "redirect_forward") in placed(
+        **{**WIRE, "helper": "redirect_container"}
+    )
 
 
 def test_a_guard_gets_a_wire_that_stamps() -> None:
@@ -77,7 +84,9 @@ def names_in_bpf() -> list[tuple[str, str]]:
     folder = compiled.source_folder()
     found = []
     for path in sorted(folder.glob("*.c")):
-        for macro, name in re.findall(r"^(YB_WIRE|YB_WAYS|YB_XDP_WAYS)\((\w+),", path.read_text(), re.MULTILINE):
+        for macro, name in re.findall(
+            r"^(YB_WIRE|YB_WAYS|YB_XDP_WAYS)\((\w+),", path.read_text(), re.MULTILINE
+        ):
             stamps = ("", "_guard_cb", "_guard_mark") if macro == "YB_WIRE" else ("",)
             kind = "XDP" if macro == "YB_XDP_WAYS" else "SCHED_CLS"
             found += [(f"{name}{stamp}_{way}", kind) for stamp in stamps for way in WAYS]
@@ -92,7 +101,9 @@ def load_all(names: list[tuple[str, str]], traced: bool) -> list[str]:
 
 @pytest.mark.root
 @pytest.mark.parametrize("traced", [False, True])
-def test_every_program_of_bpf_compiles_and_passes_the_verifier(in_room: InRoom, traced: bool) -> None:
+def test_every_program_of_bpf_compiles_and_passes_the_verifier(
+    in_room: InRoom, traced: bool
+) -> None:
     names = names_in_bpf()
     assert len(names) > 40
     assert in_room(load_all, names, traced) == [name for name, _ in names]
@@ -143,7 +154,10 @@ def carried(helper: str) -> dict[str, Any]:
 @pytest.mark.root
 @pytest.mark.parametrize("helper", ["redirect", "redirect_peer"])
 def test_counters_are_exactly_the_packets_and_bytes(in_room: InRoom, helper: str) -> None:
-    """Ten echoes in a packet each and three in three fragments each, both ways; bytes with their Ethernet header."""
+    """Ten echoes in a packet each and three in three fragments each, both ways.
+
+    Bytes with their Ethernet header.
+    """
     seen = in_room(carried, helper)
     total = 10 * (14 + 20 + 8 + 56) + 3 * (3 * (14 + 20) + 8 + 3000)
     assert seen["alive"] == [True, True]
@@ -162,7 +176,9 @@ def lives() -> dict[str, bool]:
 
 
 @pytest.mark.root
-def test_redirect_and_redirect_peer_live_and_a_container_index_is_not_found_in_the_host(in_room: InRoom) -> None:
+def test_redirect_and_redirect_peer_live_and_a_container_index_is_not_found_in_the_host(
+    in_room: InRoom,
+) -> None:
     assert in_room(lives) == {"redirect": True, "redirect_peer": True, "redirect_container": False}
 
 
@@ -187,12 +203,18 @@ def test_a_wire_with_a_wrong_target_is_dead_and_its_counters_say_where(in_room: 
 
 
 def two_ways() -> dict[str, Any]:
-    with bring_up(cell(**WIRE, return_helper="redirect_peer")) as lab, attach_wire(programs(), lab) as wire:
+    with (
+        bring_up(cell(**WIRE, return_helper="redirect_peer")) as lab,
+        attach_wire(programs(), lab) as wire,
+    ):
         lab.settle()
         alive = is_reachable(lab, 4)
         before = wire.counters()
         ping(lab, 4)
-        return {"alive": alive, "packets": {n: (c - before[n]).packets for n, c in wire.counters().items()}}
+        return {
+            "alive": alive,
+            "packets": {n: (c - before[n]).packets for n, c in wire.counters().items()},
+        }
 
 
 @pytest.mark.root
@@ -202,7 +224,10 @@ def test_the_way_back_can_be_another_program(in_room: InRoom) -> None:
 
 def one_way_only() -> dict[str, Any]:
     """There by redirect, back by an index that does not exist in the host."""
-    with bring_up(cell(**WIRE, return_helper="redirect_container")) as lab, attach_wire(programs(), lab) as wire:
+    with (
+        bring_up(cell(**WIRE, return_helper="redirect_container")) as lab,
+        attach_wire(programs(), lab) as wire,
+    ):
         lab.settle()
         argv = ["ping", "-n", "-c1", "-W1", lab.server.ipv4]
         code = process.run(lab.client.namespace.command(argv), check=False).code
@@ -227,7 +252,9 @@ def detached() -> dict[str, Any]:
 
 
 @pytest.mark.root
-def test_a_detached_wire_carries_and_counts_nothing_and_detaching_twice_is_fine(in_room: InRoom) -> None:
+def test_a_detached_wire_carries_and_counts_nothing_and_detaching_twice_is_fine(
+    in_room: InRoom,
+) -> None:
     assert in_room(detached) == {"alive": True, "after": False, "silent": True}
 
 
@@ -243,7 +270,9 @@ def fresh_counters() -> list[int]:
 
 @pytest.mark.root
 def test_each_wire_starts_at_zero_though_its_programs_are_compiled_once(in_room: InRoom) -> None:
-    assert all(packets <= 4 for packets in in_room(fresh_counters))  # what a new l2 device says of its own accord
+    assert all(
+        packets <= 4 for packets in in_room(fresh_counters)
+    )  # what a new l2 device says of its own accord
 
 
 def on_a_hook_that_is_not_there() -> str:
@@ -261,7 +290,9 @@ def test_a_hook_that_the_device_does_not_have_is_unsupported(in_room: InRoom) ->
     assert "does not attach to netkit_peer on yg1-host" in in_room(on_a_hook_that_is_not_there)
 
 
-def test_without_the_binding_the_error_names_the_package_and_the_trap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_binding_the_error_names_the_package_and_the_trap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "bcc", None)
     with pytest.raises(HostError, match=r"PyPI's bcc is something else.*python3-bpfcc"):
         Programs().ours(traced=False)

@@ -103,17 +103,25 @@ def test_an_unguarded_container_takes_what_anyone_sends_on_its_host_end(
     ],
     ids=str,
 )
-def test_a_guard_lets_the_wire_through_and_nobody_else(frame: pd.DataFrame, wire: dict[str, str]) -> None:
+def test_a_guard_lets_the_wire_through_and_nobody_else(
+    frame: pd.DataFrame, wire: dict[str, str]
+) -> None:
     assert reachable(frame, **wire)
     assert table(ENTRIES, frame, **wire) == (0, 0, 0)
     # It keeps people out; it hides nothing.
     assert table(LISTEN, frame, **wire) == (float(wire["hook"] == "tcx_ingress"), 1, 1)
 
 
-def test_the_default_scrub_takes_guard_marks_stamp_and_with_it_the_wire(frame: pd.DataFrame) -> None:
+def test_the_default_scrub_takes_guard_marks_stamp_and_with_it_the_wire(
+    frame: pd.DataFrame,
+) -> None:
     wire = {"primary": "guard_mark", "scrub": "default"}
     assert not reachable(frame, **wire)
-    dead = frame[(frame["load"] == "isolation") & (frame["primary"] == "guard_mark") & (frame["scrub"] == "default")]
+    dead = frame[
+        (frame["load"] == "isolation")
+        & (frame["primary"] == "guard_mark")
+        & (frame["scrub"] == "default")
+    ]
     assert set(dead["status"]) == {"skipped"}
 
 

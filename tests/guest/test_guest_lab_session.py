@@ -1,4 +1,6 @@
-"""A visit to labs in the guest: a shell there, and what is recorded of a live and of a dead netkit wire. One boot."""
+"""A visit to labs in the guest: a shell there, and what is recorded of a live and of a dead netkit
+wire. One boot.
+"""
 
 from __future__ import annotations
 
@@ -52,10 +54,13 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_shell_in_the_guest_reads_commands_from_a_pipe(
     guest: AgentHost, typed: Any, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    typed("yogurt-1 ping -c1 -W5 10.42.0.2 | grep -o '1 received'\nbpftool prog show | grep -c redirect_\n"
-          "timeout 20 tcpdump -ni yg2-host -c1 icmp 2> said &\n"
-          "until grep -q listening said; do sleep 0.1; kill -0 $! || exit 3; done\n"
-          "yogurt-1 ping -c1 -W5 10.42.0.2 > /dev/null; wait\nprintf '\\377\\n'; exit 7\n")  # fmt: skip
+    typed(
+        "yogurt-1 ping -c1 -W5 10.42.0.2 | grep -o '1 received'\nbpftool prog show | grep -c "
+        "redirect_\n"
+        "timeout 20 tcpdump -ni yg2-host -c1 icmp 2> said &\n"
+        "until grep -q listening said; do sleep 0.1; kill -0 $! || exit 3; done\n"
+        "yogurt-1 ping -c1 -W5 10.42.0.2 > /dev/null; wait\nprintf '\\377\\n'; exit 7\n"
+    )
     said: list[str] = []
     assert lab_session.run_in_lab(guest, LIVE, LabOptions(), said.append) == 7
     out = capfdbinary.readouterr().out
@@ -72,11 +77,16 @@ def test_a_shell_in_the_guest_reads_commands_from_a_pipe(
 
 
 #: A terminal's abilities must be known for top and less.
-PAGER = "python3 -c 'import curses; curses.setupterm()' && echo kno''wn, $(less -V | grep -o '^less [0-9]*')\r"
+PAGER = (
+    "python3 -c 'import curses; curses.setupterm()' && echo kno''wn, $(less -V | grep -o "
+    "'^less [0-9]*')\r"
+)
 
 
 class Typist:
-    """Somebody at a terminal who types a line each time the prompt has come, and Ctrl-C (0x03) among them."""
+    """Somebody at a terminal who types a line each time the prompt has come, and Ctrl-C (0x03)
+    among them.
+    """
 
     def __init__(self, *lines: str) -> None:
         self._lines = list(lines)
@@ -99,10 +109,14 @@ class Typist:
 def test_a_shell_in_the_guest_has_a_terminal_of_its_own(guest: AgentHost) -> None:
     # What says so is the foreground job itself: Ctrl-C cannot meet the shell between two commands.
     sleeper = "sh -c 'echo sle\"\"eps; exec sleep 60'"
-    typist = Typist(f"stty size; {sleeper}\r", "\x03", "echo went $?\r", PAGER, "sleep 60 &\r", "exit 9\r")
+    typist = Typist(
+        f"stty size; {sleeper}\r", "\x03", "echo went $?\r", PAGER, "sleep 60 &\r", "exit 9\r"
+    )
     order = {
-        "op": "shell", "trial": LIVE.to_json(), "terminal": {"rows": 31, "columns": 97, "term": "xterm"},
-    }  # fmt: skip
+        "op": "shell",
+        "trial": LIVE.to_json(),
+        "terminal": {"rows": 31, "columns": 97, "term": "xterm"},
+    }
     assert guest.ordered(order, typist.heard, lambda: typist) == 9
     assert "31 97" in typist.seen
     assert "went 130" in typist.seen
@@ -110,9 +124,14 @@ def test_a_shell_in_the_guest_has_a_terminal_of_its_own(guest: AgentHost) -> Non
     assert f"lab {LIVE.cell.id} host# " in typist.seen
 
 
-def recorded(guest: AgentHost, capfd: pytest.CaptureFixture[str], one: Any, **wishes: Any) -> dict[str, Any]:
+def recorded(
+    guest: AgentHost, capfd: pytest.CaptureFixture[str], one: Any, **wishes: Any
+) -> dict[str, Any]:
     capfd.readouterr()
-    assert lab_session.run_in_lab(guest, one, LabOptions(as_json=True, trace=True, **wishes), print) == 0
+    assert (
+        lab_session.run_in_lab(guest, one, LabOptions(as_json=True, trace=True, **wishes), print)
+        == 0
+    )
     record: dict[str, Any] = json.loads(capfd.readouterr().out)
     return record
 
@@ -128,10 +147,16 @@ def test_a_live_netkit_wire_is_recorded_and_captured(
     for probe in record["probes"]:
         times = [event["ns"] for event in probe["events"]]
         assert times == sorted(times) and 0 < times[0] < times[-1] < 500_000_000
-        hits = [(event["device"], event["note"]) for event in probe["events"] if event["what"] == "program"]
+        hits = [
+            (event["device"], event["note"])
+            for event in probe["events"]
+            if event["what"] == "program"
+        ]
         assert hits[0] == ("yg1-host", "netkit_peer: redirect_forward")
         assert ("yg2-host", "netkit_peer: redirect_return") in hits
-        assert {"net_dev_queue", "net_dev_xmit", "netif_receive_skb"} <= {event["what"] for event in probe["events"]}
+        assert {"net_dev_queue", "net_dev_xmit", "netif_receive_skb"} <= {
+            event["what"] for event in probe["events"]
+        }
     assert record["frames"]["yogurt-1:yg1-cont"] == record["frames"]["yogurt-2:yg2-cont"] == 4
     assert record["accelerator"] in ("kvm", "tcg")
     if shutil.which("tcpdump"):
@@ -141,7 +166,9 @@ def test_a_live_netkit_wire_is_recorded_and_captured(
         assert "10.42.0.2 > 10.42.0.1: ICMP echo reply" in read
 
 
-def test_a_dead_netkit_wire_shows_where_it_dies(guest: AgentHost, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_dead_netkit_wire_shows_where_it_dies(
+    guest: AgentHost, capfd: pytest.CaptureFixture[str]
+) -> None:
     record = recorded(guest, capfd, DEAD)
     for probe in record["probes"]:
         assert not probe["answered"]

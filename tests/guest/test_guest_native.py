@@ -1,4 +1,6 @@
-"""``--lab native`` on a kernel that has netkit: the whole command runs inside the guest, not only its agent."""
+"""``--lab native`` on a kernel that has netkit: the whole command runs inside the guest, not only
+its agent.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,13 @@ blocks: {min: 1, max: 1}
 """
 HOME = Path(__file__).parents[2]
 #: QEMU 7.2 emulates AVX with faults that numpy's vectorized sorting falls into.
-SCALAR = "NPY_DISABLE_CPU_FEATURES='X86_V3 X86_V4 AVX2 FMA3' OPENBLAS_CORETYPE=Nehalem ARROW_USER_SIMD_LEVEL=NONE"
+SCALAR = (
+    "NPY_DISABLE_CPU_FEATURES='X86_V3 X86_V4 AVX2 FMA3' OPENBLAS_CORETYPE=Nehalem "
+    "ARROW_USER_SIMD_LEVEL=NONE"
+)
 COMMAND = (
-    f"cd /tmp && export PYTHONPATH=/project:/packages PYTHONDONTWRITEBYTECODE=1 PYTHONFAULTHANDLER=1 {SCALAR} && "
+    "cd /tmp && export PYTHONPATH=/project:/packages PYTHONDONTWRITEBYTECODE=1 "
+    f"PYTHONFAULTHANDLER=1 {SCALAR} && "
     "python3 -P -m yogurtbench run /project/inside.yaml --quiet >&2 && "
     "cat results/inside/*/environment.json && cat results/inside/*/trials.jsonl"
 )
@@ -44,8 +50,22 @@ PLATFORMS = [f"manylinux{glibc}_x86_64" for glibc in ("2014", "_2_17", "_2_27", 
 
 def packages(folder: Path) -> Path:
     """Every distribution that the command needs, as the guest's Python wants it."""
-    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:"]
-    wanted = ["--python-version", "{}.{}".format(*GUEST), *(f"--platform={name}" for name in PLATFORMS)]
+    argv = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-compile",
+        "--only-binary",
+        ":all:",
+    ]
+    wanted = [
+        "--python-version",
+        "{}.{}".format(*GUEST),
+        *(f"--platform={name}" for name in PLATFORMS),
+    ]
     done = subprocess.run(
         [*argv, *wanted, "--target", str(folder), "-r", str(HOME / "requirements.lock")],
         capture_output=True,
@@ -53,7 +73,9 @@ def packages(folder: Path) -> Path:
         check=False,
     )
     if done.returncode:
-        pytest.skip(f"the guest's Python packages cannot be had: {done.stderr.strip().splitlines()[-1]}")
+        pytest.skip(
+            f"the guest's Python packages cannot be had: {done.stderr.strip().splitlines()[-1]}"
+        )
     return folder
 
 
@@ -76,11 +98,18 @@ def imported() -> set[str]:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(HOME)}
     paths = [Path(line) for line in done.stdout.splitlines()]
-    return {str(path.relative_to(folder)) for path in paths for folder in folders if path.is_relative_to(folder)}
+    return {
+        str(path.relative_to(folder))
+        for path in paths
+        for folder in folders
+        if path.is_relative_to(folder)
+    }
 
 
 def compiled(files: dict[str, bytes], compiler: Path) -> dict[str, bytes]:
-    """Bytecode for the modules that a run imports, by the guest's own Python: in emulation compiling takes minutes."""
+    """Bytecode for the modules that a run imports, by the guest's own Python: in emulation
+    compiling takes minutes.
+    """
     wanted = imported()
     sources = {path: text for path, text in files.items() if path.split("/", 2)[2] in wanted}
     members = [cpio.file(path.lstrip("/"), text) for path, text in sources.items()]
@@ -96,7 +125,10 @@ def locked(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def taken(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield from locked(packages(folder))
-    for folder, suffixes in (("yogurtbench", (".py", ".html", ".css", ".js", ".json")), ("bpf", (".c", ".h"))):
+    for folder, suffixes in (
+        ("yogurtbench", (".py", ".html", ".css", ".js", ".json")),
+        ("bpf", (".c", ".h")),
+    ):
         for path in (HOME / folder).rglob("*"):
             if path.suffix in suffixes:
                 yield f"/project/{path.relative_to(HOME)}", path.read_bytes()
@@ -115,9 +147,15 @@ def test_the_whole_command_runs_natively_where_the_kernel_has_netkit(tmp_path: P
     environment, end = json.JSONDecoder().raw_decode(said["stdout"])
     attempts = [json.loads(line) for line in said["stdout"][end:].split("\n") if line.strip()]
     assert (environment["lab"], environment["accelerator"]) == ("native", "none")
-    netkit = [a for a in attempts if a["trial"]["cell"]["device"] == "netkit" and a["trial"]["cell"]["load"] == "ping"]
+    netkit = [
+        a
+        for a in attempts
+        if a["trial"]["cell"]["device"] == "netkit" and a["trial"]["cell"]["load"] == "ping"
+    ]
     assert {a["status"] for a in attempts} == {"ok"}
-    assert [a["details"]["counters"]["wire.forward"][0] for a in netkit if a["trial"]["role"] == "cell"] == [5, 5]
+    assert [
+        a["details"]["counters"]["wire.forward"][0] for a in netkit if a["trial"]["role"] == "cell"
+    ] == [5, 5]
 
 
 def inside(guest_image: image.GuestImage, overlay: Path) -> tuple[dict[str, str], int]:

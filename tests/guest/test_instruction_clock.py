@@ -1,4 +1,6 @@
-"""The instruction clock, in real guests: equal on every boot, side by side too, and one more map increment is seen."""
+"""The instruction clock, in real guests: equal on every boot, side by side too, and one more map
+increment is seen.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ clock: instructions
 axes: {device: netkit, hook: netkit_peer, helper: redirect, program: [./one.c, ./two.c]}
 loads: [{kind: sockperf, duration: 1s}, {kind: iperf3_udp, duration: 1s}]
 """
-#: Two boots of this tell as much as two of the whole (which tests/runner/test_clock_check.py looks at).
+#: Two boots of this tell as much as two of the whole (which tests/runner/test_clock_check.py looks
+#: at).
 SMALL = """
 name: clock
 clock: instructions
@@ -107,7 +110,9 @@ def frame(run: Path) -> pd.DataFrame:
 
 
 def value(rows: pd.DataFrame, program: str, load: str, metric: str) -> float:
-    chosen = rows[(rows["metric"] == metric) & (rows["program"] == program) & (rows["load"] == load)]
+    chosen = rows[
+        (rows["metric"] == metric) & (rows["program"] == program) & (rows["load"] == load)
+    ]
     (found,) = chosen["value"]
     return float(found)
 
@@ -118,9 +123,14 @@ def test_the_same_plan_has_the_same_digest_whatever_runs_beside_it(runs: list[Pa
 
 
 def test_one_more_increment_costs_more(runs: list[Path]) -> None:
-    """Of the median round trip. What a datagram of a bulk transfer costs repeats as exactly, and moves either way."""
+    """Of the median round trip.
+
+    What a datagram of a bulk transfer costs repeats as exactly, and moves either way.
+    """
     rows = frame(runs[0])
-    more = value(rows, "./two.c", "sockperf", "rtt_p50") - value(rows, "./one.c", "sockperf", "rtt_p50")
+    more = value(rows, "./two.c", "sockperf", "rtt_p50") - value(
+        rows, "./one.c", "sockperf", "rtt_p50"
+    )
     assert 0 < more < 100
 
 
@@ -129,7 +139,9 @@ def test_no_datagram_is_lost_and_none_of_the_metrics_is_missing(runs: list[Path]
     assert set(rows["status"]) == {"ok"}
     assert value(rows, "./one.c", "iperf3_udp", "loss") == 0
     for traffic in ("sockperf", "iperf3_udp"):
-        assert set(metrics_of(traffic, "instructions")) <= set(rows[rows["load"] == traffic]["metric"])
+        assert set(metrics_of(traffic, "instructions")) <= set(
+            rows[rows["load"] == traffic]["metric"]
+        )
 
 
 def test_instructions_are_never_called_time(runs: list[Path]) -> None:
@@ -162,8 +174,14 @@ def test_doctor_tries_the_clock_in_two_boots_and_leaves_nothing(
 
 
 def test_giving_up_the_attempts_ends_every_guest_under_way(host: SnapshotHost) -> None:
-    """What an interrupt does, in the middle of a sweep. The first ends while we are busy waking the second."""
-    asked = (replace(trial(load, **DIRECT), clock="instructions", deadline=60.0) for load in ("ping", "sockperf"))
+    """What an interrupt does, in the middle of a sweep.
+
+    The first ends while we are busy waking the second.
+    """
+    asked = (
+        replace(trial(load, **DIRECT), clock="instructions", deadline=60.0)
+        for load in ("ping", "sockperf")
+    )
     with closing(host.attempts(lambda: next(asked, None))) as attempts:
         first = next(attempts)
         assert first.status == "ok", first.error

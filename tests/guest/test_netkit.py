@@ -35,9 +35,13 @@ MATRIX = textwrap.dedent("""
 DEAD = ("netkit_peer", "redirect_peer")
 
 
-def yogurtbench(*arguments: str, cwd: Path, timeout: float = 560) -> subprocess.CompletedProcess[str]:
+def yogurtbench(
+    *arguments: str, cwd: Path, timeout: float = 560
+) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-P", "-m", "yogurtbench", *arguments]
-    return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        argv, cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,9 @@ def value(frame: pd.DataFrame, metric: str, **where: object) -> pd.Series[float]
     return rows["value"]
 
 
-def test_the_seeds_wires_answer_and_redirect_peer_on_the_peer_hook_is_dead(frame: pd.DataFrame) -> None:
+def test_the_seeds_wires_answer_and_redirect_peer_on_the_peer_hook_is_dead(
+    frame: pd.DataFrame,
+) -> None:
     for hook in ("netkit_peer", "tcx_ingress"):
         for helper in ("redirect", "redirect_peer"):
             alive = float((hook, helper) != DEAD)
@@ -67,7 +73,11 @@ def test_the_seeds_wires_answer_and_redirect_peer_on_the_peer_hook_is_dead(frame
 
 
 def test_a_dead_wires_other_loads_are_skipped_rows(frame: pd.DataFrame) -> None:
-    dead = frame[(frame["hook"] == DEAD[0]) & (frame["helper"] == DEAD[1]) & (frame["load"] != "reachability")]
+    dead = frame[
+        (frame["hook"] == DEAD[0])
+        & (frame["helper"] == DEAD[1])
+        & (frame["load"] != "reachability")
+    ]
     assert set(dead["load"]) == {"ping", "sockperf", "iperf3_tcp", "iperf3_udp"}
     assert set(dead[dead["metric"] != "reachable"]["status"]) == {"skipped"}
 
@@ -78,7 +88,11 @@ def test_the_programs_counted_exactly_what_ping_sent(frame: pd.DataFrame) -> Non
 
 def test_live_wires_have_every_metric_of_their_load(frame: pd.DataFrame) -> None:
     live = frame[(frame["hook"] == "netkit_peer") & (frame["helper"] == "redirect")]
-    for load, metric in (("ping", "rtt_p99"), ("sockperf", "rtt_p50"), ("iperf3_tcp", "bytes_per_skb")):
+    for load, metric in (
+        ("ping", "rtt_p99"),
+        ("sockperf", "rtt_p50"),
+        ("iperf3_tcp", "bytes_per_skb"),
+    ):
         (seen,) = value(live, metric, load=load)
         assert seen > 0
     (loss,) = value(live, "loss", load="iperf3_udp")

@@ -1,4 +1,7 @@
-"""Trials in the guest where kernels play tricks: what goes round, is dropped or ignored; and every offload off."""
+"""Trials in the guest where kernels play tricks: what goes round, is dropped or ignored.
+
+And every offload off.
+"""
 
 from __future__ import annotations
 
@@ -60,15 +63,22 @@ def tricks(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Attempts:
 
 
 def of(made: Attempts, role: str = "cell", **axes: Any) -> Attempts:
-    return [a for a in made if a["trial"]["role"] == role and axes.items() <= a["trial"]["cell"].items()]
+    return [
+        a for a in made if a["trial"]["role"] == role and axes.items() <= a["trial"]["cell"].items()
+    ]
 
 
 def test_a_headroom_that_the_kernel_ignores_is_unsupported_and_says_so(tricks: Attempts) -> None:
-    """Debian's 6.12 knows no headroom (6.14), and makes the link as if it had not been asked for."""
+    """Debian's 6.12 knows no headroom (6.14), and makes the link as if it had not been asked
+    for.
+    """
     asked = of(tricks, headroom=64)
     assert len(asked) == 6
     assert {(a["status"], a["error"]) for a in asked} == {
-        ("unsupported", "this kernel does not support netkit with headroom 64 (it knows no such attribute)")
+        (
+            "unsupported",
+            "this kernel does not support netkit with headroom 64 (it knows no such attribute)",
+        )
     }
 
 
@@ -77,11 +87,16 @@ def test_a_scrub_that_the_kernel_knows_is_measured(tricks: Attempts) -> None:
 
 
 @pytest.mark.parametrize("device", ["netkit", "veth"])
-def test_what_goes_round_in_the_guest_is_silenced_in_less_than_two_seconds(tricks: Attempts, device: str) -> None:
+def test_what_goes_round_in_the_guest_is_silenced_in_less_than_two_seconds(
+    tricks: Attempts, device: str
+) -> None:
     looping = of(tricks, device=device, helper="redirect_ingress")
     went_round = [a for a in looping if a["status"] == "looping"]
     assert "reachability" in {a["trial"]["cell"]["load"] for a in went_round}
-    assert {a["status"] for a in looping} <= {"looping", "skipped"}  # what went round twice is not tried again
+    assert {a["status"] for a in looping} <= {
+        "looping",
+        "skipped",
+    }  # what went round twice is not tried again
     assert all(0 < a["details"]["looped_seconds"] < 2 for a in went_round)
 
 
@@ -89,7 +104,10 @@ def test_what_the_wire_drops_is_what_the_diagnosis_counts(tricks: Attempts) -> N
     (lossy,) = of(tricks, "diagnostic", program="./lossy.c")
     dropped = lossy["details"]["tallies"]["forward"][0][0]
     assert dropped > 100
-    assert sum(n for site, n in lossy["details"]["drops"].items() if site.endswith(":TC_INGRESS")) == dropped
+    assert (
+        sum(n for site, n in lossy["details"]["drops"].items() if site.endswith(":TC_INGRESS"))
+        == dropped
+    )
     assert not [a for a in of(tricks) if "drops" in a["details"]]
 
 
@@ -99,7 +117,9 @@ def off(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Attempts:
 
 
 def test_no_lab_waits_for_multicast_reports_that_netkits_policy_refuses(off: Attempts) -> None:
-    probes = [a["seconds"]["probe"] for a in of(off, device="netkit", mode="l2") if a["status"] == "ok"]
+    probes = [
+        a["seconds"]["probe"] for a in of(off, device="netkit", mode="l2") if a["status"] == "ok"
+    ]
     assert len(probes) > 3
     assert median(probes) < 0.5
 
@@ -118,7 +138,10 @@ def test_with_every_offload_off_no_trial_fails_on_any_topology(off: Attempts) ->
 
 
 LABS: list[dict[str, Any]] = [
-    *({"device": device, "topology": "wire", "hook": "tcx_ingress", "helper": "redirect_peer"} for device in DEVICES),
+    *(
+        {"device": device, "topology": "wire", "hook": "tcx_ingress", "helper": "redirect_peer"}
+        for device in DEVICES
+    ),
     *(
         {"device": device, "topology": topology, "hook": "none", "helper": "none"}
         for device in DEVICES
@@ -133,11 +156,22 @@ def test_a_command_runs_in_a_lab_of_every_topology_and_device(warm_guest: type[W
     ended = {}
     with warm_guest("host", print) as guest:
         for axes in LABS:
-            modes = ("l3", "l2") if axes["device"] == "netkit" and axes["topology"] != "bridge" else ("l2",)
+            modes = (
+                ("l3", "l2")
+                if axes["device"] == "netkit" and axes["topology"] != "bridge"
+                else ("l2",)
+            )
             for mode in modes:
                 client = "outside" if axes["topology"] == "uplink" else "yogurt-1"
-                pings = [f"ip netns exec {client} ping -n -c1 -W5 -s 8000 {a} >&2" for a in ("10.42.0.2", "fd42::2")]
+                pings = [
+                    f"ip netns exec {client} ping -n -c1 -W5 -s 8000 {a} >&2"
+                    for a in ("10.42.0.2", "fd42::2")
+                ]
                 order = trial(**axes, **ALL_OFF, mode=mode)
-                code = guest.lab(order, ["sh", "-c", " && ".join([*pings, "exit 7"])], lambda _, text: print(text))
+                code = guest.lab(
+                    order,
+                    ["sh", "-c", " && ".join([*pings, "exit 7"])],
+                    lambda _, text: print(text),
+                )
                 ended[f"{axes} {mode}"] = code
     assert {lab: code for lab, code in ended.items() if code != 7} == {}

@@ -13,6 +13,9 @@ def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
     page.on("console", lambda said: trouble.append(said.text))
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("dialog", lambda dialog: trouble.append(dialog.message))
-    page.on("request", lambda asked: trouble.extend([] if asked.url.startswith("file:") else [asked.url]))
+    page.on(
+        "request",
+        lambda asked: trouble.extend([] if asked.url.startswith("file:") else [asked.url]),
+    )
     page.goto(path.as_uri())
     return page, trouble

@@ -66,7 +66,9 @@ def files() -> dict[str, str]:
 
 def commands() -> list[Command]:
     """Every command line of the fenced blocks, workflows included, each once a page."""
-    return list(dict.fromkeys(Command(page, words) for page, line in _lines() if (words := _words(line))))
+    return list(
+        dict.fromkeys(Command(page, words) for page, line in _lines() if (words := _words(line)))
+    )
 
 
 def inline() -> list[Command]:
@@ -89,7 +91,9 @@ def _lines() -> Iterator[tuple[Path, str]]:
             yield from ((block.page, line.removeprefix("$ ")) for line in prompted)
         if block.name.startswith(".github/"):
             jobs = YAML(typ="safe").load(block.text)["jobs"].values()
-            yield from ((block.page, step["run"]) for job in jobs for step in job["steps"] if "run" in step)
+            yield from (
+                (block.page, step["run"]) for job in jobs for step in job["steps"] if "run" in step
+            )
 
 
 def _words(line: str) -> tuple[str, ...]:

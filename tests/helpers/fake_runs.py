@@ -18,16 +18,36 @@ from yogurtbench.results import run_folder
 from yogurtbench.results.run_folder import StoredRun
 
 SHARED: dict[str, Any] = {
-    "return_hook": "none", "return_helper": "none", "policy": None, "primary": None, "peer": None, "scrub": None,
-    "headroom": None, "program": "builtin", "neighbours": None, "ip": 4, "payload": 64, "mtu": 1500, "streams": 1,
-    "gso": "on", "gro": "off", "checksum": "on", "cpus": "same", "kernel": "host", "load": "sockperf",
-}  # fmt: skip
+    "return_hook": "none",
+    "return_helper": "none",
+    "policy": None,
+    "primary": None,
+    "peer": None,
+    "scrub": None,
+    "headroom": None,
+    "program": "builtin",
+    "neighbours": None,
+    "ip": 4,
+    "payload": 64,
+    "mtu": 1500,
+    "streams": 1,
+    "gso": "on",
+    "gro": "off",
+    "checksum": "on",
+    "cpus": "same",
+    "kernel": "host",
+    "load": "sockperf",
+}
 
 
-def cell(device: str = "netkit", hook: str = "netkit_peer", helper: str = "redirect", **axes: Any) -> Cell:
+def cell(
+    device: str = "netkit", hook: str = "netkit_peer", helper: str = "redirect", **axes: Any
+) -> Cell:
     """A cell with the usual defaults of its device."""
     own: dict[str, Any] = (
-        {"mode": "l2", "neighbours": "arp"} if device == "veth" else {"mode": "l3", "policy": "blackhole"}
+        {"mode": "l2", "neighbours": "arp"}
+        if device == "veth"
+        else {"mode": "l3", "policy": "blackhole"}
     )
     if device == "netkit":
         own |= {"primary": "pass", "peer": "none", "scrub": "default", "headroom": 0}
@@ -41,15 +61,25 @@ def cell(device: str = "netkit", hook: str = "netkit_peer", helper: str = "redir
 
 def baseline_of(other: Cell) -> Cell:
     """The direct veth pair under the same traffic."""
-    return cell("veth", "none", "none", ip=other.ip, payload=other.payload, streams=other.streams, load=other.load)
+    return cell(
+        "veth",
+        "none",
+        "none",
+        ip=other.ip,
+        payload=other.payload,
+        streams=other.streams,
+        load=other.load,
+    )
 
 
 @dataclass
 class Invented:
-    """What a run is invented from: ``effects`` maps a wire (device, hook, helper) to its ratio of durations.
+    """What a run is invented from: ``effects`` maps a wire (device, hook, helper) to its ratio of
+    durations.
 
-    ``effect_of`` gives a cell's ratio where that is too coarse, ``baselines`` what a cell is compared with, ``opened``
-    the isolation metrics that are open by wire id, ``details`` what every attempt of a load keeps beside its values.
+    ``effect_of`` gives a cell's ratio where that is too coarse, ``baselines`` what a cell is
+    compared with, ``opened`` the isolation metrics that are open by wire id, ``details`` what every
+    attempt of a load keeps beside its values.
     """
 
     cells: tuple[Cell, ...]
@@ -78,8 +108,18 @@ class Invented:
         """The plan that the run was made from."""
         cells = tuple(one for group in self.groups() for one in self._planned(group))
         blocks = Blocks(self.blocks, self.blocks, precision=0.01)
-        return Plan(self.name, self.question, self.lab, self.clock, self.seed, blocks, self.margins, cells,
-                    source=MATRIX, path="yogurt_phone.yaml")  # fmt: skip
+        return Plan(
+            self.name,
+            self.question,
+            self.lab,
+            self.clock,
+            self.seed,
+            blocks,
+            self.margins,
+            cells,
+            source=MATRIX,
+            path="yogurt_phone.yaml",
+        )
 
     def groups(self) -> list[str]:
         """Ids of the main baselines."""
@@ -141,17 +181,26 @@ class Invented:
         )
         rows = tuple(_rows(trial, effect, noise if self.clock == "wall" else random.Random(0)))
         if trial.cell.load == "isolation" and trial.cell.wire_id in self.opened:
-            rows = tuple(replace(row, value=float(row.metric in self.opened[trial.cell.wire_id])) for row in rows)
-        details = {"quantiles": _quantiles(rows[0].value or 0.0)} if trial.cell.load == "sockperf" else {}
+            rows = tuple(
+                replace(row, value=float(row.metric in self.opened[trial.cell.wire_id]))
+                for row in rows
+            )
+        details = (
+            {"quantiles": _quantiles(rows[0].value or 0.0)} if trial.cell.load == "sockperf" else {}
+        )
         details |= self.details.get(trial.cell.load, {})
         seconds = {"lab": 0.012, "wire": 0.02, "load": 1.0}
         return Attempt(trial, "ok", rows, seconds=seconds, details=details, **where)
 
     def _of_dead(self, trial: Trial, where: dict[str, Any]) -> Attempt:
         if trial.cell.load != "reachability":
-            return Attempt.without_values(trial, "skipped", "the wire is dead: nothing answered", **where)
+            return Attempt.without_values(
+                trial, "skipped", "the wire is dead: nothing answered", **where
+            )
         no = [Observation.of(metric, 0.0) for metric in METRICS_OF["reachability"]]
-        return Attempt(trial, "ok", (*no, Observation.of("dropped_at", "netkit_xmit:NOT_SPECIFIED")), **where)
+        return Attempt(
+            trial, "ok", (*no, Observation.of("dropped_at", "netkit_xmit:NOT_SPECIFIED")), **where
+        )
 
     def _effect(self, trial: Trial) -> float:
         one = trial.cell
@@ -166,7 +215,9 @@ class Invented:
 def _rows(trial: Trial, effect: float, noise: random.Random) -> Iterable[Observation]:
     load, payload = trial.cell.load, trial.cell.payload or 64
     if load == "reachability":
-        return [Observation.of(m, 1.0) for m in METRICS_OF[load]] + [Observation.of("hops_queue", 4.0)]
+        return [Observation.of(m, 1.0) for m in METRICS_OF[load]] + [
+            Observation.of("hops_queue", 4.0)
+        ]
     if load == "isolation":
         return [Observation.of(m, float(m.startswith("eavesdrop"))) for m in METRICS_OF[load]]
     if load in ("iperf3_tcp", "iperf3_udp"):
@@ -180,16 +231,33 @@ def _rows(trial: Trial, effect: float, noise: random.Random) -> Iterable[Observa
 
 
 def _quantiles(median: float) -> dict[str, float]:
-    tail = {"0": 0.8, "25": 0.96, "50": 1.0, "75": 1.1, "90": 1.3, "99": 2.1, "99.9": 4.0, "99.99": 9.0, "100": 20.0}
+    tail = {
+        "0": 0.8,
+        "25": 0.96,
+        "50": 1.0,
+        "75": 1.1,
+        "90": 1.3,
+        "99": 2.1,
+        "99.9": 4.0,
+        "99.99": 9.0,
+        "100": 20.0,
+    }
     return {share: round(median * factor) for share, factor in tail.items()}
 
 
 def _bulk(load: str, clock: str, payload: int, effect: float) -> list[Observation]:
     bits = 2.2e10 * min(1.0, payload / 1400) / effect
-    found = {"throughput": bits, "packets_per_second": bits / 8 / payload, "bytes_per_skb": 47_929.0}
+    found = {
+        "throughput": bits,
+        "packets_per_second": bits / 8 / payload,
+        "bytes_per_skb": 47_929.0,
+    }
     found |= {"retransmits": 0.0} if load == "iperf3_tcp" else {"loss": 0.0}
     if clock == "instructions":
-        found |= {"instructions_per_packet": round(5210 * effect), "instructions_per_byte": 3.6 * effect}
+        found |= {
+            "instructions_per_packet": round(5210 * effect),
+            "instructions_per_byte": 3.6 * effect,
+        }
     return [Observation.of(metric, value, clock) for metric, value in found.items()]
 
 
@@ -213,7 +281,9 @@ def yogurt_phone(**changes: Any) -> Invented:
     """Five wires, latency and throughput at two payloads, one of them dead."""
     traffic = [("sockperf", 64), ("sockperf", 1400), ("iperf3_tcp", 1400), ("iperf3_udp", 1400)]
     dead = cell("netkit", "tcx_ingress", "redirect_peer")
-    wires = [cell(*wire, payload=p, load=load) for load, p in traffic for wire in (*WIRES, key(dead))]
+    wires = [
+        cell(*wire, payload=p, load=load) for load, p in traffic for wire in (*WIRES, key(dead))
+    ]
     reach = [cell(*wire, load="reachability") for wire in (*WIRES, key(dead))]
     watch = [cell(*wire, load="isolation") for wire in WIRES]
     cells = (*reach, *wires, *watch)
@@ -228,9 +298,17 @@ def key(one: Cell) -> tuple[str, str, str]:
 
 def environment(run: Invented) -> Environment:
     """environment.json to go with it."""
-    tools = {"kernel": run.kernel, "iperf3": "3.12", "sockperf": "3.7", "ping": "iputils 20221126", "qemu": "7.2.22"}
+    tools = {
+        "kernel": run.kernel,
+        "iperf3": "3.12",
+        "sockperf": "3.7",
+        "ping": "iputils 20221126",
+        "qemu": "7.2.22",
+    }
     why = {"lab": "this kernel has no netkit", "accelerator": "/dev/kvm cannot be opened"}
-    return Environment("yard", run.lab, run.accelerator, run.clock, run.kernel, tools, {"cpus": "2"}, why)
+    return Environment(
+        "yard", run.lab, run.accelerator, run.clock, run.kernel, tools, {"cpus": "2"}, why
+    )
 
 
 def stored(run: Invented, out: Path) -> Path:

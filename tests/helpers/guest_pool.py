@@ -1,4 +1,6 @@
-"""A guest that stays up between the commands of a test process: it boots, and compiles the wires, once."""
+"""A guest that stays up between the commands of a test process: it boots, and compiles the wires,
+once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,10 @@ from yogurtbench.hosts.vm import host
 
 
 class WarmHost(AgentHost):
-    """The VM host, whose guest goes back on the shelf where all went well; one that died, or was given up, does not."""
+    """The VM host, whose guest goes back on the shelf where all went well.
+
+    One that died, or was given up, does not.
+    """
 
     shelf: ClassVar[dict[str, Any]] = {}
     boot: ClassVar[Callable[..., Any]] = staticmethod(host._start)
@@ -26,7 +31,10 @@ class WarmHost(AgentHost):
         return self._started
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if kind is None and self._machine:
             self.shelf[self._kernel], self._machine = self._started, None

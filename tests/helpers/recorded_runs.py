@@ -1,4 +1,7 @@
-"""Runs that were measured in a guest (Linux 6.12 under TCG), for tests of what reads stored runs; and made larger."""
+"""Runs that were measured in a guest (Linux 6.12 under TCG), for tests of what reads stored runs.
+
+And made larger.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ NAMES = sorted(file.name.removesuffix(".json.xz") for file in RUNS.glob("*.json.
 
 
 def read(name: str) -> dict[str, Any]:
-    """A recorded run: ``run`` (its folder's name), ``matrix``, ``plan``, ``environment``, ``attempts``."""
+    """A recorded run: ``run`` (its folder's name), ``matrix``, ``plan``, ``environment``,
+    ``attempts``.
+    """
     found: dict[str, Any] = json.loads(lzma.decompress((RUNS / f"{name}.json.xz").read_bytes()))
     return found
 
@@ -41,10 +46,11 @@ def write(run: dict[str, Any], folder: Path, lines: Iterator[str]) -> Path:
 
 
 def multiplied(name: str, out: Path, wires: int, blocks: int, loads: tuple[str, ...] = ()) -> Path:
-    """A recorded run with each of its compared cells in ``wires`` variants (of the MTU), ``blocks`` times over.
+    """A recorded run with each of its compared cells in ``wires`` variants (of the MTU), ``blocks``
+    times over.
 
-    The attempts are the recorded ones, one of the cell's own for each, their numbers moved by a little noise. With
-    ``loads``, cells of other loads are left out.
+    The attempts are the recorded ones, one of the cell's own for each, their numbers moved by a
+    little noise. With ``loads``, cells of other loads are left out.
     """
     run = read(name)
     attempts: dict[tuple[str, str], list[Attempt]] = {}
@@ -52,7 +58,11 @@ def multiplied(name: str, out: Path, wires: int, blocks: int, loads: tuple[str, 
         if loads and one.trial.cell.load not in loads:
             continue
         attempts.setdefault((one.trial.cell.id, one.trial.role), []).append(one)
-    entries = [entry for entry in run["plan"]["cells"] if (Cell.from_json(entry["cell"]).id, entry["role"]) in attempts]
+    entries = [
+        entry
+        for entry in run["plan"]["cells"]
+        if (Cell.from_json(entry["cell"]).id, entry["role"]) in attempts
+    ]
     kept = [entry for entry in entries if entry["role"] != "cell"]
     asked = [entry for entry in entries if entry["role"] == "cell"]
     large = [_variant(asked[n % len(asked)], n // len(asked)) for n in range(wires * len(asked))]
@@ -61,7 +71,10 @@ def multiplied(name: str, out: Path, wires: int, blocks: int, loads: tuple[str, 
         "cells": kept + [entry for entry, _ in large],
         "blocks": {"min": blocks, "max": blocks},
     }
-    sources = [(Cell.from_json(entry["cell"]), entry["role"], Cell.from_json(entry["cell"]).id) for entry in kept]
+    sources = [
+        (Cell.from_json(entry["cell"]), entry["role"], Cell.from_json(entry["cell"]).id)
+        for entry in kept
+    ]
     sources += [(Cell.from_json(entry["cell"]), "cell", source) for entry, source in large]
     return write(run, out / "large" / run["run"], _lines(sources, attempts, blocks))
 
@@ -72,17 +85,27 @@ def _variant(entry: dict[str, Any], number: int) -> tuple[dict[str, Any], str]:
 
 
 def _lines(
-    sources: list[tuple[Cell, str, str]], attempts: dict[tuple[str, str], list[Attempt]], blocks: int
+    sources: list[tuple[Cell, str, str]],
+    attempts: dict[tuple[str, str], list[Attempt]],
+    blocks: int,
 ) -> Iterator[str]:
     noise = random.Random(1)
     for block in range(blocks):
         for position, (cell, role, source) in enumerate(sources):
             found = attempts[source, role]
             one = found[block % len(found)]
-            trial = replace(one.trial, cell=cell, block=block, position=position, id=f"{block}-{position}")
+            trial = replace(
+                one.trial, cell=cell, block=block, position=position, id=f"{block}-{position}"
+            )
             rows = tuple(replace(row, value=_moved(row.value, noise)) for row in one.observations)
             yield canonical(replace(one, trial=trial, observations=rows).to_json())
 
 
 def _moved(value: float | None, noise: random.Random) -> float | None:
-    return None if value is None else value * math.exp(noise.gauss(0, 0.02)) if value not in (0.0, 1.0) else value
+    return (
+        None
+        if value is None
+        else value * math.exp(noise.gauss(0, 0.02))
+        if value not in (0.0, 1.0)
+        else value
+    )

@@ -1,4 +1,6 @@
-"""Has the kernel refuse this process system calls, as a container's seccomp filter does (seccomp(2))."""
+"""Has the kernel refuse this process system calls, as a container's seccomp filter does
+(seccomp(2)).
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,16 @@ _TYPE_MASK = 0xF
 
 
 def refuse(call: int, number: int, arguments: dict[str, int]) -> None:
-    """Answer a call with an error number where its arguments (their position from 0) have these values.
+    """Answer a call with an error number where its arguments (their position from 0) have these
+    values.
 
-    The number 0 is the worst: the call seems to have worked, and did nothing. Flags in socket(2)'s type do not count.
+    The number 0 is the worst: the call seems to have worked, and did nothing. Flags in socket(2)'s
+    type do not count.
     """
-    wanted = {0: call, **{16 + 8 * int(at): value for at, value in arguments.items()}}  # struct seccomp_data
+    wanted = {
+        0: call,
+        **{16 + 8 * int(at): value for at, value in arguments.items()},
+    }  # struct seccomp_data
     steps: list[tuple[int, int, int, int]] = []
     total = 3 * len(wanted)
     for where, value in wanted.items():

@@ -27,8 +27,12 @@ def cell(load: str = "reachability", **axes: Any) -> Cell:
     return filled
 
 
-def trial(load: str = "reachability", *, options: dict[str, Any] | None = None, **axes: Any) -> Trial:
-    return Trial("t", cell(load, **axes), 0, 0, options={**OPTIONS.get(load, {}), **(options or {})})
+def trial(
+    load: str = "reachability", *, options: dict[str, Any] | None = None, **axes: Any
+) -> Trial:
+    return Trial(
+        "t", cell(load, **axes), 0, 0, options={**OPTIONS.get(load, {}), **(options or {})}
+    )
 
 
 def eventually(what: Callable[[], Any], seconds: float = 10.0) -> Any:

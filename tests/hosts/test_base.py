@@ -1,4 +1,6 @@
-"""AgentHost: drives whatever agent it is given, survives its death, and charges it to the trial it died in."""
+"""AgentHost: drives whatever agent it is given, survives its death, and charges it to the trial it
+died in.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ WHERE = Environment("somewhere", "native", "none", "wall", "6.18")
 
 
 class StandIn:
-    """A machine whose agent is a thread: ``behaviour(order, channel)`` answers, and returns False to die."""
+    """A machine whose agent is a thread: ``behaviour(order, channel)`` answers, and returns False
+    to die.
+    """
 
     def __init__(self, behaviour: Behaviour) -> None:
         orders, answers = os.pipe(), os.pipe()
@@ -96,7 +100,9 @@ def test_what_a_trial_does_is_told_while_it_does_it() -> None:
     told: list[tuple[str, str]] = []
     left = iter([trial()])
     with AgentHost(Stable(works)) as host:
-        for attempt in host.attempts(lambda: next(left, None), lambda one, phase: told.append((one.id, phase))):
+        for attempt in host.attempts(
+            lambda: next(left, None), lambda one, phase: told.append((one.id, phase))
+        ):
             assert told == [(attempt.trial.id, "load")]
     assert told
 
@@ -125,7 +131,9 @@ def test_past_its_deadline_a_trial_is_crashed_and_its_machine_given_up(
 ) -> None:
     monkeypatch.setattr(hosts, "_GRACE", 0.1)
     stable = Stable(behaviour, works)
-    hung = Trial(**{**{f: getattr(trial(), f) for f in Trial.__dataclass_fields__}, "deadline": 0.1})
+    hung = Trial(
+        **{**{f: getattr(trial(), f) for f in Trial.__dataclass_fields__}, "deadline": 0.1}
+    )
     with AgentHost(stable) as host:
         crashed, after = run_on(host, [hung, trial()])
     assert (crashed.status, after.status) == ("crashed", "ok")
@@ -155,15 +163,23 @@ def test_a_lab_passes_on_output_and_exit_code() -> None:
 
 def test_a_lab_that_could_not_be_built_is_a_host_error() -> None:
     def refuses(_order: dict[str, Any], channel: Channel) -> bool:
-        channel.send({"event": "exit", "code": None, "error": "this kernel does not support netkit devices"})
+        channel.send(
+            {"event": "exit", "code": None, "error": "this kernel does not support netkit devices"}
+        )
         return True
 
-    with AgentHost(Stable(refuses)) as host, pytest.raises(HostError, match="does not support netkit"):
+    with (
+        AgentHost(Stable(refuses)) as host,
+        pytest.raises(HostError, match="does not support netkit"),
+    ):
         host.lab(trial(), ["true"], lambda _stream, _text: None)
 
 
 def test_a_lab_whose_machine_dies_is_a_host_error_with_its_last_words() -> None:
-    with AgentHost(Stable(dies)) as host, pytest.raises(HostError, match="the lab died: Kernel panic"):
+    with (
+        AgentHost(Stable(dies)) as host,
+        pytest.raises(HostError, match="the lab died: Kernel panic"),
+    ):
         host.lab(trial(), ["true"], lambda _stream, _text: None)
 
 
@@ -219,7 +235,10 @@ def test_side_by_side_attempts_come_as_they_end_and_each_machine_is_closed() -> 
 
 def test_one_machines_death_is_its_own_trials_alone() -> None:
     with Crowd(2, dies, works, works) as host:
-        statuses = {a.trial.id: a.status for a in run_on(host, [named("first"), named("second"), named("third")])}
+        statuses = {
+            a.trial.id: a.status
+            for a in run_on(host, [named("first"), named("second"), named("third")])
+        }
     assert statuses == {"first": "crashed", "second": "ok", "third": "ok"}
     assert all(machine.closed for machine in host.stable.machines)
 
@@ -243,7 +262,9 @@ def test_closing_the_attempts_gives_up_every_machine_under_way() -> None:
     assert all(machine.closed for machine in host.stable.machines)
 
 
-def test_an_interrupt_while_waiting_gives_up_every_machine_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_waiting_gives_up_every_machine_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def interrupted(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
@@ -255,7 +276,9 @@ def test_an_interrupt_while_waiting_gives_up_every_machine_under_way(monkeypatch
 
 
 def test_nothing_to_do_now_is_not_the_end() -> None:
-    """What is under way may decide what is due: the source is asked again when something has ended."""
+    """What is under way may decide what is due: the source is asked again when something has
+    ended.
+    """
     left, ended = [named("first"), named("second")], [0]
 
     def due() -> Trial | None:

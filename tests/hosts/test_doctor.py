@@ -1,4 +1,6 @@
-"""The doctor: what is found, the command that mends it, and a steady hand whatever the machine is like."""
+"""The doctor: what is found, the command that mends it, and a steady hand whatever the machine is
+like.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,18 @@ def states(findings: list[CheckResult]) -> dict[str, str]:
 
 def well(**but: str) -> list[CheckResult]:
     """A machine that lacks nothing, but for what is named (underscores for spaces)."""
-    names = ["root", "veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "util-linux", "qemu", "mmdebstrap"]
+    names = [
+        "root",
+        "veth",
+        "netkit",
+        "tcx",
+        "ping",
+        "sockperf",
+        "iperf3",
+        "util-linux",
+        "qemu",
+        "mmdebstrap",
+    ]
     names += ["bcc", "kernel headers", "guest image", "kvm", "memory", "cpus", "cache folder"]
     wrong = {name.replace("_", " "): state for name, state in but.items()}
     return [CheckResult(name, wrong.get(name, "ok"), "") for name in names]  # type: ignore[arg-type]
@@ -65,7 +78,15 @@ def test_examining_finds_something_about_everything_and_never_raises() -> None:
         "mmdebstrap",
         "bcc",
     }
-    wanted |= {"kernel headers", "guest image", "kvm", "memory", "cpus", "realtime priority", "cache folder"}
+    wanted |= {
+        "kernel headers",
+        "guest image",
+        "kvm",
+        "memory",
+        "cpus",
+        "realtime priority",
+        "cache folder",
+    }
     wanted |= {"tuning", NATIVE, VM}
     assert wanted <= set(found)
     assert set(found.values()) <= {"ok", "missing", "limited"}
@@ -82,11 +103,20 @@ def test_as_root_what_the_kernel_can_do_is_tried() -> None:
 def test_examining_changes_nothing(tmp_path: Path) -> None:
     before = sorted(os.listdir("/sys/class/net")), Path("/proc/self/mountinfo").read_text()
     argv = [sys.executable, "-P", "-m", "yogurtbench", "doctor"]
-    environment = {**os.environ, "HOME": str(tmp_path), "YOGURTBENCH_CACHE": str(tmp_path / "cache")}
-    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "YOGURTBENCH_CACHE": str(tmp_path / "cache"),
+    }
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
-    assert before == (sorted(os.listdir("/sys/class/net")), Path("/proc/self/mountinfo").read_text())
+    assert before == (
+        sorted(os.listdir("/sys/class/net")),
+        Path("/proc/self/mountinfo").read_text(),
+    )
 
 
 @pytest.mark.root
@@ -95,7 +125,9 @@ def test_without_root_it_says_what_needs_root_and_works_all_the_same(
 ) -> None:
     argv = [*nobodys_python, "-m", "yogurtbench", "doctor", "--json"]
     environment = {**os.environ, "HOME": str(everybodys)}
-    done = subprocess.run(argv, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, cwd="/", env=environment, capture_output=True, text=True, check=False
+    )
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}
     assert (done.stderr, found["root"]["state"]) == ("", "limited")
     assert found[NATIVE]["state"] == ("missing" if found[VM]["state"] == "missing" else "limited")
@@ -106,10 +138,14 @@ def test_without_root_it_says_what_needs_root_and_works_all_the_same(
     assert done.returncode == (0 if found[VM]["state"] != "missing" else 3)
 
 
-def test_on_a_machine_without_any_tool_it_still_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_on_a_machine_without_any_tool_it_still_answers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = doctor.run_checks()
-    assert states(found)["iperf3"] == states(found)["qemu"] == states(found)["util-linux"] == "missing"
+    assert (
+        states(found)["iperf3"] == states(found)["qemu"] == states(found)["util-linux"] == "missing"
+    )
     assert not doctor.can_run(found)
 
 
@@ -119,7 +155,9 @@ def test_a_look_that_goes_wrong_is_a_finding(monkeypatch: pytest.MonkeyPatch) ->
         yield
 
     monkeypatch.setattr(doctor, "_LOOKS", (_strange_thing,))
-    assert doctor.run_checks()[1] == CheckResult("strange thing", "limited", "could not be examined: OSError: odd")
+    assert doctor.run_checks()[1] == CheckResult(
+        "strange thing", "limited", "could not be examined: OSError: odd"
+    )
 
 
 def test_a_machine_that_lacks_nothing_runs_everything() -> None:
@@ -168,8 +206,18 @@ class TestAnswer:
                 "Everything runs here in a guest under KVM (cells with veth also natively)",
                 "quickstart.yaml",
             ),
-            (well(root="limited"), "ok", "Everything runs here in a guest under KVM", "quickstart.yaml"),
-            (well(bcc="missing"), "ok", "Everything runs here in a guest under KVM", "quickstart.yaml"),
+            (
+                well(root="limited"),
+                "ok",
+                "Everything runs here in a guest under KVM",
+                "quickstart.yaml",
+            ),
+            (
+                well(bcc="missing"),
+                "ok",
+                "Everything runs here in a guest under KVM",
+                "quickstart.yaml",
+            ),
             (
                 well(netkit="missing", kvm="limited"),
                 "limited",
@@ -180,7 +228,8 @@ class TestAnswer:
             (
                 well(root="limited", kvm="limited"),
                 "limited",
-                "Everything runs here in an emulated guest, on the instruction clock (exact counts, no times)",
+                "Everything runs here in an emulated guest, on the instruction clock (exact "
+                "counts, no times)",
                 "quickstart.yaml --clock instructions",
             ),
             (
@@ -195,7 +244,12 @@ class TestAnswer:
                 "Only cells with veth and without tcx run here, natively",
                 "--only 'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'",
             ),
-            (well(root="limited", qemu="missing"), "missing", "Nothing runs here yet", "qemu-system-x86"),
+            (
+                well(root="limited", qemu="missing"),
+                "missing",
+                "Nothing runs here yet",
+                "qemu-system-x86",
+            ),
             (
                 well(root="limited", memory="limited"),
                 "missing",
@@ -210,11 +264,21 @@ class TestAnswer:
         text = doctor.as_text(doctor.judge_checks(findings)).splitlines()
         assert text[0].startswith(words) and command in text[0] and text[1] == ""
         answer = json.loads(doctor.as_json(doctor.judge_checks(findings)))[0]
-        assert (answer["what"], answer["state"], answer["detail"]) == (doctor.ANSWER, state, text[0])
+        assert (answer["what"], answer["state"], answer["detail"]) == (
+            doctor.ANSWER,
+            state,
+            text[0],
+        )
         assert answer["mend"].endswith(command) if state != "missing" else command in answer["mend"]
 
-    def test_it_names_all_that_is_missing_in_one_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(doctor.install_hints, "os_release", lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"})
+    def test_it_names_all_that_is_missing_in_one_command(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            doctor.install_hints,
+            "os_release",
+            lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"},
+        )
         found = [
             *well(root="limited", qemu="missing", mmdebstrap="missing", guest_image="limited"),
             CheckResult("uidmap", "missing", ""),
@@ -222,15 +286,22 @@ class TestAnswer:
         ]
         answer = doctor.judge_checks(found)[0]
         packages = "qemu-system-x86 mmdebstrap uidmap"
-        assert answer.mend.endswith(f"apt-get install {packages} --no-install-recommends && usermod it")
+        assert answer.mend.endswith(
+            f"apt-get install {packages} --no-install-recommends && usermod it"
+        )
         assert answer.detail == f"Nothing runs here yet without root: {answer.mend}"
 
-    def test_where_a_package_is_unknown_it_says_what_to_do_instead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_where_a_package_is_unknown_it_says_what_to_do_instead(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         release = {"ID": "arch", "PRETTY_NAME": "Arch Linux"}
         monkeypatch.setattr(doctor.install_hints, "os_release", lambda: release)
         found = well(root="limited", qemu="missing", mmdebstrap="missing", guest_image="limited")
         answer = doctor.judge_checks(found)[0]
-        assert "pacman -S --needed qemu-system-x86; we know no package of mmdebstrap for Arch Linux" in answer.detail
+        assert (
+            "pacman -S --needed qemu-system-x86; we know no package of mmdebstrap for Arch Linux"
+            in answer.detail
+        )
         assert answer.mend.endswith("pacman -S --needed qemu-system-x86")
 
 
@@ -249,16 +320,21 @@ def test_nothing_is_called_missing_that_the_vm_lab_makes_up_for(what: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("mode", "group", "mend"), [(0o660, 0, ""), (0o600, 1, ""), (0o660, 987654, ""), (0o660, 1, "--groups daemon")]
+    ("mode", "group", "mend"),
+    [(0o660, 0, ""), (0o600, 1, ""), (0o660, 987654, ""), (0o660, 1, "--groups daemon")],
 )
-def test_a_closed_kvm_is_opened_by_the_group_that_has_it(mode: int, group: int, mend: str, tmp_path: Path) -> None:
+def test_a_closed_kvm_is_opened_by_the_group_that_has_it(
+    mode: int, group: int, mend: str, tmp_path: Path
+) -> None:
     device = tmp_path / "kvm"
     device.touch()
     facts = list(device.stat())
     facts[0], facts[5] = mode, group
     found = doctor._closed_kvm(os.stat_result(facts))
     assert found.state == "limited"
-    assert mend in found.mend if mend else (found.mend == "" and "--device /dev/kvm" in found.detail)
+    assert (
+        mend in found.mend if mend else (found.mend == "" and "--device /dev/kvm" in found.detail)
+    )
 
 
 def test_a_machine_can_run_where_either_lab_can() -> None:
@@ -297,7 +373,9 @@ def test_pyperfs_advice_is_read_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(("answer", "state"), [("kvm", "ok"), ("tcg", "limited")])
-def test_kvm_is_believed_as_the_last_boot_under_it_showed(tmp_path: Path, answer: str, state: str) -> None:
+def test_kvm_is_believed_as_the_last_boot_under_it_showed(
+    tmp_path: Path, answer: str, state: str
+) -> None:
     (tmp_path / "old.json").write_text('{"accelerator": "kvm", "reason": "long ago"}')
     os.utime(tmp_path / "old.json", (1, 1))
     (tmp_path / "new.json").write_text(json.dumps({"accelerator": answer, "reason": "as it was"}))
@@ -309,7 +387,9 @@ def test_kvm_that_was_never_tried_is_no_promise(tmp_path: Path) -> None:
     assert doctor._stored_probe(tmp_path).state == "limited"
 
 
-def test_pypis_bcc_is_told_apart_from_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pypis_bcc_is_told_apart_from_the_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bcc").mkdir()
     (tmp_path / "bcc/__init__.py").write_text("raise RuntimeError('must not be imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -331,7 +411,9 @@ def test_subordinate_ids_are_looked_up_by_name_and_number(tmp_path: Path) -> Non
     assert requirements.subordinate_ids("ada", 1000, tmp_path).lacking
 
 
-def test_a_cache_that_cannot_be_written_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "file"))
     (found,) = doctor._cache_folder()

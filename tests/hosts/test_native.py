@@ -43,7 +43,10 @@ _BPF_PROG_GET_FD_BY_ID = 13
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command in a session of its own, as a terminal would have it; its temporary files below ``folder``."""
+    """The command in a session of its own, as a terminal would have it.
+
+    Its temporary files below ``folder``.
+    """
     (folder / "tmp").mkdir(exist_ok=True)
     # A shell's background jobs ignore SIGINT, and so would their children: these must not.
     argv = ["env", "--default-signal=INT", sys.executable, "-P", "-m", "yogurtbench", *arguments]
@@ -103,7 +106,10 @@ def programs_of(processes: list[psutil.Process]) -> set[int]:
     for process in processes:
         for info in Path(f"/proc/{process.pid}/fdinfo").iterdir():
             try:
-                held |= {int(number) for number in re.findall(r"^prog_id:\s*(\d+)", info.read_text(), re.MULTILINE)}
+                held |= {
+                    int(number)
+                    for number in re.findall(r"^prog_id:\s*(\d+)", info.read_text(), re.MULTILINE)
+                }
             except OSError:  # that descriptor was closed
                 continue
     return held
@@ -119,7 +125,9 @@ def argv_of(process: psutil.Process) -> list[str]:
 def program_exists(number: int) -> bool:
     """Whether the kernel still has a program of this id (bpf(2))."""
     attribute = (ctypes.c_uint32 * 32)(number)
-    descriptor = ctypes.CDLL(None).syscall(_SYS_BPF, _BPF_PROG_GET_FD_BY_ID, attribute, ctypes.sizeof(attribute))
+    descriptor = ctypes.CDLL(None).syscall(
+        _SYS_BPF, _BPF_PROG_GET_FD_BY_ID, attribute, ctypes.sizeof(attribute)
+    )
     if descriptor >= 0:
         os.close(descriptor)
     return bool(descriptor >= 0)
@@ -149,7 +157,9 @@ def test_a_run_ends_well_and_leaves_the_machine_as_it_was(finished: tuple[Path, 
     folder, stdout = finished
     made = attempts(run_folder(folder))
     assert {a["status"] for a in made} == {"ok"}
-    assert {(a["lab"], a["accelerator"], a["kernel"]) for a in made} == {("native", "none", os.uname().release)}
+    assert {(a["lab"], a["accelerator"], a["kernel"]) for a in made} == {
+        ("native", "none", os.uname().release)
+    }
     assert str(run_folder(folder).relative_to(folder) / "report.html") in stdout
     assert list((folder / "tmp").iterdir()) == []
 
@@ -170,11 +180,19 @@ def test_a_report_is_made_again_from_the_stored_files_alone_and_without_root(
     shutil.copytree(run_folder(finished[0]), copy, ignore=shutil.ignore_patterns(*made))
     for path in (copy, *copy.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    hidden = "import sys; sys.modules.update(bcc=None, pyroute2=None); from yogurtbench.__main__ import main; main()"
+    hidden = (
+        "import sys; sys.modules.update(bcc=None, pyroute2=None); from "
+        "yogurtbench.__main__ import main; main()"
+    )
     argv = [*nobodys_python, "-c", hidden]
     environment = {**os.environ, "HOME": str(copy), "MPLCONFIGDIR": str(copy / "mpl")}
     done = subprocess.run(
-        [*argv, "report", str(copy), "--json"], cwd="/", env=environment, capture_output=True, text=True, check=False
+        [*argv, "report", str(copy), "--json"],
+        cwd="/",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert isinstance(json.loads(done.stdout), list)
@@ -182,7 +200,9 @@ def test_a_report_is_made_again_from_the_stored_files_alone_and_without_root(
 
 
 def test_killed_in_the_middle_a_run_leaves_nothing(folder: Path) -> None:
-    """SIGKILL of the command alone: the kernel ends every process, and frees namespace, devices and programs."""
+    """SIGKILL of the command alone: the kernel ends every process, and frees namespace, devices and
+    programs.
+    """
     before = outside()
     command = start(folder, "run", "long.yaml", "--lab", "native", "--quiet")
 
@@ -194,14 +214,18 @@ def test_killed_in_the_middle_a_run_leaves_nothing(folder: Path) -> None:
 
     assert eventually(sending, 30), command.poll()
     processes = family()
-    room = {os.readlink(f"/proc/{process.pid}/ns/net") for process in processes} - {before["namespace"]}
+    room = {os.readlink(f"/proc/{process.pid}/ns/net") for process in processes} - {
+        before["namespace"]
+    }
     programs = programs_of(processes)
     assert room
     assert programs
     assert all(program_exists(number) for number in programs)
     command.kill()
     command.communicate(timeout=10)
-    assert eventually(lambda: not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+    assert eventually(
+        lambda: not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    )
     assert eventually(lambda: not [name for inode in room for name in in_namespace(inode)])
     assert eventually(lambda: not [number for number in programs if program_exists(number)])
     assert outside() == before
@@ -209,7 +233,10 @@ def test_killed_in_the_middle_a_run_leaves_nothing(folder: Path) -> None:
 
 
 def test_two_runs_at_once_do_not_disturb_each_other(folder: Path) -> None:
-    both = [start(folder, "run", "quick.yaml", "--lab", "native", "--out", out) for out in ("one", "two")]
+    both = [
+        start(folder, "run", "quick.yaml", "--lab", "native", "--out", out)
+        for out in ("one", "two")
+    ]
     for started in both:
         code, _, stderr = finish(started)
         assert code == 0, stderr
@@ -224,7 +251,9 @@ def interrupted(folder: Path, number: signal.Signals) -> Path:
     command = start(folder, "run", "quick.yaml", "--lab", "native", "--blocks", "4")
 
     def lines() -> list[str]:
-        return [line for path in folder.glob("results/quick/*/trials.jsonl") for line in path.open()]
+        return [
+            line for path in folder.glob("results/quick/*/trials.jsonl") for line in path.open()
+        ]
 
     assert eventually(lambda: len(lines()) >= 3, 30)
     os.killpg(command.pid, number)  # as a terminal does: to the whole group
@@ -247,7 +276,9 @@ def test_ended_from_outside_a_run_keeps_and_reports_what_it_has(folder: Path) ->
 def test_interrupted_a_run_can_be_finished(folder: Path) -> None:
     run = interrupted(folder, signal.SIGINT)
     kept = attempts(run)
-    again = start(folder, "run", "quick.yaml", "--lab", "native", "--blocks", "4", "--resume", str(run))
+    again = start(
+        folder, "run", "quick.yaml", "--lab", "native", "--blocks", "4", "--resume", str(run)
+    )
     code, _, stderr = finish(again)
     assert code == 0, stderr
     whole = attempts(run)
@@ -259,7 +290,12 @@ def test_interrupted_a_run_can_be_finished(folder: Path) -> None:
 
 def planned(folder: Path, blocks: int) -> set[str]:
     plan = make_plan(load(folder / "quick.yaml"), blocks=blocks)
-    return {trial.id for group in plan.groups for block in range(blocks) for trial in plan.trials(group, block)}
+    return {
+        trial.id
+        for group in plan.groups
+        for block in range(blocks)
+        for trial in plan.trials(group, block)
+    }
 
 
 def test_a_trial_whose_agent_is_killed_is_crashed_and_the_rest_goes_on() -> None:
@@ -272,12 +308,19 @@ def test_a_trial_whose_agent_is_killed_is_crashed_and_the_rest_goes_on() -> None
     assert "the machine died in this trial" in crashed.error
 
 
-def test_a_room_that_cannot_be_made_is_told_in_the_tools_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_room_that_cannot_be_made_is_told_in_the_tools_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     refusing = tmp_path / "unshare"
     refusing.write_text("#!/bin/sh\necho unshare failed: Operation not permitted >&2\nexit 1\n")
     refusing.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(HostError, match="could not be made: unshare failed: Operation not permitted"), native.host():
+    with (
+        pytest.raises(
+            HostError, match="could not be made: unshare failed: Operation not permitted"
+        ),
+        native.host(),
+    ):
         pass
 
 

@@ -1,4 +1,6 @@
-"""Offloads, mtu and streams: each changes what it says, seen in the packets and in the devices' own switches."""
+"""Offloads, mtu and streams: each changes what it says, seen in the packets and in the devices' own
+switches.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def test_checksum_off_takes_gso_with_it(in_room: InRoom) -> None:
         ({"gro": "on"}, "rx-gro", True),
     ],
 )
-def test_every_device_says_so_itself(in_room: InRoom, axes: dict[str, Any], name: str, on: bool) -> None:
+def test_every_device_says_so_itself(
+    in_room: InRoom, axes: dict[str, Any], name: str, on: bool
+) -> None:
     ends = in_room(switches, axes)
     assert {end: features[name] for end, features in ends.items()} == dict.fromkeys(ends, on)
 

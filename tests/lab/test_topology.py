@@ -1,4 +1,6 @@
-"""The lab, in a room of its own: exactly the drawing of its docstring, every topology, and nothing left behind."""
+"""The lab, in a room of its own: exactly the drawing of its docstring, every topology, and nothing
+left behind.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def devices(namespace: Namespace) -> dict[str, dict[str, Any]]:
                 "index": link["index"],
                 "kind": info.get_attr("IFLA_INFO_KIND"),
                 "mtu": link.get_attr("IFLA_MTU"),
-                "up": link["state"],  # the operational state follows when the kernel gets round to it (linkwatch)
+                "up": link[
+                    "state"
+                ],  # the operational state follows when the kernel gets round to it (linkwatch)
                 "addresses": sorted(addresses.get(link["index"], [])),
             }
     return found
@@ -73,7 +77,9 @@ def test_the_wire_is_the_drawing(in_room: InRoom, mtu: int) -> None:
 
 def test_the_direct_pair_spans_both_pots_and_leaves_the_host_alone(in_room: InRoom) -> None:
     drawn = in_room(drawing, DIRECT)
-    assert {place: {name: d["addresses"] for name, d in there.items()} for place, there in drawn.items()} == {
+    assert {
+        place: {name: d["addresses"] for name, d in there.items()} for place, there in drawn.items()
+    } == {
         "host": {},
         "yogurt-1": {"yg1-cont": pot(1)},
         "yogurt-2": {"yg2-cont": pot(2)},
@@ -82,7 +88,10 @@ def test_the_direct_pair_spans_both_pots_and_leaves_the_host_alone(in_room: InRo
 
 def test_loopback_has_both_ends_in_one_pot(in_room: InRoom) -> None:
     drawn = in_room(drawing, axes_of("loopback"))
-    assert {name: d["addresses"] for name, d in drawn["yogurt-1"].items()} == {"yg1-cont": pot(1), "yg2-cont": pot(2)}
+    assert {name: d["addresses"] for name, d in drawn["yogurt-1"].items()} == {
+        "yg1-cont": pot(1),
+        "yg2-cont": pot(2),
+    }
     assert set(drawn) == {"host", "yogurt-1"}
 
 
@@ -96,7 +105,9 @@ def indexes(topology: str) -> list[int]:
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_ifindexes_are_from_1000_up_and_unique_across_namespaces(in_room: InRoom, topology: str) -> None:
+def test_ifindexes_are_from_1000_up_and_unique_across_namespaces(
+    in_room: InRoom, topology: str
+) -> None:
     found = in_room(indexes, topology)
     assert min(found) >= 1000
     assert len(found) == len(set(found))
@@ -111,7 +122,11 @@ def talks(axes: dict[str, Any]) -> dict[str, bool]:
 @pytest.mark.parametrize("topology", ["direct", "bridge", "routed", "loopback"])
 @pytest.mark.parametrize("neighbours", ["arp", "static"])
 def test_what_needs_no_program_talks(in_room: InRoom, topology: str, neighbours: str) -> None:
-    assert in_room(talks, {**axes_of(topology), "neighbours": neighbours}) == {"v4": True, "v6": True, "tcp": True}
+    assert in_room(talks, {**axes_of(topology), "neighbours": neighbours}) == {
+        "v4": True,
+        "v6": True,
+        "tcp": True,
+    }
 
 
 def crosses_without_programs() -> list[bool]:
@@ -125,7 +140,9 @@ def test_without_its_programs_the_wire_is_cut(in_room: InRoom) -> None:
 
 def pair_is_unknown_to_arp() -> list[str]:
     with bring_up(cell(**DIRECT, neighbours="static")) as lab:
-        return [str(n["state"]) for n in lab.client.namespace.ip.get_neighbours(dst=lab.server.ipv4)]
+        return [
+            str(n["state"]) for n in lab.client.namespace.ip.get_neighbours(dst=lab.server.ipv4)
+        ]
 
 
 def test_static_neighbours_are_permanent(in_room: InRoom) -> None:
@@ -148,7 +165,9 @@ def addresses_before_up(topology: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_a_device_is_up_before_it_has_addresses(in_room: InRoom, topology: str) -> None:
-    """Told late that a link carries, IPv6 reports its groups again: a wire counted 6 packets where ping had sent 5."""
+    """Told late that a link carries, IPv6 reports its groups again: a wire counted 6 packets where
+    ping had sent 5.
+    """
     assert in_room(addresses_before_up, topology) == {"yg1-cont": 0, "yg2-cont": 0}
 
 
@@ -178,7 +197,9 @@ def left_after_failing() -> list[str]:
         with bring_up(cell(**WIRE)):
             raise KeyboardInterrupt
     except KeyboardInterrupt:
-        return os.listdir("/run/netns") + [n for n in os.listdir("/sys/class/net") if n.startswith("yg")]
+        return os.listdir("/run/netns") + [
+            n for n in os.listdir("/sys/class/net") if n.startswith("yg")
+        ]
 
 
 def test_nothing_is_left_after_an_interrupt(in_room: InRoom) -> None:
@@ -211,12 +232,22 @@ def switches(axes: dict[str, str]) -> dict[str, dict[str, bool]]:
 @pytest.mark.parametrize(
     ("axis", "names"),
     [
-        ("gso", ["tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation"]),
+        (
+            "gso",
+            [
+                "tx-generic-segmentation",
+                "tx-tcp-segmentation",
+                "tx-tcp6-segmentation",
+                "tx-udp-segmentation",
+            ],
+        ),
         ("gro", ["rx-gro", "rx-gro-list"]),
         ("checksum", ["tx-checksum-ip-generic"]),
     ],
 )
-def test_offloads_that_are_off_are_off_on_every_end(in_room: InRoom, axis: str, names: list[str]) -> None:
+def test_offloads_that_are_off_are_off_on_every_end(
+    in_room: InRoom, axis: str, names: list[str]
+) -> None:
     ends = in_room(switches, {axis: "off"})
     assert set(ends) == {"yg1-host", "yg1-cont", "yg2-host", "yg2-cont"}
     assert [(end, name) for end, features in ends.items() for name in names if features[name]] == []

@@ -33,13 +33,21 @@ def ping_through(wire: dict[str, Any]) -> list[Any]:
 
 def test_the_default_goes_in_by_redirect_peer_on_the_uplink_and_out_by_redirect_neigh() -> None:
     for device, hook in (("netkit", "netkit_peer"), ("veth", "tcx_ingress")):
-        inward, outward = (a for a in attachments(cell(topology="uplink", device=device)) if a.role == "wire")
-        assert (inward.end, inward.hook, inward.program) == ("a", "tcx_ingress", "redirect_peer_forward")
+        inward, outward = (
+            a for a in attachments(cell(topology="uplink", device=device)) if a.role == "wire"
+        )
+        assert (inward.end, inward.hook, inward.program) == (
+            "a",
+            "tcx_ingress",
+            "redirect_peer_forward",
+        )
         assert (outward.end, outward.hook, outward.program) == ("b", hook, "redirect_neigh_return")
 
 
 def test_no_netkit_program_hangs_on_the_uplink() -> None:
-    attached = attachments(cell(topology="uplink", device="netkit", primary="pass", return_hook="tcx_ingress"))
+    attached = attachments(
+        cell(topology="uplink", device="netkit", primary="pass", return_hook="tcx_ingress")
+    )
     assert {a.end for a in attached if a.hook.startswith("netkit")} == {"b"}
 
 
@@ -57,11 +65,16 @@ def test_containers_behind_an_uplink_know_their_gateway() -> None:
 @pytest.mark.root
 def test_in_and_out_over_the_uplink(in_room: Callable[..., Any]) -> None:
     peer, neigh, plain, asking = in_room(
-        asked, {}, {"helper": "redirect_neigh"}, {"hook": "none"}, {"hook": "none", "neighbours": "arp"}
+        asked,
+        {},
+        {"helper": "redirect_neigh"},
+        {"hook": "none"},
+        {"hook": "none", "neighbours": "arp"},
     )
     for answer in (peer, neigh, plain, asking):
         assert (answer["reachable"], answer["reachable_v6"], answer["tcp_ok"]) == (1, 1, 1), answer
-    # redirect_peer saves the backlog queue on the way into the container, and nothing on the way out.
+    # redirect_peer saves the backlog queue on the way into the container, and nothing on the way
+    # out.
     assert plain["hops_netif_rx"] == neigh["hops_netif_rx"] == peer["hops_netif_rx"] + 1
 
 

@@ -1,4 +1,6 @@
-"""No wire is called dead where nobody could have known: rights, families and buffers that are missing, and no IPv6."""
+"""No wire is called dead where nobody could have known: rights, families and buffers that are
+missing, and no IPv6.
+"""
 
 from __future__ import annotations
 
@@ -37,18 +39,37 @@ RAW_ECHO = {"0": socket.AF_INET, "1": socket.SOCK_RAW}
 def tried(load: str, **axes: Any) -> Axes:
     """What became of a trial: its status, and by metric its value, or status and reason."""
     attempt = run_trial(trial(load, **axes), Programs())
-    rows = {o.metric: o.value if o.status == "ok" else [o.status, o.error] for o in attempt.observations}
-    return {"status": attempt.status, "error": attempt.error, **rows, "seconds": sum(attempt.seconds.values())}
+    rows = {
+        o.metric: o.value if o.status == "ok" else [o.status, o.error] for o in attempt.observations
+    }
+    return {
+        "status": attempt.status,
+        "error": attempt.error,
+        **rows,
+        "seconds": sum(attempt.seconds.values()),
+    }
 
 
-def refused(call: int, number: int, arguments: dict[str, int], *trials: tuple[str, Axes]) -> list[Axes]:
+def refused(
+    call: int, number: int, arguments: dict[str, int], *trials: tuple[str, Axes]
+) -> list[Axes]:
     refuse(call, number, arguments)
     return [tried(load, **axes) for load, axes in trials]
 
 
-# -- errors ----------------------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
-OURS = ["EPERM", "EACCES", "EAFNOSUPPORT", "EPROTONOSUPPORT", "ENOPROTOOPT", "ENOBUFS", "ENOMEM", "EMFILE", "ENFILE"]
+OURS = [
+    "EPERM",
+    "EACCES",
+    "EAFNOSUPPORT",
+    "EPROTONOSUPPORT",
+    "ENOPROTOOPT",
+    "ENOBUFS",
+    "ENOMEM",
+    "EMFILE",
+    "ENFILE",
+]
 OURS += ["EADDRNOTAVAIL", "EADDRINUSE", "EINVAL", "ENODEV", "ENOSYS", "ENETUNREACH"]
 THEIRS = ["EHOSTUNREACH", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EPIPE", "ENETDOWN"]
 
@@ -76,7 +97,7 @@ def test_every_number_is_either(number: int) -> None:
         raise OSError(number, "some words")
 
 
-# -- a slow exchange -------------------------------------------------------------------------------------------------
+# -- a slow exchange -------------------------------------------------------------------------------
 
 
 def carry_back(source: socket.socket, target: socket.socket) -> None:
@@ -116,11 +137,13 @@ def test_a_tcp_exchange_fails_when_it_stalls_and_not_when_it_is_slow(
         end.close()
 
 
-# -- the machine refuses ---------------------------------------------------------------------------------------------
+# -- the machine refuses ---------------------------------------------------------------------------
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EMFILE, errno.ENOBUFS, errno.EPROTONOSUPPORT])
+@pytest.mark.parametrize(
+    "number", [errno.EPERM, errno.EMFILE, errno.ENOBUFS, errno.EPROTONOSUPPORT]
+)
 def test_a_refused_socket_makes_no_dead_wire(in_room: InRoom, number: int) -> None:
     loads = ("reachability", WIRE), ("ping", WIRE), ("isolation", WIRE), ("reachability", DEAD)
     seen, ping, isolation, dead = in_room(refused, SOCKET, number, RAW_ECHO, *loads)
@@ -152,7 +175,9 @@ def test_tcp_that_cannot_be_asked_is_not_refused_by_the_wire(in_room: InRoom) ->
     stream = {"0": socket.AF_INET, "1": socket.SOCK_STREAM}
     (seen,) = in_room(refused, SOCKET, errno.EACCES, stream, ("reachability", WIRE))
     assert (seen["reachable"], seen["tcp_ok"][0]) == (1, "failed")
-    assert seen["tcp_ok"][1].startswith("could not ask over TCP: ") and "EACCES" in seen["tcp_ok"][1]
+    assert (
+        seen["tcp_ok"][1].startswith("could not ask over TCP: ") and "EACCES" in seen["tcp_ok"][1]
+    )
 
 
 @pytest.mark.root
@@ -160,20 +185,32 @@ def test_packet_sockets_that_are_refused_hear_nothing_and_say_so(in_room: InRoom
     loads = ("isolation", WIRE), ("isolation", DEAD), ("isolation", DIRECT)
     for found in in_room(refused, SOCKET, errno.EPERM, {"0": socket.AF_PACKET}, *loads):
         assert found["status"] == "failed"
-        raw = [metric for metric in found if metric.startswith(("eavesdrop", "inject_raw", "inject_bypass"))]
+        raw = [
+            metric
+            for metric in found
+            if metric.startswith(("eavesdrop", "inject_raw", "inject_bypass"))
+        ]
         for metric in raw:
-            assert found[metric][0] == "failed" and "could not ask over packet sockets" in found[metric][1]
+            assert (
+                found[metric][0] == "failed"
+                and "could not ask over packet sockets" in found[metric][1]
+            )
         assert found["host_ping"] == 0
 
 
 @pytest.mark.root
 def test_what_is_swallowed_before_it_reaches_a_wire_makes_none_dead(in_room: InRoom) -> None:
-    """The kernel says that the request was sent, and it was not: only the control on a plain pair can tell."""
+    """The kernel says that the request was sent, and it was not: only the control on a plain pair
+    can tell.
+    """
     loads = ("reachability", WIRE), ("ping", WIRE), ("reachability", DIRECT)
     seen, ping, direct = in_room(refused, SENDTO, 0, {"2": 25}, *loads)
     for found in (seen, direct):
         assert (found["reachable"][0], found["reachable_v6"][0]) == ("failed", "failed")
-        assert "over a plain veth pair without any program there is no answer either" in found["reachable"][1]
+        assert (
+            "over a plain veth pair without any program there is no answer either"
+            in found["reachable"][1]
+        )
         assert found["tcp_ok"] == 1
     assert ping["status"] == "failed" and "could not ask over IPv4" in ping["error"]
 
@@ -185,8 +222,15 @@ def controls() -> dict[str, str]:
 @pytest.mark.root
 def test_where_nothing_is_missing_the_control_finds_nothing(in_room: InRoom) -> None:
     assert in_room(controls) == {}
-    (dead,) = in_room(refused, SOCKET, errno.EPERM, {"0": socket.AF_BLUETOOTH}, ("reachability", DEAD))
-    assert (dead["status"], dead["reachable"], dead["reachable_v6"], dead["tcp_ok"]) == ("ok", 0, 0, 0)
+    (dead,) = in_room(
+        refused, SOCKET, errno.EPERM, {"0": socket.AF_BLUETOOTH}, ("reachability", DEAD)
+    )
+    assert (dead["status"], dead["reachable"], dead["reachable_v6"], dead["tcp_ok"]) == (
+        "ok",
+        0,
+        0,
+        0,
+    )
 
 
 MATRIX = """
@@ -201,15 +245,23 @@ blocks: {min: 1, max: 1}
 def run_with(folder: Path, matrix: str, *before: str) -> tuple[int, str, list[Axes]]:
     (folder / "m.yaml").write_text(matrix)
     argv = [*before, sys.executable, "-P", "-m", "yogurtbench", "run", "m.yaml"]
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    lines = [line for file in folder.glob("results/*/*/trials.jsonl") for line in file.read_text().splitlines()]
+    done = subprocess.run(
+        argv, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    lines = [
+        line
+        for file in folder.glob("results/*/*/trials.jsonl")
+        for line in file.read_text().splitlines()
+    ]
     return done.returncode, done.stderr, [json.loads(line) for line in lines]
 
 
 @pytest.mark.root
 def test_a_run_without_the_right_to_ask_fails_with_the_reason(tmp_path: Path) -> None:
     matrix = MATRIX.replace("kind: ping, count: 5, interval: 10ms", "kind: sockperf, duration: 1s")
-    code, said, attempts = run_with(tmp_path, matrix, "setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
+    code, said, attempts = run_with(
+        tmp_path, matrix, "setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"
+    )
     assert code == 3
     assert "the capability CAP_NET_RAW is missing" in said
     assert {attempt["status"] for attempt in attempts} == {"failed"}
@@ -220,32 +272,51 @@ def test_a_run_without_the_right_to_ask_fails_with_the_reason(tmp_path: Path) ->
 @pytest.mark.root
 def test_a_run_that_gave_no_value_at_all_ends_with_3(tmp_path: Path) -> None:
     """Every trial unsupported: two CPUs are wanted and one may be used."""
-    matrix = MATRIX.replace("[reachability, {kind: ping, count: 5, interval: 10ms}]", "[{kind: ping, count: 5}]")
+    matrix = MATRIX.replace(
+        "[reachability, {kind: ping, count: 5, interval: 10ms}]", "[{kind: ping, count: 5}]"
+    )
     one_cpu = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
-    code, said, attempts = run_with(tmp_path, matrix.replace("redirect}", "redirect, cpus: split}"), *one_cpu)
+    code, said, attempts = run_with(
+        tmp_path, matrix.replace("redirect}", "redirect, cpus: split}"), *one_cpu
+    )
     assert (code, {attempt["status"] for attempt in attempts}) == (3, {"unsupported"}), said
     assert "nothing could be measured: cpus split needs two CPUs" in said
 
 
 @pytest.mark.root
 def test_doctor_shares_the_control_and_says_what_cannot_be_measured() -> None:
-    argv = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", sys.executable, "-P", "-m", "yogurtbench"]
-    done = subprocess.run([*argv, "doctor", "--json"], capture_output=True, text=True, timeout=120, check=False)
+    argv = [
+        "setpriv",
+        "--bounding-set=-net_raw",
+        "--inh-caps=-net_raw",
+        sys.executable,
+        "-P",
+        "-m",
+        "yogurtbench",
+    ]
+    done = subprocess.run(
+        [*argv, "doctor", "--json"], capture_output=True, text=True, timeout=120, check=False
+    )
     found = {finding["what"]: finding for finding in json.loads(done.stdout)}
     for question in ("IPv4", "IPv6", "packet sockets"):
         finding = found[f"asking over {question}"]
-        assert finding["state"] == "limited" and "the capability CAP_NET_RAW is missing" in finding["detail"]
+        assert (
+            finding["state"] == "limited"
+            and "the capability CAP_NET_RAW is missing" in finding["detail"]
+        )
     assert found["asking over TCP"]["state"] == found["asking over UDP"]["state"] == "ok"
     assert "asking over IPv4" in found["native lab"]["detail"]
 
 
-# -- no IPv6 to be had -----------------------------------------------------------------------------------------------
+# -- no IPv6 to be had -----------------------------------------------------------------------------
 
 TOPOLOGIES = ("wire", "direct", "bridge", "routed", "loopback", "uplink")
 
 
 def axes_of(name: str) -> Axes:
-    return {"wire": WIRE, "uplink": {"device": "veth", "topology": "uplink"}}.get(name, {**DIRECT, "topology": name})
+    return {"wire": WIRE, "uplink": {"device": "veth", "topology": "uplink"}}.get(
+        name, {**DIRECT, "topology": name}
+    )
 
 
 def without_ipv6(*trials: tuple[str, Axes]) -> list[Axes]:

@@ -36,8 +36,12 @@ def test_old_kernels_have_fewer_softnet_columns() -> None:
 
 def test_only_the_cpus_of_the_load_are_looked_at(recorded: Recorded) -> None:
     tick = 1 / os.sysconf("SC_CLK_TCK")
-    assert cpu_time.stat_seconds(recorded("proc_stat.txt"), [1]) == pytest.approx((24 * tick, 257 * tick))
-    assert cpu_time.stat_seconds(recorded("proc_stat.txt"), [0, 1]) == pytest.approx((37 * tick, 391 * tick))
+    assert cpu_time.stat_seconds(recorded("proc_stat.txt"), [1]) == pytest.approx(
+        (24 * tick, 257 * tick)
+    )
+    assert cpu_time.stat_seconds(recorded("proc_stat.txt"), [0, 1]) == pytest.approx(
+        (37 * tick, 391 * tick)
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,12 @@ def test_a_packet_that_is_not_what_its_payload_says_carries_a_warning(
 def measured(load: str, wire: dict[str, Any]) -> dict[str, Any]:
     attempt = run_trial(trial(load, **wire, options={"duration": 1.0, "timeout": 10.0}), Programs())
     values = {o.metric: o.value for o in attempt.observations}
-    return {"status": attempt.status, "error": attempt.error, "values": values, "details": attempt.details}
+    return {
+        "status": attempt.status,
+        "error": attempt.error,
+        "values": values,
+        "details": attempt.details,
+    }
 
 
 def burned(seconds: float) -> float:
@@ -96,19 +105,29 @@ def test_bulk_loads_say_what_they_cost(in_room: Callable[..., dict[str, Any]], l
     assert attempt["status"] == "ok", attempt["error"]
     assert set(METRICS_OF[load]) <= values.keys()
     spent = details["cpu"]
-    whole = details["cpu_seconds"] + spent["ksoftirqd"] + spent["interrupts"] * spent["interrupts_apart"]
+    whole = (
+        details["cpu_seconds"]
+        + spent["ksoftirqd"]
+        + spent["interrupts"] * spent["interrupts_apart"]
+    )
     assert values["cpu_ns_per_byte"] * details["delivered_bytes"] == pytest.approx(whole * 1e9)
     # What iperf3 reads of itself is what the kernel says of its whole life, but for its start.
     assert 0 < details["cpu_seconds"] < 1.05 * spent["processes"] < details["cpu_seconds"] + 0.3
 
 
 @pytest.mark.root
-def test_every_device_is_counted_and_the_packets_measured(in_room: Callable[..., dict[str, Any]]) -> None:
+def test_every_device_is_counted_and_the_packets_measured(
+    in_room: Callable[..., dict[str, Any]],
+) -> None:
     attempt = in_room(measured, "sockperf", WIRE)
-    devices, carried = attempt["details"]["devices"], attempt["details"]["counters"]["wire.forward"][0]
+    devices, carried = (
+        attempt["details"]["devices"],
+        attempt["details"]["counters"]["wire.forward"][0],
+    )
     assert attempt["values"]["packet_size"] == 64 + 28
     assert {
-        devices[d][f"{way}_packets"] for d, way in (("yg1-cont", "tx"), ("yg2-host", "tx"), ("yg2-cont", "rx"))
+        devices[d][f"{way}_packets"]
+        for d, way in (("yg1-cont", "tx"), ("yg2-host", "tx"), ("yg2-cont", "rx"))
     } == {carried}
     assert sum(attempt["details"]["softnet"]["processed"]) >= carried
 
@@ -119,13 +138,19 @@ def measured_longer(load: str, wire: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.root
-def test_a_load_of_more_than_five_seconds_is_not_disturbed_by_neighbours(in_room: Callable[..., list[Any]]) -> None:
-    """The kernel asks for a stale neighbour 5 s after its first use: two packets that no load has sent."""
+def test_a_load_of_more_than_five_seconds_is_not_disturbed_by_neighbours(
+    in_room: Callable[..., list[Any]],
+) -> None:
+    """The kernel asks for a stale neighbour 5 s after its first use: two packets that no load has
+    sent.
+    """
     assert in_room(measured_longer, "sockperf", WIRE) == ["ok", ""]
 
 
 @pytest.mark.root
-def test_round_trips_under_load_are_measured_beside_the_bulk(in_room: Callable[..., dict[str, Any]]) -> None:
+def test_round_trips_under_load_are_measured_beside_the_bulk(
+    in_room: Callable[..., dict[str, Any]],
+) -> None:
     attempt = in_room(measured, "rtt_under_load", WIRE)
     assert attempt["status"] == "ok", attempt["error"]
     assert set(METRICS_OF["rtt_under_load"]) <= attempt["values"].keys()
@@ -135,7 +160,9 @@ def test_round_trips_under_load_are_measured_beside_the_bulk(in_room: Callable[.
 
 
 @pytest.mark.root
-def test_sockperf_without_ipv6_is_unsupported_and_not_a_failure(in_room: Callable[..., dict[str, Any]]) -> None:
+def test_sockperf_without_ipv6_is_unsupported_and_not_a_failure(
+    in_room: Callable[..., dict[str, Any]],
+) -> None:
     attempt = in_room(measured, "sockperf", {**DIRECT, "ip": 6})
     assert (attempt["status"], attempt["error"]) in (
         ("ok", ""),

@@ -1,4 +1,7 @@
-"""Isolation: who listens in on veth wires of this kernel, and who talks into them; no no without its control."""
+"""Isolation: who listens in on veth wires of this kernel, and who talks into them.
+
+No no without its control.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +37,25 @@ def asked(*wires: dict[str, Any]) -> list[dict[str, Any]]:
         attempt = run_trial(trial("isolation", **wire), programs)
         rows = [o for o in attempt.observations if o.metric in METRICS_OF["isolation"]]
         answers = {o.metric: o.value if o.status == "ok" else [o.status, o.error] for o in rows}
-        found.append({"status": attempt.status, "error": attempt.error, "answers": answers, **attempt.details})
+        found.append(
+            {
+                "status": attempt.status,
+                "error": attempt.error,
+                "answers": answers,
+                **attempt.details,
+            }
+        )
     return found
 
 
 @pytest.mark.root
 def test_who_listens_in_depends_on_where_the_wire_takes_the_packet(in_room: InRoom) -> None:
-    redirect, peer, generic = in_room(asked, WIRE, {**WIRE, "helper": "redirect_peer"}, {**WIRE, "hook": "xdp_generic"})
+    redirect, peer, generic = in_room(
+        asked, WIRE, {**WIRE, "helper": "redirect_peer"}, {**WIRE, "hook": "xdp_generic"}
+    )
     assert redirect["answers"] == OPEN
-    # redirect_peer goes around the transmission on end b, generic XDP comes before the taps on a and goes around b's.
+    # redirect_peer goes around the transmission on end b, generic XDP comes before the taps on a
+    # and goes around b's.
     assert peer["answers"] == {**OPEN, "eavesdrop_host_b": 0}
     assert generic["answers"] == {**OPEN, **dict.fromkeys(EAVESDROPS, 0)}
     assert {one["status"] for one in (redirect, peer, generic)} == {"ok"}
@@ -81,7 +94,7 @@ def test_what_an_egress_program_took_was_never_handed_to_the_device(in_room: InR
     assert dead["answers"]["inject_bypass"] == 1  # past the hook, into the container
 
 
-# -- controls that fail ------------------------------------------------------------------------------------------------
+# -- controls that fail ----------------------------------------------------------------------------
 
 
 def sabotaged(how: str) -> dict[str, Any]:
@@ -118,7 +131,9 @@ def lost() -> None:
 
     def eavesdrop(*arguments: Any) -> None:
         once(*arguments)
-        isolation.UdpReceiver._collect = lambda self, patience: hear(self, patience) and self.got.clear() is not None  # type: ignore[method-assign]
+        isolation.UdpReceiver._collect = lambda self, patience: (
+            hear(self, patience) and self.got.clear() is not None
+        )  # type: ignore[method-assign]
 
     isolation._eavesdrop = eavesdrop
 
@@ -137,7 +152,9 @@ _SABOTAGE = {one.__name__: one for one in (deaf, mute, hung, lost)}
         ("lost", tuple(TALK), "the receiver got no control datagram either"),
     ],
 )
-def test_a_no_whose_control_failed_is_no_answer(in_room: InRoom, how: str, metrics: tuple[str, ...], said: str) -> None:
+def test_a_no_whose_control_failed_is_no_answer(
+    in_room: InRoom, how: str, metrics: tuple[str, ...], said: str
+) -> None:
     found = in_room(sabotaged, how)
     for metric in metrics:
         assert metric not in found["values"]
@@ -168,11 +185,15 @@ def as_somebody() -> int:
 @pytest.mark.root
 def test_the_unprivileged_sender_has_no_capability_left(in_room: InRoom) -> None:
     ways, errors, capabilities = in_room(as_nobody)
-    assert "unicast" in ways and not [e for e in errors if e.startswith("unicast")] and capabilities == 0
+    assert (
+        "unicast" in ways
+        and not [e for e in errors if e.startswith("unicast")]
+        and capabilities == 0
+    )
     assert in_room(as_somebody) != 0  # the check can tell
 
 
-# -- packets made by hand ----------------------------------------------------------------------------------------------
+# -- packets made by hand --------------------------------------------------------------------------
 
 
 @given(payload=st.binary(max_size=1400), port=st.integers(1, 65_535))
@@ -180,7 +201,11 @@ def test_a_udp_packet_is_one(payload: bytes, port: int) -> None:
     packet = udp_packet("10.42.0.1", "10.42.0.2", port, payload)
     assert checksum(packet[:20]) == 0  # a header with its checksum in it sums to nothing (RFC 1071)
     length, protocol = struct.unpack("!H", packet[2:4])[0], packet[9]
-    assert (length, protocol, packet[12:20]) == (len(packet), 17, bytes([10, 42, 0, 1, 10, 42, 0, 2]))
+    assert (length, protocol, packet[12:20]) == (
+        len(packet),
+        17,
+        bytes([10, 42, 0, 1, 10, 42, 0, 2]),
+    )
     assert struct.unpack("!HHHH", packet[20:28]) == (port, port, 8 + len(payload), 0)
     assert packet[28:] == payload
 

@@ -1,4 +1,6 @@
-"""On the instruction clock sockperf's client is stopped through most of what it leaves out of its figures."""
+"""On the instruction clock sockperf's client is stopped through most of what it leaves out of its
+figures.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,20 @@ WARM_UP, COOL_DOWN = 400 * MS, 50 * MS
 def test_only_undisturbed_round_trips_are_measured(
     seen: int, before: int, flowing: int, round_trip: int, late: float
 ) -> None:
-    """``before``: how long before it was seen the first message left; ``late``: where in a round trip a stop falls."""
+    """``before``: how long before it was seen the first message left.
+
+    ``late``: where in a round trip a stop falls.
+    """
     stops = Stops.after(seen, seen + flowing, round_trip)
     measured_from = seen - before + WARM_UP
-    stopped = stops.second - int(late * round_trip)  # when the message left whose answer comes after the second stop
+    stopped = stops.second - int(
+        late * round_trip
+    )  # when the message left whose answer comes after the second stop
     last = stops.end - int(late * round_trip)  # when the last one left
     assert stops.first <= stops.on < measured_from
-    assert measured_from - stops.on >= round_trip  # the one under way at the first stop is answered before
+    assert (
+        measured_from - stops.on >= round_trip
+    )  # the one under way at the first stop is answered before
     assert last - COOL_DOWN < stopped  # the one under way at the second stop is left out
     assert stops.second < stops.on_again < stops.end
     assert last - COOL_DOWN - measured_from >= 8 * MS  # and enough is left

@@ -1,4 +1,7 @@
-"""What tools print that cannot be: one way to fail, with their words, whatever they print; and nothing else escapes."""
+"""What tools print that cannot be: one way to fail, with their words, whatever they print.
+
+And nothing else escapes.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,13 @@ INFINITY = math.inf
 DATA = Path(__file__).parents[1] / "data"
 
 
-# -- the border: what a metric can be --------------------------------------------------------------------------------
+# -- the border: what a metric can be --------------------------------------------------------------
 
 IMPOSSIBLE = [
-    *(("loss", value) for value in (-0.2, 1.0000001, math.nan, INFINITY, -INFINITY, "0.5", True + 1)),
+    *(
+        ("loss", value)
+        for value in (-0.2, 1.0000001, math.nan, INFINITY, -INFINITY, "0.5", True + 1)
+    ),
     *(("rtt_p50", value) for value in (-1.0, math.nan, INFINITY, 2.0**64, 10**400, "fast")),
     *(("reachable", value) for value in (2, 0.5, -1)),
     *(("retransmits", value) for value in (-1, 0.5)),
@@ -46,14 +52,19 @@ IMPOSSIBLE = [
 ]
 
 
-@pytest.mark.parametrize(("metric", "value"), IMPOSSIBLE, ids=[f"{m}={str(v)[:12]}" for m, v in IMPOSSIBLE])
+@pytest.mark.parametrize(
+    ("metric", "value"), IMPOSSIBLE, ids=[f"{m}={str(v)[:12]}" for m, v in IMPOSSIBLE]
+)
 def test_what_cannot_have_been_measured_is_a_failed_row(metric: str, value: Any) -> None:
     row = Observation.measured(metric, value)
     assert (row.status, row.value, row.text) == ("failed", None, None)
     assert row.error.startswith(f"{metric} ")
 
 
-@given(st.sampled_from(sorted(METRICS)), st.floats() | st.integers() | st.text(max_size=5) | st.booleans())
+@given(
+    st.sampled_from(sorted(METRICS)),
+    st.floats() | st.integers() | st.text(max_size=5) | st.booleans(),
+)
 def test_every_metric_takes_only_finite_numbers_from_nothing_on(metric: str, value: Any) -> None:
     """Also one that is added tomorrow: the table says what it can be, by its unit."""
     row = Observation.measured(metric, value)
@@ -68,7 +79,12 @@ def test_every_metric_takes_only_finite_numbers_from_nothing_on(metric: str, val
 
 def test_an_impossible_value_fails_its_row_and_keeps_the_others() -> None:
     measured = LoadResult(
-        {"throughput": 1e9, "packets_per_second": INFINITY, "retransmits": 0.0, "bytes_per_skb": -1.0}
+        {
+            "throughput": 1e9,
+            "packets_per_second": INFINITY,
+            "retransmits": 0.0,
+            "bytes_per_skb": -1.0,
+        }
     )
     rows = {row.metric: row for row in _observations(trial("iperf3_tcp", **DIRECT), measured, {})}
     assert rows["throughput"].status == "ok"
@@ -85,15 +101,19 @@ def test_a_metric_that_a_load_did_not_come_to_is_a_row_and_no_gap() -> None:
 
 def test_a_wires_counter_that_ran_backwards_fails_its_row() -> None:
     counted = {"wire.forward": Counters(-5, 100), "wire.return": Counters(0, 0)}
-    rows = {row.metric: row for row in _observations(trial("ping", **DIRECT), LoadResult({}), counted)}
+    rows = {
+        row.metric: row for row in _observations(trial("ping", **DIRECT), LoadResult({}), counted)
+    }
     assert (rows["bpf_packets"].status, rows["bpf_bytes"].status) == ("failed", "ok")
 
 
-# -- counters --------------------------------------------------------------------------------------------------------
+# -- counters --------------------------------------------------------------------------------------
 
 
 def test_a_devices_counter_that_ran_backwards_is_told() -> None:
-    with pytest.raises(LoadFailed, match="rx_bytes of yg1-cont ran backwards, from 18446744073709551615 to 3"):
+    with pytest.raises(
+        LoadFailed, match="rx_bytes of yg1-cont ran backwards, from 18446744073709551615 to 3"
+    ):
         host_counters.device_counts("yg1-cont", {"rx_bytes": 2**64 - 1}, {"rx_bytes": 3})
 
 
@@ -103,7 +123,9 @@ def test_softnet_counters_begin_again_at_nothing() -> None:
         "processed": [5, 3],
         "dropped": [0, 2],
     }
-    assert host_counters.softnet_counts(before, {"processed": [3], "dropped": [0]}) == {}  # a CPU left
+    assert (
+        host_counters.softnet_counts(before, {"processed": [3], "dropped": [0]}) == {}
+    )  # a CPU left
 
 
 def test_cpu_time_that_ran_backwards_gives_no_cost() -> None:
@@ -118,12 +140,13 @@ def test_cpu_time_that_ran_backwards_gives_no_cost() -> None:
 def test_sockperf_is_not_given_more_seconds_than_there_is_memory_for() -> None:
     sockperf.check_memory(60, "MemTotal: 9999999 kB\nMemAvailable:    1048576 kB\n")
     with pytest.raises(
-        Unsupported, match=r"9,610 MB of memory, and this machine has 1,024 MiB to spare: at most 110 s"
+        Unsupported,
+        match=r"9,610 MB of memory, and this machine has 1,024 MiB to spare: at most 110 s",
     ):
         sockperf.check_memory(1000, "MemAvailable:    1048576 kB\n")
 
 
-# -- ping ------------------------------------------------------------------------------------------------------------
+# -- ping ------------------------------------------------------------------------------------------
 
 PING = """PING 10.42.0.2 (10.42.0.2) 56(84) bytes of data.
 64 bytes from 10.42.0.2: icmp_seq=1 ttl=64 time=0.038 ms
@@ -137,7 +160,10 @@ BAD_PINGS = {
     "duplicates": (PING.replace("2 received", "2 received, +1 duplicates"), "+1 duplicates"),
     "more answers than requests": (PING.replace("2 packets", "1 packets"), "do not fit together"),
     "a copy of an answer": (
-        PING.replace("time=0.007 ms", "time=0.007 ms\n64 bytes from 10.42.0.2: icmp_seq=2 ttl=64 time=0.009 ms (DUP!)"),
+        PING.replace(
+            "time=0.007 ms",
+            "time=0.007 ms\n64 bytes from 10.42.0.2: icmp_seq=2 ttl=64 time=0.009 ms (DUP!)",
+        ),
         "3 round trips are no 2 answers",
     ),
     "corrupted": (PING.replace("2 received", "2 received, +1 corrupted"), "+1 corrupted"),
@@ -159,15 +185,23 @@ def test_ping_whose_figures_cannot_be_fails_in_its_own_words(name: str) -> None:
     with pytest.raises(LoadFailed) as failed:
         ping.parse(printed, "", 2)
     assert said in str(failed.value)
-    assert not printed or "PING 10.42.0.2" in str(failed.value) or "packets transmitted" in str(failed.value)
+    assert (
+        not printed
+        or "PING 10.42.0.2" in str(failed.value)
+        or "packets transmitted" in str(failed.value)
+    )
 
 
 def test_a_clock_that_was_set_back_is_no_fast_answer() -> None:
     with pytest.raises(LoadFailed, match="the clock was set back"):
-        ping.parse(PING, "ping: Warning: time of day goes back (-19us), taking countermeasures\n", 2)
+        ping.parse(
+            PING, "ping: Warning: time of day goes back (-19us), taking countermeasures\n", 2
+        )
 
 
-@pytest.mark.parametrize("milliseconds", [1, 2, 9, 10, 29, 57, 999, 1000, 1001, 4350, 4351, 59_999, 86_399_999])
+@pytest.mark.parametrize(
+    "milliseconds", [1, 2, 9, 10, 29, 57, 999, 1000, 1001, 4350, 4351, 59_999, 86_399_999]
+)
 def test_ping_is_given_the_very_interval(milliseconds: int) -> None:
     """As ping reads it: (int)(strtod(…) * 1000)."""
     assert int(float(ping.seconds_argument(milliseconds / 1000)) * 1000) == milliseconds
@@ -178,26 +212,46 @@ def test_ping_is_given_every_interval(milliseconds: int) -> None:
     assert int(float(ping.seconds_argument(milliseconds / 1000)) * 1000) == milliseconds
 
 
-# -- sockperf --------------------------------------------------------------------------------------------------------
+# -- sockperf --------------------------------------------------------------------------------------
 
 BAD_SOCKPERFS: dict[str, tuple[tuple[str, str], str]] = {
-    "more answers than messages": (("SentMessages=8258; R", "SentMessages=8257; R"), "8258 of 8257 messages came back"),
-    "no messages": (("SentMessages=8258; ReceivedMessages=8258", "SentMessages=0; ReceivedMessages=0"), "0 of 0 mess"),
-    "duplicates": (("duplicated messages = 0", "duplicated messages = 3"), "duplicated messages = 3"),
+    "more answers than messages": (
+        ("SentMessages=8258; R", "SentMessages=8257; R"),
+        "8258 of 8257 messages came back",
+    ),
+    "no messages": (
+        ("SentMessages=8258; ReceivedMessages=8258", "SentMessages=0; ReceivedMessages=0"),
+        "0 of 0 mess",
+    ),
+    "duplicates": (
+        ("duplicated messages = 0", "duplicated messages = 3"),
+        "duplicated messages = 3",
+    ),
     "negative": (("=   73.419", "= -73.419"), "printed -73.419"),
-    "a wrapped counter": (("=   73.419", "= 18446744073709551.616"), "printed 18446744073709551.616"),
+    "a wrapped counter": (
+        ("=   73.419", "= 18446744073709551.616"),
+        "printed 18446744073709551.616",
+    ),
     "nan": (("=   73.419", "= -nan"), "printed -nan"),
     "infinite": (("avg-rtt=66.584", "avg-rtt=inf"), "gave no percentiles"),
     "out of order": (("=   73.419", "=  173.419"), "percentiles are out of order"),
-    "the mean elsewhere": (("avg-rtt=66.584", "avg-rtt=566.584"), "lies outside its minimum and maximum"),
-    "a percentile is missing": (("percentile 90.000", "percentile xx"), "printed xx where a number stands"),
+    "the mean elsewhere": (
+        ("avg-rtt=66.584", "avg-rtt=566.584"),
+        "lies outside its minimum and maximum",
+    ),
+    "a percentile is missing": (
+        ("percentile 90.000", "percentile xx"),
+        "printed xx where a number stands",
+    ),
     "another is": (("---> percentile 99.000", "---> p 99.000"), "gave no percentiles"),
     "localized": (("=   73.419", "=   73,419"), "printed 73,419"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_SOCKPERFS)
-def test_sockperf_whose_figures_cannot_be_fails_in_its_own_words(recorded: Recorded, name: str) -> None:
+def test_sockperf_whose_figures_cannot_be_fails_in_its_own_words(
+    recorded: Recorded, name: str
+) -> None:
     (good, bad), said = BAD_SOCKPERFS[name]
     text = recorded("sockperf_udp.txt")
     assert good in text
@@ -207,7 +261,7 @@ def test_sockperf_whose_figures_cannot_be_fails_in_its_own_words(recorded: Recor
     assert "\x1b" not in str(failed.value)
 
 
-# -- iperf3 ----------------------------------------------------------------------------------------------------------
+# -- iperf3 ----------------------------------------------------------------------------------------
 
 
 def with_value(report: dict[str, Any], path: str, value: Any) -> str:
@@ -253,7 +307,9 @@ BAD_IPERFS: list[tuple[str, str, Any, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("kind", "path", "value", "said"), BAD_IPERFS, ids=[f"{b[1]}={str(b[2])[:9]}" for b in BAD_IPERFS]
+    ("kind", "path", "value", "said"),
+    BAD_IPERFS,
+    ids=[f"{b[1]}={str(b[2])[:9]}" for b in BAD_IPERFS],
 )
 def test_iperf3_whose_figures_cannot_be_fails_in_its_own_words(
     recorded: Recorded, kind: str, path: str, value: Any, said: str
@@ -281,7 +337,9 @@ BAD_DOCUMENTS: list[tuple[str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("printed", "said"), BAD_DOCUMENTS, ids=[f"{p[:20]!r}" for p, _ in BAD_DOCUMENTS])
+@pytest.mark.parametrize(
+    ("printed", "said"), BAD_DOCUMENTS, ids=[f"{p[:20]!r}" for p, _ in BAD_DOCUMENTS]
+)
 def test_iperf3_that_prints_no_report_fails_with_what_it_printed(printed: str, said: str) -> None:
     with pytest.raises(LoadFailed) as failed:
         iperf3.parse(printed, udp=False)
@@ -291,20 +349,31 @@ def test_iperf3_that_prints_no_report_fails_with_what_it_printed(printed: str, s
 
 
 def test_an_iperf3_that_counts_no_retransmits_says_none(recorded: Recorded) -> None:
-    printed = with_value(json.loads(recorded("iperf3_tcp.json")), "end.sum_sent.retransmits", DELETE)
+    printed = with_value(
+        json.loads(recorded("iperf3_tcp.json")), "end.sum_sent.retransmits", DELETE
+    )
     assert "retransmits" not in iperf3.parse(printed, udp=False).values
 
 
 def test_the_offered_bitrate_is_that_of_all_streams_together() -> None:
-    argv = iperf3.client_arguments({"duration": 1.0, "bitrate": 100_000_000}, "10.42.0.2", 1400, 4, udp=True)
+    argv = iperf3.client_arguments(
+        {"duration": 1.0, "bitrate": 100_000_000}, "10.42.0.2", 1400, 4, udp=True
+    )
     assert argv[argv.index("--bitrate") + 1] == "25000000"
     with pytest.raises(LoadFailed, match="cannot be divided among 3 streams"):
         iperf3.client_arguments({"duration": 1.0, "bitrate": 100}, "10.42.0.2", 1400, 3, udp=True)
 
 
-# -- whatever they print ---------------------------------------------------------------------------------------------
+# -- whatever they print ---------------------------------------------------------------------------
 
-OUTPUTS = ["ping.txt", "ping6.txt", "ping_loss.txt", "ping_late.txt", "sockperf_udp.txt", "sockperf_tcp.txt"]
+OUTPUTS = [
+    "ping.txt",
+    "ping6.txt",
+    "ping_loss.txt",
+    "ping_late.txt",
+    "sockperf_udp.txt",
+    "sockperf_tcp.txt",
+]
 REPORTS = ["iperf3_udp.json", "iperf3_tcp.json"]
 SNIPPETS = [
     "",
@@ -346,7 +415,9 @@ def test_no_mutation_of_a_recorded_output_escapes(name: str, data: st.DataObject
     for _ in range(data.draw(st.integers(1, 3))):
         begin = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(begin, min(len(text), begin + 60)))
-        text = text[:begin] + data.draw(st.sampled_from(SNIPPETS) | st.text(max_size=8)) + text[end:]
+        text = (
+            text[:begin] + data.draw(st.sampled_from(SNIPPETS) | st.text(max_size=8)) + text[end:]
+        )
     parsed(name, text)
 
 
@@ -357,14 +428,19 @@ def test_no_text_escapes(name: str, text: str) -> None:
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=5,
 )
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     if isinstance(value, dict):
-        return [path, *(leaf for key, below in value.items() for leaf in leaves(below, (*path, key)))]
+        return [
+            path,
+            *(leaf for key, below in value.items() for leaf in leaves(below, (*path, key))),
+        ]
     return [path]
 
 
@@ -385,7 +461,7 @@ def test_every_versions_answer_is_one_harmless_word(printed: str) -> None:
     assert version and version.isprintable() and len(version) < 120
 
 
-# -- what is shown of it ---------------------------------------------------------------------------------------------
+# -- what is shown of it ---------------------------------------------------------------------------
 
 
 @given(st.text(), st.integers(20, 200))
@@ -418,4 +494,7 @@ def test_a_failed_server_is_told_beside_the_client() -> None:
         server.process.wait()
         with pytest.raises(LoadFailed) as failed, base.outlived_by(server):
             raise LoadFailed("the client: refused")
-    assert str(failed.value) == "the client: refused; the server was ended by SIGKILL during the load: no memory"
+    assert (
+        str(failed.value)
+        == "the client: refused; the server was ended by SIGKILL during the load: no memory"
+    )

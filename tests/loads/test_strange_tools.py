@@ -1,4 +1,6 @@
-"""Tools that do strange things, in a native lab: executables of the tools' names, in front of them on the PATH."""
+"""Tools that do strange things, in a native lab: executables of the tools' names, in front of them
+on the PATH.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,12 @@ def put(folder: str, tool: str, script: str) -> None:
     Path(folder, tool).chmod(0o755)
 
 
-def with_tool(folder: str, tool: str, script: str, load: str, options: dict[str, Any], axes: dict[str, Any]) -> Any:
-    """The attempt of a load whose tool is another, and of a sound one by the same agent's process afterwards."""
+def with_tool(
+    folder: str, tool: str, script: str, load: str, options: dict[str, Any], axes: dict[str, Any]
+) -> Any:
+    """The attempt of a load whose tool is another, and of a sound one by the same agent's process
+    afterwards.
+    """
     put(folder, tool, script)
     path, os.environ["PATH"] = os.environ["PATH"], f"{folder}:{os.environ['PATH']}"
     strange = run_trial(trial(load, options=options, **{**DIRECT, **axes}), Programs())
@@ -43,7 +49,9 @@ def with_tool(folder: str, tool: str, script: str, load: str, options: dict[str,
     return [strange.to_json(), run_trial(trial("ping", **DIRECT), Programs()).status]
 
 
-def failing(in_room: InRoom, folder: Path, tool: str, script: str, load: str, **options: Any) -> str:
+def failing(
+    in_room: InRoom, folder: Path, tool: str, script: str, load: str, **options: Any
+) -> str:
     """The error of a load with a strange tool, after which everything goes on."""
     axes = options.pop("axes", {})
     strange, after = in_room(with_tool, str(folder), tool, script, load, options, axes)
@@ -65,37 +73,69 @@ def client(text: str) -> str:
 
 @pytest.mark.root
 @pytest.mark.parametrize(
-    "printed", ["{}", "null", "[1]", '{"end": null}', "warning: odd\n{}", "{} {}", '{"end": {"sum_sent": []', "\x1b[2J"]
+    "printed",
+    [
+        "{}",
+        "null",
+        "[1]",
+        '{"end": null}',
+        "warning: odd\n{}",
+        "{} {}",
+        '{"end": {"sum_sent": []',
+        "\x1b[2J",
+    ],
 )
-def test_an_iperf3_that_prints_odd_things_is_a_failed_row(in_room: InRoom, tmp_path: Path, printed: str) -> None:
+def test_an_iperf3_that_prints_odd_things_is_a_failed_row(
+    in_room: InRoom, tmp_path: Path, printed: str
+) -> None:
     error = failing(in_room, tmp_path, "iperf3", client(printed), "iperf3_tcp")
     assert " ".join(printed.replace("\x1b", r"\x1b").split())[:12] in error
 
 
 @pytest.mark.root
-def test_a_tool_that_dies_by_a_signal_after_its_figures_is_a_failed_row(in_room: InRoom, tmp_path: Path) -> None:
+def test_a_tool_that_dies_by_a_signal_after_its_figures_is_a_failed_row(
+    in_room: InRoom, tmp_path: Path
+) -> None:
     script = f'{REAL_SERVER}$REAL "$@"; kill -SEGV $$'
-    assert "iperf3 was ended by SIGSEGV" in failing(in_room, tmp_path, "iperf3", script, "iperf3_udp")
-    assert "ping was ended by SIGSEGV" in failing(in_room, tmp_path, "ping", '$REAL "$@"; kill -SEGV $$', "ping")
+    assert "iperf3 was ended by SIGSEGV" in failing(
+        in_room, tmp_path, "iperf3", script, "iperf3_udp"
+    )
+    assert "ping was ended by SIGSEGV" in failing(
+        in_room, tmp_path, "ping", '$REAL "$@"; kill -SEGV $$', "ping"
+    )
     assert "sockperf was ended by SIGKILL" in failing(
         in_room, tmp_path, "sockperf", f'{REAL_SERVER}$REAL "$@"; kill -KILL $$', "sockperf"
     )
 
 
 @pytest.mark.root
-def test_a_tool_that_ends_badly_after_its_figures_is_a_failed_row(in_room: InRoom, tmp_path: Path) -> None:
-    for tool, load, bad in (("iperf3", "iperf3_tcp", 3), ("ping", "ping", 2), ("sockperf", "sockperf_tcp", 1)):
-        error = failing(in_room, tmp_path, tool, f'{REAL_SERVER}$REAL "$@"; echo oh >&2; exit {bad}', load)
+def test_a_tool_that_ends_badly_after_its_figures_is_a_failed_row(
+    in_room: InRoom, tmp_path: Path
+) -> None:
+    for tool, load, bad in (
+        ("iperf3", "iperf3_tcp", 3),
+        ("ping", "ping", 2),
+        ("sockperf", "sockperf_tcp", 1),
+    ):
+        error = failing(
+            in_room, tmp_path, tool, f'{REAL_SERVER}$REAL "$@"; echo oh >&2; exit {bad}', load
+        )
         assert f"{tool} ended with exit code {bad}: oh |" in error
 
 
 @pytest.mark.root
-def test_a_server_that_dies_during_the_load_is_a_failed_row(in_room: InRoom, tmp_path: Path) -> None:
+def test_a_server_that_dies_during_the_load_is_a_failed_row(
+    in_room: InRoom, tmp_path: Path
+) -> None:
     """After the client had its figures: nothing but the server's own end tells."""
-    dying = '[ "$1" = server ] || { $REAL "$@"; echo done > {0}/done; exit 0; }\n$REAL "$@" & real=$!\n'.replace(
-        "{0}", str(tmp_path)
+    dying = (
+        '[ "$1" = server ] || { $REAL "$@"; echo done > {0}/done; exit 0; }\n$REAL "$@" & '
+        "real=$!\n".replace("{0}", str(tmp_path))
     )
-    dying += f"while [ ! -e {tmp_path}/done ]; do sleep 0.01; done; kill $real; echo gone >&2; kill -KILL $$"
+    dying += (
+        f"while [ ! -e {tmp_path}/done ]; do sleep 0.01; done; kill $real; echo gone "
+        ">&2; kill -KILL $$"
+    )
     slow = dying.replace("exit 0", "sleep 1; exit 0")
     assert "the server was ended by SIGKILL during the load: gone" in failing(
         in_room, tmp_path, "sockperf", slow, "sockperf"
@@ -107,23 +147,32 @@ def test_a_server_that_dies_during_the_load_is_a_failed_row(in_room: InRoom, tmp
 
 @pytest.mark.root
 def test_a_tool_that_prints_without_end_is_a_failed_row(in_room: InRoom, tmp_path: Path) -> None:
-    assert "printed more than 64 MiB" in failing(in_room, tmp_path, "ping", "exec yes", "ping", timeout=30.0)
+    assert "printed more than 64 MiB" in failing(
+        in_room, tmp_path, "ping", "exec yes", "ping", timeout=30.0
+    )
 
 
 @pytest.mark.root
 def test_pings_that_there_was_no_time_for_are_told(in_room: InRoom, tmp_path: Path) -> None:
-    error = failing(in_room, tmp_path, "ping", 'exec $REAL "$@"', "ping", count=500, interval=0.01, timeout=1.0)
+    error = failing(
+        in_room, tmp_path, "ping", 'exec $REAL "$@"', "ping", count=500, interval=0.01, timeout=1.0
+    )
     assert "of 500 requests within its timeout of 1 s: raise timeout, or lower count" in error
 
 
 @pytest.mark.root
 def test_an_interval_is_what_the_matrix_says(in_room: InRoom) -> None:
-    """Of 2 ms, which ping spins for: no flood. How much longer it takes says how busy the machine is."""
+    """Of 2 ms, which ping spins for: no flood.
+
+    How much longer it takes says how busy the machine is.
+    """
     assert in_room(pinged, 0.002) >= 99 * 0.0018
 
 
 def pinged(interval: float) -> float:
-    made = run_trial(trial("ping", options={"count": 100, "interval": interval}, **DIRECT), Programs())
+    made = run_trial(
+        trial("ping", options={"count": 100, "interval": interval}, **DIRECT), Programs()
+    )
     assert made.status == "ok", made.error
     return made.seconds["load"]
 
@@ -156,7 +205,9 @@ def raising(kind: str) -> list[str]:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("kind", ["KeyError", "ValueError", "RecursionError", "AssertionError", "ZeroDivisionError"])
+@pytest.mark.parametrize(
+    "kind", ["KeyError", "ValueError", "RecursionError", "AssertionError", "ZeroDivisionError"]
+)
 def test_a_mistake_of_ours_in_a_load_is_a_failed_row(in_room: InRoom, kind: str) -> None:
     status, error, after = in_room(raising, kind)
     assert (status, after) == ("failed", "ok")
@@ -164,7 +215,9 @@ def test_a_mistake_of_ours_in_a_load_is_a_failed_row(in_room: InRoom, kind: str)
 
 
 def answered(folder: Path) -> tuple[str, list[list[str]]]:
-    """The whole agent: its word for a tool's version, and what came of a broken and of a sound order."""
+    """The whole agent: its word for a tool's version, and what came of a broken and of a sound
+    order.
+    """
     order = {"op": "trial", "trial": trial("ping", **DIRECT).to_json()}
     broken = {"op": "trial", "trial": {**trial("ping", **DIRECT).to_json(), "options": {}}}
     done = subprocess.run(
@@ -198,14 +251,22 @@ def test_a_tool_that_does_not_tell_its_version_leaves_the_agent_alive(
     put(str(tmp_path), "sockperf", script)
     told, (broken, sound) = answered(tmp_path)
     assert told.startswith(version)
-    assert broken[0] == "failed" and broken[1].startswith("an error of ours: KeyError in loads/ping.py:")
+    assert broken[0] == "failed" and broken[1].startswith(
+        "an error of ours: KeyError in loads/ping.py:"
+    )
     assert sound == ["ok", ""]
 
 
 def interrupted(load: str) -> list[str]:
-    """As on the instruction clock, where timeout(1) interrupts sockperf and ends with a code of its own."""
-    options = {"duration": 1.0, "timeout": 10.0} if load == "rtt_under_load" else {"bytes": 10_000_000}
-    made = run_trial(replace(trial(load, options=options, **DIRECT), clock="instructions"), Programs())
+    """As on the instruction clock, where timeout(1) interrupts sockperf and ends with a code of its
+    own.
+    """
+    options = (
+        {"duration": 1.0, "timeout": 10.0} if load == "rtt_under_load" else {"bytes": 10_000_000}
+    )
+    made = run_trial(
+        replace(trial(load, options=options, **DIRECT), clock="instructions"), Programs()
+    )
     return [made.status, made.error]
 
 
@@ -215,7 +276,7 @@ def test_a_tool_that_is_interrupted_by_design_has_not_failed(in_room: InRoom, lo
     assert in_room(interrupted, load) == ["ok", ""]
 
 
-# -- what the lab has from the machine ---------------------------------------------------------------------------------
+# -- what the lab has from the machine -------------------------------------------------------------
 
 SETTINGS = {
     "ipv4/ip_forward": ("1", "0"),
@@ -224,7 +285,8 @@ SETTINGS = {
     "ipv4/conf/default/arp_ignore": ("1", "0"),
     "ipv4/tcp_congestion_control": ("reno", "cubic"),
 }
-#: Where the kernel gives no cubic to a namespace it keeps what it has, and the run's identity tells it.
+#: Where the kernel gives no cubic to a namespace it keeps what it has, and the run's identity tells
+#: it.
 HAS_CUBIC = "cubic" in Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text()
 if not HAS_CUBIC:
     SETTINGS["ipv4/tcp_congestion_control"] = ("reno", "reno")
@@ -240,14 +302,22 @@ def _of(lab: Lab, key: str) -> list[str]:
 
 def settings_of_a_lab() -> dict[str, list[str]]:
     """By key, of every namespace of a lab."""
-    with bring_up(trial("ping", device="veth", topology="direct", hook="none", helper="none").cell) as lab:
+    with bring_up(
+        trial("ping", device="veth", topology="direct", hook="none", helper="none").cell
+    ) as lab:
         return {key: _of(lab, key) for key in SETTINGS}
 
 
 @pytest.fixture
 def _of_another_machine() -> Any:
-    """The machine forwards, filters and controls congestion as few do: for new namespaces, until the test ends."""
-    files = {Path("/proc/sys/net", key): value for key, (value, _) in SETTINGS.items() if "forward" not in key}
+    """The machine forwards, filters and controls congestion as few do: for new namespaces, until
+    the test ends.
+    """
+    files = {
+        Path("/proc/sys/net", key): value
+        for key, (value, _) in SETTINGS.items()
+        if "forward" not in key
+    }
     before = {file: file.read_text() for file in files}
     try:
         for file, value in files.items():
@@ -265,13 +335,23 @@ def test_a_lab_does_not_take_over_how_the_machine_is_set(in_room: InRoom) -> Non
     assert seen == {key: [usual] * len(seen[key]) for key, (_, usual) in SETTINGS.items()}
 
 
-def test_what_belongs_to_the_whole_machine_is_told_where_it_is_unusual(tmp_path: Path, monkeypatch: Any) -> None:
+def test_what_belongs_to_the_whole_machine_is_told_where_it_is_unusual(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(inherited, "_NET", tmp_path)
-    values = {"core/default_qdisc": "fq", "core/bpf_jit_harden": "2", "core/busy_poll": "0", "ipv6/mld_qrv": "2"}
+    values = {
+        "core/default_qdisc": "fq",
+        "core/bpf_jit_harden": "2",
+        "core/busy_poll": "0",
+        "ipv6/mld_qrv": "2",
+    }
     for key, value in values.items():
         (tmp_path / key).parent.mkdir(exist_ok=True)
         (tmp_path / key).write_text(f"{value}\n")
-    assert inherited.of_the_machine() == {"net.core.default_qdisc": "fq", "net.core.bpf_jit_harden": "2"}
+    assert inherited.of_the_machine() == {
+        "net.core.default_qdisc": "fq",
+        "net.core.bpf_jit_harden": "2",
+    }
 
 
 @pytest.mark.root
@@ -284,7 +364,9 @@ def test_a_native_runs_identity_has_what_cannot_be_set() -> None:
     assert ("net.ipv4.tcp_congestion_control" in identity) != HAS_CUBIC
 
 
-def test_versions_are_asked_for_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_versions_are_asked_for_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(__main__, "_VERSION_SECONDS", 0.3)
     put(str(tmp_path), "ip", "exec sleep 60")
     put(str(tmp_path), "ping", "exec sleep 60")

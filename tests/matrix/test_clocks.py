@@ -1,4 +1,7 @@
-"""Which clock a matrix is measured on: what is named, else what fits where the trials run; decided without a guest."""
+"""Which clock a matrix is measured on: what is named, else what fits where the trials run.
+
+Decided without a guest.
+"""
 
 from __future__ import annotations
 
@@ -101,12 +104,21 @@ def test_an_unplanned_auto_is_the_wall_clock_and_no_plan_says_auto(tmp_path: Pat
             MATRIX.replace("axes: {hook:", "axes: {cpus: [same, split], hook:"),
             "one CPU, and the matrix names cpus split",
         ),
-        (MATRIX.replace("axes: {hook:", "axes: {cpus: [[0, 1]], hook:"), "one CPU, and the matrix names cpus 0:1"),
+        (
+            MATRIX.replace("axes: {hook:", "axes: {cpus: [[0, 1]], hook:"),
+            "one CPU, and the matrix names cpus 0:1",
+        ),
         (MATRIX + "include: [{cpus: free}]\n", "one CPU, and the matrix names cpus free"),
-        (UDP, "cannot measure this matrix: .*m.yaml:3:.* bytes at 1Mbit take .* and the timeout is 10 s"),
+        (
+            UDP,
+            "cannot measure this matrix: .*m.yaml:3:.* bytes at 1Mbit take .* and the timeout "
+            "is 10 s",
+        ),
     ],
 )
-def test_what_the_instruction_clock_cannot_do_stays_on_the_wall_clock(tmp_path: Path, text: str, why: str) -> None:
+def test_what_the_instruction_clock_cannot_do_stays_on_the_wall_clock(
+    tmp_path: Path, text: str, why: str
+) -> None:
     found = plans_of(tmp_path, text)
     assert clocks_of(found) == ["wall"] and not found.named
     assert re.search(why, found.refused), found.refused
@@ -123,7 +135,7 @@ def test_a_mistake_is_told_once_and_the_same_on_every_clock(tmp_path: Path) -> N
             plans_of(tmp_path, clock=clock, only="hook=tcx_egress")
 
 
-# --- chosen by probing ---------------------------------------------------------------------------------------------
+# --- chosen by probing ----------------------------------------------------------------------------
 
 
 class Started:
@@ -148,10 +160,16 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     has = ["tcg"]
     monkeypatch.setattr(image, "ensure", lambda kernel, say: None)
     monkeypatch.setattr(
-        accelerator, "probe_accelerator", lambda image, say: AcceleratorChoice(has[-1], f"tried: {has[-1]}")
+        accelerator,
+        "probe_accelerator",
+        lambda image, say: AcceleratorChoice(has[-1], f"tried: {has[-1]}"),
     )
     monkeypatch.setattr(vm, "host", lambda kernel, say: Started("wall", has[-1]))
-    monkeypatch.setattr(vm, "SnapshotHost", lambda kernel, say, texts, jobs, anew: Started("instructions", "tcg", jobs))
+    monkeypatch.setattr(
+        vm,
+        "SnapshotHost",
+        lambda kernel, say, texts, jobs, anew: Started("instructions", "tcg", jobs),
+    )
     return has
 
 
@@ -162,7 +180,9 @@ def settled(plans: Plans, jobs: int | None = None) -> tuple[str, Any]:
         return plan.clock, host
 
 
-def test_emulation_counts_instructions_and_kvm_takes_time(tmp_path: Path, guests: list[str]) -> None:
+def test_emulation_counts_instructions_and_kvm_takes_time(
+    tmp_path: Path, guests: list[str]
+) -> None:
     plans = plans_of(tmp_path, lab="vm")
     clock, host = settled(plans)
     assert (clock, host.jobs) == ("instructions", None)
@@ -184,11 +204,15 @@ def test_a_clock_that_is_named_is_never_changed(tmp_path: Path, guests: list[str
 def test_an_emulated_matrix_beyond_the_instruction_clock_says_why_it_takes_time(
     tmp_path: Path, guests: list[str]
 ) -> None:
-    clock, host = settled(plans_of(tmp_path, MATRIX.replace("axes: {hook:", "axes: {cpus: split, hook:"), lab="vm"))
+    clock, host = settled(
+        plans_of(tmp_path, MATRIX.replace("axes: {hook:", "axes: {cpus: split, hook:"), lab="vm")
+    )
     assert clock == "wall" and "names cpus split" in host.environment.reasons["clock"]
 
 
-def test_several_jobs_are_refused_where_the_wall_clock_was_chosen(tmp_path: Path, guests: list[str]) -> None:
+def test_several_jobs_are_refused_where_the_wall_clock_was_chosen(
+    tmp_path: Path, guests: list[str]
+) -> None:
     plans = plans_of(tmp_path, lab="vm")
     assert settled(plans, 2)[1].jobs == 2
     guests.append("kvm")
@@ -206,14 +230,21 @@ def test_natively_it_is_time_and_nothing_of_a_guest_is_looked_at(
 
     monkeypatch.setattr(image, "ensure", never)
     monkeypatch.setattr(accelerator, "probe_accelerator", never)
-    direct = "name: t\naxes: {device: veth, topology: direct, hook: none, helper: none}\nloads: [sockperf]\n"
+    direct = (
+        "name: t\naxes: {device: veth, topology: direct, hook: none, helper: "
+        "none}\nloads: [sockperf]\n"
+    )
     plans = plans_of(tmp_path, direct)
     clock, host = settled(plans)
-    assert (clock, host.environment.lab, host.environment.reasons["clock"]) == ("wall", "native", clocks.NATIVE)
+    assert (clock, host.environment.lab, host.environment.reasons["clock"]) == (
+        "wall",
+        "native",
+        clocks.NATIVE,
+    )
     assert choose.foresee_host(plans).reason == clocks.NATIVE
 
 
-# --- foreseen --------------------------------------------------------------------------------------------------------
+# --- foreseen -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -234,7 +265,11 @@ def test_a_plan_goes_by_what_is_known_of_kvm(
 ) -> None:
     monkeypatch.setattr(accelerator, "known_accelerator", lambda find: known)
     seen = choose.foresee_host(plans_of(tmp_path, lab="vm"))
-    assert (seen.plan.clock, seen.lab, seen.otherwise and seen.otherwise.clock) == (clock, lab, otherwise)
+    assert (seen.plan.clock, seen.lab, seen.otherwise and seen.otherwise.clock) == (
+        clock,
+        lab,
+        otherwise,
+    )
     assert not known or clock == "wall" or known.reason in seen.reason
 
 
@@ -243,7 +278,9 @@ def test_plan_says_the_clock_the_reason_and_the_time(
 ) -> None:
     written(tmp_path, MATRIX)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(accelerator, "known_accelerator", lambda find: AcceleratorChoice("tcg", "no KVM here"))
+    monkeypatch.setattr(
+        accelerator, "known_accelerator", lambda find: AcceleratorChoice("tcg", "no KVM here")
+    )
     assert command.run(["plan", "m.yaml", "--lab", "vm", "--jobs", "2"]) == 0
     said = capfd.readouterr().out
     assert "1 block each" in said and "on vm, 2 trials side by side" in said
@@ -268,7 +305,7 @@ def test_an_empty_cache_keeps_no_guest(tmp_path: Path, monkeypatch: pytest.Monke
     assert image.kept() is None and not any(tmp_path.iterdir())
 
 
-# --- resumed -------------------------------------------------------------------------------------------------------
+# --- resumed --------------------------------------------------------------------------------------
 
 
 def test_how_a_run_was_begun_is_read_from_it(tmp_path: Path) -> None:
@@ -278,7 +315,7 @@ def test_how_a_run_was_begun_is_read_from_it(tmp_path: Path) -> None:
     assert run_folder.read_environment(run).clock == "instructions"
 
 
-# --- jobs ----------------------------------------------------------------------------------------------------------
+# --- jobs -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("given", ["0", "-1", "two", "", "1.5", "²", "Auto"])
@@ -291,7 +328,9 @@ def test_jobs_are_a_number_or_auto(
     assert "a number of trials side by side, 1 or more, or auto" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("cpus", "memory", "jobs"), [(4, 9, 4), (4, 3, 3), (4, 1, 1), (1, 9, 1), (4, 0, 1)])
+@pytest.mark.parametrize(
+    ("cpus", "memory", "jobs"), [(4, 9, 4), (4, 3, 3), (4, 1, 1), (1, 9, 1), (4, 0, 1)]
+)
 def test_as_many_guests_as_cpus_and_memory_allow(
     monkeypatch: pytest.MonkeyPatch, cpus: int, memory: int, jobs: int
 ) -> None:
@@ -303,16 +342,22 @@ def test_as_many_guests_as_cpus_and_memory_allow(
     assert not said or f"{memory * 1024} MiB are available" in said[0]
 
 
-def test_a_machine_without_memory_for_one_guest_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_machine_without_memory_for_one_guest_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from yogurtbench.hosts.vm import qemu
 
     (tmp_path / "overlay").write_bytes(b"")
     monkeypatch.setattr(qemu.psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
-    with pytest.raises(HostError, match=r"the guest needs .* MiB of memory and this machine has 1 MiB available"):
+    with pytest.raises(
+        HostError, match=r"the guest needs .* MiB of memory and this machine has 1 MiB available"
+    ):
         qemu.memory_for(SimpleNamespace(size=1), tmp_path / "overlay")  # type: ignore[arg-type]
 
 
-def test_a_container_is_given_what_its_group_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_is_given_what_its_group_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inner = tmp_path / "outer/inner"
     inner.mkdir(parents=True)
     (tmp_path / "ours").write_text("1:cpu:/x\n0::/outer/inner\n")
@@ -330,14 +375,17 @@ def test_a_container_is_given_what_its_group_is_given(tmp_path: Path, monkeypatc
     assert allowance.available_cpus() == 1
 
 
-# --- with a guest --------------------------------------------------------------------------------------------------
+# --- with a guest ---------------------------------------------------------------------------------
 
 
 @pytest.mark.vm
 def test_a_matrix_without_a_clock_is_measured_on_the_one_that_fits_and_goes_on_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    text = "name: t\naxes: {hook: tcx_ingress}\nbaseline: {device: veth, topology: direct, hook: none, helper: none}\n"
+    text = (
+        "name: t\naxes: {hook: tcx_ingress}\nbaseline: {device: veth, topology: direct, "
+        "hook: none, helper: none}\n"
+    )
     written(tmp_path, text + "loads: [{kind: sockperf, duration: 1s}]\nblocks: {min: 1, max: 1}\n")
     monkeypatch.chdir(tmp_path)
     kvm = accelerator.probe_accelerator(image.ensure(say=print), say=print).accelerator == "kvm"
@@ -347,7 +395,10 @@ def test_a_matrix_without_a_clock_is_measured_on_the_one_that_fits_and_goes_on_w
     assert f"clock {expected} ({clocks.KVM if kvm else clocks.EMULATED})" in said.err
     (run,) = tmp_path.glob("results/t/*")
     found = json.loads((run / "environment.json").read_text())
-    assert (found["clock"], found["reasons"]["clock"]) == (expected, clocks.KVM if kvm else clocks.EMULATED)
+    assert (found["clock"], found["reasons"]["clock"]) == (
+        expected,
+        clocks.KVM if kvm else clocks.EMULATED,
+    )
     assert set(run_folder.load(run)[1]["clock"]) == {expected}
     assert kvm or "guest instructions a round trip more" in said.out
     assert command.run(["run", "m.yaml", "--resume", str(run), "--quiet"]) == 0

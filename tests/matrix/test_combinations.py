@@ -11,7 +11,9 @@ def values(axes: Any, include: Any = (), exclude: Any = ()) -> list[dict[str, An
     def listed(point: dict[str, Any]) -> dict[str, list[Any]]:
         return {name: one if isinstance(one, list) else [one] for name, one in point.items()}
 
-    found = combine(listed(axes), [listed(one) for one in include], [listed(one) for one in exclude])
+    found = combine(
+        listed(axes), [listed(one) for one in include], [listed(one) for one in exclude]
+    )
     return [one.values for one in found]
 
 
@@ -45,7 +47,11 @@ def test_include_adds_back_what_exclude_took() -> None:
 
 
 def test_includes_alone_are_each_a_combination() -> None:
-    assert values({}, [{"a": 1}, {"a": 1, "b": 2}, {"b": 2}]) == [{"a": 1}, {"a": 1, "b": 2}, {"b": 2}]
+    assert values({}, [{"a": 1}, {"a": 1, "b": 2}, {"b": 2}]) == [
+        {"a": 1},
+        {"a": 1, "b": 2},
+        {"b": 2},
+    ]
 
 
 def test_a_list_stands_for_each_of_its_values() -> None:
@@ -58,15 +64,25 @@ def test_the_size_is_known_without_the_product() -> None:
 
 
 _AXES = st.dictionaries(
-    st.sampled_from("abc"), st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True), max_size=3
+    st.sampled_from("abc"),
+    st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True),
+    max_size=3,
 )
 _ENTRY = st.dictionaries(st.sampled_from("abcde"), st.integers(0, 3), min_size=1, max_size=4)
 
 
-def naive(axes: dict[str, list[int]], include: list[dict[str, int]], exclude: list[dict[str, int]]) -> Any:
+def naive(
+    axes: dict[str, list[int]], include: list[dict[str, int]], exclude: list[dict[str, int]]
+) -> Any:
     """GitHub's rules, sentence by sentence."""
-    original = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())] if axes else []
-    original = [one for one in original if not any(one.items() >= entry.items() for entry in exclude)]
+    original = (
+        [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+        if axes
+        else []
+    )
+    original = [
+        one for one in original if not any(one.items() >= entry.items() for entry in exclude)
+    ]
     result = [dict(one) for one in original]
     extra = []
     for entry in include:
@@ -88,8 +104,13 @@ def test_the_rules_are_githubs(axes: Any, include: Any, exclude: Any) -> None:
 POINTS = st.fixed_dictionaries({}, optional={name: st.integers(0, 2) for name in "abc"})
 
 
-@given(first=st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True), includes=st.lists(POINTS, max_size=5))
-def test_what_an_include_lost_is_noted_and_nothing_else_is(first: list[int], includes: list[dict[str, int]]) -> None:
+@given(
+    first=st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True),
+    includes=st.lists(POINTS, max_size=5),
+)
+def test_what_an_include_lost_is_noted_and_nothing_else_is(
+    first: list[int], includes: list[dict[str, int]]
+) -> None:
     given_points = [{name: [value] for name, value in point.items()} for point in includes]
     for one in combine({"a": first}, given_points, []):
         lost = {
@@ -98,14 +119,23 @@ def test_what_an_include_lost_is_noted_and_nothing_else_is(first: list[int], inc
             for name, value in includes[entry].items()
             if one.values[name] != value
         }
-        assert bool(lost) == any(includes[earlier][name] != one.values[name] for earlier, _, name in one.overwritten)
-        assert all(includes[earlier][name] != includes[later][name] for earlier, later, name in one.overwritten)
+        assert bool(lost) == any(
+            includes[earlier][name] != one.values[name] for earlier, _, name in one.overwritten
+        )
+        assert all(
+            includes[earlier][name] != includes[later][name]
+            for earlier, later, name in one.overwritten
+        )
         assert lost <= {(earlier, name) for earlier, _, name in one.overwritten}
 
 
 @given(
-    axes=st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1),
-    wanted=st.dictionaries(st.sampled_from("ab"), st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1),
+    axes=st.dictionaries(
+        st.sampled_from("ab"), st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1
+    ),
+    wanted=st.dictionaries(
+        st.sampled_from("ab"), st.lists(st.integers(0, 3), min_size=1, max_size=3), min_size=1
+    ),
 )
 def test_an_exclude_is_idle_where_it_takes_nothing_out(
     axes: dict[str, list[int]], wanted: dict[str, list[int]]

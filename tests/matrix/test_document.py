@@ -18,14 +18,26 @@ from yogurtbench.matrix.planner import load
 
 
 def test_values_are_yaml_1_2(tmp_path: Path) -> None:
-    text = "{on: on, off: off, no: no, release: '6.12', ip: 010, day: 2024-01-01, none: ~, true: true}"
-    expected = {"on": "on", "off": "off", "no": "no", "release": "6.12", "ip": 10, "day": "2024-01-01"}
+    text = (
+        "{on: on, off: off, no: no, release: '6.12', ip: 010, day: 2024-01-01, none: ~, true: true}"
+    )
+    expected = {
+        "on": "on",
+        "off": "off",
+        "no": "no",
+        "release": "6.12",
+        "ip": 10,
+        "day": "2024-01-01",
+    }
     assert read(written(tmp_path, text)).value == {**expected, "none": None, "true": True}
 
 
 def test_json_is_yaml(tmp_path: Path) -> None:
     text = '{\n\t"name": "x\\/y \\ud83d\\ude00",\n\t"list": [1,\t2.5, null]\n}'
-    assert read(written(tmp_path, text)).value == {"name": "x/y \N{GRINNING FACE}", "list": [1, 2.5, None]}
+    assert read(written(tmp_path, text)).value == {
+        "name": "x/y \N{GRINNING FACE}",
+        "list": [1, 2.5, None],
+    }
 
 
 def test_places_count_from_one_and_a_missing_path_is_where_it_would_be(tmp_path: Path) -> None:
@@ -72,7 +84,10 @@ BAD = [
     ("a: &a [*a]", "1:4: the values are nested too deeply"),
     ("[" * 20_000, "1:1: the values are nested too deeply"),
     ("{a: " * 30 + "1" + "}" * 30, ": the values are nested too deeply"),
-    ("a: !!python/object:os.system x", "1:4: the tag tag:yaml.org,2002:python/object:os.system is not allowed here"),
+    (
+        "a: !!python/object:os.system x",
+        "1:4: the tag tag:yaml.org,2002:python/object:os.system is not allowed here",
+    ),
     ("a: !foo [x]", "1:4: the tag !foo is not allowed here"),
     ("a: 1\n---\nb: 2\n", "2:1: this is not YAML"),
     ("a: \x01", "1:4: the character '\\x01' is not allowed in YAML"),
@@ -88,7 +103,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "said"), BAD, ids=[said[:50] for _, said in BAD])
-def test_what_is_no_document_is_told_with_its_place(tmp_path: Path, text: str | bytes, said: str) -> None:
+def test_what_is_no_document_is_told_with_its_place(
+    tmp_path: Path, text: str | bytes, said: str
+) -> None:
     path = written(tmp_path, text)
     with pytest.raises(MatrixError) as caught:
         read(path)
@@ -98,7 +115,11 @@ def test_what_is_no_document_is_told_with_its_place(tmp_path: Path, text: str | 
 
 
 def test_what_is_no_file_is_told(tmp_path: Path) -> None:
-    said = {tmp_path: "this is a folder", tmp_path / "none.yaml": "no such file", Path("/dev/zero"): "this is a device"}
+    said = {
+        tmp_path: "this is a folder",
+        tmp_path / "none.yaml": "no such file",
+        Path("/dev/zero"): "this is a device",
+    }
     for path, words in {**said, Path("/proc/self/mem"): "the file cannot be read"}.items():
         with pytest.raises(MatrixError, match=words):
             read(path)
@@ -108,22 +129,37 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
 NUMBERS = st.one_of(
     st.from_regex(r"[1-9]\d?\.\d{1,4}0{0,3}", fullmatch=True),
     st.from_regex(r"[1-9]\d{0,2}[eE][+-]?\d", fullmatch=True),
-    st.from_regex(r"0x[1-9a-fA-F][0-9a-fA-F]{0,5}|0o[1-7][0-7]{0,5}|[+][1-9]\d?|0\d{1,3}", fullmatch=True),
+    st.from_regex(
+        r"0x[1-9a-fA-F][0-9a-fA-F]{0,5}|0o[1-7][0-7]{0,5}|[+][1-9]\d?|0\d{1,3}", fullmatch=True
+    ),
     st.sampled_from(
-        [".inf", "-.inf", ".NaN", "1_000", "1_0.5", "6.", "6.10", "1e400", "123456789012345678901234567890"]
+        [
+            ".inf",
+            "-.inf",
+            ".NaN",
+            "1_000",
+            "1_0.5",
+            "6.",
+            "6.10",
+            "1e400",
+            "123456789012345678901234567890",
+        ]
     ),
 )
 
 
 @given(text=NUMBERS)
-def test_a_number_is_shown_as_it_was_written(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_number_is_shown_as_it_was_written(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     file = written(tmp_path_factory.mktemp("numbers"), f"name: x\naxes: {{kernel: {text}}}\n")
     value = read(file).value["axes"]["kernel"]
     if isinstance(value, str):  # 6. and 1_0.5 may be words to YAML 1.2
         return
     assert kind(value) == f"the number {text}"
     with pytest.raises(
-        MatrixError, match=re.escape(f'kernel {text} was read as a number: write it in quotes, "{text}"')
+        MatrixError,
+        match=re.escape(f'kernel {text} was read as a number: write it in quotes, "{text}"'),
     ):
         load(file)
 
@@ -132,11 +168,17 @@ def test_a_number_is_shown_as_it_was_written(text: str, tmp_path_factory: pytest
     ("key", "sentence"),
     [
         ("name: 1e3", 'not the number 1e3: write it in quotes, "1e3"'),
-        ("name: x\nquestion: 6.10", 'question is a text, not the number 6.10: write it in quotes, "6.10"'),
+        (
+            "name: x\nquestion: 6.10",
+            'question is a text, not the number 6.10: write it in quotes, "6.10"',
+        ),
         ("name: x\nseed: 1e3", "seed takes a whole number, not the number 1e3: did you mean 1000?"),
         ("name: x\naxes: {helper: 0x10}", "not the number 0x10"),
         ("name: x\naxes: {payload: 0xFFFFFF}", "payload 0xFFFFFF is out of range"),
-        ("name: x\nloads: [{kind: sockperf, duration: 1.50}]", "not the number 1.50: did you mean 1.5s?"),
+        (
+            "name: x\nloads: [{kind: sockperf, duration: 1.50}]",
+            "not the number 1.50: did you mean 1.5s?",
+        ),
         ("name: x\nloads: [{kind: sockperf, duration: -1.50}]", "not the number -1.50$"),
         ("name: x\nblocks: {precision: 0.010}", "not the number 0.010: did you mean 1%?"),
         ("name: x\nblocks: {precision: true}", "not true$"),
@@ -150,8 +192,18 @@ def test_what_was_written_stands_in_the_message(tmp_path: Path, key: str, senten
 
 
 def test_a_number_written_otherwise_is_that_number(tmp_path: Path) -> None:
-    matrix = load(written(tmp_path, "name: x\nseed: 0x10\naxes: {payload: [0x40, 1_000], cpus: [0x0, +1], ip: 0o4}\n"))
-    values = [matrix.seed, *matrix.axes.named["payload"], *matrix.axes.named["cpus"][0], *matrix.axes.named["ip"]]
+    matrix = load(
+        written(
+            tmp_path,
+            "name: x\nseed: 0x10\naxes: {payload: [0x40, 1_000], cpus: [0x0, +1], ip: 0o4}\n",
+        )
+    )
+    values = [
+        matrix.seed,
+        *matrix.axes.named["payload"],
+        *matrix.axes.named["cpus"][0],
+        *matrix.axes.named["ip"],
+    ]
     assert values == [16, 64, 1000, 0, 1, 4]
     assert {type(value) for value in values} == {int}
 

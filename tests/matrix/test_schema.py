@@ -1,4 +1,6 @@
-"""The JSON Schema, as editors read it: valid, complete, and of one mind with what really reads a matrix."""
+"""The JSON Schema, as editors read it: valid, complete, and of one mind with what really reads a
+matrix.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ from yogurtbench.matrix.schema import FILE, Matrix, json_schema
 ROOT = Path(__file__).parents[2]
 SHIPPED = json.loads(FILE.read_text(encoding="utf-8"))
 VALID = Draft7Validator(SHIPPED)
-GOOD = "name: m\naxes: {device: veth, hook: [tcx_ingress, tc_ingress], helper: redirect}\nloads: [ping]\n"
+GOOD = (
+    "name: m\naxes: {device: veth, hook: [tcx_ingress, tc_ingress], helper: "
+    "redirect}\nloads: [ping]\n"
+)
 
 MISTAKES = {
     "a misspelled word": GOOD.replace("tcx_ingress", "tcx_ingres"),
@@ -66,7 +71,9 @@ def test_it_is_valid_as_draft_7_and_closed() -> None:
     Draft7Validator.check_schema(SHIPPED)
     assert VALID.is_valid({"name": "m", "loads": ["ping"]})
     open_ones = [
-        at for at, one in objects(SHIPPED) if "properties" in one and one.get("additionalProperties") is not False
+        at
+        for at, one in objects(SHIPPED)
+        if "properties" in one and one.get("additionalProperties") is not False
     ]
     assert open_ones == []
 
@@ -76,12 +83,18 @@ def objects(schema: Any, at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(schema, dict):
         yield at, schema
     for name, one in (
-        schema.items() if isinstance(schema, dict) else enumerate(schema) if isinstance(schema, list) else ()
+        schema.items()
+        if isinstance(schema, dict)
+        else enumerate(schema)
+        if isinstance(schema, list)
+        else ()
     ):
         yield from objects(one, f"{at}/{name}")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_experiment_is_valid(path: Path) -> None:
     assert [error.message for error in VALID.iter_errors(read(path).value)] == []
 
@@ -93,7 +106,9 @@ def test_every_question_is_valid(question: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_typical_mistakes_are_marked_in_the_editor_and_refused_by_the_command(name: str, tmp_path: Path) -> None:
+def test_typical_mistakes_are_marked_in_the_editor_and_refused_by_the_command(
+    name: str, tmp_path: Path
+) -> None:
     given = value(tmp_path, MISTAKES[name])
     assert not VALID.is_valid(given)
     with pytest.raises(MatrixError):
@@ -125,7 +140,9 @@ def test_the_good_one_is_good(tmp_path: Path) -> None:
 def test_every_word_of_an_axis_has_its_meaning(name: str) -> None:
     assert list(MEANINGS[name]) == list(axes.WORDS[name].words)
     schema = SHIPPED["definitions"]["Baseline"]["properties"][name]
-    assert schema["enum"] == list(MEANINGS[name]) and schema["enumDescriptions"] == list(MEANINGS[name].values())
+    assert schema["enum"] == list(MEANINGS[name]) and schema["enumDescriptions"] == list(
+        MEANINGS[name].values()
+    )
     assert all(0 < len(said) <= 100 and "\n" not in said for said in schema["enumDescriptions"])
 
 

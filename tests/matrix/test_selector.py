@@ -64,7 +64,9 @@ def test_mistakes_are_told_like_the_matrixs(text: str, said: str) -> None:
 def test_what_no_cell_has_is_told_with_what_they_have(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(MatrixError) as caught:
         planned(tmp_path, TEXT, only=text)
-    assert str(caught.value).endswith(f"--only: no cell of the matrix {said}".partition("no cell")[2])
+    assert str(caught.value).endswith(
+        f"--only: no cell of the matrix {said}".partition("no cell")[2]
+    )
     with pytest.raises(MatrixError) as caught:
         planned(tmp_path, TEXT + f"gate: ['{text}']\n")
     assert said in str(caught.value) and ":4:" in str(caught.value)
@@ -72,7 +74,9 @@ def test_what_no_cell_has_is_told_with_what_they_have(tmp_path: Path, text: str,
 
 def test_words_that_no_cell_has_at_once(tmp_path: Path) -> None:
     text = TEXT + "exclude: [{hook: netkit_peer, payload: 64}]\n"
-    with pytest.raises(MatrixError, match="no cell of the matrix has hook=netkit_peer,payload=64 together"):
+    with pytest.raises(
+        MatrixError, match="no cell of the matrix has hook=netkit_peer,payload=64 together"
+    ):
         planned(tmp_path, text, only="hook=netkit_peer,payload=64")
 
 
@@ -91,7 +95,10 @@ def test_a_canary_does_not_make_its_baseline_ambiguous(tmp_path: Path) -> None:
 
 def test_none_or_several_are_told_with_the_candidates(tmp_path: Path) -> None:
     plan = planned(tmp_path, TEXT)
-    with pytest.raises(MatrixError, match=r"--cell: 'payload=64' is 4 cells of t, name one: [0-9a-f]{12} \(payload=64"):
+    with pytest.raises(
+        MatrixError,
+        match=r"--cell: 'payload=64' is 4 cells of t, name one: [0-9a-f]{12} \(payload=64",
+    ):
         find_cell(plan, "payload=64")
     with pytest.raises(MatrixError, match=r"--cell: no cell of t is 'ffff'; it has [0-9a-f]{12} "):
         find_cell(plan, "ffff")
@@ -103,13 +110,19 @@ def test_a_near_miss_is_answered_with_what_was_meant(tmp_path: Path) -> None:
     plan = planned(tmp_path, TEXT)
     wanted = plan.cells[0].cell
     wrong = wanted.id[:-1] + ("0" if wanted.id[-1] != "0" else "1")
-    with pytest.raises(MatrixError, match=rf"no cell of t is '{wrong}': did you mean {wanted.id} \("):
+    with pytest.raises(
+        MatrixError, match=rf"no cell of t is '{wrong}': did you mean {wanted.id} \("
+    ):
         find_cell(plan, wrong)
     with pytest.raises(
-        MatrixError, match=r"no cell of t is 'hook=tcx_egress,payload=64': did you mean [0-9a-f]{12} \(.*payload=64"
+        MatrixError,
+        match=r"no cell of t is 'hook=tcx_egress,payload=64': did you mean [0-9a-f]{12} "
+        r"\(.*payload=64",
     ):
         find_cell(plan, "hook=tcx_egress,payload=64")
-    with pytest.raises(MatrixError, match=r"'netkit_pear' is not a selector.*: did you mean hook=netkit_peer\?"):
+    with pytest.raises(
+        MatrixError, match=r"'netkit_pear' is not a selector.*: did you mean hook=netkit_peer\?"
+    ):
         find_cell(plan, "netkit_pear")
 
 

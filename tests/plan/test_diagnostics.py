@@ -1,4 +1,6 @@
-"""What counting costs: programs without counters, run once a wire, last, on the instruction clock only."""
+"""What counting costs: programs without counters, run once a wire, last, on the instruction clock
+only.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ blocks: {min: 2, max: 2}
 """
 
 
-def plan_of(folder: Path, loads: str, clock: str = "instructions", program: str = "builtin") -> Plan:
+def plan_of(
+    folder: Path, loads: str, clock: str = "instructions", program: str = "builtin"
+) -> Plan:
     (folder / "mine.c").write_text("int wire(struct __sk_buff *skb) { return 0; }\n")
     return planned(folder, MATRIX % (program, loads), clock=clock)
 
@@ -40,14 +44,18 @@ def blind_of(plan: Plan) -> list[Any]:
     return [one for one in plan.diagnostics() if one.role == "blind"]
 
 
-def test_each_built_in_wire_runs_blind_once_whatever_its_blocks_and_payloads(tmp_path: Path) -> None:
+def test_each_built_in_wire_runs_blind_once_whatever_its_blocks_and_payloads(
+    tmp_path: Path,
+) -> None:
     plan = plan_of(tmp_path, "[reachability, sockperf, iperf3_udp]")
     found = blind_of(plan)
     assert [one.cell.helper for one in found] == ["redirect", "redirect_peer"]
     assert {(one.cell.load, one.cell.payload, one.block, one.clock) for one in found} == {
         ("sockperf", 64, NO_BLOCK, "instructions")
     }
-    in_blocks = {one.id for group in plan.groups for block in range(2) for one in plan.trials(group, block)}
+    in_blocks = {
+        one.id for group in plan.groups for block in range(2) for one in plan.trials(group, block)
+    }
     ids = [one.id for one in plan.diagnostics()]
     assert in_blocks.isdisjoint(ids) and len(set(ids)) == len(ids)
 
@@ -61,7 +69,9 @@ def test_each_built_in_wire_runs_blind_once_whatever_its_blocks_and_payloads(tmp
     ],
     ids=["wall clock", "no sockperf", "one's own"],
 )
-def test_where_nothing_can_be_told_nothing_runs_blind(tmp_path: Path, loads: str, clock: str, program: str) -> None:
+def test_where_nothing_can_be_told_nothing_runs_blind(
+    tmp_path: Path, loads: str, clock: str, program: str
+) -> None:
     assert not blind_of(plan_of(tmp_path, loads, clock, program))
 
 
@@ -87,7 +97,9 @@ def refused(word: str) -> str:
 
 
 @pytest.mark.root
-def test_blind_programs_count_nothing_and_any_other_trial_fails_with_them(in_room: Callable[..., Any]) -> None:
+def test_blind_programs_count_nothing_and_any_other_trial_fails_with_them(
+    in_room: Callable[..., Any],
+) -> None:
     assert in_room(refused, NOW) == ""
     assert "path assertion: wire.forward counted 0 packets" in in_room(refused, BLIND)
 
@@ -106,7 +118,9 @@ blocks: {min: 1, max: 1}
 def test_in_the_guest_a_counted_packet_costs_a_few_instructions_more(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(IN_GUEST)
     argv = [sys.executable, "-P", "-m", "yogurtbench", "run", "m.yaml", "--quiet"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False)
+    done = subprocess.run(
+        argv, cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False
+    )
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("results/looking/*")
     story = RunData.read(folder)

@@ -13,7 +13,13 @@ from yogurtbench.core.records import Trial
 from yogurtbench.matrix import defaults
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.describe import defaulted_axes, describe_plan, plan_facts
-from yogurtbench.plan.estimate import blocks_needed, estimate_seconds, max_decidable_cells, possible_labs, warnings
+from yogurtbench.plan.estimate import (
+    blocks_needed,
+    estimate_seconds,
+    max_decidable_cells,
+    possible_labs,
+    warnings,
+)
 from yogurtbench.plan.plan import Blocks, Plan, load_seconds
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -38,14 +44,20 @@ def order(plan: Plan, group: str, block: int) -> list[tuple[str, str]]:
 
 def test_reachability_groups_come_first(tmp_path: Path) -> None:
     plan = planned(tmp_path, FEW)
-    assert [plan.members(group)[0].cell.load for group in plan.groups] == ["reachability", "sockperf", "sockperf"]
+    assert [plan.members(group)[0].cell.load for group in plan.groups] == [
+        "reachability",
+        "sockperf",
+        "sockperf",
+    ]
 
 
 def test_a_block_runs_everything_once(tmp_path: Path) -> None:
     plan = planned(tmp_path, FEW)
     for group in plan.groups:
         trials = plan.trials(group, 0)
-        assert Counter((one.cell.id, one.role) for one in plan.members(group)) == Counter(order(plan, group, 0))
+        assert Counter((one.cell.id, one.role) for one in plan.members(group)) == Counter(
+            order(plan, group, 0)
+        )
         assert [trial.position for trial in trials] == list(range(len(trials)))
 
 
@@ -63,8 +75,10 @@ def test_the_order_is_the_same_in_another_process(tmp_path: Path) -> None:
     """It must not hang on the hashes of strings, which every process salts anew."""
     plan = planned(tmp_path, FEW)
     code = (
-        "import sys; from yogurtbench.matrix.planner import load, make_plan; plan = make_plan(load(sys.argv[1]));"
-        "print([t.id + t.cell.id for g in plan.groups for b in range(3) for t in plan.trials(g, b)])"
+        "import sys; from yogurtbench.matrix.planner import load, make_plan; plan = "
+        "make_plan(load(sys.argv[1]));"
+        "print([t.id + t.cell.id for g in plan.groups for b in range(3) for t in "
+        "plan.trials(g, b)])"
     )
     said = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "m.yaml")],
@@ -117,7 +131,9 @@ def test_without_groups_reachability_is_asked_first(tmp_path: Path) -> None:
 
 
 def test_a_plan_is_its_json(tmp_path: Path) -> None:
-    plan = planned(tmp_path, MANY + "include: [{cpus: [0, 1]}]\ngate: [mode=l3]\nmargins: {rtt_p50: 2%}\n")
+    plan = planned(
+        tmp_path, MANY + "include: [{cpus: [0, 1]}]\ngate: [mode=l3]\nmargins: {rtt_p50: 2%}\n"
+    )
     again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
     assert again == plan
     assert again.to_json() == plan.to_json()
@@ -130,16 +146,22 @@ def test_a_trial_crosses_borders_as_json(tmp_path: Path) -> None:
 
 
 def test_a_deadline_leaves_time_for_the_load(tmp_path: Path) -> None:
-    text = "name: t\nloads: [{kind: sockperf, duration: 1m}, {kind: iperf3_tcp, bytes: 1GB}, ping, reachability]\n"
+    text = (
+        "name: t\nloads: [{kind: sockperf, duration: 1m}, {kind: iperf3_tcp, bytes: 1GB}, "
+        "ping, reachability]\n"
+    )
     for clock in ("wall", "instructions"):
         for trial in planned(tmp_path, text, clock=clock).trials("", 0):
-            assert trial.deadline > 30 + load_seconds(trial.cell.load, trial.options) + trial.options["timeout"]
+            assert (
+                trial.deadline
+                > 30 + load_seconds(trial.cell.load, trial.options) + trial.options["timeout"]
+            )
 
 
 def test_the_estimate_counts_loads_and_overhead(tmp_path: Path) -> None:
     plan = planned(tmp_path, MANY)
-    # 12 cells, a canary and the baseline twice, each 2.45 s + 1 s; ten blocks, and each wire diagnosed once;
-    # three programs (redirect, redirect_peer, pass) to compile.
+    # 12 cells, a canary and the baseline twice, each 2.45 s + 1 s; ten blocks, and each wire
+    # diagnosed once; three programs (redirect, redirect_peer, pass) to compile.
     assert estimate_seconds(plan, "native") == pytest.approx(1 + 3 * 0.3 + (10 * 15 + 12) * 3.6)
     assert estimate_seconds(plan, "vm", 1) == pytest.approx(12 + 3 * 3 + (15 + 12) * 4.75)
 
@@ -151,14 +173,23 @@ def test_estimates_are_near_what_was_measured_under_tcg(name: str, minutes: floa
     assert minutes / 1.5 < estimate_seconds(plan, "vm") / 60 < minutes * 1.5
 
 
-def test_on_the_instruction_clock_a_trial_costs_its_waking_whatever_it_waits_for(tmp_path: Path) -> None:
-    """Measured: 50 to 80 s to boot and save, 1 to 3 s a trial; a custom text delays the boot by 20 s."""
+def test_on_the_instruction_clock_a_trial_costs_its_waking_whatever_it_waits_for(
+    tmp_path: Path,
+) -> None:
+    """Measured: 50 to 80 s to boot and save, 1 to 3 s a trial.
+
+    A custom text delays the boot by 20 s.
+    """
     text = "name: t\nloads: [{kind: sockperf, duration: 60s}, reachability]\n"
     plan = planned(tmp_path, text, clock="instructions")
-    assert estimate_seconds(plan, "vm") == pytest.approx(65 + 4 * 2.5)  # two cells, a diagnostic and a blind trial
+    assert estimate_seconds(plan, "vm") == pytest.approx(
+        65 + 4 * 2.5
+    )  # two cells, a diagnostic and a blind trial
     (tmp_path / "own.c").write_text("int wire(struct __sk_buff *skb) { return 0; }")
     own = planned(tmp_path, text + "axes: {program: ./own.c}\n", clock="instructions")
-    assert estimate_seconds(own, "vm") == pytest.approx(65 + 2 * 20 + 3 * 2.5)  # one text looks, one does not
+    assert estimate_seconds(own, "vm") == pytest.approx(
+        65 + 2 * 20 + 3 * 2.5
+    )  # one text looks, one does not
 
 
 def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:
@@ -167,10 +198,17 @@ def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:
 
 
 def test_a_gate_beyond_its_blocks_is_warned_of(tmp_path: Path) -> None:
-    axes = "axes: {payload: [64, 65, 66, 67, 68, 69, 70], hook: [netkit_peer, tcx_ingress], mode: [l3, l2]}"
-    text = f"name: t\n{axes}\nbaseline: {{device: veth, topology: direct}}\nloads: [ping]\ngate: device=netkit\n"
+    axes = (
+        "axes: {payload: [64, 65, 66, 67, 68, 69, 70], hook: [netkit_peer, tcx_ingress], "
+        "mode: [l3, l2]}"
+    )
+    text = (
+        f"name: t\n{axes}\nbaseline: {{device: veth, topology: direct}}\nloads: "
+        "[ping]\ngate: device=netkit\n"
+    )
     assert warnings(planned(tmp_path, text)) == [
-        "10 blocks decide at most 25 gate cells, and the gate has 28: name fewer, or set blocks min to 11"
+        "10 blocks decide at most 25 gate cells, and the gate has 28: name fewer, or set "
+        "blocks min to 11"
     ]
     assert warnings(planned(tmp_path, text, clock="instructions")) == []
     assert warnings(planned(tmp_path, text, blocks=11)) == []
@@ -179,7 +217,14 @@ def test_a_gate_beyond_its_blocks_is_warned_of(tmp_path: Path) -> None:
 def test_too_few_blocks_for_verdicts_are_warned_of(tmp_path: Path) -> None:
     assert "no 95 % interval" in warnings(planned(tmp_path, FEW, blocks=5))[0]
     assert warnings(planned(tmp_path, FEW, blocks=6)) == []
-    assert warnings(planned(tmp_path, "name: t\nloads: [reachability]\nbaseline: {device: veth}\n", blocks=1)) == []
+    assert (
+        warnings(
+            planned(
+                tmp_path, "name: t\nloads: [reachability]\nbaseline: {device: veth}\n", blocks=1
+            )
+        )
+        == []
+    )
 
 
 def test_what_was_filled_in_is_what_the_matrix_leaves_out(tmp_path: Path) -> None:
@@ -207,9 +252,13 @@ def test_facts_are_what_a_description_says(tmp_path: Path) -> None:
     plan = planned(tmp_path, FEW, blocks=3)
     found = json.loads(json.dumps(plan_facts(plan, "vm")))
     assert found["counts"] == {"cell": 12, "baseline": 3, "canary": 2, "group": 3}
-    assert found["seconds"] == {"vm": [estimate_seconds(plan, "vm"), estimate_seconds(plan, "vm", 3)]}
+    assert found["seconds"] == {
+        "vm": [estimate_seconds(plan, "vm"), estimate_seconds(plan, "vm", 3)]
+    }
     assert found["warnings"] == warnings(plan) and found["filled_in"] == defaulted_axes(plan)
-    assert len(found["first_block"]) == 17 and {"cell", "role", "axes"} == set(found["first_block"][0])
+    assert len(found["first_block"]) == 17 and {"cell", "role", "axes"} == set(
+        found["first_block"][0]
+    )
 
 
 def test_the_instruction_clock_is_planned_for_the_guest_alone(tmp_path: Path) -> None:
@@ -220,7 +269,9 @@ def test_the_instruction_clock_is_planned_for_the_guest_alone(tmp_path: Path) ->
 
 def test_a_long_description_stops_somewhere(tmp_path: Path) -> None:
     payloads = ", ".join(map(str, range(64, 164)))
-    said = describe_plan(planned(tmp_path, f"name: t\naxes: {{payload: [{payloads}]}}\nloads: [ping]\n"), "native")
+    said = describe_plan(
+        planned(tmp_path, f"name: t\naxes: {{payload: [{payloads}]}}\nloads: [ping]\n"), "native"
+    )
     assert said.endswith("… and 40 more")
 
 
@@ -230,9 +281,14 @@ def test_every_wire_is_worked_out_once_however_many_cells_share_it(
     """What makes 10,000 cells plan in a second; counted, not timed."""
     resolved: list[object] = []
     resolve = defaults._resolve
-    monkeypatch.setattr(defaults, "_resolve", lambda point: resolved.append(point) or resolve(point))
+    monkeypatch.setattr(
+        defaults, "_resolve", lambda point: resolved.append(point) or resolve(point)
+    )
     payloads = ", ".join(map(str, range(64, 564)))
-    axes = f"axes: {{payload: [{payloads}], hook: [netkit_peer, tcx_ingress], mode: [l3, l2], ip: [4, 6]}}"
+    axes = (
+        f"axes: {{payload: [{payloads}], hook: [netkit_peer, tcx_ingress], mode: [l3, l2], "
+        f"ip: [4, 6]}}"
+    )
     text = f"name: t\n{axes}\nloads: [ping, sockperf, iperf3_udp]\n"
     plan = planned(tmp_path, text)
     assert len(plan.cells) == 500 * 2 * 2 * 2 * 3
@@ -262,11 +318,18 @@ def test_includes_that_overwrite_each_other_are_told_with_their_lines(tmp_path: 
     assert len(plan.cells) == 1
     (note,) = plan.notes
     assert note.startswith(
-        f"{tmp_path}/m.yaml:4:5: the includes 1, 2, 3, 4, 5 and 6 (lines 4, 5, 6, 7, 8, 9) overwrite"
+        f"{tmp_path}/m.yaml:4:5: the includes 1, 2, 3, 4, 5 and 6 (lines 4, 5, 6, 7, 8, 9) "
+        "overwrite"
     )
-    assert "of hook, helper only the last value" in note and "name kernel in each include and leave axes out" in note
+    assert (
+        "of hook, helper only the last value" in note
+        and "name kernel in each include and leave axes out" in note
+    )
     assert f"warning: {note}" in describe_plan(plan, "vm").splitlines()
-    assert note in plan_facts(plan, "vm")["warnings"] and Plan.from_json(plan.to_json()).notes == plan.notes
+    assert (
+        note in plan_facts(plan, "vm")["warnings"]
+        and Plan.from_json(plan.to_json()).notes == plan.notes
+    )
 
 
 def test_what_the_note_on_includes_says_makes_a_cell_of_each(tmp_path: Path) -> None:
@@ -282,13 +345,22 @@ def test_what_the_note_on_includes_says_makes_a_cell_of_each(tmp_path: Path) -> 
         ("[{mtu: 1300}, {gso: on}]", ""),
         ("[{mtu: 1300}, {mtu: 1300}]", ""),
         ("[{device: veth, mtu: 1300}, {device: netkit, mtu: 1400}]", ""),
-        ("[{mtu: 1300}, {device: veth, mtu: 1400}]", "the includes 1 and 2 (lines 3, 3) overwrite each other: of mtu"),
-        ("[{mtu: 1300}, {kernel: '6.12', device: [veth, netkit], mtu: 1400}]", "the includes 1 and 2"),
+        (
+            "[{mtu: 1300}, {device: veth, mtu: 1400}]",
+            "the includes 1 and 2 (lines 3, 3) overwrite each other: of mtu",
+        ),
+        (
+            "[{mtu: 1300}, {kernel: '6.12', device: [veth, netkit], mtu: 1400}]",
+            "the includes 1 and 2",
+        ),
         ("[{hook: tcx_egress, mtu: 1300}, {hook: tcx_egress, mtu: 1400}]", ""),
     ],
 )
 def test_only_includes_that_lose_a_value_are_told(tmp_path: Path, includes: str, told: str) -> None:
-    text = f"name: t\naxes: {{device: [veth, netkit], hook: tcx_ingress}}\ninclude: {includes}\nloads: [reachability]\n"
+    text = (
+        f"name: t\naxes: {{device: [veth, netkit], hook: tcx_ingress}}\ninclude: "
+        f"{includes}\nloads: [reachability]\n"
+    )
     notes = planned(tmp_path, text).notes
     assert told in notes[0] if told else notes == ()
 
@@ -298,11 +370,13 @@ def test_only_includes_that_lose_a_value_are_told(tmp_path: Path, includes: str,
     [
         (
             "{hook: xdp_native}",
-            "m.yaml:3:11: this exclude takes nothing out: no combination of the axes has hook=xdp_native",
+            "m.yaml:3:11: this exclude takes nothing out: no combination of the axes has "
+            "hook=xdp_native",
         ),
         (
             "{device: veth, mtu: [1400, 1500]}",
-            "part of this exclude takes nothing out: no combination of the axes has device=veth,mtu=1400",
+            "part of this exclude takes nothing out: no combination of the axes has "
+            "device=veth,mtu=1400",
         ),
         ("{device: veth, mtu: 1500}", ""),
         ("{load: ping, mtu: 1400}", "no combination of the axes has mtu=1400,load=ping"),

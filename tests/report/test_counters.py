@@ -1,4 +1,6 @@
-"""Counters in the report: what was counted beside the results, a row a cell, no loss hidden by a median."""
+"""Counters in the report: what was counted beside the results, a row a cell, no loss hidden by a
+median.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,30 @@ from yogurtbench.core.records import Attempt, Observation, Status, Trial
 from yogurtbench.report.export import markdown
 from yogurtbench.report.pages.run import render
 from yogurtbench.report.run_data import RunData
-from yogurtbench.report.sections.counters import Sheet, cost_of_looking, counter_sheets, counting_costs, sized, warned
+from yogurtbench.report.sections.counters import (
+    Sheet,
+    cost_of_looking,
+    counter_sheets,
+    counting_costs,
+    sized,
+    warned,
+)
 from yogurtbench.report.sections.warnings import collect_warnings
 from yogurtbench.results import run_folder
 
-_FIELDS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
+_FIELDS = (
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_errors",
+    "tx_errors",
+    "rx_dropped",
+    "tx_dropped",
+)
 WARNING = (
-    "a payload of 8000 bytes makes IP packets of 8028, and the wire saw {} on average: the mtu of 1500 fragments them"
+    "a payload of 8000 bytes makes IP packets of 8028, and the wire saw {} on average: "
+    "the mtu of 1500 fragments them"
 )
 
 
@@ -31,9 +50,18 @@ def device(**counts: int) -> dict[str, int]:
 def details(**changes: Any) -> dict[str, Any]:
     """What a bulk load keeps."""
     return {
-        "counters": {"wire.forward": [1000, 106_000], "wire.return": [14, 1230], "primary.forward": [1000, 106_000]},
+        "counters": {
+            "wire.forward": [1000, 106_000],
+            "wire.return": [14, 1230],
+            "primary.forward": [1000, 106_000],
+        },
         "devices": {"yg1-cont": device(), "yg2-host": device()},
-        "softnet": {"processed": [2000, 32], "dropped": [0, 0], "time_squeeze": [1, 0], "flow_limit_count": [0, 0]},
+        "softnet": {
+            "processed": [2000, 32],
+            "dropped": [0, 0],
+            "time_squeeze": [1, 0],
+            "flow_limit_count": [0, 0],
+        },
         "warnings": [],
         **changes,
     }
@@ -41,7 +69,9 @@ def details(**changes: Any) -> dict[str, Any]:
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return RunData.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
+    return RunData.tell(
+        "run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run")
+    )
 
 
 def counting(**changes: Any) -> Invented:
@@ -66,9 +96,15 @@ def changed(run: Invented, **by_block: dict[str, Any]) -> list[Attempt]:
 
 def test_a_cell_has_one_row_of_packets_with_its_medians() -> None:
     sheet = by_name(story_of(counting()))["packets"]
-    assert [entry.wire.name for entry in sheet.entries] == ["veth direct", "netkit l3 · netkit_peer → redirect"]
+    assert [entry.wire.name for entry in sheet.entries] == [
+        "veth direct",
+        "netkit l3 · netkit_peer → redirect",
+    ]
     assert "bytes per skb (B/skb)" in sheet.heads and "packet rate (packets/s)" in sheet.heads
-    assert all(entry.lines[0][sheet.heads.index("bytes per skb (B/skb)")] == "47\u202f929" for entry in sheet.entries)
+    assert all(
+        entry.lines[0][sheet.heads.index("bytes per skb (B/skb)")] == "47\u202f929"
+        for entry in sheet.entries
+    )
 
 
 def test_programs_are_told_by_role_and_way() -> None:
@@ -83,10 +119,18 @@ def test_programs_are_told_by_role_and_way() -> None:
 
 def test_medians_are_over_blocks_and_canaries_and_asides_stay_out() -> None:
     run = counting()
-    attempts = changed(run, b0={"counters": {"wire.forward": [1, 10]}}, b1={"counters": {"wire.forward": [3, 30]}},
-                       b2={"counters": {"wire.forward": [900, 9000]}})  # fmt: skip
+    attempts = changed(
+        run,
+        b0={"counters": {"wire.forward": [1, 10]}},
+        b1={"counters": {"wire.forward": [3, 30]}},
+        b2={"counters": {"wire.forward": [900, 9000]}},
+    )
     odd = [replace(one, details=details(counters={"wire.forward": [7, 7]})) for one in attempts]
-    others = [replace(one, trial=replace(one.trial, role=role)) for one in odd for role in ("canary", "diagnostic")]
+    others = [
+        replace(one, trial=replace(one.trial, role=role))
+        for one in odd
+        for role in ("canary", "diagnostic")
+    ]
     wire = by_name(story_of(run, attempts + others))["programs"].entries[-1]
     assert wire.lines == [("wire forward", "3", "30", "10")]
 
@@ -94,7 +138,10 @@ def test_medians_are_over_blocks_and_canaries_and_asides_stay_out() -> None:
 def test_a_drop_in_one_trial_of_many_is_shown() -> None:
     """The median is zero; that packets were lost is not."""
     run = counting()
-    lossy = {"devices": {"yg1-cont": device(), "yg2-host": device(rx_dropped=12)}, "softnet": {"dropped": [0, 5]}}
+    lossy = {
+        "devices": {"yg1-cont": device(), "yg2-host": device(rx_dropped=12)},
+        "softnet": {"dropped": [0, 5]},
+    }
     sheet = by_name(story_of(run, changed(run, b1=lossy)))["losses"]
     (entry,) = sheet.entries
     assert entry.lines == [
@@ -119,7 +166,10 @@ def diagnostic(run: Invented, **kept: Any) -> Attempt:
 
 def test_run_times_are_labelled_as_measured_apart() -> None:
     run = counting()
-    times = {"wire.forward": {"ns": 98_500, "runs": 1000, "ns_per_run": 98.5}, "primary.forward": {"ns": 0, "runs": 0}}
+    times = {
+        "wire.forward": {"ns": 98_500, "runs": 1000, "ns_per_run": 98.5},
+        "primary.forward": {"ns": 0, "runs": 0},
+    }
     story = story_of(run, [*run.attempts(), diagnostic(run, run_times=times)])
     sheet = by_name(story)["run-times"]
     assert sheet.entries[0].lines == [("wire forward", "1\u202f000", "98\u202f500", "98.5"),
@@ -151,11 +201,15 @@ def blind(run: Invented, rtt: float, status: Status = "ok") -> Attempt:
 
 
 def round_trips(**changes: Any) -> Invented:
-    """One wire under sockperf on the instruction clock: 1000 messages, counted twice each way, the last answer once."""
+    """One wire under sockperf on the instruction clock: 1000 messages, counted twice each way, the
+    last answer once.
+    """
     counters = {"wire.forward": [1000, 1], "primary.forward": [1000, 1], "wire.return": [1000, 1],
                 "primary.return": [999, 1]}  # fmt: skip
     kept = {"sockperf": {"counters": counters, "messages": 1000}}
-    return Invented((cell(),), blocks=1, clock="instructions", accelerator="tcg", details=kept, **changes)
+    return Invented(
+        (cell(),), blocks=1, clock="instructions", accelerator="tcg", details=kept, **changes
+    )
 
 
 def test_the_cost_of_looking_is_the_difference_a_counted_packet(tmp_path: Path) -> None:
@@ -198,17 +252,25 @@ def test_tallies_of_ones_own_show_the_slots_that_counted() -> None:
 
 def test_packets_that_are_not_what_the_payload_says_are_told_everywhere(tmp_path: Path) -> None:
     run = counting()
-    attempts = changed(run, b0={"warnings": [WARNING.format(1355)]}, b1={"warnings": [WARNING.format(1356)]})
+    attempts = changed(
+        run, b0={"warnings": [WARNING.format(1355)]}, b1={"warnings": [WARNING.format(1356)]}
+    )
     story = story_of(run, attempts)
     assert warned(story) == {run.cells[0].id: (WARNING.format(1355),)} and sized(story) == 2
     (caution,) = collect_warnings(story)
-    assert caution.kind == "packets" and not caution.grave and caution.text.startswith("In 1 of 2 cells the packets")
+    assert (
+        caution.kind == "packets"
+        and not caution.grave
+        and caution.text.startswith("In 1 of 2 cells the packets")
+    )
     page = render(story, [])
     counters = page[page.index('id="counters"') :]
     assert WARNING.format(1355) in counters and caution.text in page
     grids = page[page.index('"comparisons":') : page.index('"trials":')]
     assert WARNING.format(1355) in grids and "⚠" in grids
-    with run_folder.StoredRun.create(tmp_path, run.name, "", run.plan(), environment(run)) as folder:
+    with run_folder.StoredRun.create(
+        tmp_path, run.name, "", run.plan(), environment(run)
+    ) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)
@@ -225,10 +287,19 @@ def test_what_others_wrote_stays_text() -> None:
     evil = "<script>alert(1)</script>"
     run = counting()
     attempts = changed(
-        run, b0={"warnings": [evil], "devices": {evil: device(rx_dropped=1)}, "counters": {evil: [1, 1]}}
+        run,
+        b0={
+            "warnings": [evil],
+            "devices": {evil: device(rx_dropped=1)},
+            "counters": {evil: [1, 1]},
+        },
     )
     page = render(
-        story_of(run, [*attempts, diagnostic(run, drops={evil: 1}, run_times={evil: {"ns": 1, "runs": 1}})]), []
+        story_of(
+            run,
+            [*attempts, diagnostic(run, drops={evil: 1}, run_times={evil: {"ns": 1, "runs": 1}})],
+        ),
+        [],
     )
     assert evil not in page and page.count("&lt;script&gt;alert(1)") >= 6
 
@@ -251,7 +322,9 @@ def test_two_hundred_cells_of_twenty_blocks_make_a_page_that_opens(tmp_path: Pat
     assert (
         len(
             page[
-                page.index('id="counters"') : page.index('id="failures"' if 'id="failures"' in page else 'id="trials"')
+                page.index('id="counters"') : page.index(
+                    'id="failures"' if 'id="failures"' in page else 'id="trials"'
+                )
             ]
         )
         < 600_000

@@ -73,7 +73,9 @@ def said(svg: str) -> list[str]:
 
 
 def drawing(svg: str) -> list[str]:
-    """Every element and colour, place apart: a layout made a second time settles some hundredths of a point away."""
+    """Every element and colour, place apart: a layout made a second time settles some hundredths of
+    a point away.
+    """
     return re.findall(r"<\w+|#[0-9a-f]{6}(?=[;\"])", svg)
 
 
@@ -107,7 +109,9 @@ def test_what_is_not_there_is_refused_in_a_sentence(folder: Path, tmp_path: Path
 
 
 def test_the_notebooks_own_backend_and_style_stay() -> None:
-    """Charts leave no trace in matplotlib's settings, so that what people draw beside them looks as it did."""
+    """Charts leave no trace in matplotlib's settings, so that what people draw beside them looks as
+    it did.
+    """
     code = (
         "import matplotlib; matplotlib.use('agg'); before = dict(matplotlib.rcParams)\n"
         "import yogurtbench as yb; yb.plot\n"
@@ -118,19 +122,33 @@ def test_the_notebooks_own_backend_and_style_stay() -> None:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    code = "import sys, yogurtbench as yb; dir(yb); print({'numpy', 'pandas', 'matplotlib'} & set(sys.modules))"
+    code = (
+        "import sys, yogurtbench as yb; dir(yb); print({'numpy', 'pandas', 'matplotlib'} & "
+        "set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 
 def test_it_is_typed() -> None:
-    """A type checker elsewhere sees our types: py.typed lies in the package, and what notebooks use has a type."""
+    """A type checker elsewhere sees our types: py.typed lies in the package, and what notebooks use
+    has a type.
+    """
     assert (Path(yb.__file__).parent / "py.typed").is_file()
     code = (
-        "import yogurtbench as yb\nrun = yb.load('r')\nreveal_type(run.observations)\nreveal_type(yb.plot.forest(run))"
+        "import yogurtbench as yb\nrun = "
+        "yb.load('r')\nreveal_type(run.observations)\nreveal_type(yb.plot.forest(run))"
     )
-    options = ["--config-file", os.devnull, "--follow-imports", "silent", "--ignore-missing-imports"]
+    options = [
+        "--config-file",
+        os.devnull,
+        "--follow-imports",
+        "silent",
+        "--ignore-missing-imports",
+    ]
     argv = [sys.executable, "-m", "mypy", *options, "-c", code]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=Path(yb.__file__).parents[1])
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, cwd=Path(yb.__file__).parents[1]
+    )
     assert '"pandas.core.frame.DataFrame"' in done.stdout, done.stdout
     assert '"matplotlib.figure.Figure"' in done.stdout, done.stdout

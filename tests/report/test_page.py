@@ -39,7 +39,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", recorded_runs.NAMES)
-def test_markdown_has_at_most_forty_lines_and_folds_the_rest(runs: dict[str, Path], name: str) -> None:
+def test_markdown_has_at_most_forty_lines_and_folds_the_rest(
+    runs: dict[str, Path], name: str
+) -> None:
     lines = report.summary(runs[name]).splitlines()
     assert (runs[name] / "report.md").read_text().splitlines() == lines
     assert 8 < len(lines) <= SHORT and any(line.startswith("<details><summary>") for line in lines)
@@ -50,7 +52,9 @@ def test_markdown_has_at_most_forty_lines_and_folds_the_rest(runs: dict[str, Pat
 def test_the_first_screen_has_question_answer_warnings_wires_and_environment(
     chromium: Any, runs: dict[str, Path], name: str
 ) -> None:
-    page, trouble = opened(chromium, runs[name] / "report.html", viewport={"width": 1280, "height": 800})
+    page, trouble = opened(
+        chromium, runs[name] / "report.html", viewport={"width": 1280, "height": 800}
+    )
     for part in ("h1", ".answer", ".caution", "#best h2", "#best tbody tr", "#environment dl"):
         box = page.locator(part).first.bounding_box()
         assert box and box["y"] + min(box["height"], 40) < 800, part
@@ -62,11 +66,16 @@ def test_nothing_overflows_on_a_phone(chromium: Any, runs: dict[str, Path], name
     page, trouble = opened(chromium, runs[name] / "report.html", **PHONE)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth") and not trouble
-    wide = "[...document.querySelectorAll('table.stack')].filter(one => one.scrollWidth > one.parentNode.clientWidth)"
+    wide = (
+        "[...document.querySelectorAll('table.stack')].filter(one => one.scrollWidth > "
+        "one.parentNode.clientWidth)"
+    )
     assert page.evaluate(f"{wide}.length") == 0
 
 
-def test_on_paper_everything_is_unfolded_and_folded_again(chromium: Any, runs: dict[str, Path]) -> None:
+def test_on_paper_everything_is_unfolded_and_folded_again(
+    chromium: Any, runs: dict[str, Path]
+) -> None:
     page, _ = opened(chromium, runs["which_wire"] / "report.html")
     folded = "document.querySelectorAll('details:not([open], .way + .way)').length"
     before = page.evaluate(folded)
@@ -78,10 +87,12 @@ def test_on_paper_everything_is_unfolded_and_folded_again(chromium: Any, runs: d
     assert not page.locator("#trials-filter").is_visible()
 
 
-# --- the way of a packet -------------------------------------------------------------------------------------------
+# --- the way of a packet --------------------------------------------------------------------------
 
 
-def test_every_live_wire_has_its_way_drawn_step_by_step_as_recorded(chromium: Any, runs: dict[str, Path]) -> None:
+def test_every_live_wire_has_its_way_drawn_step_by_step_as_recorded(
+    chromium: Any, runs: dict[str, Path]
+) -> None:
     story = RunData.read(runs["which_wire"])
     ways = packet_path.ways(story)
     assert sum(one.number for one in ways) == 126 and len({one.steps for one in ways}) == len(ways)
@@ -95,27 +106,43 @@ def test_every_live_wire_has_its_way_drawn_step_by_step_as_recorded(chromium: An
     assert not trouble
 
 
-def test_a_drawing_is_seen_when_unfolded_in_the_colour_of_its_wire(chromium: Any, runs: dict[str, Path]) -> None:
+def test_a_drawing_is_seen_when_unfolded_in_the_colour_of_its_wire(
+    chromium: Any, runs: dict[str, Path]
+) -> None:
     page, trouble = opened(chromium, runs["yogurt_phone"] / "report.html")
     details = page.locator("details.way", has_text="guard_cb")
     assert not details.locator("svg").is_visible()
     details.locator("summary").press("Enter")
-    assert details.locator("svg").is_visible() and details.locator("svg").bounding_box()["height"] > 200
+    assert (
+        details.locator("svg").is_visible()
+        and details.locator("svg").bounding_box()["height"] > 200
+    )
     swatch = details.locator(".swatch").evaluate("one => getComputedStyle(one).backgroundColor")
     assert details.locator("svg").evaluate("one => getComputedStyle(one).color") == swatch
     assert not trouble
 
 
 def test_steps_are_read_and_the_answer_sets_out_at_the_far_end() -> None:
-    steps = ["queue yg1-cont", "program tcx_ingress of yg1-host: redirect_peer_forward", "queue yg2-cont", "drop x"]
+    steps = [
+        "queue yg1-cont",
+        "program tcx_ingress of yg1-host: redirect_peer_forward",
+        "queue yg2-cont",
+        "drop x",
+    ]
     assert packet_path.PathStep.read(steps[1]) == packet_path.PathStep(
         "program", "yg1-host", "tcx_ingress", "redirect_peer_forward"
     )
     assert packet_path.PathStep.read("program 12") == packet_path.PathStep("program", "12")
-    assert packet_path.turn(steps) == 2 and packet_path.turn(steps[:2]) == 2 and packet_path.turn([]) == 0
+    assert (
+        packet_path.turn(steps) == 2
+        and packet_path.turn(steps[:2]) == 2
+        and packet_path.turn([]) == 0
+    )
 
 
-def test_a_dead_wire_has_no_way_and_hovering_its_tile_tells_where_it_dies(chromium: Any, runs: dict[str, Path]) -> None:
+def test_a_dead_wire_has_no_way_and_hovering_its_tile_tells_where_it_dies(
+    chromium: Any, runs: dict[str, Path]
+) -> None:
     story = RunData.read(runs["which_wire"])
     assert len(packet_path.paths(story)) == 126
     page, _ = opened(chromium, runs["which_wire"] / "report.html")
@@ -124,12 +151,15 @@ def test_a_dead_wire_has_no_way_and_hovering_its_tile_tells_where_it_dies(chromi
     box = tile.bounding_box()
     assert box["width"] > 30 and box["height"] > 15  # the tile, not the mark on it
     # Whatever lies on top at its edge must belong to it: that is what the mouse meets.
-    under = "([x, y]) => { scrollTo(0, y - 300); return document.elementFromPoint(x, 300).closest('g[id]').id; }"
+    under = (
+        "([x, y]) => { scrollTo(0, y - 300); return document.elementFromPoint(x, "
+        "300).closest('g[id]').id; }"
+    )
     hit = page.evaluate(under, [box["x"] + 4, box["y"] + 4])
     assert hit.endswith("tcx-ingress-redirect-container")
 
 
-# --- size ----------------------------------------------------------------------------------------------------------
+# --- size -----------------------------------------------------------------------------------------
 
 _MAKE = """
 import json, resource, sys
@@ -144,10 +174,14 @@ print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, float]:
     """200 cells with 100,000 values: the folder, processor seconds and MiB that its report took."""
-    folder = recorded_runs.multiplied("yogurt_phone", tmp_path_factory.mktemp("large"), wires=40, blocks=56)
+    folder = recorded_runs.multiplied(
+        "yogurt_phone", tmp_path_factory.mktemp("large"), wires=40, blocks=56
+    )
     seconds, memory = _made(folder)
     for _ in range(2):
-        if seconds >= LIMIT:  # neighbours on the same core slow it down too: the best of three counts
+        if (
+            seconds >= LIMIT
+        ):  # neighbours on the same core slow it down too: the best of three counts
             seconds, memory = min((seconds, memory), _made(folder))
     return folder, seconds, memory
 
@@ -159,7 +193,9 @@ def _made(folder: Path) -> tuple[float, float]:
     return seconds, memory
 
 
-def test_a_large_run_renders_in_ten_seconds_and_a_gibibyte(large: tuple[Path, float, float]) -> None:
+def test_a_large_run_renders_in_ten_seconds_and_a_gibibyte(
+    large: tuple[Path, float, float],
+) -> None:
     folder, seconds, memory = large
     assert len(run_folder.load(folder)[1]) > 100_000
     # Seconds of the processor: on a machine that does nothing else, those of the clock.
@@ -184,13 +220,15 @@ def test_a_large_page_answers_at_once(chromium: Any, large: tuple[Path, float, f
     assert re.fullmatch(r"25 of \d{4} shown", page.locator("#trials .count").text_content())
 
 
-# --- two runs ------------------------------------------------------------------------------------------------------
+# --- two runs -------------------------------------------------------------------------------------
 
 
 def pair(tmp_path: Path, **changes: Any) -> tuple[Path, Path]:
     old = stored(yogurt_phone(noise=0.004), tmp_path / "old")
     slower = {**EFFECTS, WIRES[0]: 0.97, WIRES[3]: 1.08}
-    return old, stored(yogurt_phone(**{"noise": 0.004, "seed": 2, "effects": slower, **changes}), tmp_path / "new")
+    return old, stored(
+        yogurt_phone(**{"noise": 0.004, "seed": 2, "effects": slower, **changes}), tmp_path / "new"
+    )
 
 
 def compared(old: Path, new: Path, out: Path) -> int:
@@ -207,7 +245,10 @@ def test_two_runs_side_by_side(chromium: Any, tmp_path: Path, options: dict[str,
     assert new.name in page.locator("#environments").text_content()
     first = page.locator("#changes tbody tr").first.inner_text()
     assert "netkit_peer → redirect" in first and "7.99 µs" in first and "regression" in first
-    assert page.locator("#moved figure svg").count() == 3 and page.locator("#beside figure svg").count() == 3
+    assert (
+        page.locator("#moved figure svg").count() == 3
+        and page.locator("#beside figure svg").count() == 3
+    )
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("#findings").get_by_label("verdict").select_option("improvement")
     rows = page.locator("#findings-table tbody tr").all_inner_texts()
@@ -227,10 +268,15 @@ def test_two_kernels_are_shown_and_not_judged(chromium: Any, tmp_path: Path) -> 
 
 def test_exact_runs_differ_by_instructions(tmp_path: Path) -> None:
     how = {"clock": "instructions", "accelerator": "tcg", "blocks": 1}
-    old, new = stored(yogurt_phone(**how), tmp_path / "old"), stored(yogurt_phone(**how, effects={}), tmp_path / "new")
+    old, new = (
+        stored(yogurt_phone(**how), tmp_path / "old"),
+        stored(yogurt_phone(**how, effects={}), tmp_path / "new"),
+    )
     compared(old, new, tmp_path / "compare.html")
     text = (tmp_path / "compare.html").read_text()
-    assert "+3 374" in text.replace("\\u202f", " ").replace("\u202f", " ") and "emulated (TCG)" in text
+    assert (
+        "+3 374" in text.replace("\\u202f", " ").replace("\u202f", " ") and "emulated (TCG)" in text
+    )
 
 
 def test_what_others_wrote_stays_text_beside_another_run(chromium: Any, tmp_path: Path) -> None:
@@ -249,7 +295,9 @@ def test_what_others_wrote_stays_text_beside_another_run(chromium: Any, tmp_path
     assert page.locator("img").count() == 0
 
 
-def test_a_page_that_cannot_be_written_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_that_cannot_be_written_is_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old, new = pair(tmp_path)
     assert compared(old, new, tmp_path) == 2
     assert "cannot be written" in capsys.readouterr().err

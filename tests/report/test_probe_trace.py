@@ -7,14 +7,23 @@ from typing import Any
 from yogurtbench.report.terminal import probe_trace
 
 
-def event(ns: int, what: str, packet: str = "echo request", note: str = "", **fields: Any) -> dict[str, Any]:
+def event(
+    ns: int, what: str, packet: str = "echo request", note: str = "", **fields: Any
+) -> dict[str, Any]:
     place = {"namespace": "host", "device": "yg1-host", "skb": 1}
     return {"ns": ns, "what": what, "packet": packet, "note": note, **place, **fields}
 
 
 def probe(*events: dict[str, Any], **fields: Any) -> dict[str, Any]:
     came = {"answered": False, "dropped": None, "looped": None, "overflowed": False}
-    return {"ip": 4, "source": "10.42.0.1", "destination": "10.42.0.2", "events": list(events), **came, **fields}
+    return {
+        "ip": 4,
+        "source": "10.42.0.1",
+        "destination": "10.42.0.2",
+        "events": list(events),
+        **came,
+        **fields,
+    }
 
 
 def text(*probes: dict[str, Any], accelerator: str = "none") -> str:
@@ -24,7 +33,9 @@ def text(*probes: dict[str, Any], accelerator: str = "none") -> str:
 def test_what_came_of_a_probe_is_one_sentence() -> None:
     asked = "IPv4: echo from 10.42.0.1 to 10.42.0.2: "
     assert probe_trace.headline(probe(answered=True)) == f"{asked}answered"
-    assert probe_trace.headline(probe(dropped="f:REASON")) == f"{asked}no answer; dropped at f:REASON"
+    assert (
+        probe_trace.headline(probe(dropped="f:REASON")) == f"{asked}no answer; dropped at f:REASON"
+    )
     assert probe_trace.headline(probe()) == f"{asked}no answer; no drop was seen"
     looped = probe_trace.headline(probe(looped=0.3, dropped="f:REASON"))
     assert looped == f"{asked}went round inside the kernel until it was silenced after 0.30 s"
@@ -46,7 +57,9 @@ def test_an_event_is_a_line_with_time_place_packet_and_note() -> None:
 
 
 def test_of_a_loop_the_beginning_is_shown_and_the_rest_is_counted() -> None:
-    round_and_round = text(probe(*(event(n, "netif_rx") for n in range(1024)), looped=0.3, overflowed=True))
+    round_and_round = text(
+        probe(*(event(n, "netif_rx") for n in range(1024)), looped=0.3, overflowed=True)
+    )
     assert len(round_and_round.splitlines()) == 83
     assert round_and_round.endswith("… 944 more events and more than the record holds")
 

@@ -1,4 +1,6 @@
-"""baseline, check and compare on the command line: exit codes, what they print, what pyperf makes of the file."""
+"""baseline, check and compare on the command line: exit codes, what they print, what pyperf makes
+of the file.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 
 def noisy(seed: int = 1, **changes: Any) -> Invented:
-    return replace(Invented((REACH, WIRE, OTHER, BULK), blocks=12, noise=0.004, seed=seed), **changes)
+    return replace(
+        Invented((REACH, WIRE, OTHER, BULK), blocks=12, noise=0.004, seed=seed), **changes
+    )
 
 
 def exact(effect: float = 1.0, **changes: Any) -> Invented:
@@ -51,16 +55,20 @@ def file(tmp_path: Path, call: Callable[..., Said]) -> Path:
     return path
 
 
-# --- the file ------------------------------------------------------------------------------------------------------
+# --- the file -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", ["show", "stats", "hist", "metadata"])
 def test_pyperf_reads_a_baseline(file: Path, verb: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "pyperf", verb, file], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pyperf", verb, file], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0 and "netkit" in done.stdout, done.stderr
 
 
-def test_pyperf_compares_two_baselines(file: Path, tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_pyperf_compares_two_baselines(
+    file: Path, tmp_path: Path, call: Callable[..., Said]
+) -> None:
     other = tmp_path / "other.json"
     call("baseline", stored(noisy(2, effects={KEY: 1.3}), tmp_path), "--out", other)
     argv = [sys.executable, "-m", "pyperf", "compare_to", file, other]
@@ -68,12 +76,17 @@ def test_pyperf_compares_two_baselines(file: Path, tmp_path: Path, call: Callabl
     assert done.returncode == 0 and "slower" in done.stdout, done.stderr
 
 
-def test_a_baseline_says_seconds_and_keeps_everything_a_decision_needs(file: Path, tmp_path: Path) -> None:
+def test_a_baseline_says_seconds_and_keeps_everything_a_decision_needs(
+    file: Path, tmp_path: Path
+) -> None:
     suite = pyperf.BenchmarkSuite.load(str(file))
     units = {one.get_metadata()["meaning"]: one.get_unit() for one in suite}
     assert units["seconds per byte"] == "second" and units["seconds"] == "second"
     side = baseline.read(file)
-    assert replace(measured_run.read_run(next(tmp_path.glob("yogurt-phone/*"))), name=side.name) == side
+    assert (
+        replace(measured_run.read_run(next(tmp_path.glob("yogurt-phone/*"))), name=side.name)
+        == side
+    )
     assert side.environment == environment(noisy()) and len(side.plan) == 64
 
 
@@ -84,7 +97,9 @@ def test_a_side_survives_its_baseline(tmp_path: Path, run: Invented) -> None:
     assert baseline.read(tmp_path / "b.json") == measured_run.read_run(folder)
 
 
-def test_no_baseline_is_made_of_failures_or_of_nothing(tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_no_baseline_is_made_of_failures_or_of_nothing(
+    tmp_path: Path, call: Callable[..., Said]
+) -> None:
     failing = stored(noisy(3, failing={OTHER.id: "hung\nbadly"}), tmp_path)
     said = call("baseline", failing, "--out", tmp_path / "b.json")
     assert said.code == 3 and "hung" in said.err and not (tmp_path / "b.json").exists()
@@ -93,12 +108,16 @@ def test_no_baseline_is_made_of_failures_or_of_nothing(tmp_path: Path, call: Cal
     assert call("baseline", nothing, "--out", tmp_path / "b.json").code == 2
 
 
-def test_a_baseline_that_cannot_be_written_is_one_sentence(tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_a_baseline_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, call: Callable[..., Said]
+) -> None:
     said = call("baseline", stored(noisy(), tmp_path), "--out", tmp_path)
     assert said.code == 2 and said.err.count("\n") == 1 and "cannot be written" in said.err
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"benchmarks": []}', "\x00", '{"version": "1.0", "benchmarks": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"benchmarks": []}', "\x00", '{"version": "1.0", "benchmarks": 3}']
+)
 def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "b.json").write_text(text)
     with pytest.raises(MatrixError, match="not a baseline"):
@@ -107,12 +126,14 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_somebody_elses_pyperf_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
-    pyperf.BenchmarkSuite([pyperf.Benchmark([pyperf.Run([1.0], metadata={"name": "x"})])]).dump(str(path))
+    pyperf.BenchmarkSuite([pyperf.Benchmark([pyperf.Run([1.0], metadata={"name": "x"})])]).dump(
+        str(path)
+    )
     with pytest.raises(MatrixError, match="not a baseline"):
         baseline.read(path)
 
 
-# --- check ---------------------------------------------------------------------------------------------------------
+# --- check ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -146,24 +167,38 @@ def test_check_says_it_as_json(file: Path, tmp_path: Path, call: Callable[..., S
     said = call("check", folder, "--baseline", file, "--json")
     data = json.loads(said.out)
     assert (said.code, data["exit_code"], data["verdict"]) == (1, 1, "regression")
-    slower = [one for one in data["findings"] if one["verdict"] == "regression" and one["family"] == "gate"]
+    slower = [
+        one
+        for one in data["findings"]
+        if one["verdict"] == "regression" and one["family"] == "gate"
+    ]
     assert {one["cell"] for one in slower} == {WIRE.id, BULK.id}
     assert data["new"]["run"] == folder.name and data["new"]["plan"] == data["old"]["plan"]
 
 
-def test_emulated_wall_clock_numbers_are_labelled(tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_emulated_wall_clock_numbers_are_labelled(
+    tmp_path: Path, call: Callable[..., Said]
+) -> None:
     folders = [stored(noisy(seed, accelerator="tcg"), tmp_path) for seed in (1, 2)]
     assert "emulated (TCG)" in call("compare", *folders).out
-    assert any("TCG" in one for one in json.loads(call("compare", *folders, "--json").out)["cautions"])
+    assert any(
+        "TCG" in one for one in json.loads(call("compare", *folders, "--json").out)["cautions"]
+    )
 
 
-@pytest.mark.parametrize("arguments", [["check", "RUN"], ["baseline", "RUN"], ["compare", "RUN"], ["check", "nowhere"]])
-def test_half_a_command_line_is_exit_2(tmp_path: Path, call: Callable[..., Said], arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["check", "RUN"], ["baseline", "RUN"], ["compare", "RUN"], ["check", "nowhere"]]
+)
+def test_half_a_command_line_is_exit_2(
+    tmp_path: Path, call: Callable[..., Said], arguments: list[str]
+) -> None:
     folder = str(stored(noisy(), tmp_path))
     assert call(*(folder if one == "RUN" else one for one in arguments)).code == 2
 
 
-def test_missing_files_and_folders_are_one_sentence(file: Path, tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_missing_files_and_folders_are_one_sentence(
+    file: Path, tmp_path: Path, call: Callable[..., Said]
+) -> None:
     folder = stored(noisy(), tmp_path)
     for arguments in (
         ("check", folder, "--baseline", tmp_path / "no.json"),
@@ -181,10 +216,12 @@ def test_a_damaged_plan_is_exit_2(file: Path, tmp_path: Path, call: Callable[...
     assert said.code == 2 and "not a plan" in said.err
 
 
-# --- compare -------------------------------------------------------------------------------------------------------
+# --- compare --------------------------------------------------------------------------------------
 
 
-def test_two_exact_runs_differ_by_instructions_and_per_packet(tmp_path: Path, call: Callable[..., Said]) -> None:
+def test_two_exact_runs_differ_by_instructions_and_per_packet(
+    tmp_path: Path, call: Callable[..., Said]
+) -> None:
     old, new = (stored(exact(28113 * e / 28113), tmp_path) for e in (1.0, 28147 / 28113))
     said = call("compare", old, new)
     assert said.code == 0 and "+34" in said.out and "+17" in said.out

@@ -1,4 +1,6 @@
-"""What a made netkit link tells of itself is held against what was asked for: no axis is ignored in silence."""
+"""What a made netkit link tells of itself is held against what was asked for: no axis is ignored in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,15 @@ def test_what_was_made_as_asked_is_fine_whatever_else_a_kernel_knows(made: dict[
 
 
 def test_values_that_were_taken_are_fine() -> None:
-    made = {**NEW, "mode": 0, "policy": 0, "peer_policy": 0, "scrub": 0, "peer_scrub": 0, "headroom": 64}
+    made = {
+        **NEW,
+        "mode": 0,
+        "policy": 0,
+        "peer_policy": 0,
+        "scrub": 0,
+        "peer_scrub": 0,
+        "headroom": 64,
+    }
     assert ignored(made, mode="l2", policy="forward", scrub="none", headroom=64) == []
 
 
@@ -60,7 +70,9 @@ def test_an_attribute_that_the_kernel_does_not_tell_was_ignored() -> None:
 def test_a_value_that_the_kernel_tells_otherwise_is_named_with_what_it_made() -> None:
     assert ignored({**NEW, "mode": 0}) == ["mode l3 (it made l2)"]
     assert ignored({**NEW, "peer_policy": 0}) == ["peer policy blackhole (it made forward)"]
-    assert ignored({**NEW, "peer_scrub": 1, "scrub": 0}, scrub="none") == ["peer scrub none (it made default)"]
+    assert ignored({**NEW, "peer_scrub": 1, "scrub": 0}, scrub="none") == [
+        "peer scrub none (it made default)"
+    ]
     assert ignored(NEW, headroom=64) == ["headroom 64 (it made 0)"]
 
 

@@ -1,4 +1,6 @@
-"""Reports: everything is made from the stored files, says what it may, and nothing that was written by others runs."""
+"""Reports: everything is made from the stored files, says what it may, and nothing that was written
+by others runs.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{7*7}}
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return RunData.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
+    return RunData.tell(
+        "run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +48,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def test_every_file_of_the_contract_is_written(folder: Path) -> None:
     written = report.make(folder)
     names = {str(path.relative_to(folder)) for path in written}
-    assert {"observations.parquet", "comparison.csv", "report.html", "report.md", "pyperf.json"} <= names
-    assert {"charts/effect-sockperf.svg", "charts/level-iperf3-tcp.svg", "charts/truth-netkit-l3.svg"} <= names
+    assert {
+        "observations.parquet",
+        "comparison.csv",
+        "report.html",
+        "report.md",
+        "pyperf.json",
+    } <= names
+    assert {
+        "charts/effect-sockperf.svg",
+        "charts/level-iperf3-tcp.svg",
+        "charts/truth-netkit-l3.svg",
+    } <= names
     assert all(path.stat().st_size for path in written)
 
 
@@ -62,10 +76,14 @@ def test_made_twice_it_is_the_same_to_the_byte(folder: Path) -> None:
 
 def test_it_needs_neither_lab_nor_bcc_nor_a_yaml_reader(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from yogurtbench import report; report.make(Path(sys.argv[1]));"
-        "bad = {'bcc', 'pyroute2', 'ruamel', 'yogurtbench.wire', 'yogurtbench.lab'} & set(sys.modules); print(bad)"
+        "import sys; from pathlib import Path; from yogurtbench import report; "
+        "report.make(Path(sys.argv[1]));"
+        "bad = {'bcc', 'pyroute2', 'ruamel', 'yogurtbench.wire', 'yogurtbench.lab'} & "
+        "set(sys.modules); print(bad)"
     )
-    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, cwd=folder)
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, cwd=folder
+    )
     assert done.stdout.strip() == "set()"
 
 
@@ -100,13 +118,15 @@ def test_a_run_without_any_attempt_has_a_report(tmp_path: Path) -> None:
     assert not (empty.path / "pyperf.json").exists()
 
 
-# --- what it says --------------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------
 
 
 def test_the_answer_names_the_best_wire_and_its_effect() -> None:
     said = summarise(story_of(yogurt_phone()))
     reach = "5 of 6 wires carry packets (all but netkit l3 · tcx_ingress → redirect_peer); "
-    assert said.startswith(f"{reach}netkit l3 · netkit_peer → redirect is best: 12 % shorter median round trip")
+    assert said.startswith(
+        f"{reach}netkit l3 · netkit_peer → redirect is best: 12 % shorter median round trip"
+    )
     assert "against veth direct" in said and "1 of 5 wires beats it" in said
 
 
@@ -133,9 +153,13 @@ def test_failures_drift_and_broken_off_runs_are_told() -> None:
     run = yogurt_phone()
     bad = replace(run, failing={one.id: "boom" for one in run.cells})
     assert {"failures"} <= {one.kind for one in collect_warnings(story_of(bad))}
-    assert {"unfinished"} <= {one.kind for one in collect_warnings(story_of(run, list(run.attempts())[:100]))}
+    assert {"unfinished"} <= {
+        one.kind for one in collect_warnings(story_of(run, list(run.attempts())[:100]))
+    }
     helpers = tuple(cell(helper=f"h{n}") for n in range(9))
-    assert {"drift"} <= {one.kind for one in collect_warnings(story_of(Invented(helpers, drift=1.3)))}
+    assert {"drift"} <= {
+        one.kind for one in collect_warnings(story_of(Invented(helpers, drift=1.3)))
+    }
     assert not collect_warnings(story_of(run))
 
 
@@ -162,16 +186,27 @@ def test_instructions_are_never_called_time(tmp_path: Path) -> None:
 
 
 def test_numbers_are_read_by_people() -> None:
-    assert format_number(9064, "ns") == "9.06 µs" and format_number(2.2e10, "bit/s") == "22.0 Gbit/s"
+    assert (
+        format_number(9064, "ns") == "9.06 µs" and format_number(2.2e10, "bit/s") == "22.0 Gbit/s"
+    )
     assert (
         format_number(28113, "instructions") == "28\u202f113 guest instructions"
         and format_number(0, "ratio") == "0 ratio"
     )
-    assert format_change(0.88) == "−12.0 %" and format_change(1.0) == "±0.0 %" and format_change(float("nan")) == "–"
+    assert (
+        format_change(0.88) == "−12.0 %"
+        and format_change(1.0) == "±0.0 %"
+        and format_change(float("nan")) == "–"
+    )
 
 
 def test_wires_of_the_same_name_are_told_apart_by_what_differs() -> None:
-    cells = [cell(primary="pass"), cell(primary="guard_cb"), cell("veth", "none", "none"), cell(payload=1400)]
+    cells = [
+        cell(primary="pass"),
+        cell(primary="guard_cb"),
+        cell("veth", "none", "none"),
+        cell(payload=1400),
+    ]
     names = {wire.name for wire in wire_names(cells, {cells[2].wire_id}).values()}
     assert names == {
         "netkit l3 · netkit_peer → redirect (primary pass)",
@@ -188,12 +223,14 @@ def test_a_wire_keeps_its_colour_in_every_chart(folder: Path) -> None:
     effect = (folder / "charts" / "effect-sockperf.svg").read_text()
     level = (folder / "charts" / "level-sockperf.svg").read_text()
     best = next(
-        wire.colour for wire in RunData.read(folder).wires.values() if wire.name.endswith("netkit_peer → redirect")
+        wire.colour
+        for wire in RunData.read(folder).wires.values()
+        if wire.name.endswith("netkit_peer → redirect")
     )
     assert best in effect and best in level
 
 
-# --- the page ------------------------------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 
 
 class Tags(HTMLParser):
@@ -213,14 +250,21 @@ def test_the_page_asks_nobody_for_anything(folder: Path) -> None:
     for tag, attributes in Tags(page).found:
         assert tag not in ("link", "img", "iframe", "object", "embed", "base"), tag
         assert "src" not in attributes
-        assert all(value is None or value.startswith("#") for key, value in attributes.items() if key.endswith("href"))
+        assert all(
+            value is None or value.startswith("#")
+            for key, value in attributes.items()
+            if key.endswith("href")
+        )
     assert "@import" not in page and "url(http" not in page
 
 
 def test_charts_are_well_formed_and_hover_tells_where_packets_die(folder: Path) -> None:
     for chart in (folder / "charts").glob("*.svg"):
         ElementTree.fromstring(chart.read_text())
-    assert "dies at netkit_xmit:NOT_SPECIFIED" in (folder / "charts" / "truth-netkit-l3.svg").read_text()
+    assert (
+        "dies at netkit_xmit:NOT_SPECIFIED"
+        in (folder / "charts" / "truth-netkit-l3.svg").read_text()
+    )
 
 
 def evil_run() -> tuple[Invented, list[Attempt]]:
@@ -228,8 +272,12 @@ def evil_run() -> tuple[Invented, list[Attempt]]:
     bad = cell(helper=EVIL, program=EVIL)
     gone, alive = cell(load="reachability"), cell(helper=EVIL, program=EVIL, load="reachability")
     run = Invented((cell(), bad, gone, alive), blocks=6, name="evil", question=EVIL, kernel=EVIL)
-    way = {"path": ["queue yg1-cont", f"program {EVIL} of yg1-host: {EVIL}", f"receive {EVIL}", EVIL]}
-    run = replace(run, failing={bad.id: EVIL}, dead=frozenset({gone.id}), details={"reachability": way})
+    way = {
+        "path": ["queue yg1-cont", f"program {EVIL} of yg1-host: {EVIL}", f"receive {EVIL}", EVIL]
+    }
+    run = replace(
+        run, failing={bad.id: EVIL}, dead=frozenset({gone.id}), details={"reachability": way}
+    )
     return run, list(run.attempts())
 
 
@@ -247,13 +295,19 @@ def test_what_others_wrote_stays_text(tmp_path: Path) -> None:
     assert not any(key.startswith("on") for _, attributes in tags for key in attributes)
     assert "49|" not in page
     markdown = (folder.path / "report.md").read_text()
-    assert "<script" not in re.sub(r"\\<|`[^`]*`", "", markdown) and len(markdown.splitlines()) <= 40
+    assert (
+        "<script" not in re.sub(r"\\<|`[^`]*`", "", markdown) and len(markdown.splitlines()) <= 40
+    )
     for chart in (folder.path / "charts").glob("*.svg"):
         ElementTree.fromstring(chart.read_text())
 
 
-@pytest.mark.parametrize("options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}])
-def test_in_a_browser_it_is_quiet_and_fits(chromium: Any, folder: Path, options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "options", [{}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}]
+)
+def test_in_a_browser_it_is_quiet_and_fits(
+    chromium: Any, folder: Path, options: dict[str, Any]
+) -> None:
     page, trouble = opened(chromium, folder / "report.html", **options)
     assert not trouble
     assert page.locator("figure svg").count() >= 6 and page.locator("figure svg").first.is_visible()
@@ -272,7 +326,9 @@ def test_trials_sort_and_filter(chromium: Any, folder: Path) -> None:
     head = table.get_by_role("button", name="value")
     head.focus()
     page.keyboard.press("Enter")
-    values = [float(text.split()[0]) for text in table.locator("tbody td:nth-child(8)").all_inner_texts()]
+    values = [
+        float(text.split()[0]) for text in table.locator("tbody td:nth-child(8)").all_inner_texts()
+    ]
     assert values == sorted(values)
     page.keyboard.press("Enter")
     assert table.locator("th[aria-sort=descending]").count() == 1
@@ -284,17 +340,24 @@ def test_trials_sort_and_filter(chromium: Any, folder: Path) -> None:
     assert rows.count() > 500 and not trouble
 
 
-def test_comparisons_name_what_they_are_held_against_and_can_be_chosen_by_verdict(chromium: Any, folder: Path) -> None:
+def test_comparisons_name_what_they_are_held_against_and_can_be_chosen_by_verdict(
+    chromium: Any, folder: Path
+) -> None:
     page, trouble = opened(chromium, folder / "report.html")
     table = page.locator("#comparisons .grid")
     table.get_by_label("verdict").select_option("faster")
     assert set(table.locator("tbody td:nth-child(2)").all_inner_texts()) == {"veth direct"}
-    assert all("▲ faster" in text for text in table.locator("tbody tr").all_inner_texts()) and not trouble
+    assert (
+        all("▲ faster" in text for text in table.locator("tbody tr").all_inner_texts())
+        and not trouble
+    )
 
 
 def test_hostile_text_does_nothing_in_a_browser(chromium: Any, tmp_path: Path) -> None:
     run, attempts = evil_run()
-    with run_folder.StoredRun.create(tmp_path, "evil", EVIL, run.plan(), environment(run)) as folder:
+    with run_folder.StoredRun.create(
+        tmp_path, "evil", EVIL, run.plan(), environment(run)
+    ) as folder:
         for attempt in attempts:
             folder.append(attempt)
     report.make(folder.path)
@@ -302,10 +365,12 @@ def test_hostile_text_does_nothing_in_a_browser(chromium: Any, tmp_path: Path) -
     page.fill("#trials-filter", "alert")
     assert page.locator("#trials-table tbody tr").count() and not trouble
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    assert page.locator("#ways text", has_text="<img src=x onerror=alert(2)>").count() and not trouble
+    assert (
+        page.locator("#ways text", has_text="<img src=x onerror=alert(2)>").count() and not trouble
+    )
 
 
-# --- pyperf --------------------------------------------------------------------------------------------------------
+# --- pyperf ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["show", "stats", "hist", "dump", "metadata"])
@@ -320,9 +385,15 @@ def test_pyperf_has_seconds_that_grow_with_slowness(folder: Path) -> None:
     one = suite.get_benchmark("iperf3_tcp, throughput, veth direct (baseline), 1 400 B")
     assert one.get_nvalue() == 12 and one.median() == pytest.approx(8 / 2.2e10, rel=0.1)
     said = one.get_metadata()
-    assert said["meaning"] == "seconds per byte" and said["device"] == "veth" and said["payload"] == 1400
+    assert (
+        said["meaning"] == "seconds per byte"
+        and said["device"] == "veth"
+        and said["payload"] == 1400
+    )
     latency = suite.get_benchmark("sockperf, rtt_p50, veth direct (baseline), 64 B")
-    assert latency.median() == pytest.approx(9e-6, rel=0.1) and latency.get_metadata()["loss"] == 0.0
+    assert (
+        latency.median() == pytest.approx(9e-6, rel=0.1) and latency.get_metadata()["loss"] == 0.0
+    )
     words = suite.get_benchmark("reachability, trials, netkit l3 · tcx_ingress → redirect_peer")
     assert words.get_metadata()["dropped_at"] == "netkit_xmit:NOT_SPECIFIED"
 

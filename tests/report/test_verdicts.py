@@ -23,12 +23,16 @@ from yogurtbench.results import run_folder
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return RunData.tell("run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run"))
+    return RunData.tell(
+        "run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run")
+    )
 
 
 def entry(found: dict[str, Any], one: Any, metric: str, role: str = "cell") -> dict[str, Any]:
     (mine,) = [
-        row for row in found["comparisons"] if (row["cell"], row["metric"], row["role"]) == (one.id, metric, role)
+        row
+        for row in found["comparisons"]
+        if (row["cell"], row["metric"], row["role"]) == (one.id, metric, role)
     ]
     return dict(mine)
 
@@ -57,7 +61,12 @@ def test_it_says_what_the_report_says(found: dict[str, Any]) -> None:
 def test_a_comparison_has_its_cell_its_baseline_and_its_verdict(found: dict[str, Any]) -> None:
     best = next(one for one in yogurt_phone().cells if (one.load, one.payload) == ("sockperf", 64))
     row = entry(found, best, "rtt_p50")
-    assert (row["verdict"], row["family"], row["load"], row["unit"]) == ("faster", "gate", "sockperf", "ns")
+    assert (row["verdict"], row["family"], row["load"], row["unit"]) == (
+        "faster",
+        "gate",
+        "sockperf",
+        "ns",
+    )
     assert row["baseline"] == baseline_of(best).id
     assert row["axes"]["hook"] == best.hook and row["axes"]["payload"] == 64
     assert 0.8 < row["low"] < row["ratio"] < row["high"] < 0.97 and row["p_adjusted"] < 0.05
@@ -66,7 +75,10 @@ def test_a_comparison_has_its_cell_its_baseline_and_its_verdict(found: dict[str,
 
 def test_on_the_instruction_clock_the_difference_is_exact() -> None:
     run = yogurt_phone(
-        clock="instructions", accelerator="tcg", blocks=1, effect_of=lambda one: 2.0 - (one.hook == "none")
+        clock="instructions",
+        accelerator="tcg",
+        blocks=1,
+        effect_of=lambda one: 2.0 - (one.hook == "none"),
     )
     data = verdicts(story_of(run))
     one = next(one for one in run.cells if one.load == "sockperf" and one.id not in run.dead)
@@ -100,8 +112,13 @@ def test_each_cell_says_whether_its_wire_carries_packets(found: dict[str, Any]) 
     dead = {key(one) for one in run.cells if one.id in run.dead}
     for one in run.cells:
         assert told[one.id]["reachability"] == ("dead" if key(one) in dead else "alive")
-    gone = next(told[one.id] for one in run.cells if one.id in run.dead and one.load == "reachability")
-    assert gone["words"]["dropped_at"] == "netkit_xmit:NOT_SPECIFIED" and gone["words"]["reachable"] == 0
+    gone = next(
+        told[one.id] for one in run.cells if one.id in run.dead and one.load == "reachability"
+    )
+    assert (
+        gone["words"]["dropped_at"] == "netkit_xmit:NOT_SPECIFIED"
+        and gone["words"]["reachable"] == 0
+    )
     watched = next(told[one.id] for one in run.cells if one.load == "isolation")
     assert watched["words"]["eavesdrop_any"] == 1 and watched["words"]["host_ping"] == 0
 
@@ -111,7 +128,10 @@ def test_what_could_not_be_told_is_neither_alive_nor_dead() -> None:
     run = Invented((one,), blocks=1)
     attempts = list(run.attempts())
     for status in ("looping", "unsupported", "crashed"):
-        odd = [Attempt.without_values(a.trial, status, "no") if a.trial.cell == one else a for a in attempts]
+        odd = [
+            Attempt.without_values(a.trial, status, "no") if a.trial.cell == one else a
+            for a in attempts
+        ]
         (told,) = [c for c in verdicts(story_of(run, odd))["cells"] if c["cell"] == one.id]
         assert told["reachability"] == status
     (told,) = [c for c in verdicts(story_of(run, []))["cells"] if c["cell"] == one.id]
@@ -124,12 +144,16 @@ def test_the_harnesss_share_is_what_the_loads_left() -> None:
     story = story_of(run, attempts)
     assert verdicts(story)["overhead_ratio"] == pytest.approx(0.25)
     assert [(one.name, one.share) for one in overhead.phases(story)] == [
-        ("lab", pytest.approx(0.125)), ("load", pytest.approx(0.75)), ("undo", pytest.approx(0.125)),
-    ]  # fmt: skip
+        ("lab", pytest.approx(0.125)),
+        ("load", pytest.approx(0.75)),
+        ("undo", pytest.approx(0.125)),
+    ]
     page = render(story, [])
     assert "25 % the harness" in page and "overhead_ratio 0.250" in page
     nothing = story_of(run, [])
-    assert verdicts(nothing)["overhead_ratio"] is None and 'id="overhead"' not in render(nothing, [])
+    assert verdicts(nothing)["overhead_ratio"] is None and 'id="overhead"' not in render(
+        nothing, []
+    )
 
 
 def test_guest_time_is_not_called_wall_time() -> None:

@@ -100,7 +100,9 @@ def test_a_pinned_pair_of_cpus_is_a_word(tmp_path: Path) -> None:
 def test_digest_depends_on_what_was_measured_and_on_nothing_else(small: Invented) -> None:
     attempts = list(small.attempts())
     frame = run_folder.to_frame(attempts, "a")
-    assert run_folder.digest(frame) == run_folder.digest(run_folder.to_frame(reversed(attempts), "b"))
+    assert run_folder.digest(frame) == run_folder.digest(
+        run_folder.to_frame(reversed(attempts), "b")
+    )
     changed = frame.copy()
     changed["value"] += 1e-9
     assert run_folder.digest(changed) != run_folder.digest(frame)
@@ -151,5 +153,11 @@ def test_a_plan_of_an_earlier_version_is_read(small: Invented, tmp_path: Path) -
     kept = {"name": told["name"], "cells": told["cells"]}
     file.write_text(json.dumps(kept))
     plan = run_folder.read_plan(file.parent)
-    assert (plan.question, plan.lab, plan.clock, plan.margins, plan.blocks.min) == ("", "auto", "wall", {}, 0)
+    assert (plan.question, plan.lab, plan.clock, plan.margins, plan.blocks.min) == (
+        "",
+        "auto",
+        "wall",
+        {},
+        0,
+    )
     assert plan.cells == small.plan().cells and plan.to_json()["cells"] == kept["cells"]

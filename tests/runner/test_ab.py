@@ -1,4 +1,6 @@
-"""Both sides of a change in one guest: what is measured, what is refused, and what one helper call more costs."""
+"""Both sides of a change in one guest: what is measured, what is refused, and what one helper call
+more costs.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ int wire(struct __sk_buff *skb)
 }
 """
 #: One helper call more.
-DEARER = NOW.replace("\tYB_COUNT", "\tif (bpf_get_prandom_u32() == 7)\n\t\treturn YB_DROP;\n\tYB_COUNT", 1)
+DEARER = NOW.replace(
+    "\tYB_COUNT", "\tif (bpf_get_prandom_u32() == 7)\n\t\treturn YB_DROP;\n\tYB_COUNT", 1
+)
 
 MATRIX = """
 name: mine
@@ -53,27 +57,44 @@ def test_a_program_of_ones_own_is_held_against_its_older_text(plan: Plan, tmp_pa
     change = ab.change_of_user_program(plan, tmp_path / "old.c")
     assert {one.program for one in cells_of(change.new)} == {"./mine.c"}
     assert [one.cell for one in change.new.cells] == [one.cell for one in change.old.cells]
-    sources = [[trial.options["source"] for trial in side.trials("", 0)] for side in (change.old, change.new)]
+    sources = [
+        [trial.options["source"] for trial in side.trials("", 0)]
+        for side in (change.old, change.new)
+    ]
     assert sources == [[DEARER] * 2, [NOW] * 2]
 
 
 def test_the_programs_of_bpf_are_held_against_an_older_folder_of_them(plan: Plan) -> None:
     change = ab.change_of_programs(plan, Path("old_bpf"))
     assert {one.program for one in cells_of(change.new)} == {"builtin"}
-    chosen = [[trial.options["programs"] for trial in side.trials("", 0)] for side in (change.old, change.new)]
+    chosen = [
+        [trial.options["programs"] for trial in side.trials("", 0)]
+        for side in (change.old, change.new)
+    ]
     assert chosen == [[builds.BASE] * 2, [builds.NOW] * 2]
     assert len(builds.BASE) == len(builds.NOW)  # so that the orders are equally long
 
 
 def test_counts_of_instructions_stand_for_themselves(plan: Plan) -> None:
-    """No baseline, no canary, no second block, no trial beside: whoever waits for a merge has no time."""
-    for side in (ab.change_of_programs(plan, Path("old")).new, ab.change_of_programs(plan, Path("old")).old):
+    """No baseline, no canary, no second block, no trial beside: whoever waits for a merge has no
+    time.
+    """
+    for side in (
+        ab.change_of_programs(plan, Path("old")).new,
+        ab.change_of_programs(plan, Path("old")).old,
+    ):
         assert {(one.role, one.group, one.baselines) for one in side.cells} == {("cell", "", ())}
-        assert (side.clock, side.lab, side.blocks.max, side.diagnostics()) == ("instructions", "vm", 1, [])
+        assert (side.clock, side.lab, side.blocks.max, side.diagnostics()) == (
+            "instructions",
+            "vm",
+            1,
+            [],
+        )
 
 
 @pytest.mark.parametrize(
-    ("axes", "words"), [("[builtin]", "it has none"), ("[./mine.c, ./other.c]", "it has 2 (./mine.c, ./other.c)")]
+    ("axes", "words"),
+    [("[builtin]", "it has none"), ("[./mine.c, ./other.c]", "it has 2 (./mine.c, ./other.c)")],
 )
 def test_the_matrix_must_have_one_program_of_its_own(tmp_path: Path, axes: str, words: str) -> None:
     for name in ("mine.c", "other.c", "old.c"):
@@ -87,8 +108,15 @@ def test_the_matrix_must_have_one_program_of_its_own(tmp_path: Path, axes: str, 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "nothing to compare with: give --baseline FILE, --base-program FILE or --base-programs FOLDER"),
-        (("--base-program", "a.c", "--base-programs", "."), "either --base-program or --base-programs, not both"),
+        (
+            (),
+            "nothing to compare with: give --baseline FILE, --base-program FILE or "
+            "--base-programs FOLDER",
+        ),
+        (
+            ("--base-program", "a.c", "--base-programs", "."),
+            "either --base-program or --base-programs, not both",
+        ),
         (("--base-program", "gone.c"), "gone.c: cannot be read (No such file or directory)"),
         (("--base-programs", "gone"), "gone: cannot be read (No such file or directory)"),
         (("--base-programs", "."), "there is no yogurt.h, so these are not the programs of bpf/"),
@@ -107,16 +135,22 @@ def test_what_cannot_be_held_against_anything_is_told_in_one_sentence(
     assert not (tmp_path / "results").exists()
 
 
-# --- in the guest --------------------------------------------------------------------------------------------------
+# --- in the guest ---------------------------------------------------------------------------------
 
 
 def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
-    return {one["axes"]["primary"]: one for one in json.loads(done.stdout)["findings"] if one["metric"] == "rtt_p50"}
+    return {
+        one["axes"]["primary"]: one
+        for one in json.loads(done.stdout)["findings"]
+        if one["metric"] == "rtt_p50"
+    }
 
 
 @pytest.mark.vm
 def test_one_helper_call_more_in_a_program_of_bpf_is_found_and_nothing_else(tmp_path: Path) -> None:
-    """The old folder has a dearer guard and no ``next`` at all: one improved, one unchanged, one without a past."""
+    """The old folder has a dearer guard and no ``next`` at all: one improved, one unchanged, one
+    without a past.
+    """
     old = tmp_path / "bpf"
     old.mkdir()
     for file in (HERE / "bpf").glob("*.[ch]"):
@@ -124,14 +158,19 @@ def test_one_helper_call_more_in_a_program_of_bpf_is_found_and_nothing_else(tmp_
     guard = (old / "guard_cb.c").read_text()
     assert "skb->cb[0] != YB_STAMP" in guard
     (old / "guard_cb.c").write_text(
-        guard.replace("if (skb->cb[0] != YB_STAMP", "if (bpf_get_prandom_u32() == 7 || skb->cb[0] != YB_STAMP")
+        guard.replace(
+            "if (skb->cb[0] != YB_STAMP", "if (bpf_get_prandom_u32() == 7 || skb->cb[0] != YB_STAMP"
+        )
     )
     (old / "next.c").unlink()
     (tmp_path / "m.yaml").write_text(
-        "name: m\naxes: {device: netkit, hook: netkit_peer, helper: redirect, primary: [pass, next, guard_cb]}\n"
+        "name: m\naxes: {device: netkit, hook: netkit_peer, helper: redirect, primary: [pass, "
+        "next, guard_cb]}\n"
         "loads: [{kind: sockperf, duration: 1s}]\nmargins: {rtt_p50: 0.05%}\n"
     )
-    done = yogurtbench("check", "m.yaml", "--base-programs", "bpf", "--json", "--quiet", cwd=tmp_path)
+    done = yogurtbench(
+        "check", "m.yaml", "--base-programs", "bpf", "--json", "--quiet", cwd=tmp_path
+    )
     found = findings(done)
     assert found["pass"]["verdict"] == "identical", found
     assert found["guard_cb"]["verdict"] == "improvement"

@@ -1,4 +1,6 @@
-"""The self-test of the instruction clock, on invented attempts: equal is equal, and a difference has its place."""
+"""The self-test of the instruction clock, on invented attempts: equal is equal, and a difference
+has its place.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,19 @@ def boot(median: float = 28_237.0, status: str = "ok") -> list[Attempt]:
     """What one boot gives: plain veth, reachable, and its median round trip."""
     reach = Trial("none-b000-p00", cell("reachability", **DIRECT), 0, 0, clock="instructions")
     trip = Trial("none-b000-p01", cell("sockperf", **DIRECT), 0, 1, clock="instructions")
-    alive = Attempt(reach, "ok", (Observation.of("reachable", 1.0), Observation.of("dropped_at", "no_one")))
+    alive = Attempt(
+        reach, "ok", (Observation.of("reachable", 1.0), Observation.of("dropped_at", "no_one"))
+    )
     if status != "ok":
         return [alive, Attempt.without_values(trip, "crashed", "the guest died")]
     return [alive, Attempt(trip, "ok", (Observation.of("rtt_p50", median, "instructions"),))]
 
 
 def test_equal_boots_pass_whatever_ended_first_and_however_long_it_took() -> None:
-    again = [replace(attempt, seconds={"load": 7.0}, details={"argv": []}) for attempt in reversed(boot())]
+    again = [
+        replace(attempt, seconds={"load": 7.0}, details={"argv": []})
+        for attempt in reversed(boot())
+    ]
     answer = clock_check.compare_boots(boot(), again)
     assert answer.passed
     assert answer.differences == ()
@@ -34,9 +41,16 @@ def test_one_instruction_more_is_told_with_its_cell_its_metric_and_both_values()
     answer = clock_check.compare_boots(boot(), boot(28_238.0))
     assert not answer.passed
     (found,) = answer.differences
-    assert (found.cell, found.load, found.metric) == (cell("sockperf", **DIRECT).id, "sockperf", "rtt_p50")
+    assert (found.cell, found.load, found.metric) == (
+        cell("sockperf", **DIRECT).id,
+        "sockperf",
+        "rtt_p50",
+    )
     assert (found.first, found.second) == ("28237.0 instructions", "28238.0 instructions")
-    assert f"{found.cell} {found.wire}, sockperf: rtt_p50 was 28237.0 instructions, then" in answer.as_text()
+    assert (
+        f"{found.cell} {found.wire}, sockperf: rtt_p50 was 28237.0 instructions, then"
+        in answer.as_text()
+    )
     assert set(answer.digests) <= set(answer.as_text().split())
 
 
@@ -72,6 +86,8 @@ def test_the_plan_is_small_and_on_the_instruction_clock() -> None:
     plan = clock_check.clock_plan()
     loads = {(one.cell.device, one.cell.load) for one in plan.cells}
     assert loads == {
-        (device, load) for device in ("netkit", "veth") for load in ("reachability", "sockperf", "iperf3_tcp")
+        (device, load)
+        for device in ("netkit", "veth")
+        for load in ("reachability", "sockperf", "iperf3_tcp")
     }
     assert (plan.clock, plan.blocks.max, plan.diagnostics()) == ("instructions", 1, [])

@@ -1,4 +1,6 @@
-"""A visit to a lab of this kernel: the shell, the floor plan, and what is recorded of live, dead and looping wires."""
+"""A visit to a lab of this kernel: the shell, the floor plan, and what is recorded of live, dead
+and looping wires.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,13 @@ def command(*arguments: str) -> list[str]:
 
 def visit(folder: Path, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), cwd=folder, input=typed, capture_output=True, text=True, timeout=60, check=False
+        command(*arguments),
+        cwd=folder,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -71,7 +79,9 @@ def test_commands_from_a_pipe_run_in_the_lab_and_the_exit_code_is_the_shells(fol
     assert (done.returncode, done.stdout) == (7, "1 received\n")
     assert done.stderr.endswith("err\n")
     assert "1001  yg1-host  veth  mtu 1500   up  ── yogurt-1:yg1-cont" in done.stderr
-    assert re.search(r"tcx_ingress: redirect_forward \(program \d+, calls bpf_redirect\)", done.stderr)
+    assert re.search(
+        r"tcx_ingress: redirect_forward \(program \d+, calls bpf_redirect\)", done.stderr
+    )
 
 
 @pytest.mark.root
@@ -88,7 +98,9 @@ def test_a_shell_that_a_signal_ends_tells_so(folder: Path) -> None:
         ("program=./mine.c", "tcx_ingress", "yb_wire"),
     ],
 )
-def test_the_floor_plan_is_what_the_kernel_tells(folder: Path, cell: str, hook: str, name: str) -> None:
+def test_the_floor_plan_is_what_the_kernel_tells(
+    folder: Path, cell: str, hook: str, name: str
+) -> None:
     done = visit(folder, "--cell", cell, "--json")
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
@@ -98,7 +110,10 @@ def test_the_floor_plan_is_what_the_kernel_tells(folder: Path, cell: str, hook: 
     assert any("redirect" in helper for helper in program["helpers"])
     assert devices["yogurt-1:yg1-cont"]["programs"] == []
     assert devices["yogurt-2:yg2-cont"]["addresses"] == ["10.42.0.2/24", "fd42::2/64"]
-    assert (devices["yogurt-2:yg2-cont"]["peer"], devices["yogurt-2:yg2-cont"]["kind"]) == ("host:yg2-host", "veth")
+    assert (devices["yogurt-2:yg2-cont"]["peer"], devices["yogurt-2:yg2-cont"]["kind"]) == (
+        "host:yg2-host",
+        "veth",
+    )
 
 
 class InputSource:
@@ -140,7 +155,9 @@ def person(folder: Path) -> InputSource:
 
 
 @pytest.mark.root
-def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(person: InputSource) -> None:
+def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(
+    person: InputSource,
+) -> None:
     seen = person.sees("host# ")
     assert re.search(r"lab [0-9a-f]{12} host# ", seen)
     assert "30 100\r\n" in person.types("stty size\r", "host# ")
@@ -151,7 +168,9 @@ def test_a_terminal_has_a_prompt_job_control_ctrl_c_line_editing_and_its_size(pe
     assert "Stopped" in person.types("\x1a", "host# ")
     assert "[1]+  Stopped" in person.types("jobs\r", "host# ")
     assert re.search(r"[\r\n]right\r\n", person.types("kill %1; echo wrong\x17ri''ght\r", "host# "))
-    assert "10.42.0.1/24" in person.types("yogurt-1\rip addr\r", "yogurt-1# ") + person.sees("yogurt-1# ")
+    assert "10.42.0.1/24" in person.types("yogurt-1\rip addr\r", "yogurt-1# ") + person.sees(
+        "yogurt-1# "
+    )
     person.resize(50, 132)
     assert eventually(lambda: "50 132" in person.types("stty size\r", "yogurt-1# "))
     os.write(person._terminal, b"exit\rexit 9\r")
@@ -188,7 +207,11 @@ def test_a_live_wire_is_traced_there_and_back_in_order_of_time(folder: Path) -> 
         assert (probe["answered"], probe["dropped"], probe["looped"]) == (True, None, None)
         times = [event["ns"] for event in probe["events"]]
         assert times == sorted(times) and 0 < times[0] < times[-1] < 500_000_000
-    echo = [event for event in four["events"] if event["packet"].startswith("echo") or event["what"] == "program"]
+    echo = [
+        event
+        for event in four["events"]
+        if event["packet"].startswith("echo") or event["what"] == "program"
+    ]
     there = [(e["what"], e["namespace"], e["device"]) for e in echo if e["packet"] != "echo reply"]
     from_the_echo = there[there.index(("net_dev_queue", "yogurt-1", "yg1-cont")) :]
     assert from_the_echo[:8] == [
@@ -201,8 +224,15 @@ def test_a_live_wire_is_traced_there_and_back_in_order_of_time(folder: Path) -> 
         ("netif_rx", "yogurt-2", "yg2-cont"),
         ("net_dev_xmit", "host", "yg2-host"),
     ]
-    hits = [(device, note) for what, device, note in events(four, "what", "device", "note") if what == "program"]
-    assert hits[:2] == [("yg1-host", "tcx_ingress: redirect_forward"), ("yg2-host", "tcx_ingress: redirect_return")]
+    hits = [
+        (device, note)
+        for what, device, note in events(four, "what", "device", "note")
+        if what == "program"
+    ]
+    assert hits[:2] == [
+        ("yg1-host", "tcx_ingress: redirect_forward"),
+        ("yg2-host", "tcx_ingress: redirect_return"),
+    ]
 
 
 @pytest.mark.root
@@ -226,9 +256,15 @@ def test_a_looping_wire_is_silenced_and_its_beginning_is_kept(folder: Path) -> N
 def test_a_wire_of_ones_own_records_its_hits(folder: Path) -> None:
     four, six = recorded(folder, "program=./mine.c")["probes"]
     for probe in (four, six):
-        hits = [(device, note) for what, device, note in events(probe, "what", "device", "note") if what == "program"]
+        hits = [
+            (device, note)
+            for what, device, note in events(probe, "what", "device", "note")
+            if what == "program"
+        ]
         assert probe["answered"]
-        assert {("yg1-host", "tcx_ingress: yb_wire"), ("yg2-host", "tcx_ingress: yb_wire")} == set(hits)
+        assert {("yg1-host", "tcx_ingress: yb_wire"), ("yg2-host", "tcx_ingress: yb_wire")} == set(
+            hits
+        )
 
 
 @pytest.mark.root
@@ -238,11 +274,17 @@ def test_a_capture_has_every_device_by_name_and_reads_back_in_tcpdump(folder: Pa
     assert "IPv4: echo from 10.42.0.1 to 10.42.0.2: answered" in done.stdout
     assert "live.pcapng: frames by device: host:yg1-host 8, host:yg2-host 8" in done.stdout
     content = (folder / "live.pcapng").read_bytes()
-    assert all(name in content for name in (b"yogurt-1:yg1-cont", b"host:yg1-host", b"yogurt-2:yg2-cont"))
+    assert all(
+        name in content for name in (b"yogurt-1:yg1-cont", b"host:yg1-host", b"yogurt-2:yg2-cont")
+    )
     if shutil.which("tcpdump"):
         argv = ["tcpdump", "-n", "-e", "-r", "live.pcapng", "icmp or arp"]
         read = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True).stdout
-        assert len(re.findall("ICMP echo request", read)) == len(re.findall("ICMP echo reply", read)) == 4
+        assert (
+            len(re.findall("ICMP echo request", read))
+            == len(re.findall("ICMP echo reply", read))
+            == 4
+        )
         assert "ARP" in read.splitlines()[0]
 
 
@@ -260,9 +302,15 @@ def test_a_trace_for_people_has_a_line_an_event(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--cell", "hook=tcx_ingres"], "hook does not know 'tcx_ingres': did you mean tcx_ingress?"),
+        (
+            ["--cell", "hook=tcx_ingres"],
+            "hook does not know 'tcx_ingres': did you mean tcx_ingress?",
+        ),
         (["--cell", "tc_ingres"], "did you mean hook=tc_ingress?"),
-        (["--cell", LIVE, "--pcap", "nowhere/x.pcapng"], "--pcap nowhere/x.pcapng: cannot be written (No such file"),
+        (
+            ["--cell", LIVE, "--pcap", "nowhere/x.pcapng"],
+            "--pcap nowhere/x.pcapng: cannot be written (No such file",
+        ),
         (["--cell", LIVE, "--pcap", "."], "--pcap .: cannot be written (Is a directory)"),
         (["--cell", LIVE, "--trace", "--", "true"], "cannot be combined with a command"),
     ],

@@ -1,4 +1,6 @@
-"""How a sweep looks while it runs: live on a terminal, a line a trial elsewhere, nothing when quiet."""
+"""How a sweep looks while it runs: live on a terminal, a line a trial elsewhere, nothing when
+quiet.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from rich.console import Console
 
 from yogurtbench.core.records import Attempt, Observation, Trial
 from yogurtbench.plan.plan import Plan
-from yogurtbench.runner.progress import LineProgress, LiveProgress, NoProgress, RateEstimator, progress_for
+from yogurtbench.runner.progress import (
+    LineProgress,
+    LiveProgress,
+    NoProgress,
+    RateEstimator,
+    progress_for,
+)
 
 MATRIX = """\
 name: m
@@ -72,7 +80,9 @@ def test_the_live_lines_fit_and_name_block_time_wire_and_failures(plan: Plan, wi
     if width >= 60:
         assert all(words in head for words in ("block 1 of 2–4, trial 2", "1 failed", "left"))
         assert "netkit l3 · " in lines[-2] + lines[-1]
-    assert width == 90 or ("╸" in head) == (width > 90)  # without colours the bar is only what is done
+    assert width == 90 or ("╸" in head) == (
+        width > 90
+    )  # without colours the bar is only what is done
 
 
 def test_each_phase_has_its_words(plan: Plan) -> None:
@@ -111,9 +121,16 @@ def test_many_jobs_are_named_up_to_four(plan: Plan) -> None:
 def test_what_went_wrong_stays_on_the_screen(plan: Plan) -> None:
     console = terminal()
     bar = LiveProgress(console, plan, 60.0)
-    trial = next(one for one in trials(plan) if one.cell.hook == "tcx_ingress" and one.cell.load == "sockperf")
+    trial = next(
+        one
+        for one in trials(plan)
+        if one.cell.hook == "tcx_ingress" and one.cell.load == "sockperf"
+    )
     bar.attempt(Attempt.without_values(trial, "crashed", "the guest died"))
-    assert "netkit l3 · tcx_ingress → redirect sockperf: crashed: the guest died" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert (
+        "netkit l3 · tcx_ingress → redirect sockperf: crashed: the guest died"
+        in console.file.getvalue()
+    )  # type: ignore[attr-defined]
 
 
 def test_the_rest_is_told_at_the_pace_so_far(plan: Plan) -> None:
@@ -187,7 +204,9 @@ def test_where_there_is_no_terminal_each_trial_is_a_plain_line(plan: Plan) -> No
     assert "rtt_p50 28,237 ns" in said
 
 
-def test_quiet_says_nothing_and_a_dumb_terminal_gets_lines(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quiet_says_nothing_and_a_dumb_terminal_gets_lines(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     console = terminal()
     assert type(progress_for(console, plan, 60.0, quiet=True)) is NoProgress
     assert isinstance(progress_for(console, plan, 60.0, quiet=False), LiveProgress)
@@ -195,7 +214,9 @@ def test_quiet_says_nothing_and_a_dumb_terminal_gets_lines(plan: Plan, monkeypat
     assert isinstance(progress_for(terminal(), plan, 60.0, quiet=False), LineProgress)
 
 
-def test_no_color_leaves_the_live_lines_without_colour(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_leaves_the_live_lines_without_colour(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
     console = terminal()
@@ -226,7 +247,10 @@ blocks: {min: 1, max: 1}
 )
 def test_a_line_names_what_differs_among_the_cells(tmp_path: Path, axes: str, told: str) -> None:
     load = "iperf3_tcp" if "streams" in axes else "sockperf"
-    text = f"name: m\naxes: {{device: veth, topology: direct, {axes}}}\nloads: [{load}]\nblocks: {{min: 1, max: 1}}\n"
+    text = (
+        f"name: m\naxes: {{device: veth, topology: direct, {axes}}}\nloads: "
+        f"[{load}]\nblocks: {{min: 1, max: 1}}\n"
+    )
     plan = planned(tmp_path, text)
     console = Console(file=io.StringIO(), width=200)
     lines = LineProgress(console, plan)

@@ -40,9 +40,13 @@ class Host:
     asked: list[Trial] = field(default_factory=list)
     most: int = 0
     given_up: list[Trial] = field(default_factory=list)
-    environment: Environment = field(default_factory=lambda: Environment("h", "native", "none", "wall", "6.12"))
+    environment: Environment = field(
+        default_factory=lambda: Environment("h", "native", "none", "wall", "6.12")
+    )
 
-    def attempts(self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None]) -> Iterator[Attempt]:
+    def attempts(
+        self, due: Callable[[], Trial | None], phase: Callable[[Trial, str], None]
+    ) -> Iterator[Attempt]:
         under_way: list[Trial] = []
         try:
             while True:
@@ -77,12 +81,16 @@ class Host:
 class Swept(Protocol):
     """A sweep of a matrix on a host, watched: what is stored in the end."""
 
-    def __call__(self, host: Host, matrix: str = MATRIX, progress: NoProgress | None = None) -> list[Attempt]: ...
+    def __call__(
+        self, host: Host, matrix: str = MATRIX, progress: NoProgress | None = None
+    ) -> list[Attempt]: ...
 
 
 @pytest.fixture
 def swept(tmp_path: Path) -> Swept:
-    def sweep(host: Host, matrix: str = MATRIX, progress: NoProgress | None = None) -> list[Attempt]:
+    def sweep(
+        host: Host, matrix: str = MATRIX, progress: NoProgress | None = None
+    ) -> list[Attempt]:
         plan = planned(tmp_path, matrix)
         run = StoredRun.create(tmp_path / "out", plan.name, plan.source, plan, host.environment)
         with run, suppress(KeyboardInterrupt):
@@ -93,14 +101,18 @@ def swept(tmp_path: Path) -> Swept:
 
 
 @pytest.mark.parametrize("fate", ["dead", "looping"])
-def test_what_was_found_dead_or_looping_is_not_asked_by_other_loads(swept: Swept, fate: str) -> None:
+def test_what_was_found_dead_or_looping_is_not_asked_by_other_loads(
+    swept: Swept, fate: str
+) -> None:
     host = Host({"redirect_ingress": fate})
     attempts = swept(host)
     asked = {(trial.cell.helper, trial.cell.load) for trial in host.asked}
     assert ("redirect_ingress", "reachability") in asked
     assert ("redirect_ingress", "isolation") not in asked
     skipped = [a for a in attempts if a.status == "skipped"]
-    assert [(a.trial.cell.helper, a.trial.cell.load) for a in skipped] == [("redirect_ingress", "isolation")]
+    assert [(a.trial.cell.helper, a.trial.cell.load) for a in skipped] == [
+        ("redirect_ingress", "isolation")
+    ]
 
 
 def test_every_attempt_is_on_disk_and_live_wires_are_asked_everything(swept: Swept) -> None:
@@ -131,7 +143,9 @@ def told(attempts: list[Attempt]) -> list[tuple[str, str, str, int]]:
 
 
 @pytest.mark.parametrize("matrix", SWEEPS)
-def test_side_by_side_is_equal_to_one_after_another_whatever_ends_first(swept: Swept, matrix: str) -> None:
+def test_side_by_side_is_equal_to_one_after_another_whatever_ends_first(
+    swept: Swept, matrix: str
+) -> None:
     fates = {"redirect_ingress": "dead", "redirect_container": "looping"}
     alone = Host(fates)
     expected = told(swept(alone, SWEEPS[matrix]))
@@ -167,7 +181,9 @@ class Stoppable(NoProgress):
             raise KeyboardInterrupt
 
 
-def test_progress_hears_of_each_trial_once_when_it_starts_and_once_when_it_ends(swept: Swept) -> None:
+def test_progress_hears_of_each_trial_once_when_it_starts_and_once_when_it_ends(
+    swept: Swept,
+) -> None:
     watched = Stoppable()
     attempts = swept(Host({"redirect_ingress": "dead"}, jobs=3), progress=watched)
     assert (watched.under_way, watched.ended) == ([], len(attempts))

@@ -1,10 +1,12 @@
-"""The agent: runs where the trials run, takes requests as JSON lines, and answers each as it has something.
+"""The agent: runs where the trials run, takes requests as JSON lines, and answers each as it has
+something.
 
-``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native room, a serial port in
-the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab", "trial": {…}, "argv": […]}``,
-``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see login), ``{"op": "plan", "trial": {…}}`` (see
-floorplan), ``{"op": "record", "trial": {…}}`` (see recording), ``{"op": "control"}`` (see loads.control),
-``{"op": "compile", "texts": {…}}`` and ``{"op": "clock", "seconds": …}`` (see hosts.vm.snapshot), ``{"op": "stop"}``.
+``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native
+room, a serial port in the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab",
+"trial": {…}, "argv": […]}``, ``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see
+login), ``{"op": "plan", "trial": {…}}`` (see floorplan), ``{"op": "record", "trial": {…}}`` (see
+recording), ``{"op": "control"}`` (see loads.control), ``{"op": "compile", "texts": {…}}`` and
+``{"op": "clock", "seconds": …}`` (see hosts.vm.snapshot), ``{"op": "stop"}``.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox
 from yogurtbench.loads import LoadFailed, control, iperf3
 
-_VERSION_COMMANDS = {name: list(tool.version) for name, tool in TOOLS.items()} | {"iproute2": ["ip", "-V"]}
+_VERSION_COMMANDS = {name: list(tool.version) for name, tool in TOOLS.items()} | {
+    "iproute2": ["ip", "-V"]
+}
 #: How long all of them together may take to tell their versions.
 _VERSION_SECONDS = 10.0
 
@@ -48,11 +52,17 @@ def main() -> None:
     try:
         sandbox.set_up()
         found = features.probe()
-    except (CommandFailed, NetlinkError, OSError) as error:  # the host tells the last words of an agent that ends
+    except (
+        CommandFailed,
+        NetlinkError,
+        OSError,
+    ) as error:  # the host tells the last words of an agent that ends
         sys.exit(f"no network can be made here: {_explain(error)}")
     programs = program_sets()
     about = {"versions": versions(), "features": found, "settings": inherited.of_the_room()}
-    channel.send({"event": "ready", "kernel": platform.release(), **about, "lacking": _missing_for_clock()})
+    channel.send(
+        {"event": "ready", "kernel": platform.release(), **about, "lacking": _missing_for_clock()}
+    )
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _serve_trial(order, programs, channel),
         "lab": lambda order: _serve_command(order, programs, channel),
@@ -89,7 +99,8 @@ def _missing_for_clock() -> list[str]:
 def _serve_snapshot(
     programs: MutableMapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]
 ) -> None:
-    """On the instruction clock: compile, stop where the machine is saved, and on waking carry out one order.
+    """On the instruction clock: compile, stop where the machine is saved, and on waking carry out
+    one order.
 
     Where that is to compile more, stop again: that machine is saved too.
     """
@@ -134,7 +145,9 @@ def _serve_trial(order: dict[str, Any], programs: Mapping[str, Programs], channe
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
 
 
-def _serve_command(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
+def _serve_command(
+    order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel
+) -> None:
     """Run a command in the lab's host namespace, and pass its output on."""
     with _reporting_exit(channel) as end:
         with _lab_of(order, programs):
@@ -161,7 +174,9 @@ def _serve_map(order: dict[str, Any], programs: Mapping[str, Programs], channel:
         end(0)
 
 
-def _send_map(network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel) -> None:
+def _send_map(
+    network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel
+) -> None:
     from yogurtbench.agent import lab_map
 
     channel.send({"event": "plan", "plan": lab_map.draw(network, hung, programs[NOW])})
@@ -183,7 +198,9 @@ def _serve_control(channel: Channel) -> None:
         end(0)
 
 
-def _serve_compile(order: dict[str, Any], programs: MutableMapping[str, Programs], channel: Channel) -> None:
+def _serve_compile(
+    order: dict[str, Any], programs: MutableMapping[str, Programs], channel: Channel
+) -> None:
     """Compile ahead of a machine that is saved next, and leave little of it to save."""
     from yogurtbench.agent import checkpoint
 
@@ -195,8 +212,13 @@ def _serve_compile(order: dict[str, Any], programs: MutableMapping[str, Programs
 
 
 @contextmanager
-def _lab_of(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator[tuple[Lab, Wire | None]]:
-    """Yield a cell's network and wire for the length of the block; loops in it end with the block."""
+def _lab_of(
+    order: dict[str, Any], programs: Mapping[str, Programs]
+) -> Iterator[tuple[Lab, Wire | None]]:
+    """Yield a cell's network and wire for the length of the block.
+
+    Loops in it end with the block.
+    """
     trial = Trial.from_json(order["trial"])
     with (
         bring_up(trial.cell) as network,
@@ -211,7 +233,9 @@ def _lab_of(order: dict[str, Any], programs: Mapping[str, Programs]) -> Iterator
 
 @contextmanager
 def _reporting_exit(channel: Channel) -> Iterator[Callable[[int], None]]:
-    """Tell how an order ended: by the yielded call, or, where something went wrong in the lab, by that."""
+    """Tell how an order ended: by the yielded call, or, where something went wrong in the lab, by
+    that.
+    """
     try:
         yield lambda code: channel.send({"event": "exit", "code": code, "error": ""})
     except (Unsupported, LoadFailed, HostError, CommandFailed, NetlinkError, OSError) as error:
@@ -227,10 +251,12 @@ def _forward_output(argv: list[str], channel: Channel) -> int:
 
 
 def ask_versions() -> Callable[[], dict[str, str]]:
-    """Ask the tools for their versions, side by side; the returned call waits for the answers, by name.
+    """Ask the tools for their versions, side by side.
 
-    A tool that is not there is ``missing``; of one that does not answer, or without a number, it is said why the
-    version is unknown.
+    The returned call waits for the answers, by name.
+
+    A tool that is not there is ``missing``; of one that does not answer, or without a number, it is
+    said why the version is unknown.
     """
     asked = {name: _start_asking(argv) for name, argv in _VERSION_COMMANDS.items()}
     deadline = time.monotonic() + _VERSION_SECONDS

@@ -31,9 +31,12 @@ class Channel:
             raise EOFError(f"the other end is gone: {error.strerror}") from error
 
     def receive(self, timeout: float | None) -> dict[str, Any]:
-        """Return the next message. Raises TimeoutError after ``timeout`` seconds, EOFError when the other end is gone.
+        """Return the next message.
 
-        Lines that are not JSON objects (a kernel message that strayed onto the line) are passed over.
+        Raises TimeoutError after ``timeout`` seconds, EOFError when the other end is gone.
+
+        Lines that are not JSON objects (a kernel message that strayed onto the line) are passed
+        over.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -42,11 +45,17 @@ class Channel:
             self._fill(deadline)
 
     def waiting(self) -> list[dict[str, Any]]:
-        """Return the messages that have come whole and were not asked for yet; without looking for more."""
+        """Return the messages that have come whole and were not asked for yet.
+
+        Without looking for more.
+        """
         return list(self._whole())
 
     def look(self) -> None:
-        """Take what has come, for who has seen the descriptor readable. Raises EOFError when the other end is gone."""
+        """Take what has come, for who has seen the descriptor readable.
+
+        Raises EOFError when the other end is gone.
+        """
         self._fill(None)
 
     def _whole(self) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Deterministic checkpoint: stop the VM at an exact instruction, and read the request on resume.
 
-An order over the serial port would arrive at some moment of the host's time. The pvpanic port stops the machine at the
-very instruction that writes to it, and a file of QEMU's firmware configuration is read synchronously, so that each
-wake-up is the same to the last instruction.
+An order over the serial port would arrive at some moment of the host's time. The pvpanic port stops
+the machine at the very instruction that writes to it, and a file of QEMU's firmware configuration
+is read synchronously, so that each wake-up is the same to the last instruction.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ORDER_SIZE = 1 << 17
 ORDER_NAME = "opt/yogurtbench/order"
 _ORDER = Path("/sys/firmware/qemu_fw_cfg/by_name", ORDER_NAME, "raw")
 _LINE = "/dev/ttyS1"
-#: Instructions (guest nanoseconds) from the stop until the guest goes on: three times what the clock may leap.
+#: Instructions (guest nanoseconds) from the stop until the guest goes on: three times what the
+#: clock may leap.
 SETTLING = 100_000
 _SLED = 64
 _ALL_PORTS = 3
@@ -39,21 +40,27 @@ _LEFT_FREE = 64 << 20
 
 
 def missing_features() -> list[str]:
-    """Return what this kernel lacks and a guest that stands still needs, each with the setting that brings it."""
+    """Return what this kernel lacks and a guest that stands still needs, each with the setting that
+    brings it.
+    """
     needed = {
-        "driver of QEMU's firmware configuration (qemu_fw_cfg, CONFIG_FW_CFG_SYSFS)": _ORDER.exists(),
+        "driver of QEMU's firmware configuration (qemu_fw_cfg, "
+        "CONFIG_FW_CFG_SYSFS)": _ORDER.exists(),
         "iopl(2) (CONFIG_X86_IOPL_IOPERM)": _may_use_ports(ctypes.CDLL(None)),
     }
     return [what for what, is_there in needed.items() if not is_there]
 
 
 def wait_for_request() -> dict[str, Any]:
-    """Stand still until woken, then the order that the waker left, at a fixed moment of guest time."""
+    """Stand still until woken, then the order that the waker left, at a fixed moment of guest
+    time.
+    """
     clear_free_memory()
     moment = (int(time.monotonic()) + _REST) * NS_PER_S
     with _drained():  # a machine that stands still sends nothing
         pass
-    # Before the CPU is busy to the stop, its clock leaps to a deadline: what an earlier leap took too far is gone.
+    # Before the CPU is busy to the stop, its clock leaps to a deadline: what an earlier leap took
+    # too far is gone.
     align_to_step()
     _stop_vm()
     found = read_request()
@@ -64,7 +71,8 @@ def wait_for_request() -> dict[str, Any]:
 def read_request() -> dict[str, Any]:
     """Read the order that the host left for this boot or this waking.
 
-    Up to its end only: the kernel reads such a file byte by byte, a page at a time, each time from its beginning.
+    Up to its end only: the kernel reads such a file byte by byte, a page at a time, each time from
+    its beginning.
     """
     content = b""
     with _ORDER.open("rb", buffering=0) as file:
@@ -75,18 +83,25 @@ def read_request() -> dict[str, Any]:
 
 
 def flush_serial() -> None:
-    """Return when all that was said is with the host: a machine that powers off loses what is still on its way.
+    """Return when all that was said is with the host: a machine that powers off loses what is still
+    on its way.
 
-    QEMU holds bytes back while nobody takes them (side by side, the host is busy waking another guest), and tcdrain(3)
-    does not wait for the chip's own queue for long: the kernel is asked whether that is empty (TIOCSERGETLSR).
+    QEMU holds bytes back while nobody takes them (side by side, the host is busy waking another
+    guest), and tcdrain(3) does not wait for the chip's own queue for long: the kernel is asked
+    whether that is empty (TIOCSERGETLSR).
     """
     with _drained() as line:
-        while not int.from_bytes(fcntl.ioctl(line, _TIOCSERGETLSR, bytes(4)), "little") & _TIOCSER_TEMT:
+        while (
+            not int.from_bytes(fcntl.ioctl(line, _TIOCSERGETLSR, bytes(4)), "little")
+            & _TIOCSER_TEMT
+        ):
             time.sleep(_POLL)
 
 
 def clear_free_memory() -> None:
-    """Leave zeros in memory that is free, above all where the initramfs was: pages of zeros are not saved."""
+    """Leave zeros in memory that is free, above all where the initramfs was: pages of zeros are not
+    saved.
+    """
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemFree:"))
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
@@ -108,25 +123,33 @@ def _may_use_ports(libc: ctypes.CDLL) -> bool:
 
 
 def _stop_code() -> bytes:
-    """Return the stop, as a C function that returns at one exact instruction, whatever the clock did meanwhile.
+    """Return the stop, as a C function that returns at one exact instruction, whatever the clock
+    did meanwhile.
 
-    Where QEMU's main loop finds the CPU stopped and the machine still running, it lets the clock leap to the next event
-    (icount_start_warp_timer); beside busy cores it mostly does not. So nothing may happen that would tell the guest: it
-    stops just behind a tick of the kernel, known by the gap an interrupt leaves, and before that arms the old timer
-    chip (the PIT, in the mode that ends without an interrupt) to be the next event there is, 40 of its ticks or 34 us
-    away. The time that is left of SETTLING is spent to the instruction: what the loop leaves is a jump into a row of
-    nops. Nothing is returned: Python has small numbers ready, and makes large ones, in 31 instructions.
+    Where QEMU's main loop finds the CPU stopped and the machine still running, it lets the clock
+    leap to the next event (icount_start_warp_timer); beside busy cores it mostly does not. So
+    nothing may happen that would tell the guest: it stops just behind a tick of the kernel, known
+    by the gap an interrupt leaves, and before that arms the old timer chip (the PIT, in the mode
+    that ends without an interrupt) to be the next event there is, 40 of its ticks or 34 us away.
+    The time that is left of SETTLING is spent to the instruction: what the loop leaves is a jump
+    into a row of nops. Nothing is returned: Python has small numbers ready, and makes large ones,
+    in 31 instructions.
     """
     end, sled_end = _little(SETTLING), _little(SETTLING + _SLED)
     return bytes.fromhex(
         "0f31"  # rdtsc
-        "89c6 0f31 89c1 29f1 81f9f4010000 72f0"  # 1: mov %eax, %esi; rdtsc; …: as long as less than 500 have gone by
-        "b032 e643 b028 e640 b000 e640"  # mov $0x32, %al; out %al, $0x43; mov $40, %al; out %al, $0x40; …
+        # 1: mov %eax, %esi; rdtsc; …: as long as less than 500 have gone by
+        "89c6 0f31 89c1 29f1 81f9f4010000 72f0"
+        # mov $0x32, %al; out %al, $0x43; mov $40, %al; out %al, $0x40; …
+        "b032 e643 b028 e640 b000 e640"
         "0f31 89c6"  # rdtsc; mov %eax, %esi
-        "66ba0505 b001 ee"  # mov $0x505, %dx; mov $1, %al; out %al, %dx: "panicked" (QEMU's docs/specs/pvpanic.rst)
+        # mov $0x505, %dx; mov $1, %al; out %al, %dx: "panicked" (QEMU's docs/specs/pvpanic.rst)
+        "66ba0505 b001 ee"
         f"0f31 29f0 3d{end} 72f5"  # 2: rdtsc; sub %esi, %eax; cmp $end, %eax; jb 2b
-        f"b9{sled_end} 29c1 7302 31c9"  # mov $sled_end, %ecx; sub %eax, %ecx; jae 3f; xor %ecx, %ecx
-        f"488d15{_little(7 - 2 + _SLED)} 4829ca ffe2"  # 3: lea 4f(%rip), %rdx; sub %rcx, %rdx; jmp *%rdx
+        # mov $sled_end, %ecx; sub %eax, %ecx; jae 3f; xor %ecx, %ecx
+        f"b9{sled_end} 29c1 7302 31c9"
+        # 3: lea 4f(%rip), %rdx; sub %rcx, %rdx; jmp *%rdx
+        f"488d15{_little(7 - 2 + _SLED)} 4829ca ffe2"
         f"{'90' * _SLED} c3"  # nop …; 4: ret
     )
 

@@ -1,4 +1,7 @@
-"""What the kernel that we are on can do, found out by trying it. Runs where the agent lives, in its own namespace."""
+"""What the kernel that we are on can do, found out by trying it.
+
+Runs where the agent lives, in its own namespace.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def _can_make(kind: str) -> bool:
         request = (
             netkit.veth_request(*name)
             if kind == "veth"
-            else netkit.netkit_request(*name, mode="l3", policy="forward", scrub="default", headroom=0)
+            else netkit.netkit_request(
+                *name, mode="l3", policy="forward", scrub="default", headroom=0
+            )
         )
         host.ip.link("add", **request)
         host.ip.link("del", index=_PROBE_INDEX)
@@ -48,7 +53,8 @@ def _can_make(kind: str) -> bool:
 
 
 def _supports_tcx() -> bool:
-    """BPF_PROG_QUERY on lo's tcx ingress: EINVAL from a kernel that knows no such attach type (bpf(2)).
+    """BPF_PROG_QUERY on lo's tcx ingress: EINVAL from a kernel that knows no such attach type
+    (bpf(2)).
 
     Where bpf(2) itself is forbidden nothing can be attached there either.
     """

@@ -1,4 +1,7 @@
-"""The map of a lab: its namespaces, devices and attached programs, as the kernel reports them. Runs in the lab."""
+"""The map of a lab: its namespaces, devices and attached programs, as the kernel reports them.
+
+Runs in the lab.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,9 @@ _TOOLS = ("tcpdump", "ping", "bpftool", "ip", "iperf3")
 def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
     """Return the floor plan, as a dictionary that may travel.
 
-    ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces`` (see lab.survey;
-    every device has its ``programs`` too: ``hook, id, name, helpers``), ``tools`` (those that are there).
+    ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces``
+    (see lab.survey; every device has its ``programs`` too: ``hook, id, name, helpers``), ``tools``
+    (those that are there).
     """
     namespaces = read_inventory(lab)
     names = attached.full_names(hung.functions) if hung else {}
@@ -29,7 +33,9 @@ def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
         links = {link["index"]: link for link in namespace.ip.get_links()}
         for device in told["devices"]:
             found = attached.read_attached(namespace, links[device["ifindex"]], helper)
-            device["programs"] = [{**asdict(one), "name": names.get(one.id, one.name)} for one in found]
+            device["programs"] = [
+                {**asdict(one), "name": names.get(one.id, one.name)} for one in found
+            ]
     pots = {
         role: {
             "namespace": pot.namespace.name,
@@ -39,7 +45,12 @@ def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
         }
         for role, pot in (("client", lab.client), ("server", lab.server))
     }
-    return {"cell": lab.cell.id, **pots, "namespaces": namespaces, "tools": [t for t in _TOOLS if shutil.which(t)]}
+    return {
+        "cell": lab.cell.id,
+        **pots,
+        "namespaces": namespaces,
+        "tools": [t for t in _TOOLS if shutil.which(t)],
+    }
 
 
 def _unnamed(_offset: int) -> str:

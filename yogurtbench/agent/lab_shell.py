@@ -1,10 +1,12 @@
-"""A shell in the lab, at the agent's end: what a person types comes over the channel, what the shell prints goes back.
+"""A shell in the lab, at the agent's end: what a person types comes over the channel, what the
+shell prints goes back.
 
-With a terminal the shell gets a pseudoterminal of its own (pty(7)), so that line editing, job control and Ctrl-C work;
-without, pipes. Bytes travel as Latin-1, which loses none of them.
+With a terminal the shell gets a pseudoterminal of its own (pty(7)), so that line editing, job
+control and Ctrl-C work; without, pipes. Bytes travel as Latin-1, which loses none of them.
 
-From the person: ``{"op": "typed", "bytes": …}``, ``{"op": "end"}`` (end of input), ``{"op": "size", "rows": …,
-"columns": …}``. To the person: ``{"event": "bytes", "stream": stdout or stderr, "bytes": …}``.
+From the person: ``{"op": "typed", "bytes": …}``, ``{"op": "end"}`` (end of input), ``{"op": "size",
+"rows": …, "columns": …}``. To the person: ``{"event": "bytes", "stream": stdout or stderr, "bytes":
+…}``.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ _RC = Path("/run/yogurtbench.bashrc")
 _CHUNK = 1 << 16
 
 
-def serve(cell: str, namespaces: Sequence[str], terminal: Mapping[str, Any] | None, channel: Channel) -> int:
+def serve(
+    cell: str, namespaces: Sequence[str], terminal: Mapping[str, Any] | None, channel: Channel
+) -> int:
     """Run a shell to its end; its exit code (128 and the signal's number where a signal ended it).
 
-    ``terminal``: rows, columns and the word for TERM; None: what the shell reads is no terminal. Raises HostError where
-    there is no bash, EOFError where the person is gone.
+    ``terminal``: rows, columns and the word for TERM; None: what the shell reads is no terminal.
+    Raises HostError where there is no bash, EOFError where the person is gone.
     """
     if not shutil.which("bash"):
         raise HostError("a shell in the lab needs bash, which is not installed")
@@ -44,9 +48,13 @@ def serve(cell: str, namespaces: Sequence[str], terminal: Mapping[str, Any] | No
 
 
 class _ShellProcess:
-    """A shell under way: its process, where its input goes, and where its output comes from, by name of the stream."""
+    """A shell under way: its process, where its input goes, and where its output comes from, by
+    name of the stream.
+    """
 
-    def __init__(self, process: subprocess.Popen[bytes], typed: int, printed: dict[int, str]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], typed: int, printed: dict[int, str]
+    ) -> None:
         self.process, self.printed = process, printed
         self._typed, self._waiting, self._ended = typed, bytearray(), False
         self._open = {typed, *printed}
@@ -105,10 +113,23 @@ def _on_terminal(terminal: Mapping[str, Any]) -> _ShellProcess:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(ours, (terminal["rows"], terminal["columns"]))
     environment = {**os.environ, "TERM": terminal["term"]}
-    # A session of its own, with the pseudoterminal to control its jobs; whoever started us may ignore signals (nohup).
-    argv = ["env", "--default-signal", "setsid", "--ctty", "bash", "--noprofile", "--rcfile", str(_RC), "-i"]
+    # A session of its own, with the pseudoterminal to control its jobs; whoever started us may
+    # ignore signals (nohup).
+    argv = [
+        "env",
+        "--default-signal",
+        "setsid",
+        "--ctty",
+        "bash",
+        "--noprofile",
+        "--rcfile",
+        str(_RC),
+        "-i",
+    ]
     try:
-        process = subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        process = subprocess.Popen(
+            argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+        )
     finally:
         os.close(theirs)
     return _ShellProcess(process, ours, {ours: "stdout"})
@@ -118,17 +139,27 @@ def _on_pipes() -> _ShellProcess:
     environment = {**os.environ, "BASH_ENV": str(_RC)}
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        ["bash", "--noprofile"], stdin=pipe, stdout=pipe, stderr=pipe, env=environment, process_group=0
+        ["bash", "--noprofile"],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=environment,
+        process_group=0,
     )
     assert process.stdin and process.stdout and process.stderr
-    typed, out, err = (os.dup(each.fileno()) for each in (process.stdin, process.stdout, process.stderr))
+    typed, out, err = (
+        os.dup(each.fileno()) for each in (process.stdin, process.stdout, process.stderr)
+    )
     for each in (process.stdin, process.stdout, process.stderr):
         each.close()
     return _ShellProcess(process, typed, {out: "stdout", err: "stderr"})
 
 
 def _forward(sitting: _ShellProcess, channel: Channel) -> None:
-    """Until the shell ends: what it leaves running in the background may hold its output open; it is not waited for."""
+    """Until the shell ends: what it leaves running in the background may hold its output open.
+
+    It is not waited for.
+    """
     over = os.pidfd_open(sitting.process.pid)
     printing = dict(sitting.printed)
     try:
@@ -152,7 +183,10 @@ def _forward(sitting: _ShellProcess, channel: Channel) -> None:
 
 
 def _decode_output(descriptor: int, sitting: _ShellProcess, channel: Channel) -> bool:
-    """Pass on what was printed; whether there was something, or nothing yet while the shell runs."""
+    """Pass on what was printed.
+
+    Whether there was something, or nothing yet while the shell runs.
+    """
     text = sitting.read(descriptor)
     if text:
         stream = sitting.printed[descriptor]
@@ -161,7 +195,9 @@ def _decode_output(descriptor: int, sitting: _ShellProcess, channel: Channel) ->
 
 
 def _startup_file(cell: str, namespaces: Sequence[str]) -> str:
-    """Return what the shell reads first: a prompt that says where it is, and the namespaces' names as commands."""
+    """Return what the shell reads first: a prompt that says where it is, and the namespaces' names
+    as commands.
+    """
     functions = "".join(f'{name}() {{ in_namespace {name} "$@"; }}\n' for name in namespaces)
     return f"""unset HISTFILE
 PS1='lab {cell} ${{LAB_NETNS:-host}}\\$ '

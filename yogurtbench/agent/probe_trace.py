@@ -1,7 +1,8 @@
-"""One probe of a cell's wire, recorded: every event the witness saw of it, every frame the devices carried.
+"""One probe of a cell's wire, recorded: every event the witness saw of it, every frame the devices
+carried.
 
-Runs in the lab; returns a JSON-serialisable dict. An echo for each IP version, each in a fresh lab: what
-one has done to it (a neighbour learned, a loop silenced) must not be the other's evidence.
+Runs in the lab; returns a JSON-serialisable dict. An echo for each IP version, each in a fresh lab:
+what one has done to it (a neighbour learned, a loop silenced) must not be the other's evidence.
 """
 
 from __future__ import annotations
@@ -57,17 +58,19 @@ _CODES = {1: "NET_XMIT_DROP", 2: "NET_XMIT_CN", 16: "NETDEV_TX_BUSY"}
 def record_probe(trial: Trial, programs: Programs) -> dict[str, Any]:
     """Send one echo for each IP version that the lab has, and record it.
 
-    ``probes``, a dictionary each: ``ip, source, destination, answered, dropped`` (where, as in the metric dropped_at),
-    ``looped`` (seconds, None), ``overflowed``, ``events`` and ``taps``. An event: ``ns`` since the echo was sent,
-    ``what``, ``namespace``, ``device``, ``packet``, ``skb`` (a number for each packet's address), ``note``. A tap:
-    ``namespace``, ``device``, ``frames``, each its time (ns since 1970), whether outgoing, and its bytes in base64, and
-    ``cut``, whether there may have been more.
+    ``probes``, a dictionary each: ``ip, source, destination, answered, dropped`` (where, as in the
+    metric dropped_at), ``looped`` (seconds, None), ``overflowed``, ``events`` and ``taps``. An
+    event: ``ns`` since the echo was sent, ``what``, ``namespace``, ``device``, ``packet``, ``skb``
+    (a number for each packet's address), ``note``. A tap: ``namespace``, ``device``, ``frames``,
+    each its time (ns since 1970), whether outgoing, and its bytes in base64, and ``cut``, whether
+    there may have been more.
 
     Raises HostError where this kernel shows no packets.
     """
     if not tracer.layout():
         raise HostError(
-            "a probe is recorded by the kernel's tracepoints, and this kernel has no BTF that describes them"
+            "a probe is recorded by the kernel's tracepoints, and this kernel has no BTF that "
+            "describes them"
         )
     made = (_record_probe(trial, programs, ip) for ip in (4, 6))
     return {"probes": [probe for probe in made if probe]}
@@ -79,7 +82,10 @@ def _record_probe(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] |
     def compiled() -> Any:
         return programs.ours(traced=True)
 
-    with bring_up(trial.cell) as network, attached_wire(programs, network, user_program(trial), traced=True) as hung:
+    with (
+        bring_up(trial.cell) as network,
+        attached_wire(programs, network, user_program(trial), traced=True) as hung,
+    ):
         if ip == 6 and network.no_ipv6:
             return None
         beside, watchdog = hung.records() if hung else [], LoopGuard(hung)
@@ -89,7 +95,9 @@ def _record_probe(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] |
         ):
             if seen is None:
                 how = install_hints.how_to_get("bcc")
-                raise HostError(f"a probe is recorded with bcc, whose Python binding is missing: {how}")
+                raise HostError(
+                    f"a probe is recorded with bcc, whose Python binding is missing: {how}"
+                )
             made: dict[str, Any] = {"looped": None}
             try:
                 with watchdog.watching():
@@ -125,21 +133,33 @@ def _probe(network: Lab, ip: int, seen: Tracer, hung: Wire | None) -> dict[str, 
 def _programs(network: Lab, hung: Wire | None) -> dict[int, tuple[Place, str]]:
     """Return where each program hangs, and its hook and name, by its row."""
     ends = {a: attachment_point(a, network)[0] for a in (hung.attached if hung else ())}
-    return {a.row: ((end.namespace.name or "host", end.name), f"{a.hook}: {a.program}") for a, end in ends.items()}
+    return {
+        a.row: ((end.namespace.name or "host", end.name), f"{a.hook}: {a.program}")
+        for a, end in ends.items()
+    }
 
 
 def _devices(network: Lab) -> dict[int, Place]:
-    """Namespace and name by ifindex; no two devices of a lab share one but lo, which is the client's if anybody's."""
+    """Namespace and name by ifindex.
+
+    No two devices of a lab share one but lo, which is the client's if anybody's.
+    """
     through_lo = network.client.namespace.name or ""
     return {
-        device["ifindex"]: (through_lo if device["ifindex"] == 1 else namespace["name"], device["name"])
+        device["ifindex"]: (
+            through_lo if device["ifindex"] == 1 else namespace["name"],
+            device["name"],
+        )
         for namespace in read_inventory(network)
         for device in namespace["devices"]
     }
 
 
 def _events(
-    events: Sequence[Event], sent: int, devices: Mapping[int, Place], programs: Mapping[int, tuple[Place, str]]
+    events: Sequence[Event],
+    sent: int,
+    devices: Mapping[int, Place],
+    programs: Mapping[int, tuple[Place, str]],
 ) -> Iterator[dict[str, Any]]:
     """Yield the events for people.
 
@@ -153,7 +173,11 @@ def _events(
         if event.kind not in (tracer.XMIT, tracer.HIT):
             packets[event.skb] = _packet(event)
             numbers.setdefault(event.skb, len(numbers) + 1)
-        hit, note = programs.get(event.type, _NOWHERE) if event.kind == tracer.HIT else (None, _describe_event(event))
+        hit, note = (
+            programs.get(event.type, _NOWHERE)
+            if event.kind == tracer.HIT
+            else (None, _describe_event(event))
+        )
         namespace, device = hit or devices.get(event.ifindex, ("", ""))
         yield {
             "ns": event.time - sent,

@@ -32,7 +32,10 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 class _Dead(Exception):
-    """The wire carries nothing: no load but reachability and isolation can give values. Carries what was seen."""
+    """The wire carries nothing: no load but reachability and isolation can give values.
+
+    Carries what was seen.
+    """
 
     def __init__(self, seen: Observation) -> None:
         super().__init__("the wire is dead: nothing answered")
@@ -58,7 +61,9 @@ class Phases:
 
     def end(self) -> None:
         """End the last phase."""
-        self.seconds[self._name] = self.seconds.get(self._name, 0.0) + time.monotonic() - self._since
+        self.seconds[self._name] = (
+            self.seconds.get(self._name, 0.0) + time.monotonic() - self._since
+        )
 
     def _begin(self, name: str) -> None:
         self._name, self._since = name, time.monotonic()
@@ -66,10 +71,13 @@ class Phases:
 
 
 def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _ignore) -> Attempt:
-    """Run a trial in a fresh lab. What goes wrong there is the attempt's status, never an exception.
+    """Run a trial in a fresh lab.
 
-    ``tell`` hears the name of each phase as it begins (lab, wire, probe, load, undo). The first trial of a process is
-    preceded by the probes' positive control (loads.control), unless that was made before.
+    What goes wrong there is the attempt's status, never an exception.
+
+    ``tell`` hears the name of each phase as it begins (lab, wire, probe, load, undo). The first
+    trial of a process is preceded by the probes' positive control (loads.control), unless that was
+    made before.
     """
     control.unmeasurable()
     phases = Phases("lab", tell)
@@ -87,19 +95,26 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _i
         return replace(skipped, observations=(dead.seen, *skipped.observations))
     except Looping as loop:
         length: Details = {"looped_seconds": loop.seconds}
-        return Attempt.without_values(trial, "looping", str(loop), seconds=phases.seconds, details=length)
+        return Attempt.without_values(
+            trial, "looping", str(loop), seconds=phases.seconds, details=length
+        )
     except lab.Unsupported as reason:
         return Attempt.without_values(trial, "unsupported", str(reason), seconds=phases.seconds)
     except (LoadFailed, CommandFailed, HostError, NetlinkError, OSError) as error:
         return Attempt.without_values(trial, "failed", str(error), seconds=phases.seconds)
-    except Exception as error:  # whatever a tool or a kernel did that nobody thought of: one row, and the agent lives
-        return Attempt.without_values(trial, "failed", describe_internal_error(error), seconds=phases.seconds)
+    # whatever a tool or a kernel did that nobody thought of: one row, and the agent lives
+    except Exception as error:
+        return Attempt.without_values(
+            trial, "failed", describe_internal_error(error), seconds=phases.seconds
+        )
     counters = {name: [count.packets, count.bytes] for name, count in counted.items()}
     details: Details = {**measured.details, "counters": counters}
     observations = tuple(_observations(trial, measured, counted))
     # One answer that could not be had fails the trial, and its other answers stand.
     why = next((o.error for o in observations if o.status == "failed"), "")
-    return Attempt(trial, "failed" if why else "ok", observations, why, seconds=phases.seconds, details=details)
+    return Attempt(
+        trial, "failed" if why else "ok", observations, why, seconds=phases.seconds, details=details
+    )
 
 
 def describe_internal_error(error: Exception) -> str:
@@ -107,13 +122,24 @@ def describe_internal_error(error: Exception) -> str:
 
     Its type, and the last place of ours that it came through.
     """
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
-    where = f" in {Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}" if frames else ""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _PACKAGE in Path(frame.filename).parents
+    ]
+    where = (
+        f" in {Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}"
+        if frames
+        else ""
+    )
     return f"an error of ours: {type(error).__name__}{where}: {error}"
 
 
 def _confirm_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
-    """Ask a wire that carries nothing once more, in another lab. Raises LoadFailed where it answers."""
+    """Ask a wire that carries nothing once more, in another lab.
+
+    Raises LoadFailed where it answers.
+    """
     traced = bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.begin("wire")
@@ -124,10 +150,14 @@ def _confirm_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
                 answered = ping(network, 4, seen, probes=1).answered
                 phases.begin("undo")
     if answered:
-        raise LoadFailed("the wire carried nothing in one lab and answered in the next: neither can be believed")
+        raise LoadFailed(
+            "the wire carried nothing in one lab and answered in the next: neither can be believed"
+        )
 
 
-def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[LoadResult, dict[str, Counters]]:
+def _measure(
+    trial: Trial, programs: Programs, phases: Phases
+) -> tuple[LoadResult, dict[str, Counters]]:
     traced = trial.cell.load == "reachability" and bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.begin("wire")
@@ -151,12 +181,15 @@ def _measure(trial: Trial, programs: Programs, phases: Phases) -> tuple[LoadResu
                     phases.begin("undo")
                 # Blind programs count nothing: there is no path to assert.
                 counted = _since(before, hung) if trial.role != "blind" else {}
-                # Before the witness leaves: the kernel does not like its code patched where packets go round.
+                # Before the witness leaves: the kernel does not like its code patched where packets
+                # go round.
                 watchdog.look()
             return _with_tallies(measured, noted, hung), counted
 
 
-def _with_tallies(measured: LoadResult, noted: Mapping[str, list[Counters]], hung: Wire | None) -> LoadResult:
+def _with_tallies(
+    measured: LoadResult, noted: Mapping[str, list[Counters]], hung: Wire | None
+) -> LoadResult:
     """Add what a wire of the user counted by itself during the load.
 
     Packets and bytes by slot.
@@ -164,7 +197,8 @@ def _with_tallies(measured: LoadResult, noted: Mapping[str, list[Counters]], hun
     if not noted or hung is None:
         return measured
     new = {
-        way: [now - then for now, then in zip(slots, noted[way], strict=True)] for way, slots in hung.tallies().items()
+        way: [now - then for now, then in zip(slots, noted[way], strict=True)]
+        for way, slots in hung.tallies().items()
     }
     tallies = {way: [[c.packets, c.bytes] for c in slots] for way, slots in new.items()}
     return replace(measured, details={**measured.details, "tallies": tallies})
@@ -188,11 +222,15 @@ def _drop_counter(network: lab.Lab, programs: Programs) -> AbstractContextManage
 
 
 def _diagnosed(measured: LoadResult, spent: Mapping[str, RunTime]) -> LoadResult:
-    """Only the run times: what the load measured was slowed by looking. The value is the wire's, both ways together."""
+    """Only the run times: what the load measured was slowed by looking.
+
+    The value is the wire's, both ways together.
+    """
     wires = [time for name, time in spent.items() if name.startswith("wire.")]
     whole = RunTime(sum(time.ns for time in wires), sum(time.runs for time in wires))
     programs: dict[str, ProgramRuns] = {
-        name: {"ns": time.ns, "runs": time.runs, "ns_per_run": time.mean} for name, time in spent.items()
+        name: {"ns": time.ns, "runs": time.runs, "ns_per_run": time.mean}
+        for name, time in spent.items()
     }
     details: Details = {**measured.details, "run_times": programs}
     return LoadResult({DIAGNOSTIC_METRIC: whole.mean}, measured.flow, details)
@@ -202,7 +240,9 @@ def _diagnosed(measured: LoadResult, spent: Mapping[str, RunTime]) -> LoadResult
 def attached_wire(
     programs: Programs, network: lab.Lab, theirs: UserProgram | None, *, traced: bool
 ) -> Iterator[Wire | None]:
-    """Yield the wire, where the cell has programs at all: a plain veth baseline needs neither bcc nor headers."""
+    """Yield the wire, where the cell has programs at all: a plain veth baseline needs neither bcc
+    nor headers.
+    """
     if not wire.attachments(network.cell):
         yield None
         return
@@ -216,11 +256,15 @@ def _tracer_for(
     """Return the witness for reachability; no other load pays for it."""
     if not traced:
         return nullcontext()
-    return tracing(lambda: programs.ours(traced=True), network.namespaces, hung.records() if hung else ())
+    return tracing(
+        lambda: programs.ours(traced=True), network.namespaces, hung.records() if hung else ()
+    )
 
 
 def _require_reply(bench: LoadContext) -> None:
-    """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be measured."""
+    """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be
+    measured.
+    """
     cell = bench.trial.cell
     ip = cell.ip or 4
     if not is_reachable(bench.lab, ip):
@@ -234,15 +278,22 @@ def _since(before: Mapping[str, Counters], hung: Wire | None) -> dict[str, Count
 
 
 def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:
-    """Assert the path: the wire's programs carried what arrived. Raises LoadFailed where they did not."""
-    for name, bounds in (("wire.forward", flow and flow.forward), ("wire.return", flow and flow.back)):
+    """Assert the path: the wire's programs carried what arrived.
+
+    Raises LoadFailed where they did not.
+    """
+    for name, bounds in (
+        ("wire.forward", flow and flow.forward),
+        ("wire.return", flow and flow.back),
+    ):
         if not bounds or name not in counted:
             continue
         low, high = bounds
         seen = counted[name].packets
         if seen < low or (high is not None and seen > high):
             raise LoadFailed(
-                f"path assertion: {name} counted {seen} packets where the load had {_range_words(low, high)}"
+                f"path assertion: {name} counted {seen} packets where the load had "
+                f"{_range_words(low, high)}"
             )
 
 
@@ -252,7 +303,9 @@ def _range_words(low: int, high: int | None) -> str:
     return f"exactly {low}" if high == low else f"{low} to {high}"
 
 
-def _observations(trial: Trial, measured: LoadResult, counted: Mapping[str, Counters]) -> Iterator[Observation]:
+def _observations(
+    trial: Trial, measured: LoadResult, counted: Mapping[str, Counters]
+) -> Iterator[Observation]:
     for metric, value in measured.values.items():
         yield Observation.measured(metric, value, trial.clock)
     for metric, (status, error) in measured.missing.items():
@@ -261,7 +314,9 @@ def _observations(trial: Trial, measured: LoadResult, counted: Mapping[str, Coun
     if trial.role != "diagnostic" and trial.cell.load not in YES_NO:
         for metric in metrics_of(trial.cell.load, trial.clock):
             if metric not in measured.values and metric not in measured.missing:
-                yield Observation.missing(metric, "failed", f"the load came to no {metric}", trial.clock)
+                yield Observation.missing(
+                    metric, "failed", f"the load came to no {metric}", trial.clock
+                )
     carried = [c for name, c in counted.items() if name.startswith("wire.")]
     if carried:
         yield Observation.measured("bpf_packets", sum(c.packets for c in carried), trial.clock)

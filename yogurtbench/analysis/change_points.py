@@ -1,11 +1,12 @@
 """Where a series of runs changed its level. Pure.
 
-On the wall clock: PELT [1] as ruptures [2] has it, on least squares, with a penalty that the series' own noise sets.
-On the instruction clock nothing is estimated: a difference beyond the margin is a change. On neither clock is a step
-that rounding can have made.
+On the wall clock: PELT [1] as ruptures [2] has it, on least squares, with a penalty that the
+series' own noise sets. On the instruction clock nothing is estimated: a difference beyond the
+margin is a change. On neither clock is a step that rounding can have made.
 
-[1] Killick, Fearnhead, Eckley: Optimal detection of changepoints with a linear computational cost, JASA 107 (2012).
-[2] Truong, Oudre, Vayatis: Selective review of offline change point detection methods, Signal Processing 167 (2020).
+[1] Killick, Fearnhead, Eckley: Optimal detection of changepoints with a linear computational cost,
+JASA 107 (2012). [2] Truong, Oudre, Vayatis: Selective review of offline change point detection
+methods, Signal Processing 167 (2020).
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ Floats = NDArray[np.float64]
 
 #: Fewest runs in which a change is looked for: below, the noise is known too badly to judge by.
 FEWEST = 30
-#: Chance that a flat family of series (say, the deciding metrics of an experiment) shows any change at all.
+#: Chance that a flat family of series (say, the deciding metrics of an experiment) shows any change
+#: at all.
 ALPHA = 0.05
 #: A new level is believed from so many runs on: one run that stands alone is an outlier.
 SHORTEST = 2
 #: Log-ratios closer together than this differ by rounding alone.
 _ROUNDING = 1e-9
-#: How many differences are worth one degree of freedom of the variance that their median absolute deviation gives:
-#: its efficiency for normal noise is 0.37, and successive differences are worth 2/3 of independent values.
+#: How many differences are worth one degree of freedom of the variance that their median absolute
+#: deviation gives: its efficiency for normal noise is 0.37, and successive differences are worth
+#: 2/3 of independent values.
 _RUNS_A_DEGREE = 4
 
 
@@ -38,14 +41,17 @@ def why_unavailable() -> str:
     if find_spec("ruptures"):
         return ""
     return (
-        "no changes are looked for: the library ruptures is not installed (there is none for Python 3.14 and newer yet)"
+        "no changes are looked for: the library ruptures is not installed (there is none "
+        "for Python 3.14 and newer yet)"
     )
 
 
 def change_points(logs: Floats, family: int = 1) -> list[int]:
-    """Return the places (0 … n-1, each the first of a new level) where a series of log-ratios, oldest first, changes.
+    """Return the places (0 … n-1, each the first of a new level) where a series of log-ratios,
+    oldest first, changes.
 
-    ``family``: how many series are searched together. None below :data:`FEWEST` values, nor where :func:`lacking`.
+    ``family``: how many series are searched together. None below :data:`FEWEST` values, nor where
+    :func:`lacking`.
     """
     if len(logs) < FEWEST or why_unavailable():
         return []
@@ -65,10 +71,11 @@ def _median_filter_3(logs: Floats) -> Floats:
 def penalty(logs: Floats, family: int = 1) -> float:
     """Return what a change must take off the sum of squares to be believed: noise² t².
 
-    In a flat series with normal noise, a change at a given place takes off noise² z², z standard normal. ``t`` is the
-    quantile that z, divided by a *measured* noise (hence Student's t), exceeds anywhere among the n-1 places of any of
-    the family's series with chance :data:`ALPHA` at most (Bonferroni). Nothing in it is tuned: the tests count how
-    often flat series of several kinds of noise show a change.
+    In a flat series with normal noise, a change at a given place takes off noise² z², z standard
+    normal. ``t`` is the quantile that z, divided by a *measured* noise (hence Student's t), exceeds
+    anywhere among the n-1 places of any of the family's series with chance :data:`ALPHA` at most
+    (Bonferroni). Nothing in it is tuned: the tests count how often flat series of several kinds of
+    noise show a change.
     """
     places = (len(logs) - 1) * max(1, family)
     quantile = stats.t.ppf(1 - ALPHA / (2 * places), len(logs) / _RUNS_A_DEGREE)
@@ -76,7 +83,8 @@ def penalty(logs: Floats, family: int = 1) -> float:
 
 
 def estimate_noise(logs: Floats) -> float:
-    """Return the standard deviation between runs, robust: from the median absolute deviation of successive differences.
+    """Return the standard deviation between runs, robust: from the median absolute deviation of
+    successive differences.
 
     A step is in one difference only and an outlier in two, so neither is taken for noise.
     """
@@ -102,11 +110,15 @@ def _steps(logs: Floats, limit: float, moved: Floats) -> Iterator[int]:
 
 
 def beyond_rounding(logs: Floats, places: list[int], moved: Floats) -> list[int]:
-    """Of places where a level changes, those whose step is more than rounding can have made of two equal levels."""
+    """Of places where a level changes, those whose step is more than rounding can have made of two
+    equal levels.
+    """
     kept = list(places)
     while kept:
         level, most = levels(logs, kept), levels(moved, kept)
-        small = [i for i in range(len(kept)) if abs(level[i + 1] - level[i]) <= most[i + 1] + most[i]]
+        small = [
+            i for i in range(len(kept)) if abs(level[i + 1] - level[i]) <= most[i + 1] + most[i]
+        ]
         if not small:
             break
         del kept[min(small, key=lambda i: abs(level[i + 1] - level[i]))]

@@ -1,12 +1,14 @@
-"""Frames to comparisons: how a cell compares with its own block's baseline, how sure that is, and what to call it.
+"""Frames to comparisons: how a cell compares with its own block's baseline, how sure that is, and
+what to call it.
 
-One value a cell and block; the logarithm of its ratio to the same block's baseline; over the blocks the
-Hodges-Lehmann estimate with the interval of Wilcoxon's signed-rank test (see :mod:`statistics`).
-A verdict needs the interval wholly beyond the margin (``faster``, ``slower``) or wholly inside it (``equivalent``),
-at a level adjusted for how many were asked: Holm among the declared gate cells, Benjamini-Hochberg among
-the rest. On the instruction clock nothing is estimated: a difference is a difference.
-On either clock a value stands for all that its tool's rounding can have made it from (see :mod:`rounding`): the
-least and the most that each ratio can be are held against the margin, so that rounding alone never decides.
+One value a cell and block; the logarithm of its ratio to the same block's baseline; over the blocks
+the Hodges-Lehmann estimate with the interval of Wilcoxon's signed-rank test (see
+:mod:`statistics`). A verdict needs the interval wholly beyond the margin (``faster``, ``slower``)
+or wholly inside it (``equivalent``), at a level adjusted for how many were asked: Holm among the
+declared gate cells, Benjamini-Hochberg among the rest. On the instruction clock nothing is
+estimated: a difference is a difference. On either clock a value stands for all that its tool's
+rounding can have made it from (see :mod:`rounding`): the least and the most that each ratio can be
+are held against the margin, so that rounding alone never decides.
 """
 
 from __future__ import annotations
@@ -44,7 +46,14 @@ from yogurtbench.analysis.statistics import (
     judge,
     ratio_of,
 )
-from yogurtbench.analysis.values import BlockValues, Series, comparable, drop_unresolved, rows_of, tuples_of
+from yogurtbench.analysis.values import (
+    BlockValues,
+    Series,
+    comparable,
+    drop_unresolved,
+    rows_of,
+    tuples_of,
+)
 from yogurtbench.core.metrics import FLOOR, FLOORED, HEADLINE, METRICS, unit_on
 from yogurtbench.core.records import ASIDE, AXES, Cell
 from yogurtbench.plan.plan import Plan
@@ -71,26 +80,59 @@ DEGENERATE: dict[str, str] = {
 EMULATED = "emulated (TCG): not a statement about hardware"
 
 COLUMNS = (
-    "cell", "role", *AXES, "baseline", "metric", "unit", "better", "n", "baseline_median", "cell_median", "difference",
-    "ratio", "ratio_low", "ratio_high", "median_ratio", "delta", "verdict", "family", "p", "p_adjusted",
-    "lab", "accelerator", "clock", "note", "resolution",
-)  # fmt: skip
+    "cell",
+    "role",
+    *AXES,
+    "baseline",
+    "metric",
+    "unit",
+    "better",
+    "n",
+    "baseline_median",
+    "cell_median",
+    "difference",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "median_ratio",
+    "delta",
+    "verdict",
+    "family",
+    "p",
+    "p_adjusted",
+    "lab",
+    "accelerator",
+    "clock",
+    "note",
+    "resolution",
+)
 
 
 _INTEGERS = ("headroom", "ip", "payload", "mtu", "streams")
 _NUMBERS = (
-    "baseline_median", "cell_median", "difference", "ratio", "ratio_low", "ratio_high", "median_ratio",
-    "p", "p_adjusted", "resolution",
-)  # fmt: skip
+    "baseline_median",
+    "cell_median",
+    "difference",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "median_ratio",
+    "p",
+    "p_adjusted",
+    "resolution",
+)
 
 
 def why_rounded(note: str) -> str:
-    """Return what of a note says that rounding leaves something undecided; empty where it does not."""
+    """Return what of a note says that rounding leaves something undecided.
+
+    Empty where it does not.
+    """
     said = note.removeprefix(f"{EMULATED}; ")
     return said if said.startswith(ROUNDED) else ""
 
 
-# --- comparisons ---------------------------------------------------------------------------------------------------
+# --- comparisons ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +151,15 @@ class _Comparison:
 
 
 def compare(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Return one row a cell (its baselines apart), metric and baseline: columns :data:`COLUMNS`, medians in ``unit``.
+    """Return one row a cell (its baselines apart), metric and baseline: columns :data:`COLUMNS`,
+    medians in ``unit``.
 
-    ``ratio`` is the Hodges-Lehmann estimate of cell over baseline, ``ratio_low``/``ratio_high`` its 95 % interval,
-    not adjusted; ``difference`` the median of the blocks' differences in ``unit``; ``delta`` the margin; ``verdict``
-    the word, from ``p_adjusted`` in ``family`` (gate, exploratory, canary); ``resolution`` how far rounding can have
-    moved the ratio, as a share, which the interval has in it (nan: the value tells nothing). Metrics without a
-    direction and yes/no metrics are not compared (see :func:`words`).
+    ``ratio`` is the Hodges-Lehmann estimate of cell over baseline, ``ratio_low``/``ratio_high`` its
+    95 % interval, not adjusted; ``difference`` the median of the blocks' differences in ``unit``;
+    ``delta`` the margin; ``verdict`` the word, from ``p_adjusted`` in ``family`` (gate,
+    exploratory, canary); ``resolution`` how far rounding can have moved the ratio, as a share,
+    which the interval has in it (nan: the value tells nothing). Metrics without a direction and
+    yes/no metrics are not compared (see :func:`words`).
     """
     values = BlockValues(drop_unresolved(frame, plan))
     shared = dict(_first_rows(frame))
@@ -134,8 +178,12 @@ def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((row["cell"], row) for row in rows_of(first[keys]))
 
 
-def _kernel_locations(plan: Plan, shared: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return where cells of the same axis kernel ran, by that word: a cell that never ran would have run there too."""
+def _kernel_locations(
+    plan: Plan, shared: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return where cells of the same axis kernel ran, by that word: a cell that never ran would
+    have run there too.
+    """
     cells = [planned.cell for planned in plan.cells]
     return {cell.kernel: shared[cell.id] for cell in cells if cell.id in shared}
 
@@ -145,33 +193,57 @@ def _comparisons(values: BlockValues, plan: Plan) -> Iterator[tuple[Cell, _Compa
         if planned.role not in ("cell", "canary"):
             continue
         cell, role = planned.cell, planned.role
-        metrics = [m for m in values.metrics.get((cell.id, role), [HEADLINE[cell.load]]) if comparable(m)]
+        metrics = [
+            m for m in values.metrics.get((cell.id, role), [HEADLINE[cell.load]]) if comparable(m)
+        ]
         for place, baseline in enumerate(planned.baselines or (None,)):
             for metric in metrics:
                 gate = planned.gate and place == 0 and metric == HEADLINE[cell.load]
-                margin, exact = plan.margins.get(metric, MARGIN[plan.clock]), plan.clock == "instructions"
-                yield cell, _Comparison(cell.id, cell.load, role, metric, baseline, place == 0, gate, margin, exact)
+                margin, exact = (
+                    plan.margins.get(metric, MARGIN[plan.clock]),
+                    plan.clock == "instructions",
+                )
+                yield (
+                    cell,
+                    _Comparison(
+                        cell.id, cell.load, role, metric, baseline, place == 0, gate, margin, exact
+                    ),
+                )
 
 
 def decided_minima(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of :func:`compare` whose fastest round trip is decided while their median is not."""
+    """Return the rows of :func:`compare` whose fastest round trip is decided while their median is
+    not.
+    """
     cells = table[table["role"] == "cell"].set_index(["cell", "baseline"], drop=False)
     vague = cells.index[(cells["metric"] == FLOORED) & (cells["verdict"] == "inconclusive")]
-    found = cells[(cells["metric"] == FLOOR) & cells["verdict"].isin(["faster", "slower", "equivalent"])]
+    found = cells[
+        (cells["metric"] == FLOOR) & cells["verdict"].isin(["faster", "slower", "equivalent"])
+    ]
     return found[found.index.isin(vague)].reset_index(drop=True)
 
 
-def _row(asked: _Comparison, values: BlockValues, shared: Mapping[str, Any], compared: Cell) -> dict[str, Any]:
+def _row(
+    asked: _Comparison, values: BlockValues, shared: Mapping[str, Any], compared: Cell
+) -> dict[str, Any]:
     cell = values.of(asked.cell, asked.role, asked.metric)
     base = values.of(asked.baseline, "baseline", asked.metric) if asked.baseline else {}
     known = METRICS[asked.metric]
     return {
-        **compared.columns, **shared, "cell": asked.cell, "role": asked.role, "baseline": asked.baseline,
-        "metric": asked.metric, "unit": _unit(asked), "better": known.better, "delta": asked.margin,
-        "baseline_median": _median(base.values()), "cell_median": _median(cell.values()),
+        **compared.columns,
+        **shared,
+        "cell": asked.cell,
+        "role": asked.role,
+        "baseline": asked.baseline,
+        "metric": asked.metric,
+        "unit": _unit(asked),
+        "better": known.better,
+        "delta": asked.margin,
+        "baseline_median": _median(base.values()),
+        "cell_median": _median(cell.values()),
         "family": family_of(asked.role, asked.gate),
         **_measured(asked, cell, base, values),
-    }  # fmt: skip
+    }
 
 
 def _unit(asked: _Comparison) -> str:
@@ -183,14 +255,22 @@ def _median(values: Iterable[float]) -> float:
     return float(median(found)) if found else math.nan
 
 
-def _measured(asked: _Comparison, cell: Series, base: Series, values: BlockValues) -> dict[str, Any]:
+def _measured(
+    asked: _Comparison, cell: Series, base: Series, values: BlockValues
+) -> dict[str, Any]:
     blocks = sorted(cell.keys() & base.keys())
     gaps = {**_unpaired_blocks(cell, base),
             **values.missing(asked.baseline or "", "baseline", asked.metric),
             **values.missing(asked.cell, asked.role, asked.metric)}  # fmt: skip
     pairs = _paired(asked, blocks, cell, base, values)
-    found = {"n": len(blocks), "difference": _median(pairs.x - pairs.y), **_ratios(pairs.logs, asked.exact)}
-    named = _without_pairs(asked, cell, gaps) if not blocks else _without_statistics(pairs, asked, gaps)
+    found = {
+        "n": len(blocks),
+        "difference": _median(pairs.x - pairs.y),
+        **_ratios(pairs.logs, asked.exact),
+    }
+    named = (
+        _without_pairs(asked, cell, gaps) if not blocks else _without_statistics(pairs, asked, gaps)
+    )
     chances = _chances(pairs.logs, asked) if pairs.logs and len(blocks) >= FEWEST else {}
     why = _rounded(pairs, asked) if named in (None, "inconclusive") else ""
     return {
@@ -204,7 +284,9 @@ def _measured(asked: _Comparison, cell: Series, base: Series, values: BlockValue
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Blocks' values of a cell and its baseline, how far rounding can have moved each, and the log-ratios if any."""
+    """Blocks' values of a cell and its baseline, how far rounding can have moved each, and the
+    log-ratios if any.
+    """
 
     x: Floats
     y: Floats
@@ -212,11 +294,16 @@ class _Pairs:
     logs: Logs | None
 
 
-def _paired(asked: _Comparison, blocks: Sequence[int], cell: Series, base: Series, values: BlockValues) -> _Pairs:
+def _paired(
+    asked: _Comparison, blocks: Sequence[int], cell: Series, base: Series, values: BlockValues
+) -> _Pairs:
     sides = (asked.cell, asked.role, cell), (asked.baseline or "", "baseline", base)
     x, y = (np.array([series[b] for b in blocks]) for *_, series in sides)
     told = [values.rounding(who, role, asked.metric) for who, role, _ in sides]
-    moved = np.array([told[0].get(b, 0.0) for b in blocks]), np.array([told[1].get(b, 0.0) for b in blocks])
+    moved = (
+        np.array([told[0].get(b, 0.0) for b in blocks]),
+        np.array([told[1].get(b, 0.0) for b in blocks]),
+    )
     positive = len(blocks) and bool((x > 0).all() and (y > 0).all())
     return _Pairs(x, y, moved, widen_by_rounding(x, y, *moved) if positive else None)
 
@@ -235,11 +322,16 @@ def _rounded(pairs: _Pairs, asked: _Comparison) -> str:
     where = asked.load, "instructions" if asked.exact else "wall"
     side = int(pairs.moved[1].max() > pairs.moved[0].max())
     worst = int(np.argmax(pairs.moved[side]))
-    return rounded_note(asked.metric, where, logs, (pairs.x, pairs.y)[side][worst], pairs.moved[side][worst])
+    return rounded_note(
+        asked.metric, where, logs, (pairs.x, pairs.y)[side][worst], pairs.moved[side][worst]
+    )
 
 
 def _unpaired_blocks(cell: Series, base: Series) -> dict[int, str]:
-    """Blocks that only one of the two has a row of; in the last block that is no gap: a run may end within it."""
+    """Blocks that only one of the two has a row of.
+
+    In the last block that is no gap: a run may end within it.
+    """
     last = max(cell.keys() | base.keys(), default=0)
     return dict.fromkeys((cell.keys() ^ base.keys()) - {last}, "not run") if cell and base else {}
 
@@ -248,11 +340,15 @@ def _ratios(logs: Logs | None, exact: bool) -> dict[str, float]:
     if logs is None:
         return {}
     effect = effect_with_rounding(logs)
-    low, high = (float(logs.low.min()), float(logs.high.max())) if exact else (effect.low, effect.high)
+    low, high = (
+        (float(logs.low.min()), float(logs.high.max())) if exact else (effect.low, effect.high)
+    )
     found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high,
              "median_ratio": float(np.median(logs.told))}  # fmt: skip
     found |= {"resolution": float(np.median(logs.high - logs.low)) / 2}
-    told = {name: ratio_of(value) if math.isfinite(value) else math.nan for name, value in found.items()}
+    told = {
+        name: ratio_of(value) if math.isfinite(value) else math.nan for name, value in found.items()
+    }
     return {**told, "resolution": told["resolution"] - 1}
 
 
@@ -318,12 +414,17 @@ def _exact_verdict(logs: Logs, asked: _Comparison) -> str:
 
 def _describe_rounding(named: str | None, gaps: Mapping[int, str], n: int) -> str:
     if named == "incomplete":
-        return f"{len(gaps)} of {len(gaps) + n} blocks without a pair ({', '.join(sorted(set(gaps.values())))})"
+        return (
+            f"{len(gaps)} of {len(gaps) + n} blocks without a pair "
+            f"({', '.join(sorted(set(gaps.values())))})"
+        )
     return DEGENERATE.get(named or "", "")
 
 
 def _with_verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fill in what depends on how many were asked: adjusted p, the verdict, and the note that goes with it."""
+    """Fill in what depends on how many were asked: adjusted p, the verdict, and the note that goes
+    with it.
+    """
     for family, adjust in (("gate", holm), ("canary", holm), ("exploratory", benjamini_hochberg)):
         asked = [row for row in rows if row["family"] == family and row["verdict"] is None]
         for row, adjusted in zip(asked, adjust([row["p"] for row in asked]), strict=True):
@@ -336,23 +437,27 @@ def _with_verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-# --- the sweep's questions -----------------------------------------------------------------------------------------
+# --- the sweep's questions ------------------------------------------------------------------------
 
 
 def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | None = None) -> bool:
-    """Return whether every cell of a group is known well enough: half the 95 % interval's width at most ``precision``.
+    """Return whether every cell of a group is known well enough: half the 95 % interval's width at
+    most ``precision``.
 
-    ``frame`` holds one group's rows, ``baseline`` is the id of its main baseline (the group's name; the first
-    baseline seen where not given), ``precision`` a share (0.01: ±1 %). Only the deciding metric of each load counts;
-    cells without a value (dead, failed, nothing to compare with) do not hold the others up. What rounding adds is left
-    out, since no number of blocks takes it away. Never looks at whether there is a difference.
+    ``frame`` holds one group's rows, ``baseline`` is the id of its main baseline (the group's name;
+    the first baseline seen where not given), ``precision`` a share (0.01: ±1 %). Only the deciding
+    metric of each load counts; cells without a value (dead, failed, nothing to compare with) do not
+    hold the others up. What rounding adds is left out, since no number of blocks takes it away.
+    Never looks at whether there is a difference.
     """
     values = BlockValues(frame)
     bases = [cell for cell, role in values.metrics if role == "baseline"]
     main = baseline or (bases[0] if bases else "")
     loads = dict(tuples_of(frame.drop_duplicates("cell"), "cell", "load"))
     pairs = [(c, r, HEADLINE[loads[c]]) for c, r in values.metrics if r in ("cell", "canary")]
-    widths = [_width(values.of(*pair), values.of(main, "baseline", pair[2]), frame) for pair in pairs]
+    widths = [
+        _width(values.of(*pair), values.of(main, "baseline", pair[2]), frame) for pair in pairs
+    ]
     return all(width is None or width <= precision for width in widths)
 
 
@@ -372,14 +477,18 @@ def _unrounded_logs(cell: Series, base: Series) -> Floats:
 
 
 def drift(frame: pd.DataFrame, margins: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Return the baselines that ran first and last in a block: last over first, a row a baseline, rounding allowed for.
+    """Return the baselines that ran first and last in a block: last over first, a row a baseline,
+    rounding allowed for.
 
-    Columns cell, metric, n, ratio, ratio_low, ratio_high, verdict (``drift``: beyond the margin; ``steady``: within
-    it; ``inconclusive``).
+    Columns cell, metric, n, ratio, ratio_low, ratio_high, verdict (``drift``: beyond the margin;
+    ``steady``: within it; ``inconclusive``).
     """
     rows = frame[(frame["role"] == "baseline") & (frame["status"] == "ok") & frame["value"].notna()]
     headline = rows[rows["metric"] == rows["load"].map(HEADLINE)].sort_values("position")
-    found = [_drift(str(cell), mine, margins or {}) for cell, mine in headline.groupby("cell", sort=False)]
+    found = [
+        _drift(str(cell), mine, margins or {})
+        for cell, mine in headline.groupby("cell", sort=False)
+    ]
     columns = ["cell", "metric", "n", "ratio", "ratio_low", "ratio_high", "verdict"]
     return pd.DataFrame([row for row in found if row], columns=columns)
 
@@ -409,15 +518,24 @@ def _drift_verdict(effect: Effect, margin: float) -> Literal["drift", "steady", 
     return "steady" if -margin <= effect.low and effect.high <= margin else "inconclusive"
 
 
-# --- words ---------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def categorical_metrics(frame: pd.DataFrame) -> pd.DataFrame:
-    """Yes/no and word metrics: a row a cell, a column a metric; the share of yes (0-1), or the commonest word."""
-    ok = frame[(frame["status"] == "ok") & ~frame["role"].isin(ASIDE) & frame["unit"].isin(["bool", "text"])]
+    """Yes/no and word metrics: a row a cell, a column a metric.
+
+    The share of yes (0-1), or the commonest word.
+    """
+    ok = frame[
+        (frame["status"] == "ok")
+        & ~frame["role"].isin(ASIDE)
+        & frame["unit"].isin(["bool", "text"])
+    ]
     shares = ok[ok["unit"] == "bool"].pivot_table(
         index="cell", columns="metric", values="value", aggfunc="mean", sort=False
     )
     said = ok[(ok["unit"] == "text") & ok["text"].notna()]
-    texts = said.groupby(["cell", "metric"])["text"].agg(lambda found: found.mode().iloc[0]).unstack()
+    texts = (
+        said.groupby(["cell", "metric"])["text"].agg(lambda found: found.mode().iloc[0]).unstack()
+    )
     return shares.join(texts, how="outer").rename_axis(index="cell", columns=None)

@@ -1,10 +1,11 @@
 """The gate: two runs that measured the same cells, and whether the new one became worse. Pure.
 
-On the wall clock both sides' log-ratios to their own block's baseline are compared: the two-sample Hodges-Lehmann
-estimate with the Mann-Whitney interval, exact, Holm over what decides, Benjamini-Hochberg over the rest. On the
-instruction clock a difference is a difference, held against the margin. On either clock a value stands for all that
-its tool's rounding can have made it from, as in comparison. What cannot be decided has a name, and
-sides that were not measured in the same way are not compared at all.
+On the wall clock both sides' log-ratios to their own block's baseline are compared: the two-sample
+Hodges-Lehmann estimate with the Mann-Whitney interval, exact, Holm over what decides,
+Benjamini-Hochberg over the rest. On the instruction clock a difference is a difference, held
+against the margin. On either clock a value stands for all that its tool's rounding can have made it
+from, as in comparison. What cannot be decided has a name, and sides that were not measured in the
+same way are not compared at all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from yogurtbench.analysis.comparison import DEGENERATE, EMULATED, MARGIN
-from yogurtbench.analysis.measured_run import PER_BYTE, PER_PACKET, Key, MeasuredCell, MeasuredRun, State, is_yes_no
+from yogurtbench.analysis.measured_run import (
+    PER_BYTE,
+    PER_PACKET,
+    Key,
+    MeasuredCell,
+    MeasuredRun,
+    State,
+    is_yes_no,
+)
 from yogurtbench.analysis.rounding import (
     NO_SPREAD,
     Logs,
@@ -53,7 +62,10 @@ MARGINS = {"wall": MARGIN["wall"], "instructions": 0.002}
 FINE = frozenset({"identical", "equivalent", "improvement", "unchanged"})
 #: Why there is no verdict, by name.
 UNDECIDED: dict[str, str] = {
-    **{name: DEGENERATE[name] for name in ("zeros", "one_block", "incomplete", "no_baseline", "constant")},
+    **{
+        name: DEGENERATE[name]
+        for name in ("zeros", "one_block", "incomplete", "no_baseline", "constant")
+    },
     "too_few_blocks": "too few blocks: no 95 % interval exists",
     "failed": "no trial gave a value",
     "unsupported": "one side could not do it",
@@ -62,7 +74,7 @@ UNDECIDED: dict[str, str] = {
 }
 
 
-# --- what came of it -----------------------------------------------------------------------------------------------
+# --- what came of it ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +93,9 @@ class Mismatch:
 class Finding:
     """One metric of a cell on both sides.
 
-    ``old`` and ``new`` are medians in ``unit``, ``difference`` new minus old, ``per_packet`` the same for one packet
-    (nan where unknown). ``ratio`` with its interval ``low``, ``high`` is new over old; on the wall clock the ratio of
-    the ratios to the baseline. ``margin`` is a share.
+    ``old`` and ``new`` are medians in ``unit``, ``difference`` new minus old, ``per_packet`` the
+    same for one packet (nan where unknown). ``ratio`` with its interval ``low``, ``high`` is new
+    over old; on the wall clock the ratio of the ratios to the baseline. ``margin`` is a share.
     """
 
     cell: Cell
@@ -147,7 +159,9 @@ class Decision:
 
     @property
     def verdict(self) -> str:
-        """``failed`` before ``regression`` before ``not comparable``, ``inconclusive``, ``fine``."""
+        """``failed`` before ``regression`` before ``not comparable``, ``inconclusive``,
+        ``fine``.
+        """
         if self.failed:
             return "failed"
         if self.regressions:
@@ -162,28 +176,39 @@ class Decision:
         return {"failed": 3, "regression": 1, "fine": 0}.get(self.verdict, 4)
 
 
-# --- deciding ------------------------------------------------------------------------------------------------------
+# --- deciding -------------------------------------------------------------------------------------
 
 
 def decide(
-    old: MeasuredRun, new: MeasuredRun, margins: Mapping[str, float] | None = None, gate: Collection[str] | None = None
+    old: MeasuredRun,
+    new: MeasuredRun,
+    margins: Mapping[str, float] | None = None,
+    gate: Collection[str] | None = None,
 ) -> Decision:
     """Hold ``new`` against ``old``.
 
-    ``margins``: shares by metric (default: the old side's, as promised then); ``gate``: ids of the cells that decide
-    (default: those of either side).
+    ``margins``: shares by metric (default: the old side's, as promised then); ``gate``: ids of the
+    cells that decide (default: those of either side).
     """
     differing = tuple(mismatches(old, new))
     if differing:
         return Decision(old, new, differing, (), ())
-    margins, gate = old.margins if margins is None else margins, old.gate | new.gate if gate is None else gate
-    asked = [_CellComparison(old, new, key, margins, gate) for key in dict.fromkeys((*old.entries, *new.entries))]
+    margins, gate = (
+        old.margins if margins is None else margins,
+        old.gate | new.gate if gate is None else gate,
+    )
+    asked = [
+        _CellComparison(old, new, key, margins, gate)
+        for key in dict.fromkeys((*old.entries, *new.entries))
+    ]
     findings = tuple(_with_verdict_of([one for question in asked for one in question.findings()]))
     return Decision(old, new, (), findings, tuple(_cautions(old, new, findings)))
 
 
 def mismatches(old: MeasuredRun, new: MeasuredRun) -> Iterator[Mismatch]:
-    """In what the sides differ that must be equal: the environment's identity, the loads' options, the baselines."""
+    """In what the sides differ that must be equal: the environment's identity, the loads' options,
+    the baselines.
+    """
     ours, theirs = _identity(old.environment), _identity(new.environment)
     for name in dict.fromkeys((*ours, *theirs)):
         if ours.get(name) != theirs.get(name):
@@ -204,7 +229,9 @@ def _option_mismatches(old: MeasuredCell, new: MeasuredCell) -> Iterator[Mismatc
         if before != now:
             yield Mismatch(f"{load} {name}", str(before), str(now))
     if old.baselines[:1] != new.baselines[:1]:
-        yield Mismatch(f"baseline of {load} {old.cell.id}", *("".join(one.baselines[:1]) for one in (old, new)))
+        yield Mismatch(
+            f"baseline of {load} {old.cell.id}", *("".join(one.baselines[:1]) for one in (old, new))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +245,9 @@ class _CellComparison:
     gate: Collection[str]
 
     def findings(self) -> Iterator[tuple[Finding, dict[str, float]]]:
-        """Yield one a metric, with the chances that a verdict is still to be made from (empty where it is made)."""
+        """Yield one a metric, with the chances that a verdict is still to be made from (empty where
+        it is made).
+        """
         old, new = self.before.entries.get(self.key), self.after.entries.get(self.key)
         one = old or new
         assert one is not None
@@ -229,7 +258,10 @@ class _CellComparison:
                 yield self._finding(old, new, self._blank(one, metric, metric in deciding))
 
     def _is_asked(self, one: MeasuredCell, metric: str) -> bool:
-        """Say what decides: main baselines divide on the wall clock; canary and tails only where there is noise."""
+        """Say what decides: main baselines divide on the wall clock.
+
+        Canary and tails only where there is noise.
+        """
         if self.before.exact and metric in _TAILS:
             return False
         if one.role == "canary":
@@ -241,7 +273,9 @@ class _CellComparison:
         family = family_of(one.role, decides)
         clock = self.before.environment.clock
         margin = self.margins.get(metric, MARGINS[clock])
-        return Finding(one.cell, one.role, metric, unit_on(clock, METRICS[metric].unit), family, margin)
+        return Finding(
+            one.cell, one.role, metric, unit_on(clock, METRICS[metric].unit), family, margin
+        )
 
     def _finding(
         self, old: MeasuredCell | None, new: MeasuredCell | None, blank: Finding
@@ -260,12 +294,16 @@ class _CellComparison:
         return _exact(blank, old, new) if self.before.exact else self._noisy(blank, old, new)
 
     def _by_state(self, old: MeasuredCell, new: MeasuredCell, metric: str) -> tuple[str, str]:
-        """Return a verdict for sides that do not both have a value in every block; none where they have."""
+        """Return a verdict for sides that do not both have a value in every block.
+
+        None where they have.
+        """
         before, now = old.state(metric), new.state(metric)
         if "missing" in (before, now):
             return (
                 "missing",
-                f"no trial of it was run in {self.before.name if before == 'missing' else self.after.name}",
+                "no trial of it was run in "
+                f"{self.before.name if before == 'missing' else self.after.name}",
             )
         for state in ("failed", "incomplete"):
             if state in (before, now):
@@ -273,22 +311,32 @@ class _CellComparison:
         if before == now == "measured":
             return "", ""
         if before == now or {before, now} <= _GONE:
-            return "unchanged", f"{before} on both sides" if before == now else f"{before}, now {now}"
+            return (
+                "unchanged",
+                f"{before} on both sides" if before == now else f"{before}, now {now}",
+            )
         return _liveness_change(before, now)
 
-    def _noisy(self, blank: Finding, old: MeasuredCell, new: MeasuredCell) -> tuple[Finding, dict[str, float]]:
+    def _noisy(
+        self, blank: Finding, old: MeasuredCell, new: MeasuredCell
+    ) -> tuple[Finding, dict[str, float]]:
         sides = ((self.before, old), (self.after, new))
         cells = [entry.values[blank.metric] for _, entry in sides]
         if not old.baselines:
             same = _are_identical(blank, [old, new])
             return _named(blank, "identical" if same else "no_baseline"), {}
         bases = [_base(side, entry) for side, entry in sides]
-        named = _why_no_ratio(cells, [base.values.get(blank.metric, {}) if base else {} for base in bases])
+        named = _why_no_ratio(
+            cells, [base.values.get(blank.metric, {}) if base else {} for base in bases]
+        )
         if named == "identical" and not _are_identical(blank, [old, new]):
             named = "zeros"
         if named:
             return _named(blank, named), {}
-        x, y = (_side_logs(entry, base, blank.metric) for (_, entry), base in zip(sides, bases, strict=True))
+        x, y = (
+            _side_logs(entry, base, blank.metric)
+            for (_, entry), base in zip(sides, bases, strict=True)
+        )
         found, named = _with_effect(blank, _wide_shift(x, y)), _without_statistics(x, y)
         if named:
             return _named(found, named), {}
@@ -306,8 +354,9 @@ def _liveness_change(before: State, now: State) -> tuple[str, str]:
     return "unsupported", f"{before}, now {now}"
 
 
-#: On the instruction clock the timer's interrupts fall into these (into the fastest just not), and a byte more in an
-#: order moves them: programs that were equal had 99th percentiles 568 instructions apart.
+#: On the instruction clock the timer's interrupts fall into these (into the fastest just not), and
+#: a byte more in an order moves them: programs that were equal had 99th percentiles 568
+#: instructions apart.
 _TAILS = frozenset({"rtt_p90", "rtt_p99", "rtt_mean", "rtt_min"})
 
 
@@ -327,7 +376,9 @@ def _named(blank: Finding, verdict: str) -> Finding:
 
 
 def _with_medians(blank: Finding, x: Series, y: Series) -> Finding:
-    old, new = (float(np.median(list(series.values()))) if series else math.nan for series in (x, y))
+    old, new = (
+        float(np.median(list(series.values()))) if series else math.nan for series in (x, y)
+    )
     difference = new - old
     packets = LOADS[blank.cell.load].packets_per_round_trip if blank.metric == "rtt_p50" else None
     known = (blank.unit == "instructions" and packets) or blank.metric == PER_PACKET
@@ -336,10 +387,12 @@ def _with_medians(blank: Finding, x: Series, y: Series) -> Finding:
 
 
 def _with_effect(blank: Finding, effect: Effect) -> Finding:
-    return replace(blank, ratio=_ratio(effect.estimate), low=_ratio(effect.low), high=_ratio(effect.high))
+    return replace(
+        blank, ratio=_ratio(effect.estimate), low=_ratio(effect.low), high=_ratio(effect.high)
+    )
 
 
-# --- yes and no ----------------------------------------------------------------------------------------------------
+# --- yes and no -----------------------------------------------------------------------------------
 
 
 def _yes_or_no(blank: Finding, old: MeasuredCell, new: MeasuredCell) -> Finding:
@@ -366,11 +419,16 @@ def _other_kernel_site(old: MeasuredCell, new: MeasuredCell) -> str:
     return f"dies at {now}, before at {before}" if before != now and before and now else ""
 
 
-# --- the instruction clock -----------------------------------------------------------------------------------------
+# --- the instruction clock ------------------------------------------------------------------------
 
 
-def _exact(blank: Finding, old: MeasuredCell, new: MeasuredCell) -> tuple[Finding, dict[str, float]]:
-    """Return every block of one side against every block of the other; there should be no spread in either."""
+def _exact(
+    blank: Finding, old: MeasuredCell, new: MeasuredCell
+) -> tuple[Finding, dict[str, float]]:
+    """Return every block of one side against every block of the other.
+
+    There should be no spread in either.
+    """
     if _are_identical(blank, [old, new]):
         return replace(blank, verdict="identical", ratio=1.0, low=1.0, high=1.0), {}
     x, y = (_describe_finding(entry, blank.metric) for entry in (old, new))
@@ -378,19 +436,31 @@ def _exact(blank: Finding, old: MeasuredCell, new: MeasuredCell) -> tuple[Findin
         return _named(blank, "zeros"), {}
     logs = _all_metrics(x, y)
     low, high = _ratio(float(logs.low.min())), _ratio(float(logs.high.max()))
-    found = replace(blank, ratio=blank.new / blank.old, low=low, high=high, verdict=_exact_verdict(blank, logs))
+    found = replace(
+        blank, ratio=blank.new / blank.old, low=low, high=high, verdict=_exact_verdict(blank, logs)
+    )
     told = _exact_verdict(blank, logs.unrounded)
-    rounded = found.verdict == "inconclusive" and logs.are_rounded and (told != "inconclusive" or not logs.told.any())
+    rounded = (
+        found.verdict == "inconclusive"
+        and logs.are_rounded
+        and (told != "inconclusive" or not logs.told.any())
+    )
     return replace(found, note=_why(blank, logs, old, new) if rounded else ""), {}
 
 
 def _exact_verdict(blank: Finding, logs: Logs) -> str:
     found = exact_location(logs, math.log1p(blank.margin))
-    return found if found in ("equivalent", "inconclusive") else _direction(blank, more=found == "more")
+    return (
+        found
+        if found in ("equivalent", "inconclusive")
+        else _direction(blank, more=found == "more")
+    )
 
 
 def _all_metrics(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
-    """Return the log-ratios of all pairs of ``y`` and ``x``, each with how far it can have been moved."""
+    """Return the log-ratios of all pairs of ``y`` and ``x``, each with how far it can have been
+    moved.
+    """
     pairs = [np.repeat(one, len(x[0])) for one in y], [np.tile(one, len(y[0])) for one in x]
     return widen_by_rounding(pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1])
 
@@ -398,7 +468,9 @@ def _all_metrics(x: tuple[Floats, Floats], y: tuple[Floats, Floats]) -> Logs:
 def _describe_finding(entry: MeasuredCell, metric: str) -> tuple[Floats, Floats]:
     """Return a side's values, and how far rounding can have moved each."""
     series = entry.values[metric]
-    return np.array(list(series.values())), np.array([entry.rounding(metric, block) for block in series])
+    return np.array(list(series.values())), np.array(
+        [entry.rounding(metric, block) for block in series]
+    )
 
 
 def _are_identical(blank: Finding, entries: Sequence[MeasuredCell]) -> bool:
@@ -409,7 +481,11 @@ def _are_identical(blank: Finding, entries: Sequence[MeasuredCell]) -> bool:
 
 def _why(blank: Finding, logs: Logs, *entries: MeasuredCell) -> str:
     """Why rounding leaves it undecided, by the value that it moved the most."""
-    told = [pair for entry in entries for pair in zip(*_describe_finding(entry, blank.metric), strict=True)]
+    told = [
+        pair
+        for entry in entries
+        for pair in zip(*_describe_finding(entry, blank.metric), strict=True)
+    ]
     value, moved = max(told, key=lambda pair: pair[1])
     clock = "instructions" if "instructions" in blank.unit else "wall"
     return rounded_note(blank.metric, (blank.cell.load, clock), logs, value, moved)
@@ -423,11 +499,13 @@ def _direction(blank: Finding, *, more: bool) -> str:
     return "regression" if more == (METRICS[blank.metric].better == "lower") else "improvement"
 
 
-# --- the wall clock ------------------------------------------------------------------------------------------------
+# --- the wall clock -------------------------------------------------------------------------------
 
 
 def _wide_shift(x: Logs, y: Logs) -> Effect:
-    """Return how far ``y`` lies above ``x`` as told, and the interval with what rounding leaves beside it."""
+    """Return how far ``y`` lies above ``x`` as told, and the interval with what rounding leaves
+    beside it.
+    """
     told = shift(x.told, y.told)
     return replace(told, low=shift(x.high, y.low).low, high=shift(x.low, y.high).high)
 
@@ -437,7 +515,12 @@ def _rounded(blank: Finding, x: Logs, y: Logs, *entries: MeasuredCell) -> str:
 
     Empty where it is not what leaves it undecided.
     """
-    every = Logs(*(np.subtract.outer(b, a).ravel() for a, b in ((x.told, y.told), (x.high, y.low), (x.low, y.high))))
+    every = Logs(
+        *(
+            np.subtract.outer(b, a).ravel()
+            for a, b in ((x.told, y.told), (x.high, y.low), (x.low, y.high))
+        )
+    )
     if not every.are_rounded:
         return ""
     told = min(_chances(x.unrounded, y.unrounded, blank).values())
@@ -449,7 +532,11 @@ def _rounded(blank: Finding, x: Logs, y: Logs, *entries: MeasuredCell) -> str:
 def _chances(x: Logs, y: Logs, blank: Finding) -> dict[str, float]:
     """Two-sided p by the verdict it speaks for: the interval at 1 - p just touches the margin."""
     p = two_sample_chances(x, y, math.log1p(blank.margin))
-    return {"equivalent": p.within, _direction(blank, more=False): p.less, _direction(blank, more=True): p.more}
+    return {
+        "equivalent": p.within,
+        _direction(blank, more=False): p.less,
+        _direction(blank, more=True): p.more,
+    }
 
 
 def _base(side: MeasuredRun, entry: MeasuredCell) -> MeasuredCell | None:
@@ -463,7 +550,9 @@ def _why_no_ratio(cells: Sequence[Series], bases: Sequence[Series]) -> str:
         return "no_baseline"
     if any(cell.keys() - base.keys() for cell, base in pairs):
         return "incomplete"
-    numbers = [value for cell, base in pairs for block in cell for value in (cell[block], base[block])]
+    numbers = [
+        value for cell, base in pairs for block in cell for value in (cell[block], base[block])
+    ]
     if all(value == 0 for cell in cells for value in cell.values()):
         return "identical"
     return "" if min(numbers) > 0 else "zeros"
@@ -507,14 +596,21 @@ def _with_verdict(one: Finding, chances: Mapping[str, float], adjusted: float) -
     return replace(one, verdict=verdict, note=note, p=min(chances.values()), p_adjusted=adjusted)
 
 
-# --- what to be wary of --------------------------------------------------------------------------------------------
+# --- what to be wary of ---------------------------------------------------------------------------
 
 
 def _cautions(old: MeasuredRun, new: MeasuredRun, findings: Iterable[Finding]) -> Iterator[str]:
     if new.environment.accelerator == "tcg" and not new.exact:
         yield EMULATED
-    moved = [one for one in findings if one.role == "canary" and one.verdict in ("regression", "improvement")]
+    moved = [
+        one
+        for one in findings
+        if one.role == "canary" and one.verdict in ("regression", "improvement")
+    ]
     if moved:
-        yield "the baseline differs from itself (A/A canary): something other than the wires moves these numbers"
+        yield (
+            "the baseline differs from itself (A/A canary): something other than the wires "
+            "moves these numbers"
+        )
     if old.margins != new.margins:
         yield f"the margins differ between the sides; those of {old.name} count"

@@ -1,7 +1,9 @@
-"""The stored runs of an experiment over time: each cell's ratio to its baseline, run after run, and where it changed.
+"""The stored runs of an experiment over time: each cell's ratio to its baseline, run after run, and
+where it changed.
 
-Only ratios travel between runs: each is a run's own, a cell over the baseline of the same blocks, so that a slower
-machine or a busier day falls out of it. Runs of another lab, accelerator, clock, kernel or machine are another series.
+Only ratios travel between runs: each is a run's own, a cell over the baseline of the same blocks,
+so that a slower machine or a busier day falls out of it. Runs of another lab, accelerator, clock,
+kernel or machine are another series.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ PAGE = "history.html"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Where runs must have been made alike to stand in one series; ``machine`` is empty where it does not matter."""
+    """Where runs must have been made alike to stand in one series.
+
+    ``machine`` is empty where it does not matter.
+    """
 
     lab: str
     accelerator: str
@@ -50,7 +55,12 @@ class Setup:
     def name(self) -> str:
         """In words."""
         accelerator = "" if self.accelerator == "none" else f" ({self.accelerator})"
-        words = [f"{self.lab} lab{accelerator}", f"Linux {self.kernel}", f"{self.clock} clock", self.machine]
+        words = [
+            f"{self.lab} lab{accelerator}",
+            f"Linux {self.kernel}",
+            f"{self.clock} clock",
+            self.machine,
+        ]
         return ", ".join(filter(None, words))
 
     @property
@@ -61,7 +71,9 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class LevelChange:
-    """A new level: the first run that has it, the ratios before and from then on, what else changed with that run."""
+    """A new level: the first run that has it, the ratios before and from then on, what else changed
+    with that run.
+    """
 
     run: str
     place: int
@@ -77,11 +89,13 @@ class LevelChange:
 
 @dataclass(frozen=True, slots=True)
 class RatioSeries:
-    """A cell's metric over the runs of one place: ``ratio`` to the baseline a run, oldest first, its 95 % interval.
+    """A cell's metric over the runs of one place: ``ratio`` to the baseline a run, oldest first,
+    its 95 % interval.
 
     ``resolution``: how far rounding can have moved each ratio, as a share.
 
-    ``runs`` are the names of the runs that have a ratio, ``missing`` of those of this place that asked and have none.
+    ``runs`` are the names of the runs that have a ratio, ``missing`` of those of this place that
+    asked and have none.
     """
 
     where: Setup
@@ -114,12 +128,22 @@ class RatioSeries:
     @property
     def levels(self) -> list[float]:
         """The ratio of each stretch between changes."""
-        return [float(np.exp(level)) for level in change_points.levels(self.logs, [one.place for one in self.changes])]
+        return [
+            float(np.exp(level))
+            for level in change_points.levels(self.logs, [one.place for one in self.changes])
+        ]
 
     @property
     def more_needed(self) -> int:
-        """How many more runs it takes until changes are looked for; none on the instruction clock."""
-        return 0 if self.where.clock == "instructions" else max(0, change_points.FEWEST - len(self.runs))
+        """How many more runs it takes until changes are looked for.
+
+        None on the instruction clock.
+        """
+        return (
+            0
+            if self.where.clock == "instructions"
+            else max(0, change_points.FEWEST - len(self.runs))
+        )
 
     def is_worse(self, change: LevelChange) -> bool:
         """Return whether a change is one for the worse."""
@@ -128,7 +152,10 @@ class RatioSeries:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """An experiment over time. ``left_out`` maps names of runs to why they are not in it; ``note``: what is amiss."""
+    """An experiment over time.
+
+    ``left_out`` maps names of runs to why they are not in it; ``note``: what is amiss.
+    """
 
     name: str
     folder: Path
@@ -145,12 +172,18 @@ class History:
     def to_json(self) -> dict[str, Any]:
         """JSON object; ratios without an interval have null for its ends."""
         told = {"name": self.name, "runs": self.runs, "left_out": self.left_out, "note": self.note}
-        return {**told, "needed": change_points.FEWEST, "series": [_series_json(one) for one in self.series]}
+        return {
+            **told,
+            "needed": change_points.FEWEST,
+            "series": [_series_json(one) for one in self.series],
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A stored run: its comparisons by (cell, baseline, metric, options), and what else was as it was."""
+    """A stored run: its comparisons by (cell, baseline, metric, options), and what else was as it
+    was.
+    """
 
     name: str
     where: Setup
@@ -178,30 +211,47 @@ def find_runs(asked: Path, out: Path) -> Path:
         raise MatrixError(f"{asked}: a single run; its experiment is {found.resolve().parent}")
     if not _has_runs(found):
         inside = sorted(path.name for path in found.iterdir() if path.is_dir() and _has_runs(path))
-        hint = f", but experiments: {', '.join(inside)}" if inside else "; an experiment's folder is results/<name>"
+        hint = (
+            f", but experiments: {', '.join(inside)}"
+            if inside
+            else "; an experiment's folder is results/<name>"
+        )
         raise MatrixError(f"{asked}: no runs in it{hint}")
     return found
 
 
 def _has_runs(folder: Path) -> bool:
-    return any((path / name).exists() for path in folder.iterdir() for name in (run_folder.TRIALS, run_folder.PLAN))
+    return any(
+        (path / name).exists()
+        for path in folder.iterdir()
+        for name in (run_folder.TRIALS, run_folder.PLAN)
+    )
 
 
 def read(folder: Path) -> History:
     """Return the history of an experiment's folder (see :func:`find`)."""
     runs: list[_Run] = []
     left_out: dict[str, str] = {}
-    for path in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for path in sorted(
+        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+    ):
         try:
             runs.append(_run(path))
         except MatrixError as error:
             left_out[path.name] = str(error).removeprefix(f"{path}: ").replace(f"{path}/", "")
     series = _judge_levels(list(_series(runs)), {run.name: run for run in runs})
     names = tuple(run.name for run in runs)
-    return History(folder.resolve().name, folder, names, left_out, tuple(series), change_points.why_unavailable())
+    return History(
+        folder.resolve().name,
+        folder,
+        names,
+        left_out,
+        tuple(series),
+        change_points.why_unavailable(),
+    )
 
 
-# --- a run ---------------------------------------------------------------------------------------------------------
+# --- a run ----------------------------------------------------------------------------------------
 
 
 def _run(path: Path) -> _Run:
@@ -241,16 +291,22 @@ def _rows(
 
 
 def _changed_versions(environment: Environment, plan: Plan) -> dict[str, str]:
-    """Return what is told beside a change where it changed too: versions, and programs of one's own by their digest."""
-    digests = {name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in plan.programs.items()}
-    versions = {name: value for name, value in environment.identity.items() if name not in _OF_THE_PLACE}
+    """Return what is told beside a change where it changed too: versions, and programs of one's own
+    by their digest.
+    """
+    digests = {
+        name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in plan.programs.items()
+    }
+    versions = {
+        name: value for name, value in environment.identity.items() if name not in _OF_THE_PLACE
+    }
     return {**versions, **digests}
 
 
 _OF_THE_PLACE = frozenset({"lab", "accelerator", "clock", "kernel", "machine"})
 
 
-# --- series --------------------------------------------------------------------------------------------------------
+# --- series ---------------------------------------------------------------------------------------
 
 
 def _series(runs: list[_Run]) -> Iterator[RatioSeries]:
@@ -261,15 +317,27 @@ def _series(runs: list[_Run]) -> Iterator[RatioSeries]:
         good = [(run, run.rows[key]) for run in mine if run.rows[key]["ratio"] > 0]
         if good:
             cell, wire = cells[key[0]], wires[cells[key[0]].wire_id]
-            ratio, low, high, resolution = (tuple(float(row[name]) for _, row in good) for name in _RATIOS)
+            ratio, low, high, resolution = (
+                tuple(float(row[name]) for _, row in good) for name in _RATIOS
+            )
             have = tuple(run.name for run, _ in good)
             yield RatioSeries(
-                where=where, cell=cell, options=key[3], wire=wire.name, colour=wire.colour, mark=wire.mark,
-                traffic=traffic[cell.id] + _read_margins(key, keyed), baseline=wires[cells[key[1]].wire_id].name,
+                where=where,
+                cell=cell,
+                options=key[3],
+                wire=wire.name,
+                colour=wire.colour,
+                mark=wire.mark,
+                traffic=traffic[cell.id] + _read_margins(key, keyed),
+                baseline=wires[cells[key[1]].wire_id].name,
                 metric=key[2],
-                runs=have, missing=tuple(run.name for run in mine if run.name not in have),
-                ratio=ratio, low=low, high=high, resolution=resolution,
-            )  # fmt: skip
+                runs=have,
+                missing=tuple(run.name for run in mine if run.name not in have),
+                ratio=ratio,
+                low=low,
+                high=high,
+                resolution=resolution,
+            )
 
 
 _RATIOS = ("ratio", "ratio_low", "ratio_high", "resolution")
@@ -287,43 +355,75 @@ def _read_margins(key: tuple[str, str, str, str], keyed: Iterable[_Key]) -> str:
     """Return the options of a load that was not asked in the same way in all runs."""
     alike = [json.loads(other[3]) for _, other in keyed if other[:3] == key[:3]]
     mine = json.loads(key[3])
-    return "".join(f", {name} {mine[name]}" for name in mine if any(one.get(name) != mine[name] for one in alike))
+    return "".join(
+        f", {name} {mine[name]}"
+        for name in mine
+        if any(one.get(name) != mine[name] for one in alike)
+    )
 
 
 def _judge_levels(series: list[RatioSeries], runs: Mapping[str, _Run]) -> list[RatioSeries]:
     """With their changes: deciding metrics are one family, the others another, as in a report."""
-    long_enough = [one.deciding for one in series if not one.more_needed and one.where.clock == "wall"]
+    long_enough = [
+        one.deciding for one in series if not one.more_needed and one.where.clock == "wall"
+    ]
     families = {deciding: long_enough.count(deciding) for deciding in (True, False)}
-    return [replace(one, changes=tuple(_changes(one, runs, families[one.deciding]))) for one in series]
+    return [
+        replace(one, changes=tuple(_changes(one, runs, families[one.deciding]))) for one in series
+    ]
 
 
 def _changes(one: RatioSeries, runs: Mapping[str, _Run], family: int) -> Iterator[LevelChange]:
     exact = one.where.clock == "instructions"
     margin = runs[one.runs[-1]].margins.get(one.metric, gate.MARGINS["instructions"])
     moved = np.log1p(np.nan_to_num(np.array(one.resolution), nan=np.inf))
-    places = change_points.steps(one.logs, margin, moved) if exact else change_points.change_points(one.logs, family)
+    places = (
+        change_points.steps(one.logs, margin, moved)
+        if exact
+        else change_points.change_points(one.logs, family)
+    )
     places = change_points.beyond_rounding(one.logs, places, moved)
     levels = np.exp(change_points.levels(one.logs, places))
     for place, before, after in zip(places, levels, levels[1:], strict=False):
-        beside = tuple(_differing(one, runs[one.runs[place - 1]].beside, runs[one.runs[place]].beside))
+        beside = tuple(
+            _differing(one, runs[one.runs[place - 1]].beside, runs[one.runs[place]].beside)
+        )
         yield LevelChange(one.runs[place], place, float(before), float(after), beside)
 
 
-def _differing(one: RatioSeries, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+def _differing(
+    one: RatioSeries, before: Mapping[str, str], after: Mapping[str, str]
+) -> Iterator[str]:
     for name in dict.fromkeys((*before, *after)):
-        if before.get(name) != after.get(name) and (not name.endswith(".c") or name == one.cell.program):
+        if before.get(name) != after.get(name) and (
+            not name.endswith(".c") or name == one.cell.program
+        ):
             yield f"{name} {before.get(name, '–')} → {after.get(name, '–')}"
 
 
 def _series_json(one: RatioSeries) -> dict[str, Any]:
     return {
         **asdict(one.where),
-        "cell": one.cell.id, "wire": one.wire, "load": one.cell.load, "traffic": one.traffic, "options": one.options,
-        "baseline": one.baseline, "metric": one.metric, "better": METRICS[one.metric].better, "deciding": one.deciding,
-        "more_needed": one.more_needed, "runs": one.runs, "missing": one.missing, "ratio": one.ratio,
-        "ratio_low": _nulls(one.low), "ratio_high": _nulls(one.high),
-        "changes": [{**asdict(change), "ratio": change.ratio, "worse": one.is_worse(change)} for change in one.changes],
-    }  # fmt: skip
+        "cell": one.cell.id,
+        "wire": one.wire,
+        "load": one.cell.load,
+        "traffic": one.traffic,
+        "options": one.options,
+        "baseline": one.baseline,
+        "metric": one.metric,
+        "better": METRICS[one.metric].better,
+        "deciding": one.deciding,
+        "more_needed": one.more_needed,
+        "runs": one.runs,
+        "missing": one.missing,
+        "ratio": one.ratio,
+        "ratio_low": _nulls(one.low),
+        "ratio_high": _nulls(one.high),
+        "changes": [
+            {**asdict(change), "ratio": change.ratio, "worse": one.is_worse(change)}
+            for change in one.changes
+        ],
+    }
 
 
 def _nulls(values: Iterable[float]) -> list[float | None]:

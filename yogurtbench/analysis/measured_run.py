@@ -1,4 +1,6 @@
-"""A measured run as the gate sees it, from a run folder or a stored baseline: each cell's values, gaps and words."""
+"""A measured run as the gate sees it, from a run folder or a stored baseline: each cell's values,
+gaps and words.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,11 @@ PER_PACKET, PER_BYTE = "instructions_per_packet", "instructions_per_byte"
 class MeasuredCell:
     """A cell as one side measured it.
 
-    ``values`` maps metrics to one value a block, ``missing`` metrics to the status of blocks without one, ``words``
-    metrics to the commonest word. ``baselines``: ids, the main one first; ``options``: its load's. ``roundings``: how
-    far rounding can have moved a value, by metric and block, where it can; None where the value tells nothing. A
-    baseline that an older version stored has none: see :meth:`rounding`.
+    ``values`` maps metrics to one value a block, ``missing`` metrics to the status of blocks
+    without one, ``words`` metrics to the commonest word. ``baselines``: ids, the main one first;
+    ``options``: its load's. ``roundings``: how far rounding can have moved a value, by metric and
+    block, where it can; None where the value tells nothing. A baseline that an older version stored
+    has none: see :meth:`rounding`.
     """
 
     cell: Cell
@@ -51,7 +54,10 @@ class MeasuredCell:
         if self.roundings is not None:
             moved = self.roundings.get(metric, {}).get(block, 0.0)
             return math.inf if moved is None else moved
-        cell, told = self.cell, {name: series[block] for name, series in self.values.items() if block in series}
+        cell, told = (
+            self.cell,
+            {name: series[block] for name, series in self.values.items() if block in series},
+        )
         clock = "instructions" if {PER_PACKET, PER_BYTE} & told.keys() else "wall"
         source = resolution.ResolutionSource(cell.load, clock, cell.payload, self.options, told)
         return resolution.rounding_of(metric, told[metric], source)
@@ -59,10 +65,17 @@ class MeasuredCell:
     @property
     def metrics(self) -> list[str]:
         """Everything it has a value or the status of a value for, that can be compared."""
-        return [name for name in dict.fromkeys((*self.values, *self.missing)) if comparable(name) or is_yes_no(name)]
+        return [
+            name
+            for name in dict.fromkeys((*self.values, *self.missing))
+            if comparable(name) or is_yes_no(name)
+        ]
 
     def gaps(self, metric: str) -> dict[int, str]:
-        """Block to status; a metric without rows inherits the status of the load's headline metric."""
+        """Block to status.
+
+        A metric without rows inherits the status of the load's headline metric.
+        """
         if metric in self.values or metric in self.missing:
             return self.missing.get(metric, {})
         return self.missing.get(HEADLINE[self.cell.load], {})
@@ -72,33 +85,44 @@ class MeasuredCell:
         gaps = self.gaps(metric)
         if self.values.get(metric):
             return "incomplete" if gaps else "measured"
-        return next((state for status, state in _STATES.items() if status in gaps.values()), "missing")
+        return next(
+            (state for status, state in _STATES.items() if status in gaps.values()), "missing"
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MeasuredCell:
-        """Return the inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
+        """Return the inverse of ``dataclasses.asdict``, also after a round trip through JSON
+        text.
+        """
         return cls(
             **{
                 **data,
                 "cell": Cell.from_json(data["cell"]),
                 "baselines": tuple(data["baselines"]),
                 "values": {metric: _by_block(series) for metric, series in data["values"].items()},
-                "missing": {metric: _by_block(series) for metric, series in data["missing"].items()},
+                "missing": {
+                    metric: _by_block(series) for metric, series in data["missing"].items()
+                },
                 "roundings": _by_metric(data.get("roundings")),
             }
         )
 
 
 _STATES: dict[str, State] = {
-    "crashed": "failed", "failed": "failed", "looping": "looping", "unsupported": "unsupported", "skipped": "dead",
-}  # fmt: skip
+    "crashed": "failed",
+    "failed": "failed",
+    "looping": "looping",
+    "unsupported": "unsupported",
+    "skipped": "dead",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
     """A measured run as the gate sees it: from a run folder, or from a stored baseline.
 
-    ``failed`` has a sentence for each trial that failed or crashed, ``plan`` is the digest of what was asked.
+    ``failed`` has a sentence for each trial that failed or crashed, ``plan`` is the digest of what
+    was asked.
     """
 
     name: str
@@ -109,7 +133,9 @@ class MeasuredRun:
     entries: dict[Key, MeasuredCell]
 
     @classmethod
-    def of(cls, name: str, plan: Plan, environment: Environment, frame: pd.DataFrame) -> MeasuredRun:
+    def of(
+        cls, name: str, plan: Plan, environment: Environment, frame: pd.DataFrame
+    ) -> MeasuredRun:
         """From a run's plan, its environment and its tidy frame (run_folder.to_frame)."""
         rows = drop_unresolved(frame, plan)[~frame["role"].isin(ASIDE)]
         values, words = BlockValues(rows), _words(rows)
@@ -153,23 +179,37 @@ class MeasuredRun:
 
 
 def plan_digest(plan: Plan) -> str:
-    """SHA-256 of what was asked: the clock, and each cell with its role, its baselines and its load's options."""
+    """SHA-256 of what was asked: the clock, and each cell with its role, its baselines and its
+    load's options.
+    """
     cells = [[one.cell.id, one.role, list(one.baselines), one.options] for one in plan.cells]
-    return hashlib.sha256(canonical([plan.clock, sorted(cells, key=canonical)]).encode()).hexdigest()
+    return hashlib.sha256(
+        canonical([plan.clock, sorted(cells, key=canonical)]).encode()
+    ).hexdigest()
 
 
-def _entry(planned: PlannedCell, values: BlockValues, words: Mapping[Key, dict[str, str]]) -> MeasuredCell:
+def _entry(
+    planned: PlannedCell, values: BlockValues, words: Mapping[Key, dict[str, str]]
+) -> MeasuredCell:
     cell, role = planned.cell, planned.role
     metrics = values.metrics.get((cell.id, role), [])
     series = {metric: values.of(cell.id, role, metric) for metric in metrics}
     missing = {metric: values.missing(cell.id, role, metric) for metric in metrics}
     return MeasuredCell(
-        cell, role, planned.baselines, planned.gate, dict(planned.options),
+        cell,
+        role,
+        planned.baselines,
+        planned.gate,
+        dict(planned.options),
         {metric: found for metric, found in series.items() if found},
         {metric: found for metric, found in missing.items() if found},
         words.get((cell.id, role), {}),
-        {metric: found for metric in metrics if (found := _moved(values.rounding(cell.id, role, metric)))},
-    )  # fmt: skip
+        {
+            metric: found
+            for metric in metrics
+            if (found := _moved(values.rounding(cell.id, role, metric)))
+        },
+    )
 
 
 def _words(rows: pd.DataFrame) -> dict[Key, dict[str, str]]:
@@ -182,7 +222,10 @@ def _words(rows: pd.DataFrame) -> dict[Key, dict[str, str]]:
 
 
 def _failed(frame: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence a trial that failed as a whole; a single metric without a value is not a failed trial."""
+    """Yield a sentence a trial that failed as a whole.
+
+    A single metric without a value is not a failed trial.
+    """
     whole = ~frame["trial"].isin(frame["trial"][frame["status"] == "ok"])
     rows = frame[whole & frame["status"].isin(["failed", "crashed"])].drop_duplicates("trial")
     for row in rows.to_dict("records"):
@@ -191,11 +234,19 @@ def _failed(frame: pd.DataFrame) -> Iterator[str]:
 
 def _moved(series: Series) -> dict[int, float | None]:
     """As JSON has numbers: None for what is not finite."""
-    return {block: moved if math.isfinite(moved) else None for block, moved in series.items() if moved}
+    return {
+        block: moved if math.isfinite(moved) else None for block, moved in series.items() if moved
+    }
 
 
-def _by_metric(roundings: Mapping[str, Mapping[Any, Any]] | None) -> dict[str, dict[int, float | None]] | None:
-    return None if roundings is None else {metric: _by_block(series) for metric, series in roundings.items()}
+def _by_metric(
+    roundings: Mapping[str, Mapping[Any, Any]] | None,
+) -> dict[str, dict[int, float | None]] | None:
+    return (
+        None
+        if roundings is None
+        else {metric: _by_block(series) for metric, series in roundings.items()}
+    )
 
 
 def _by_block(series: Mapping[Any, Any]) -> dict[int, Any]:

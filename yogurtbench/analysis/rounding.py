@@ -1,4 +1,6 @@
-"""Log-ratios of rounded values: the least and the most that each can be, and what that leaves undecided."""
+"""Log-ratios of rounded values: the least and the most that each can be, and what that leaves
+undecided.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ NO_SPREAD = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """Log-ratios, or differences of them: as they were told, and the least and the most that rounding leaves."""
+    """Log-ratios, or differences of them: as they were told, and the least and the most that
+    rounding leaves.
+    """
 
     told: Floats
     low: Floats
@@ -51,7 +55,9 @@ class Logs:
 
 
 def widen_by_rounding(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) -> Logs:
-    """Return the log-ratios x/y of positive values whose rounding can have moved them so far, up or down."""
+    """Return the log-ratios x/y of positive values whose rounding can have moved them so far, up or
+    down.
+    """
     with np.errstate(divide="ignore", over="ignore"):
         told = np.log(x) - np.log(y)
         low = np.log(np.maximum(x - moved_x, 0.0)) - np.log(y + moved_y)
@@ -84,7 +90,9 @@ def two_sample_chances(x: Logs, y: Logs, margin: float) -> Chances:
     return Chances(less, more, within)
 
 
-def exact_location(logs: Logs, margin: float) -> Literal["less", "more", "equivalent", "inconclusive"]:
+def exact_location(
+    logs: Logs, margin: float
+) -> Literal["less", "more", "equivalent", "inconclusive"]:
     """Return where log-ratios lie that have no noise: below -margin, above +margin, or within."""
     low, high = float(logs.low.min()), float(logs.high.max())
     if low >= -margin and high <= margin:
@@ -106,12 +114,18 @@ def are_identical(metric: str, x: Floats, y: Floats, moved: Floats) -> bool:
     return not moved.any() or METRICS[metric].whole or (metric == "loss" and not x.any())
 
 
-#: How notes begin that say that rounding, or a quantile of too few values, leaves something undecided.
+#: How notes begin that say that rounding, or a quantile of too few values, leaves something
+#: undecided.
 ROUNDED = ("could be rounding: ", "no difference larger than ", "too few round trips ")
 
 
-def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, moved: float) -> str:
-    """Why rounding leaves values undecided, and what would decide; ``where``: the load and the clock."""
+def rounded_note(
+    metric: str, where: tuple[str, str], logs: Logs, value: float, moved: float
+) -> str:
+    """Why rounding leaves values undecided, and what would decide.
+
+    ``where``: the load and the clock.
+    """
     why = resolution.explain_rounding(metric, *where, value, moved)
     if math.isinf(moved):
         return why
@@ -121,13 +135,19 @@ def rounded_note(metric: str, where: tuple[str, str], logs: Logs, value: float, 
 
 
 def effect_with_rounding(logs: Logs) -> Effect:
-    """Return the estimate of what was told, and its interval with what rounding leaves beside it."""
+    """Return the estimate of what was told, and its interval with what rounding leaves beside
+    it.
+    """
     told = hodges_lehmann(logs.told)
-    return Effect(told.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, told.n)
+    return Effect(
+        told.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, told.n
+    )
 
 
 def is_more_rounding_than_noise(logs: Logs, told: Effect) -> bool:
-    """Return whether rounding widens the interval by more than the noise of what was told makes it wide."""
+    """Return whether rounding widens the interval by more than the noise of what was told makes it
+    wide.
+    """
     return bool(np.median(logs.high - logs.low) > told.high - told.low)
 
 

@@ -1,6 +1,7 @@
 """Locations and their intervals from exact distributions, p values and their adjustment. Pure.
 
-[1] Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3rd ed., sections 3.1-3.3 (signed rank), 4.1-4.3
+[1] Hollander, Wolfe, Chicken: Nonparametric Statistical Methods, 3rd ed., sections 3.1-3.3 (signed
+rank), 4.1-4.3
     (Mann-Whitney).
 [2] Hodges, Lehmann: Estimates of location based on rank tests, Ann. Math. Stat. 34 (1963).
 [3] Holm: A simple sequentially rejective multiple test procedure, Scand. J. Stat. 6 (1979).
@@ -31,7 +32,9 @@ Family = Literal["gate", "canary", "exploratory"]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A location of log-ratios: estimate and 95 % interval (natural logarithms; nan where none exists), blocks."""
+    """A location of log-ratios: estimate and 95 % interval (natural logarithms; nan where none
+    exists), blocks.
+    """
 
     estimate: float
     low: float
@@ -54,7 +57,10 @@ def ratio_of(log: float) -> float:
 
 
 def walsh_averages(values: Floats) -> Floats:
-    """Return the n(n+1)/2 means of all pairs, a value with itself included, sorted; not to be written to."""
+    """Return the n(n+1)/2 means of all pairs, a value with itself included, sorted.
+
+    Not to be written to.
+    """
     return _walsh(np.asarray(values, dtype=float).tobytes())
 
 
@@ -72,7 +78,10 @@ def _pairs(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 @lru_cache(maxsize=256)
 def signed_rank_cdf(n: int) -> Floats:
-    """P(T <= t), t = 0 … n(n+1)/2, of Wilcoxon's signed-rank statistic under its null hypothesis; exact."""
+    """P(T <= t), t = 0 … n(n+1)/2, of Wilcoxon's signed-rank statistic under its null hypothesis.
+
+    Exact.
+    """
     p = np.zeros(n * (n + 1) // 2 + 1)
     p[0] = 1.0
     for rank in range(1, n + 1):
@@ -83,12 +92,17 @@ def signed_rank_cdf(n: int) -> Floats:
 
 @lru_cache(maxsize=256)
 def critical(n: int, alpha: float = ALPHA) -> int:
-    """Return how many Walsh averages to leave out at either end for an interval at 1 - alpha; -1 where none exists."""
+    """Return how many Walsh averages to leave out at either end for an interval at 1 - alpha.
+
+    -1 where none exists.
+    """
     return int(np.searchsorted(signed_rank_cdf(n), alpha / 2, side="right")) - 1
 
 
 def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Effect:
-    """Return the median of the Walsh averages and the signed-rank interval at 1 - ``alpha`` (nan below six values)."""
+    """Return the median of the Walsh averages and the signed-rank interval at 1 - ``alpha`` (nan
+    below six values).
+    """
     data = np.asarray(values, dtype=float)
     if not len(data):
         return Effect(math.nan, math.nan, math.nan, 0)
@@ -98,10 +112,11 @@ def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Ef
 
 
 def widths_in_deviations(n: int) -> float:
-    """Half the width to expect of the interval of ``n`` normal values, in their standard deviations; nan below six.
+    """Half the width to expect of the interval of ``n`` normal values, in their standard
+    deviations; nan below six.
 
-    Student's quantile at the level that the signed-rank interval has at this n, and the estimate's asymptotic variance
-    (pi/3 of the mean's); within 6 % of simulation from n = 6 on.
+    Student's quantile at the level that the signed-rank interval has at this n, and the estimate's
+    asymptotic variance (pi/3 of the mean's); within 6 % of simulation from n = 6 on.
     """
     if n < FEWEST:
         return math.nan
@@ -110,13 +125,18 @@ def widths_in_deviations(n: int) -> float:
 
 
 def p_beyond(values: Floats, margin: float) -> tuple[float, float]:
-    """Two-sided p that the location lies below -margin, and above +margin: the interval at 1 - p just touches it."""
+    """Two-sided p that the location lies below -margin, and above +margin: the interval at 1 - p
+    just touches it.
+    """
     walsh, cdf = walsh_averages(values), signed_rank_cdf(len(values))
     return two_sided(cdf, (walsh >= -margin).sum()), two_sided(cdf, (walsh <= margin).sum())
 
 
 def p_within(values: Floats, margin: float, most: Floats | None = None) -> float:
-    """Two-sided p that the location lies within ±margin; ``most``: where ``values`` are only the least it can be."""
+    """Two-sided p that the location lies within ±margin.
+
+    ``most``: where ``values`` are only the least it can be.
+    """
     least, most = walsh_averages(values), walsh_averages(values if most is None else most)
     cdf = signed_rank_cdf(len(values))
     return max(two_sided(cdf, (least <= -margin).sum()), two_sided(cdf, (most >= margin).sum()))
@@ -131,7 +151,8 @@ def two_sided(cdf: Floats, against: int) -> float:
 def mann_whitney_cdf(m: int, n: int) -> Floats:
     """P(U <= u), u = 0 … mn, of the Mann-Whitney statistic under its null hypothesis; exact.
 
-    The counts are the coefficients of the Gaussian binomial: the product of (1 - q^(n+i)) / (1 - q^i), i = 1 … m.
+    The counts are the coefficients of the Gaussian binomial: the product of (1 - q^(n+i)) / (1 -
+    q^i), i = 1 … m.
     """
     counts = [1] + [0] * (m * n)
     for i in range(1, m + 1):

@@ -1,4 +1,6 @@
-"""A tidy frame as one value a cell, role, metric and block, and how far rounding can have moved it."""
+"""A tidy frame as one value a cell, role, metric and block, and how far rounding can have moved
+it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Key = tuple[str, str, str]  # cell id, role, metric
 
 
 class BlockValues:
-    """The frame as one value a (cell, role, metric) and block, and the statuses of the blocks without one."""
+    """The frame as one value a (cell, role, metric) and block, and the statuses of the blocks
+    without one.
+    """
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self.series, self.roundings = _series(frame)
@@ -47,42 +51,69 @@ def _series(frame: pd.DataFrame) -> tuple[dict[Key, Series], dict[Key, Series]]:
     ok = frame[(frame["status"] == "ok") & np.isfinite(frame["value"])]
     ok = ok if ROUNDING in ok else ok.assign(**{ROUNDING: 0.0})
     found: dict[Key, dict[int, list[tuple[float, float]]]] = {}
-    for cell, role, metric, block, *told in tuples_of(ok, "cell", "role", "metric", "block", "value", ROUNDING):
-        found.setdefault((cell, role, metric), {}).setdefault(int(block), []).append((told[0], told[1]))
-    values = {key: {b: _middle([one for one, _ in told]) for b, told in one.items()} for key, one in found.items()}
-    return values, {key: {b: _middle_rounding(told) for b, told in one.items()} for key, one in found.items()}
+    for cell, role, metric, block, *told in tuples_of(
+        ok, "cell", "role", "metric", "block", "value", ROUNDING
+    ):
+        found.setdefault((cell, role, metric), {}).setdefault(int(block), []).append(
+            (told[0], told[1])
+        )
+    values = {
+        key: {b: _middle([one for one, _ in told]) for b, told in one.items()}
+        for key, one in found.items()
+    }
+    return values, {
+        key: {b: _middle_rounding(told) for b, told in one.items()} for key, one in found.items()
+    }
 
 
 def _middle_rounding(told: list[tuple[float, float]]) -> float:
-    """Return how far the middle lies from that of the least values, or of the most, that rounding leaves."""
+    """Return how far the middle lies from that of the least values, or of the most, that rounding
+    leaves.
+    """
     if len(told) == 1:
         return told[0][1]
     values, least = [value for value, _ in told], [max(0.0, value - moved) for value, moved in told]
     low = 0.0 if min(least) == 0 < min(values) else _middle(least)
-    return max(_middle(values) - low, _middle([value + moved for value, moved in told]) - _middle(values))
+    return max(
+        _middle(values) - low, _middle([value + moved for value, moved in told]) - _middle(values)
+    )
 
 
 def _middle(values: list[float]) -> float:
-    """Divide by a baseline that ran first and last: its geometric mean (arithmetic where there are zeros)."""
+    """Divide by a baseline that ran first and last: its geometric mean (arithmetic where there are
+    zeros).
+    """
     if len(values) == 1:
         return values[0]
     return (
-        math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else math.fsum(values) / len(values)
+        math.exp(math.fsum(map(math.log, values)) / len(values))
+        if min(values) > 0
+        else math.fsum(values) / len(values)
     )
 
 
 def _statuses(frame: pd.DataFrame) -> dict[Key, dict[int, str]]:
-    """Whatever is neither a word nor a finite number, by block; an ok row with neither has failed to measure."""
+    """Whatever is neither a word nor a finite number, by block.
+
+    An ok row with neither has failed to measure.
+    """
     found: dict[Key, dict[int, str]] = {}
-    without = frame[(frame["status"] != "ok") | (~np.isfinite(frame["value"]) & frame["text"].isna())]
-    for cell, role, metric, block, status in tuples_of(without, "cell", "role", "metric", "block", "status"):
-        found.setdefault((cell, role, metric), {})[int(block)] = "failed" if status == "ok" else status
+    without = frame[
+        (frame["status"] != "ok") | (~np.isfinite(frame["value"]) & frame["text"].isna())
+    ]
+    for cell, role, metric, block, status in tuples_of(
+        without, "cell", "role", "metric", "block", "status"
+    ):
+        found.setdefault((cell, role, metric), {})[int(block)] = (
+            "failed" if status == "ok" else status
+        )
     return found
 
 
 def tuples_of(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of some columns."""
-    # By way of objects: pandas takes texts out of Arrow one by one otherwise, and its to_dict is slower still.
+    # By way of objects: pandas takes texts out of Arrow one by one otherwise, and its to_dict is
+    # slower still.
     return zip(*(frame[column].astype(object).tolist() for column in columns), strict=True)
 
 
@@ -95,21 +126,27 @@ def drop_unresolved(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         return frame
     options = {(planned.cell.id, planned.role): planned.options for planned in plan.cells}
     values: dict[str, dict[str, float]] = {}
-    for trial, metric, value in tuples_of(frame[frame["value"].notna()], "trial", "metric", "value"):
+    for trial, metric, value in tuples_of(
+        frame[frame["value"].notna()], "trial", "metric", "value"
+    ):
         values.setdefault(trial, {})[metric] = value
     moved = []
     for trial, cell, role, load, clock, payload, metric, value in tuples_of(
         frame, "trial", "cell", "role", "load", "clock", "payload", "metric", "value"
     ):
         size = None if pd.isna(payload) else int(payload)
-        source = resolution.ResolutionSource(load, clock, size, options.get((cell, role), {}), values.get(trial, {}))
+        source = resolution.ResolutionSource(
+            load, clock, size, options.get((cell, role), {}), values.get(trial, {})
+        )
         moved.append(resolution.rounding_of(metric, value, source))
     return frame.assign(**{ROUNDING: moved})
 
 
 def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return a frame's rows as dicts by column name."""
-    return [dict(zip(table.columns, values, strict=True)) for values in tuples_of(table, *table.columns)]
+    return [
+        dict(zip(table.columns, values, strict=True)) for values in tuples_of(table, *table.columns)
+    ]
 
 
 def comparable(metric: str) -> bool:

@@ -1,4 +1,7 @@
-"""The command line: parse, call, print, exit code. What is heavy is imported by the command that needs it."""
+"""The command line: parse, call, print, exit code.
+
+What is heavy is imported by the command that needs it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="yogurtbench",
-    help="Sweeps eBPF wires between two network namespaces and says which works, how fast it is and what it costs.",
+    help="Sweeps eBPF wires between two network namespaces and says which works, how fast it "
+    "is and what it costs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -50,7 +54,8 @@ RunFolder = Annotated[
 Lab = Annotated[
     Optional[str],
     typer.Option(
-        help="auto, native or vm, instead of what the matrix says.", autocompletion=completion.complete_words("lab")
+        help="auto, native or vm, instead of what the matrix says.",
+        autocompletion=completion.complete_words("lab"),
     ),
 ]
 Clock = Annotated[
@@ -63,18 +68,24 @@ Clock = Annotated[
 Only = Annotated[
     Optional[str],
     typer.Option(
-        help="Only cells like this: 'hook=netkit_peer,payload=64'.", autocompletion=completion.complete_selectors
+        help="Only cells like this: 'hook=netkit_peer,payload=64'.",
+        autocompletion=completion.complete_selectors,
     ),
 ]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
 Jobs = Annotated[
     str,
     typer.Option(
-        help="Trials side by side, on the instruction clock; auto: as many as CPUs and memory allow.", metavar="N|auto"
+        help="Trials side by side, on the instruction clock; auto: as many as CPUs and memory "
+        "allow.",
+        metavar="N|auto",
     ),
 ]
 Github = Annotated[
-    bool, typer.Option("--github", help="Also add the report, as Markdown, to the job's summary on GitHub.")
+    bool,
+    typer.Option(
+        "--github", help="Also add the report, as Markdown, to the job's summary on GitHub."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -87,25 +98,36 @@ def run(
     out: Annotated[Path, typer.Option(help="Where run folders go.")] = Path("results"),
     resume: Annotated[
         Optional[Path],
-        typer.Option(help="Go on with a run that was broken off.", autocompletion=completion.complete_runs),
+        typer.Option(
+            help="Go on with a run that was broken off.", autocompletion=completion.complete_runs
+        ),
     ] = None,
     only: Only = None,
     blocks: Blocks = None,
-    budget: Annotated[Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")] = None,
+    budget: Annotated[
+        Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")
+    ] = None,
     jobs: Jobs = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")
+    ] = False,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Run a matrix and report it.
 
-    Examples: yogurtbench run experiments/quickstart.yaml · yogurtbench run my.yaml --lab vm --blocks 3
+    Examples: yogurtbench run experiments/quickstart.yaml · yogurtbench run my.yaml --lab vm
+    --blocks 3
     """
     from yogurtbench.runner import session
 
     _check_github(github)
-    wishes = session.RunOptions(out=out, resume=resume, budget=budget, quiet=quiet, jobs=_jobs(jobs))
-    ended = session.run(_plans(matrix, lab, clock, only, blocks, session.how_it_began(resume)), wishes)
+    wishes = session.RunOptions(
+        out=out, resume=resume, budget=budget, quiet=quiet, jobs=_jobs(jobs)
+    )
+    ended = session.run(
+        _plans(matrix, lab, clock, only, blocks, session.how_it_began(resume)), wishes
+    )
     _print_result(ended.folder, as_json, github=github)
     return ended.exit_code
 
@@ -117,11 +139,13 @@ def plan(
     clock: Clock = None,
     only: Only = None,
     blocks: Blocks = None,
-    budget: Annotated[Optional[str], typer.Option(help="Also say what precision so much time buys: 10m, 90s.")] = None,
+    budget: Annotated[
+        Optional[str], typer.Option(help="Also say what precision so much time buys: 10m, 90s.")
+    ] = None,
     jobs: Jobs = "auto",
-    out: Annotated[Path, typer.Option(help="Folder of earlier runs, used to estimate noise for --budget.")] = Path(
-        "results"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder of earlier runs, used to estimate noise for --budget.")
+    ] = Path("results"),
     as_json: Json = False,
 ) -> int:
     """Show what would run, how long it would take and what could not be decided. Runs nothing.
@@ -147,7 +171,10 @@ def _estimate(made: Plan, labs: Sequence[str], budget: str, out: Path) -> list[B
     from yogurtbench.matrix.units import seconds
 
     time = seconds("--budget", budget)
-    return [budgets.estimate_budget(made, lab, time, budgets.measured_deviations(made, out, lab)) for lab in labs]
+    return [
+        budgets.estimate_budget(made, lab, time, budgets.measured_deviations(made, out, lab))
+        for lab in labs
+    ]
 
 
 def _lines_of(bought: Sequence[BudgetEstimate]) -> list[str]:
@@ -162,14 +189,16 @@ def _lines_of(bought: Sequence[BudgetEstimate]) -> list[str]:
 def report(
     run_folder: RunFolder,
     which_wire: Annotated[
-        Optional[Path], typer.Option("--which-wire", help="Also write the truth table as a page of Markdown.")
+        Optional[Path],
+        typer.Option("--which-wire", help="Also write the truth table as a page of Markdown."),
     ] = None,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Make a run's report again from its stored files: no root, no bcc, no network.
 
-    Example: yogurtbench report results/which_wire/20261123T201602Z-99e031 --which-wire docs/which-wire.md
+    Example: yogurtbench report results/which_wire/20261123T201602Z-99e031 --which-wire
+    docs/which-wire.md
     """
     from yogurtbench import report as reports
     from yogurtbench.core.errors import HostError
@@ -186,7 +215,9 @@ def report(
         reports.make(run_folder)
         if which_wire:
             pages.write(run_folder, which_wire)
-    except HostError as error:  # a full disk, another user's folder: what the run says can be told all the same
+    except (
+        HostError
+    ) as error:  # a full disk, another user's folder: what the run says can be told all the same
         typer.echo(f"yogurtbench: {error}", err=True)
         code = error.exit_code
     _print_result(run_folder, as_json, github=github)
@@ -196,12 +227,15 @@ def report(
 @app.command()
 def baseline(
     run_folder: RunFolder,
-    out: Annotated[Path, typer.Option(help="The file: results/baselines/NAME.json.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option(help="The file: results/baselines/NAME.json.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> int:
     """Keep a run as a baseline, in pyperf's file format, for check.
 
-    Example: yogurtbench baseline results/regression/20261123T201602Z-99e031 --out results/baselines/regression.json
+    Example: yogurtbench baseline results/regression/20261123T201602Z-99e031 --out
+    results/baselines/regression.json
     """
     from yogurtbench.report.export import baseline as baselines
 
@@ -227,28 +261,37 @@ def check(
     baseline: Annotated[
         Optional[Path],
         typer.Option(
-            help="What baseline has written.", show_default=False, autocompletion=completion.complete_baselines
+            help="What baseline has written.",
+            show_default=False,
+            autocompletion=completion.complete_baselines,
         ),
     ] = None,
     base_program: Annotated[
-        Optional[Path], typer.Option(help="An older version of the matrix's C program.", show_default=False)
+        Optional[Path],
+        typer.Option(help="An older version of the matrix's C program.", show_default=False),
     ] = None,
     base_programs: Annotated[
-        Optional[Path], typer.Option(help="A folder with older programs of bpf/.", show_default=False)
+        Optional[Path],
+        typer.Option(help="A folder with older programs of bpf/.", show_default=False),
     ] = None,
     only: Only = None,
     out: Annotated[Path, typer.Option(help="Folder for the new runs.")] = Path("results"),
     jobs: Jobs = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")
+    ] = False,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
-    """Compare a run with a stored baseline. Exit code: 0 no regression, 1 regression, 3 a trial failed, 4 inconclusive.
+    """Compare a run with a stored baseline.
 
-    With --base-program or --base-programs measure before and now in one guest, on the instruction clock, exactly.
+    Exit code: 0 no regression, 1 regression, 3 a trial failed, 4 inconclusive.
 
-    Examples: yogurtbench check results/quickstart/20261124T090000Z-0c1d2e --baseline results/baselines/quickstart.json
-    · yogurtbench check my.yaml --base-program old_wire.c
+    With --base-program or --base-programs measure before and now in one guest, on the instruction
+    clock, exactly.
+
+    Examples: yogurtbench check results/quickstart/20261124T090000Z-0c1d2e --baseline
+    results/baselines/quickstart.json · yogurtbench check my.yaml --base-program old_wire.c
     """
     from yogurtbench.analysis import gate, measured_run
     from yogurtbench.core.errors import MatrixError
@@ -261,7 +304,8 @@ def check(
         return _check_sides(plan, base_program, base_programs, baseline, out, _jobs(jobs), **how)
     if baseline is None:
         raise MatrixError(
-            "check: nothing to compare with: give --baseline FILE, --base-program FILE or --base-programs FOLDER"
+            "check: nothing to compare with: give --baseline FILE, --base-program FILE or "
+            "--base-programs FOLDER"
         )
     decision = gate.decide(baselines.read(baseline), measured_run.read_run(target))
     return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
@@ -271,21 +315,25 @@ def check(
 def compare(
     old: RunFolder,
     new: RunFolder,
-    out: Annotated[Optional[Path], typer.Option(help="Also write both side by side as a page: compare.html.")] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="Also write both side by side as a page: compare.html.")
+    ] = None,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
     """Show two runs side by side and decide as check does: exit 0, 1, 3 or 4.
 
-    Example: yogurtbench compare results/quickstart/20261123T201602Z-99e031 results/quickstart/20261124T090000Z-0c1d2e
-    --out compare.html
+    Example: yogurtbench compare results/quickstart/20261123T201602Z-99e031
+    results/quickstart/20261124T090000Z-0c1d2e --out compare.html
     """
     from yogurtbench.analysis import gate, measured_run
 
     _check_github(github)
     if out is None:
         return _print_decision(
-            gate.decide(measured_run.read_run(old), measured_run.read_run(new)), as_json, github=github
+            gate.decide(measured_run.read_run(old), measured_run.read_run(new)),
+            as_json,
+            github=github,
         )
     from yogurtbench.core.errors import HostError
     from yogurtbench.report.pages import compare as pages
@@ -317,9 +365,11 @@ def history(
     out: Annotated[Path, typer.Option(help="Where run folders are.")] = Path("results"),
     as_json: Json = False,
 ) -> int:
-    """Show an experiment's stored runs over time: each cell against its baseline, and where that changed.
+    """Show an experiment's stored runs over time: each cell against its baseline, and where that
+    changed.
 
-    Writes history.html beside the runs. Changes are looked for from 30 runs on; on the instruction clock at once.
+    Writes history.html beside the runs. Changes are looked for from 30 runs on; on the instruction
+    clock at once.
 
     Examples: yogurtbench history quickstart · yogurtbench history nightly/quickstart --json
     """
@@ -331,28 +381,36 @@ def history(
 @app.command()
 def lab(
     matrix: Matrix,
-    command: Annotated[Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")] = None,
+    command: Annotated[
+        Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")
+    ] = None,
     cell: Annotated[
         str,
         typer.Option(
-            help="A cell's id, the beginning of it, or 'hook=…,helper=…'.", autocompletion=completion.complete_cells
+            help="A cell's id, the beginning of it, or 'hook=…,helper=…'.",
+            autocompletion=completion.complete_cells,
         ),
     ] = "",
     pcap: Annotated[
-        Optional[Path], typer.Option(help="Record one probe's frames on every device: pcapng.", show_default=False)
+        Optional[Path],
+        typer.Option(help="Record one probe's frames on every device: pcapng.", show_default=False),
     ] = None,
-    trace: Annotated[bool, typer.Option("--trace", help="Record one probe's every hook, queue and drop.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Record one probe's every hook, queue and drop.")
+    ] = False,
     lab: Lab = None,
     as_json: Json = False,
 ) -> int:
-    """Bring one cell's network up, open a shell in it (or run a command, or record one probe), take it down.
+    """Bring one cell's network up, open a shell in it (or run a command, or record one probe), take
+    it down.
 
-    Without a command it shows what stands in the lab, and opens a shell in its host namespace; --json shows alone.
-    --trace and --pcap send one echo over IPv4 and one over IPv6 and tell what became of them.
+    Without a command it shows what stands in the lab, and opens a shell in its host namespace;
+    --json shows alone. --trace and --pcap send one echo over IPv4 and one over IPv6 and tell what
+    became of them.
 
-    Examples: yogurtbench lab --cell hook=netkit_peer my.yaml
-    · yogurtbench lab --cell 3fa9 my.yaml --trace --pcap dead.pcapng
-    · yogurtbench lab --cell hook=netkit_peer,load=ping my.yaml -- ip netns exec yogurt-1 ping -c3 10.42.0.2
+    Examples: yogurtbench lab --cell hook=netkit_peer my.yaml · yogurtbench lab --cell 3fa9 my.yaml
+    --trace --pcap dead.pcapng · yogurtbench lab --cell hook=netkit_peer,load=ping my.yaml -- ip
+    netns exec yogurt-1 ping -c3 10.42.0.2
     """
     from yogurtbench.runner import lab_session, session
 
@@ -363,14 +421,18 @@ def lab(
 @app.command()
 def doctor(
     clock: Annotated[
-        bool, typer.Option("--clock", help="Boot twice: does the instruction clock repeat to the last digit?")
+        bool,
+        typer.Option(
+            "--clock", help="Boot twice: does the instruction clock repeat to the last digit?"
+        ),
     ] = False,
     jobs: Jobs = "auto",
     as_json: Json = False,
 ) -> int:
     """Say what this machine can do, what is missing, and the exact command that mends it.
 
-    With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3 not.
+    With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3
+    not.
 
     Examples: yogurtbench doctor · yogurtbench doctor --clock --jobs 2
     """
@@ -383,13 +445,17 @@ def doctor(
     from yogurtbench.hosts import doctor as doctors
 
     findings = doctors.run_checks()
-    output.echo_json(doctors.as_json(findings)) if as_json else typer.echo(doctors.as_text(findings))
+    output.echo_json(doctors.as_json(findings)) if as_json else typer.echo(
+        doctors.as_text(findings)
+    )
     return 0 if doctors.can_run(findings) else 3
 
 
 @app.command()
 def clean(
-    cache: Annotated[bool, typer.Option("--cache", help="Also the guest images and headers.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Also the guest images and headers.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Remove what broken runs left half made; with --cache, the cached guest images too.
@@ -410,15 +476,21 @@ def clean(
 @app.command()
 def init(
     file: Annotated[
-        Optional[Path], typer.Argument(help="The matrix to write.", show_default="the question's name .yaml")
+        Optional[Path],
+        typer.Argument(help="The matrix to write.", show_default="the question's name .yaml"),
     ] = None,
     question: Annotated[
         str,
-        typer.Option(help="which-wire, payload, regression or own-wire.", autocompletion=completion.complete_questions),
+        typer.Option(
+            help="which-wire, payload, regression or own-wire.",
+            autocompletion=completion.complete_questions,
+        ),
     ] = "which-wire",
     as_json: Json = False,
 ) -> int:
-    """Write a commented matrix for a question, to run as it is or to change. Asks nothing, overwrites nothing.
+    """Write a commented matrix for a question, to run as it is or to change.
+
+    Asks nothing, overwrites nothing.
 
     Examples: yogurtbench init · yogurtbench init --question own-wire my_wire.yaml
     """
@@ -435,9 +507,12 @@ def init(
 
 @app.command()
 def schema(
-    path: Annotated[bool, typer.Option("--path", help="Print where the file lies instead.")] = False,
+    path: Annotated[
+        bool, typer.Option("--path", help="Print where the file lies instead.")
+    ] = False,
 ) -> int:
-    """Print the JSON Schema (draft 7) of a matrix: editors with the YAML language server complete and check by it.
+    """Print the JSON Schema (draft 7) of a matrix: editors with the YAML language server complete
+    and check by it.
 
     They read it where the matrix begins with the line: # yaml-language-server: $schema=FILE
 
@@ -453,7 +528,9 @@ def schema(
 
 
 @app.callback(invoke_without_command=True)
-def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     """Options that stand before every command."""
     if version:
         from yogurtbench.core.version import __version__
@@ -487,7 +564,10 @@ def _plans(
     for option, value in (("lab", lab), ("clock", clock)):
         words = MEANINGS[option]
         if value is not None and value not in words:
-            raise MatrixError(f"--{option} {value or repr('')}: not one of {', '.join(words)}{close_to(value, words)}")
+            raise MatrixError(
+                f"--{option} {value or repr('')}: not one of "
+                f"{', '.join(words)}{close_to(value, words)}"
+            )
     return clocks.plans_by_clock(
         load(places.matrix(matrix)), lab=lab, clock=clock, only=only, blocks=blocks, begun=begun
     )
@@ -501,7 +581,9 @@ def _jobs(given: str) -> int | None:
         return None
     if given.isascii() and given.isdigit() and int(given) >= 1:
         return int(given)
-    raise MatrixError(f"--jobs {given or repr('')}: a number of trials side by side, 1 or more, or auto")
+    raise MatrixError(
+        f"--jobs {given or repr('')}: a number of trials side by side, 1 or more, or auto"
+    )
 
 
 def _target_of(target: Path, only: str | None) -> Plan:
@@ -512,7 +594,9 @@ def _target_of(target: Path, only: str | None) -> Plan:
     if not target.is_dir():
         return _plans(target, None, "instructions", only, None).likely
     if only:
-        raise MatrixError("check: --only works on a matrix; a stored run is always compared as a whole")
+        raise MatrixError(
+            "check: --only works on a matrix; a stored run is always compared as a whole"
+        )
     store.check_folder(target)
     return store.read_plan(target)
 
@@ -529,7 +613,10 @@ def _check_sides(
     as_json: bool,
     github: bool,
 ) -> int:
-    """Measure both sides and print what the newer costs; a stored baseline is asked too, where it still can answer."""
+    """Measure both sides and print what the newer costs.
+
+    A stored baseline is asked too, where it still can answer.
+    """
     from yogurtbench.core.errors import MatrixError
     from yogurtbench.report.export import baseline as baselines
     from yogurtbench.runner import ab, session
@@ -545,7 +632,10 @@ def _check_sides(
     found = session.run_both_sides(change, out, quiet=quiet, jobs=jobs)
     code = _print_decision(ab.decide_change(change, found), as_json, github=github)
     if stored and baseline:
-        typer.echo(ab.compare_with_baseline(stored, found.new, baselines.renewal(baseline, found.new)), err=as_json)
+        typer.echo(
+            ab.compare_with_baseline(stored, found.new, baselines.renewal(baseline, found.new)),
+            err=as_json,
+        )
     return code
 
 
@@ -587,7 +677,10 @@ def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
 
 
 def _annotate(decision: Decision, renew: str) -> None:
-    """On GitHub: the decision in the job's summary, each regression as an annotation; stdout stays the result's."""
+    """On GitHub: the decision in the job's summary, each regression as an annotation.
+
+    Stdout stays the result's.
+    """
     from yogurtbench.cli import github as hub
     from yogurtbench.report.sections import gate as reports
 
@@ -641,13 +734,17 @@ def _print_tables(history: History) -> None:
 
 
 def _with_homes(command: Callable[..., int]) -> Callable[..., int]:
-    """Return a command whose every path may begin with ``~``, which shells leave alone in ``--out=~/x``."""
+    """Return a command whose every path may begin with ``~``, which shells leave alone in
+    ``--out=~/x``.
+    """
 
     @functools.wraps(command)
     def called(**given: Any) -> int:
         from yogurtbench.core import paths as places
 
-        at_home = {name: places.expanded(value) for name, value in given.items() if isinstance(value, Path)}
+        at_home = {
+            name: places.expanded(value) for name, value in given.items() if isinstance(value, Path)
+        }
         return command(**{**given, **at_home})
 
     return called

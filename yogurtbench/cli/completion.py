@@ -1,7 +1,9 @@
-"""What a shell offers for a word that somebody begins: matrices, cells, axis values, runs. Quick, never a complaint.
+"""What a shell offers for a word that somebody begins: matrices, cells, axis values, runs.
 
-Each offer is a function of Typer's context (the words before) and of the beginning, to pairs of a word and its meaning;
-none means that the shell offers files.
+Quick, never a complaint.
+
+Each offer is a function of Typer's context (the words before) and of the beginning, to pairs of a
+word and its meaning; none means that the shell offers files.
 """
 
 from __future__ import annotations
@@ -45,12 +47,23 @@ def complete_questions() -> list[Offer]:
 
 
 def complete_matrices(incomplete: str) -> list[Offer]:
-    """Matrices of the folder that is begun, and of those below it; ours where it has no experiments/ of its own."""
+    """Matrices of the folder that is begun, and of those below it.
+
+    Ours where it has no experiments/ of its own.
+    """
     folder = Path(incomplete if incomplete.endswith("/") else os.path.dirname(incomplete))
     near = [path for path in _children(folder) if not path.name.startswith(".")]
-    found = [path for one in near for path in ([one] if one.is_file() else _children(one)) if path.suffix in MATRICES]
+    found = [
+        path
+        for one in near
+        for path in ([one] if one.is_file() else _children(one))
+        if path.suffix in MATRICES
+    ]
     ours = [] if Path("experiments").exists() else _shipped()
-    return [(str(path), _escaped(_question(read))) for path, read in [*((one, one) for one in found), *ours]]
+    return [
+        (str(path), _escaped(_question(read)))
+        for path, read in [*((one, one) for one in found), *ours]
+    ]
 
 
 def _escaped(text: str) -> str:
@@ -73,7 +86,11 @@ def _shipped() -> list[tuple[Path, Path]]:
     """Our experiments: as the command line names them, and where they lie."""
     from yogurtbench.core import paths
 
-    return [(Path("experiments", path.name), path) for path in _children(paths.experiments()) if path.suffix == ".yaml"]
+    return [
+        (Path("experiments", path.name), path)
+        for path in _children(paths.experiments())
+        if path.suffix == ".yaml"
+    ]
 
 
 def _question(path: Path) -> str:
@@ -108,18 +125,25 @@ def complete_baselines() -> list[Offer]:
 
 
 def complete_cells(ctx: typer.Context, incomplete: str) -> list[Offer]:
-    """Return the cells of the matrix that was named: by what tells them apart; by id where one is begun."""
+    """Return the cells of the matrix that was named: by what tells them apart.
+
+    By id where one is begun.
+    """
     try:
         found = _cells(_matrix(ctx))
     except (YogurtError, OSError):
         return []
     return (
-        [(cell.id, name) for cell, name in found] if _is_id(incomplete) else [(name, cell.id) for cell, name in found]
+        [(cell.id, name) for cell, name in found]
+        if _is_id(incomplete)
+        else [(name, cell.id) for cell, name in found]
     )
 
 
 def _is_id(incomplete: str) -> bool:
-    return re.fullmatch("[0-9a-f]+", incomplete) is not None and any(one.isdigit() for one in incomplete)
+    return re.fullmatch("[0-9a-f]+", incomplete) is not None and any(
+        one.isdigit() for one in incomplete
+    )
 
 
 def _matrix(ctx: typer.Context) -> Path | None:
@@ -140,12 +164,17 @@ def _cells(matrix: Path | None) -> list[tuple[Cell, str]]:
     plan = make_plan(load(places.matrix(matrix)))
     found = list({planned.cell.id: planned.cell for planned in plan.cells}.values())
     telling = _describe_cell(found)
-    told = ({axis: value for axis in telling if (value := getattr(cell, axis)) is not None} for cell in found)
+    told = (
+        {axis: value for axis in telling if (value := getattr(cell, axis)) is not None}
+        for cell in found
+    )
     return [(cell, axis_text(one)) for cell, one in zip(found, told, strict=True)]
 
 
 def _describe_cell(cells: Sequence[Cell]) -> list[str]:
-    """Few axes that tell the cells apart: in the order of the contract, each that parts what was together."""
+    """Few axes that tell the cells apart: in the order of the contract, each that parts what was
+    together.
+    """
     found: list[str] = ["load"]
     kinds: list[tuple[Any, ...]] = [(cell.load,) for cell in cells]
     for axis in AXES:
@@ -156,7 +185,9 @@ def _describe_cell(cells: Sequence[Cell]) -> list[str]:
 
 
 def complete_selectors(ctx: typer.Context, incomplete: str) -> list[Offer]:
-    """``axis=word`` for the last part of a selector: what the matrix names, or everything where none is known."""
+    """``axis=word`` for the last part of a selector: what the matrix names, or everything where
+    none is known.
+    """
     before, comma, part = incomplete.rpartition(",")
     named = {one.partition("=")[0] for one in before.split(",")}
     axis, equals, given = part.partition("=")
@@ -171,7 +202,10 @@ def complete_selectors(ctx: typer.Context, incomplete: str) -> list[Offer]:
 
 
 def _values(matrix: Path | None) -> dict[str, list[str]]:
-    """By axis the words a matrix names, as they stand there; without a readable one all that have a meaning."""
+    """By axis the words a matrix names, as they stand there.
+
+    Without a readable one all that have a meaning.
+    """
     from yogurtbench.core import paths as places
     from yogurtbench.matrix import axes
 
@@ -216,10 +250,12 @@ def _listed(value: Any) -> list[Any]:
 
 
 def print_candidates(app: Callable[[], object]) -> int:
-    """Let Typer answer the shell that asks; the exit code it asks for (fish: 1 where files are to be offered).
+    """Let Typer answer the shell that asks.
 
-    bash takes ``hook=tcx`` for three words, of which it asks for the last: they are put together for Typer, and what
-    it offers is cut to what bash will put in that place.
+    The exit code it asks for (fish: 1 where files are to be offered).
+
+    bash takes ``hook=tcx`` for three words, of which it asks for the last: they are put together
+    for Typer, and what it offers is cut to what bash will put in that place.
     """
     head = _put_together() if os.environ[VARIABLE].endswith("_bash") else ""
     said = io.StringIO()
@@ -235,13 +271,18 @@ def print_candidates(app: Callable[[], object]) -> int:
 
 
 def _put_together() -> str:
-    """Make one word of what bash took apart, in the environment; returns its part that bash has passed already."""
+    """Make one word of what bash took apart, in the environment.
+
+    Returns its part that bash has passed already.
+    """
     apart, at = os.environ.get("COMP_WORDS", ""), int(os.environ.get("COMP_CWORD", "0"))
     given = apart.split("\n") if "\n" in apart else apart.split(" ")
     whole: list[str] = []
     current = ""
     for place, word in enumerate(given[: at + 1]):
-        glued = place > 1 and whole and (_BREAKS.fullmatch(word) or _BREAKS.fullmatch(given[place - 1]))
+        glued = (
+            place > 1 and whole and (_BREAKS.fullmatch(word) or _BREAKS.fullmatch(given[place - 1]))
+        )
         whole = [*whole[:-1], whole[-1] + word] if glued else [*whole, word]
         current = whole[-1]
     os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = "\n".join(whole), str(len(whole) - 1)

@@ -18,18 +18,25 @@ def summary() -> Path:
     """Return the file of the job's summary. Raises MatrixError outside of a workflow."""
     named = os.environ.get(VARIABLE)
     if not named:
-        raise MatrixError(f"--github: {VARIABLE} is not set: GitHub Actions names the summary's file in it")
+        raise MatrixError(
+            f"--github: {VARIABLE} is not set: GitHub Actions names the summary's file in it"
+        )
     return Path(named)
 
 
 def append(markdown: str) -> None:
-    """Add to the summary, below what earlier commands of the step left there. Raises HostError where it cannot."""
+    """Add to the summary, below what earlier commands of the step left there.
+
+    Raises HostError where it cannot.
+    """
     file = summary()
     try:
         with file.open("a", encoding="utf-8") as lines:
             lines.write(f"{markdown.rstrip()}\n\n")
     except OSError as error:
-        raise HostError(f"{file}: the job's summary cannot be written ({error.strerror})") from error
+        raise HostError(
+            f"{file}: the job's summary cannot be written ({error.strerror})"
+        ) from error
 
 
 def error(title: str, sentence: str) -> str:

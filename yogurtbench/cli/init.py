@@ -11,7 +11,8 @@ from yogurtbench.core.errors import MatrixError
 from yogurtbench.core.wording import suggest_nearest
 from yogurtbench.matrix.schema import FILE, FOLDER_NAME
 
-#: What a matrix can ask, by the word for it: the templates are questions/<word>.yaml, and .c where it needs a program.
+#: What a matrix can ask, by the word for it: the templates are questions/<word>.yaml, and .c where
+#: it needs a program.
 QUESTIONS = {
     "which-wire": "Which eBPF wire joins two network namespaces best?",
     "payload": "From which payload on are the wires equal?",
@@ -22,23 +23,33 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(question: str, file: Path | None = None) -> list[Path]:
-    """Write the matrix for a question (default file: ``which_wire.yaml`` and the like), and what it needs beside it.
+    """Write the matrix for a question (default file: ``which_wire.yaml`` and the like), and what it
+    needs beside it.
 
-    Returns the files, the matrix first. Raises MatrixError, and writes nothing, where the question is unknown, the
-    name cannot name a folder of results, or one of the files is there already.
+    Returns the files, the matrix first. Raises MatrixError, and writes nothing, where the question
+    is unknown, the name cannot name a folder of results, or one of the files is there already.
     """
     if question not in QUESTIONS:
-        raise MatrixError(f"--question {question or repr('')}{suggest_nearest(question, QUESTIONS)}")
+        raise MatrixError(
+            f"--question {question or repr('')}{suggest_nearest(question, QUESTIONS)}"
+        )
     stem = question.replace("-", "_")
     matrix = file or Path(f"{stem}.yaml")
     if not re.fullmatch(FOLDER_NAME, matrix.stem):
-        raise MatrixError(f"{matrix}: its name names the results, so it takes letters, digits, '.', '_' and '-'")
+        raise MatrixError(
+            f"{matrix}: its name names the results, so it takes letters, digits, '.', '_' and '-'"
+        )
     texts = {
-        matrix.with_suffix(template.suffix) if template.suffix == ".c" else matrix: _filled(template, matrix)
+        matrix.with_suffix(template.suffix) if template.suffix == ".c" else matrix: _filled(
+            template, matrix
+        )
         for template in sorted(_TEMPLATES.glob(f"{stem}.*"), reverse=True)
     }
     if there := [path for path in texts if os.path.lexists(path)]:
-        raise MatrixError(f"{there[0]}: is there already, and nothing is overwritten; name another: init FILE.yaml")
+        raise MatrixError(
+            f"{there[0]}: is there already, and nothing is overwritten; name another: init "
+            "FILE.yaml"
+        )
     for path, text in texts.items():
         _write(path, text)
     return list(texts)

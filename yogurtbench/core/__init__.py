@@ -1,1 +1,4 @@
-"""What every stage uses: records, metrics, errors, processes, paths, words. Imports no other package of ours."""
+"""What every stage uses: records, metrics, errors, processes, paths, words.
+
+Imports no other package of ours.
+"""

@@ -1,4 +1,6 @@
-"""What this process may use of the machine: a container, or a systemd unit, may be given less than there is."""
+"""What this process may use of the machine: a container, or a systemd unit, may be given less than
+there is.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +38,25 @@ def _folders(root: Path = _CGROUPS, ours: Path = _OURS) -> Iterator[Path]:
     for line in lines:
         if line.startswith("0::/"):
             folder = root / line.removeprefix("0::/")
-            yield from (one for one in (folder, *folder.parents) if one == root or root in one.parents)
+            yield from (
+                one for one in (folder, *folder.parents) if one == root or root in one.parents
+            )
 
 
 def _quota(folder: Path) -> float:
-    """Return how many CPUs a group's quota is worth (``50000 100000``: half of one); 0 where it has none."""
+    """Return how many CPUs a group's quota is worth (``50000 100000``: half of one).
+
+    0 where it has none.
+    """
     quota, _, period = _read(folder / "cpu.max").partition(" ")
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else 0.0
 
 
 def _left(folder: Path) -> int | None:
-    """Return what a group's limit leaves, its page cache counted as to be had; None where it has no limit."""
+    """Return what a group's limit leaves, its page cache counted as to be had.
+
+    None where it has no limit.
+    """
     limit, used = _read(folder / "memory.max"), _read(folder / "memory.current")
     if not (limit.isdigit() and used.isdigit()):
         return None

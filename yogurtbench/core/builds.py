@@ -1,7 +1,8 @@
 """Which texts a trial runs: so that a guest can compile them before it is saved, and no others.
 
-A text of bpf/ is all the wires in one: as they are now, as they were, or without their counters; plain, or recording
-what they see for reachability. The count of drops is one by itself. A wire of one's own is a text of its own.
+A text of bpf/ is all the wires in one: as they are now, as they were, or without their counters;
+plain, or recording what they see for reachability. The count of drops is one by itself. A wire of
+one's own is a text of its own.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any, Self
 from yogurtbench.core.records import Trial
 from yogurtbench.core.wire_source import defined
 
-#: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was; and, by its role,
-#: what is now without its counters. The first two are of one length: so are orders that differ in nothing else, and on
-#: the instruction clock a longer one moves what comes after.
+#: What a trial may be run with, by the word ``programs`` of its options: what is now, and what was;
+#: and, by its role, what is now without its counters. The first two are of one length: so are
+#: orders that differ in nothing else, and on the instruction clock a longer one moves what comes
+#: after.
 NOW, BASE, BLIND = "head", "base", "blind"
 #: Ends the name of a text that records, and the name of what counts drops.
 TRACED, DROPS = "+trace", "drops"
@@ -30,7 +32,10 @@ _ROLES = ("wire", "primary", "peer")
 
 @dataclass(frozen=True, slots=True, order=True)
 class UserProgram:
-    """A wire of one's own: the file's name and text. ``xdp``: whether it is written for XDP hooks."""
+    """A wire of one's own: the file's name and text.
+
+    ``xdp``: whether it is written for XDP hooks.
+    """
 
     name: str
     source: str
@@ -45,7 +50,8 @@ class UserProgram:
 
 @dataclass(frozen=True, slots=True)
 class ProgramBuilds:
-    """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it records what it sees.
+    """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it
+    records what it sees.
 
     ``base``: the files of bpf/ as they were, by name, for texts of BASE.
     """
@@ -64,14 +70,21 @@ class ProgramBuilds:
         return bool(self.ours or self.own or self.base)
 
     def truncated(self, size: int) -> ProgramBuilds:
-        """With as many wires of one's own as their sources fit into ``size`` characters together."""
+        """With as many wires of one's own as their sources fit into ``size`` characters
+        together.
+        """
         own = sorted(self.own)
         sizes = accumulate(len(one.source) for one, _ in own)
-        fitting = frozenset(one for one, sum_so_far in zip(own, sizes, strict=True) if sum_so_far <= size)
+        fitting = frozenset(
+            one for one, sum_so_far in zip(own, sizes, strict=True) if sum_so_far <= size
+        )
         return replace(self, own=fitting)
 
     def to_json(self) -> dict[str, Any]:
-        """Sorted, so that equal texts are compiled in equal order; ``base`` packed, since an order is short."""
+        """Sorted, so that equal texts are compiled in equal order.
+
+        ``base`` packed, since an order is short.
+        """
         return {
             "ours": sorted(self.ours),
             "own": [[asdict(one), traced] for one, traced in sorted(self.own)],
@@ -87,7 +100,11 @@ class ProgramBuilds:
 
 def _packed(files: frozenset[tuple[str, str]]) -> str:
     """Files as base64 of compressed JSON; the same files give the same text."""
-    return base64.b64encode(zlib.compress(json.dumps(sorted(files)).encode(), 9)).decode() if files else ""
+    return (
+        base64.b64encode(zlib.compress(json.dumps(sorted(files)).encode(), 9)).decode()
+        if files
+        else ""
+    )
 
 
 def _unpacked(text: str) -> frozenset[tuple[str, str]]:
@@ -95,7 +112,8 @@ def _unpacked(text: str) -> frozenset[tuple[str, str]]:
     return frozenset((name, content) for name, content in files)
 
 
-#: The texts of bpf/ as they are now. Every saved guest has compiled them all: so one guest serves most matrices.
+#: The texts of bpf/ as they are now. Every saved guest has compiled them all: so one guest serves
+#: most matrices.
 COMMON = ProgramBuilds(frozenset({NOW, NOW + TRACED, BLIND, DROPS}))
 
 
@@ -105,11 +123,16 @@ def program_set(trial: Trial) -> str:
 
 
 def user_program(trial: Trial) -> UserProgram | None:
-    """Return the wire of one's own that a trial's cell names; its text rides along in the trial's options."""
+    """Return the wire of one's own that a trial's cell names.
+
+    Its text rides along in the trial's options.
+    """
     cell = trial.cell
     if cell.program == "builtin":
         return None
-    return UserProgram(PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp"))
+    return UserProgram(
+        PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp")
+    )
 
 
 def required_builds(trials: Iterable[Trial]) -> ProgramBuilds:

@@ -6,7 +6,9 @@ from yogurtbench.core.printable import printable
 
 
 class YogurtError(Exception):
-    """An error with one clear sentence for the person, and the exit code it leads to (contract: 2 or 3)."""
+    """An error with one clear sentence for the person, and the exit code it leads to (contract: 2
+    or 3).
+    """
 
     exit_code = 3
 

@@ -1,4 +1,6 @@
-"""Files that we write where people name them: what may be overwritten, and what is said where one cannot be written."""
+"""Files that we write where people name them: what may be overwritten, and what is said where one
+cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +13,52 @@ from pathlib import Path
 
 from yogurtbench.core.errors import HostError, MatrixError, YogurtError
 
-#: What is wrong with a name that somebody gave; all else is the machine's: full, read-only, another user's, broken.
+#: What is wrong with a name that somebody gave; all else is the machine's: full, read-only, another
+#: user's, broken.
 NAMING = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EINVAL,
+    }
 )
 #: What a machine refuses, whatever our code does.
 REFUSED = NAMING | {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENODEV,
-    errno.ENXIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY, errno.EBUSY, errno.EXDEV,
-    errno.ENOLCK, errno.EMLINK, errno.ENOTEMPTY, errno.EOVERFLOW,
-}  # fmt: skip
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ETXTBSY,
+    errno.EBUSY,
+    errno.EXDEV,
+    errno.ENOLCK,
+    errno.EMLINK,
+    errno.ENOTEMPTY,
+    errno.EOVERFLOW,
+}
 
 
-def raise_unwritable(path: Path | str, error: OSError, what: str = "written", then: str = "") -> YogurtError:
-    """Return what to say where the machine does not let us read or write a file: ``then`` ends the sentence.
+def raise_unwritable(
+    path: Path | str, error: OSError, what: str = "written", then: str = ""
+) -> YogurtError:
+    """Return what to say where the machine does not let us read or write a file: ``then`` ends the
+    sentence.
 
-    A MatrixError where the name is wrong, a HostError where the machine is full, read-only or another user's.
+    A MatrixError where the name is wrong, a HostError where the machine is full, read-only or
+    another user's.
     """
     kind = MatrixError if error.errno in NAMING else HostError
     return kind(f"{path}: cannot be {what} ({reason_of(error)}){then}")
@@ -39,7 +71,9 @@ def reason_of(error: OSError) -> str:
 
 @contextmanager
 def explaining_errors(path: Path, what: str = "written", then: str = "") -> Iterator[None]:
-    """Within it an OSError becomes a sentence about ``path``, or about the file that the error names."""
+    """Within it an OSError becomes a sentence about ``path``, or about the file that the error
+    names.
+    """
     try:
         yield
     except OSError as error:
@@ -48,7 +82,9 @@ def explaining_errors(path: Path, what: str = "written", then: str = "") -> Iter
 
 
 def check_target(path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
-    """Raise MatrixError unless a file may be written there: nothing is overwritten but ``what`` we write ourselves."""
+    """Raise MatrixError unless a file may be written there: nothing is overwritten but ``what`` we
+    write ourselves.
+    """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -61,7 +97,10 @@ def check_target(path: Path, is_ours: Callable[[Path], bool], what: str) -> None
     if not stat.S_ISREG(mode):
         raise MatrixError(f"{path}: cannot be written (a device or a pipe, not a file)")
     if not ours:
-        raise MatrixError(f"{path}: is there already and is not {what}, so it is not overwritten; name another file")
+        raise MatrixError(
+            f"{path}: is there already and is not {what}, so it is not overwritten; name "
+            "another file"
+        )
 
 
 def starts_with(path: Path, mark: bytes, within: int = 4096) -> bool:
@@ -71,7 +110,10 @@ def starts_with(path: Path, mark: bytes, within: int = 4096) -> bool:
 
 
 def replace_file(path: Path, write: Callable[[Path], object], then: str = "") -> Path:
-    """Let ``write`` make the file, whole or not at all; a symbolic link stays one. Raises as :func:`refused` says."""
+    """Let ``write`` make the file, whole or not at all; a symbolic link stays one.
+
+    Raises as :func:`refused` says.
+    """
     target = Path(os.path.realpath(path))
     part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
     try:

@@ -1,4 +1,6 @@
-"""What each word of a matrix means, in a line: for editors, which show it beside the word, and for shell completion."""
+"""What each word of a matrix means, in a line: for editors, which show it beside the word, and for
+shell completion.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,13 @@ _HOOK = {
 }
 _HELPER = {
     "redirect": "bpf_redirect to the other host end, to be sent into its container",
-    "redirect_ingress": "bpf_redirect with BPF_F_INGRESS, as if the other host end had received it: it loops",
-    "redirect_container": "bpf_redirect to the container end's ifindex, which is another device here",
+    "redirect_ingress": "bpf_redirect with BPF_F_INGRESS, as if the other host end had "
+    "received it: it loops",
+    "redirect_container": "bpf_redirect to the container end's ifindex, which is another "
+    "device here",
     "redirect_peer": "bpf_redirect_peer, straight into the other container: from tc ingress only",
-    "redirect_neigh": "bpf_redirect_neigh, which finds the link-layer address for the packet's own destination",
+    "redirect_neigh": "bpf_redirect_neigh, which finds the link-layer address for the "
+    "packet's own destination",
     "redirect_neigh_nexthop": "bpf_redirect_neigh with the next hop named by the program",
     "redirect_map": "bpf_redirect_map through a devmap; XDP only",
     "none": "nothing is sent on",
@@ -42,7 +47,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "direct": "one pair from namespace to namespace",
         "bridge": "two pairs and a Linux bridge",
         "routed": "two pairs and IP forwarding",
-        "uplink": "north-south: an outside namespace, a veth as the host's uplink, the container behind it",
+        "uplink": "north-south: an outside namespace, a veth as the host's uplink, the "
+        "container behind it",
         "loopback": "both ends in one namespace: the upper limit",
     },
     "hook": _HOOK,
@@ -61,9 +67,18 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
         "guard_cb": "lets in only what the wire stamped in skb->cb",
         "guard_mark": "lets in only what the wire stamped in skb->mark; needs scrub none",
     },
-    "peer": {"none": "no program: the policy decides", "pass": "lets everything out of the container"},
-    "scrub": {"default": "mark and priority are cleared between namespaces", "none": "they are kept"},
-    "neighbours": {"arp": "asked for, by ARP or neighbour discovery", "static": "entered beforehand"},
+    "peer": {
+        "none": "no program: the policy decides",
+        "pass": "lets everything out of the container",
+    },
+    "scrub": {
+        "default": "mark and priority are cleared between namespaces",
+        "none": "they are kept",
+    },
+    "neighbours": {
+        "arp": "asked for, by ARP or neighbour discovery",
+        "static": "entered beforehand",
+    },
     "gso": _ON_OFF,
     "gro": _ON_OFF,
     "checksum": _ON_OFF,
@@ -83,7 +98,8 @@ MEANINGS: Mapping[str, Mapping[str, str]] = {
     "clock": {
         "auto": "wall natively and under KVM, instructions where only emulation is left",
         "wall": "time, in nanoseconds",
-        "instructions": "executed guest instructions, as QEMU counts them: the same on every boot (vm only)",
+        "instructions": "executed guest instructions, as QEMU counts them: the same on every "
+        "boot (vm only)",
     },
 }
 

@@ -1,7 +1,9 @@
-"""How to install what is missing: packages and commands as the machine's Linux distribution names them.
+"""How to install what is missing: packages and commands as the machine's Linux distribution names
+them.
 
-``packages.txt`` beside this file is the one table; ``yb`` reads it too. A thing goes by its word there (``bcc``), never
-by a package's name. YOGURTBENCH_OS_RELEASE names another os-release(5) file than the machine's.
+``packages.txt`` beside this file is the one table; ``yb`` reads it too. A thing goes by its word
+there (``bcc``), never by a package's name. YOGURTBENCH_OS_RELEASE names another os-release(5) file
+than the machine's.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The machine's distribution: its family in the table, its own name, and what to know where that is a guess."""
+    """The machine's distribution: its family in the table, its own name, and what to know where
+    that is a guess.
+    """
 
     family: str
     name: str
@@ -30,21 +34,34 @@ class Distribution:
 
 
 def distribution(release: Mapping[str, str] | None = None) -> Distribution:
-    """Return the machine's distribution, or the one that the fields of an os-release(5) file describe."""
+    """Return the machine's distribution, or the one that the fields of an os-release(5) file
+    describe.
+    """
     fields = os_release() if release is None else release
     name = fields.get("PRETTY_NAME") or fields.get("NAME") or fields.get("ID") or "this Linux"
     words = [fields.get("ID", ""), *fields.get("ID_LIKE", "").split()]
     family = next((family for word in words if (family := _families().get(word))), "")
     if not family:
-        return Distribution("", name, f"{name} is unknown to us: packages are named as in Debian, go by your own names")
+        return Distribution(
+            "",
+            name,
+            f"{name} is unknown to us: packages are named as in Debian, go by your own names",
+        )
     known, codename = _releases().get(words[0], ()), fields.get("VERSION_CODENAME", "")
     if known and codename not in known:
-        return Distribution(family, name, f"{name} is unknown to us: packages are named as in {words[0]} {known[-1]}")
+        return Distribution(
+            family,
+            name,
+            f"{name} is unknown to us: packages are named as in {words[0]} {known[-1]}",
+        )
     return Distribution(family, name, "")
 
 
 def package(thing: str, release: Mapping[str, str] | None = None) -> str:
-    """Return the package of a thing, as the distribution names it; as Debian does where it is unknown."""
+    """Return the package of a thing, as the distribution names it.
+
+    As Debian does where it is unknown.
+    """
     return _package(thing, distribution(release).family or _KNOWN_BEST)
 
 
@@ -75,15 +92,23 @@ def how_to_get(*things: str, release: Mapping[str, str] | None = None) -> str:
         return f"install what Debian calls {names} with your package manager"
     if without := no_package(things[0], release):
         return without
-    return "; ".join(clause for clause in (install_command(*things, release=release), there.guess) if clause)
+    return "; ".join(
+        clause for clause in (install_command(*things, release=release), there.guess) if clause
+    )
 
 
 def no_package(thing: str, release: Mapping[str, str] | None = None) -> str:
-    """Return what to do about a thing that the distribution has no package of; empty where it has one."""
+    """Return what to do about a thing that the distribution has no package of.
+
+    Empty where it has one.
+    """
     there = distribution(release)
     if not there.family or _package(thing, there.family):
         return ""
-    return f"we know no package of {thing} for {there.name}: {_instead().get(thing, 'install it by hand')}"
+    return (
+        f"we know no package of {thing} for {there.name}: "
+        f"{_instead().get(thing, 'install it by hand')}"
+    )
 
 
 def as_root(argv: list[str]) -> str:
@@ -99,7 +124,11 @@ def os_release() -> dict[str, str]:
             text = path.read_text(errors="replace")
         except OSError:
             continue
-        pairs = (line.strip().partition("=") for line in text.splitlines() if not line.lstrip().startswith("#"))
+        pairs = (
+            line.strip().partition("=")
+            for line in text.splitlines()
+            if not line.lstrip().startswith("#")
+        )
         return {name: _unquoted(value) for name, equals, value in pairs if equals}
     return {}
 
@@ -120,7 +149,9 @@ def _package(thing: str, family: str) -> str:
     """Return the package of a thing in a family; empty where there is none."""
     named = _packages().get(thing, {}).get(family, "-")
     machine = os.uname().machine
-    return "" if named == "-" else named.replace("ARCH", _DEBIAN_ARCHITECTURES.get(machine, machine))
+    return (
+        "" if named == "-" else named.replace("ARCH", _DEBIAN_ARCHITECTURES.get(machine, machine))
+    )
 
 
 @cache
@@ -136,7 +167,11 @@ def _commands() -> dict[str, list[str]]:
 
 @cache
 def _families() -> dict[str, str]:
-    return {word: family for family, known_as, *_command in _lines("family") for word in known_as.split(",")}
+    return {
+        word: family
+        for family, known_as, *_command in _lines("family")
+        for word in known_as.split(",")
+    }
 
 
 @cache

@@ -1,4 +1,7 @@
-"""Names, colours and numbers as people read them; the same wire has the same name and colour everywhere."""
+"""Names, colours and numbers as people read them.
+
+The same wire has the same name and colour everywhere.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#5
 #: Where there are more wires than colours the mark tells them apart.
 MARKS = ("o", "s", "D", "^", "v", "P", "X", "<", ">", "p")
 
-_SPOKEN = frozenset({"device", "mode", "topology", "hook", "helper", "return_hook", "return_helper", "program"})
+_SPOKEN = frozenset(
+    {"device", "mode", "topology", "hook", "helper", "return_hook", "return_helper", "program"}
+)
 
 METRIC_NAMES: dict[str, str] = {
     "rtt_p50": "median round trip",
@@ -30,13 +35,21 @@ METRIC_NAMES: dict[str, str] = {
     "instructions_per_packet": "instructions per packet",
 }
 VERDICT_MARKS: dict[str, str] = {
-    "faster": "▲", "slower": "▼", "equivalent": "=", "identical": "=", "inconclusive": "?", "dead": "✕", "failed": "!",
-}  # fmt: skip
+    "faster": "▲",
+    "slower": "▼",
+    "equivalent": "=",
+    "identical": "=",
+    "inconclusive": "?",
+    "dead": "✕",
+    "failed": "!",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class WireLabel:
-    """A network as people call it: its name, its colour (hex), its mark (matplotlib), whether cells are held to it."""
+    """A network as people call it: its name, its colour (hex), its mark (matplotlib), whether cells
+    are held to it.
+    """
 
     id: str
     name: str
@@ -46,12 +59,17 @@ class WireLabel:
 
 
 def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, WireLabel]:
-    """Names and colours by wire id, in the order of the plan; baselines in ink, told apart by their marks."""
+    """Names and colours by wire id, in the order of the plan.
+
+    Baselines in ink, told apart by their marks.
+    """
     wires = {cell.wire_id: cell for cell in cells}
     names = _distinguish({wire: (wire_name(cell), cell.wire) for wire, cell in wires.items()})
     others = [wire for wire in wires if wire not in reference]
     inked = [wire for wire in wires if wire in reference]
-    places = {wire: place for place, wire in enumerate(others)} | {wire: -1 - n for n, wire in enumerate(inked)}
+    places = {wire: place for place, wire in enumerate(others)} | {
+        wire: -1 - n for n, wire in enumerate(inked)
+    }
     return {wire: _wire(wire, names[wire], places[wire]) for wire in wires}
 
 
@@ -63,11 +81,15 @@ def _wire(wire: str, name: str, place: int) -> WireLabel:
 
 
 def wire_name(cell: Cell) -> str:
-    """Return the network of a cell as people call it, e.g. ``netkit l3 · tcx_ingress → redirect``."""
+    """Return the network of a cell as people call it, e.g. ``netkit l3 · tcx_ingress →
+    redirect``.
+    """
     device = f"{cell.device} {cell.mode}" if cell.device == "netkit" else cell.device
     there = "" if cell.hook == "none" else f" · {cell.hook} → {cell.helper}"
     back = (cell.return_hook, cell.return_helper)
-    way_back = "" if back in ((cell.hook, cell.helper), ("none", "none")) else f" ⇠ {back[0]} → {back[1]}"
+    way_back = (
+        "" if back in ((cell.hook, cell.helper), ("none", "none")) else f" ⇠ {back[0]} → {back[1]}"
+    )
     place = "" if cell.topology == "wire" else f" {cell.topology}"
     own = "" if cell.program == "builtin" else f" · {cell.program}"
     return f"{device}{place}{there}{way_back}{own}"
@@ -86,7 +108,11 @@ def _distinguish(named: Mapping[str, tuple[str, Mapping[str, Any]]]) -> dict[str
 
 
 def _differing(axes: list[Mapping[str, Any]]) -> list[str]:
-    return [name for name in axes[0] if name not in _SPOKEN and len({str(one[name]) for one in axes}) > 1]
+    return [
+        name
+        for name in axes[0]
+        if name not in _SPOKEN and len({str(one[name]) for one in axes}) > 1
+    ]
 
 
 def _suffix(axes: Mapping[str, Any], differing: list[str]) -> str:
@@ -95,10 +121,14 @@ def _suffix(axes: Mapping[str, Any], differing: list[str]) -> str:
 
 
 def traffic_names(cells: Mapping[str, Cell]) -> dict[str, str]:
-    """Return what each cell sends, by cell id: the payload, and what else differs between cells of its load."""
+    """Return what each cell sends, by cell id: the payload, and what else differs between cells of
+    its load.
+    """
     loads: dict[str, list[Mapping[str, Any]]] = {}
     for cell in cells.values():
-        loads.setdefault(cell.load, []).append({"ip": cell.ip, "streams": cell.streams, "cpus": cell.cpus})
+        loads.setdefault(cell.load, []).append(
+            {"ip": cell.ip, "streams": cell.streams, "cpus": cell.cpus}
+        )
     differing = {load: _differing(axes) for load, axes in loads.items()}
     return {key: _traffic(cell, differing[cell.load]) for key, cell in cells.items()}
 
@@ -124,7 +154,10 @@ def load_name(load: str) -> str:
 
 
 def axis_word(value: object) -> str:
-    """Return a value as one word, as selectors and tables write it; ``-`` where the axis does not apply."""
+    """Return a value as one word, as selectors and tables write it.
+
+    ``-`` where the axis does not apply.
+    """
     if value is None:
         return "-"
     return ":".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

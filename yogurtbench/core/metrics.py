@@ -1,4 +1,6 @@
-"""Every metric: its unit, which direction is an improvement, what it can be, and which loads measure it."""
+"""Every metric: its unit, which direction is an improvement, what it can be, and which loads
+measure it.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,12 @@ class ImpossibleValue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measured quantity: its contract name, its unit, which direction is an improvement, and what it can be.
+    """A measured quantity: its contract name, its unit, which direction is an improvement, and what
+    it can be.
 
-    Numbers are finite, from 0 to ``high``, and ``whole`` where they count or answer yes or no. ``rounding`` is how far
-    its tools' rounding can move a value, in its unit, where that depends on nothing else (see resolution.rounding).
+    Numbers are finite, from 0 to ``high``, and ``whole`` where they count or answer yes or no.
+    ``rounding`` is how far its tools' rounding can move a value, in its unit, where that depends on
+    nothing else (see resolution.rounding).
     """
 
     name: str
@@ -39,10 +43,16 @@ class Metric:
         if self.unit == "text":
             if not isinstance(value, str) or not value:
                 raise ImpossibleValue(f"{self.name} is a word, not {printable(repr(value), 60)}")
-        elif isinstance(value, str) or not isinstance(value, int | float) or not self._is_possible(value):
+        elif (
+            isinstance(value, str)
+            or not isinstance(value, int | float)
+            or not self._is_possible(value)
+        ):
             kind = "whole numbers" if self.whole else "numbers"
             most = f"from 0 to {self.high:g}" if self.high < MOST else "from 0"
-            raise ImpossibleValue(f"{self.name} cannot be {printable(repr(value), 60)}: it takes {kind} {most}")
+            raise ImpossibleValue(
+                f"{self.name} cannot be {printable(repr(value), 60)}: it takes {kind} {most}"
+            )
 
     def _is_possible(self, value: float) -> bool:
         return 0 <= value <= self.high and (not self.whole or value == int(value))
@@ -59,8 +69,8 @@ def _metrics(unit: str, better: Better, *names: str, rounding: float = 0.0) -> d
     return {name: Metric(name, unit, better, high, whole, rounding) for name in names}
 
 
-#: Every metric of the contract by name. Latency is in ns of the trial's clock; on the instruction clock the
-#: unit is replaced by ``instructions`` (see :func:`unit_on`).
+#: Every metric of the contract by name. Latency is in ns of the trial's clock; on the instruction
+#: clock the unit is replaced by ``instructions`` (see :func:`unit_on`).
 METRICS: dict[str, Metric] = {
     **_metrics("bool", "higher", "reachable", "reachable_v6", "tcp_ok"),
     **_metrics("text", "none", "dropped_at"),
@@ -95,16 +105,23 @@ METRICS: dict[str, Metric] = {
     ),
 }
 
-#: What each load measures, the deciding metric first. A failed or skipped trial has one row for each.
+#: What each load measures, the deciding metric first. A failed or skipped trial has one row for
+#: each.
 METRICS_OF: dict[str, tuple[str, ...]] = {name: spec.metrics for name, spec in LOADS.items()}
 
-#: Where the clock counts instructions, time is no CPU time in ns: the cost of a transfer is told in instructions.
-_COUNTED = {"cpu_ns_per_byte": "instructions_per_byte", "cpu_ns_per_packet": "instructions_per_packet"}
+#: Where the clock counts instructions, time is no CPU time in ns: the cost of a transfer is told in
+#: instructions.
+_COUNTED = {
+    "cpu_ns_per_byte": "instructions_per_byte",
+    "cpu_ns_per_packet": "instructions_per_packet",
+}
 
 
 def metrics_of(load: str, clock: str) -> tuple[str, ...]:
     """METRICS_OF a load, on a clock."""
-    return tuple(_COUNTED.get(name, name) if clock == "instructions" else name for name in METRICS_OF[load])
+    return tuple(
+        _COUNTED.get(name, name) if clock == "instructions" else name for name in METRICS_OF[load]
+    )
 
 
 #: Loads whose messages go back and forth one at a time; the others are bulk or yes/no.
@@ -113,10 +130,12 @@ BULK = frozenset(loads_of("bulk"))
 #: Loads that answer yes or no: neither payload, ip, streams nor cpus applies to them.
 YES_NO = frozenset(loads_of("yes_no"))
 
-#: How many main (first-named) metrics decide per load: what tables and charts show when room is short.
+#: How many main (first-named) metrics decide per load: what tables and charts show when room is
+#: short.
 HEADLINE: dict[str, str] = {load: metrics[0] for load, metrics in METRICS_OF.items()}
-#: Where the first is too noisy to decide, the second may still: what disturbs a round trip lengthens it, so that the
-#: fastest is the least disturbed (Chen, Revels: Robust benchmarking in noisy environments, arXiv:1608.04295).
+#: Where the first is too noisy to decide, the second may still: what disturbs a round trip
+#: lengthens it, so that the fastest is the least disturbed (Chen, Revels: Robust benchmarking in
+#: noisy environments, arXiv:1608.04295).
 FLOORED, FLOOR = "rtt_p50", "rtt_min"
 
 

@@ -1,4 +1,6 @@
-"""Standard output and standard error that cannot change how a command ends, whoever reads them and in what encoding."""
+"""Standard output and standard error that cannot change how a command ends, whoever reads them and
+in what encoding.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,42 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Columns and lines that a screen is taken to have at least and at most, whatever COLUMNS and LINES say.
+#: Columns and lines that a screen is taken to have at least and at most, whatever COLUMNS and LINES
+#: say.
 _LEAST, _MOST = {"COLUMNS": 20, "LINES": 4}, 1000
 #: Signs of ours, and what stands for them in an encoding that has none of them.
 _PLAIN = str.maketrans(
-    {"−": "-", "–": "-", "—": "-", "─": "-", "━": "-", "…": "...", "→": "->", "≥": ">=", "≤": "<=", "≈": "~", "·": "*",
-     "•": "*", "×": "x", "µ": "u", "█": "#", "│": "|", "’": "'", "‘": "'", "“": '"', "”": '"', "\u2009": " ",
-     "\u202f": " "}
-)  # fmt: skip
+    {
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "─": "-",
+        "━": "-",
+        "…": "...",
+        "→": "->",
+        "≥": ">=",
+        "≤": "<=",
+        "≈": "~",
+        "·": "*",
+        "•": "*",
+        "×": "x",
+        "µ": "u",
+        "█": "#",
+        "│": "|",
+        "’": "'",
+        "‘": "'",
+        "“": '"',
+        "”": '"',
+        "\u2009": " ",
+        "\u202f": " ",
+    }
+)
 
 
 class Unfailing(io.FileIO):
-    """A descriptor to write to: where nobody takes what is written any more, it is dropped from then on."""
+    """A descriptor to write to: where nobody takes what is written any more, it is dropped from
+    then on.
+    """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -63,7 +89,10 @@ class Unfailing(io.FileIO):
 
 
 def secure() -> None:
-    """Make the three standard streams safe to use. Call it once, before anything is opened or printed."""
+    """Make the three standard streams safe to use.
+
+    Call it once, before anything is opened or printed.
+    """
     _open_missing()
     for name, least in _LEAST.items():
         _check_size(name, least)
@@ -75,7 +104,9 @@ def secure() -> None:
 
 
 def _open_missing() -> None:
-    """Open what was closed on the null device: the next file opened would else become standard output."""
+    """Open what was closed on the null device: the next file opened would else become standard
+    output.
+    """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -100,7 +131,9 @@ def _check_size(name: str, least: int) -> None:
 def _stream(descriptor: int) -> TextIO:
     binary = io.BufferedWriter(Unfailing(descriptor))
     at_once = descriptor == 2 or os.isatty(descriptor) or bool(os.environ.get("PYTHONUNBUFFERED"))
-    return io.TextIOWrapper(binary, encoding(), errors="plainly", line_buffering=at_once, write_through=at_once)
+    return io.TextIOWrapper(
+        binary, encoding(), errors="plainly", line_buffering=at_once, write_through=at_once
+    )
 
 
 def encoding() -> str:
@@ -124,9 +157,13 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def finish() -> None:
-    """Write out what is still held back, and say on standard error where standard output was lost."""
+    """Write out what is still held back, and say on standard error where standard output was
+    lost.
+    """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # a stream that a test or a library has put there may fail, or be closed
+        with suppress(
+            OSError, ValueError
+        ):  # a stream that a test or a library has put there may fail, or be closed
             stream.flush()
     failure = getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "failure", None)
     if failure and not isinstance(failure, BrokenPipeError):
@@ -134,7 +171,9 @@ def finish() -> None:
 
 
 def echo_json(text: str) -> None:
-    """Print a JSON document: in UTF-8, or by JSON's own escapes where standard output has another encoding."""
+    """Print a JSON document: in UTF-8, or by JSON's own escapes where standard output has another
+    encoding.
+    """
     name = getattr(sys.stdout, "encoding", None) or "utf-8"
     if codecs.lookup(name).name != "utf-8":
         text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)

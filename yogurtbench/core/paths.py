@@ -19,15 +19,24 @@ _CACHED = ("guest", "headers")
 
 
 def cache() -> Path:
-    """Return the user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it. Not created here."""
+    """Return the user's cache folder for yogurtbench; YOGURTBENCH_CACHE overrides it.
+
+    Not created here.
+    """
     named = os.environ.get("YOGURTBENCH_CACHE")
-    return expanded(Path(named)) if named else platformdirs.user_cache_path("yogurtbench", appauthor=False)
+    return (
+        expanded(Path(named))
+        if named
+        else platformdirs.user_cache_path("yogurtbench", appauthor=False)
+    )
 
 
 def expanded(path: Path) -> Path:
-    """Return a path with ``~`` or ``~user`` in front as that home: a shell does so for ``~/x``, not for ``--out=~/x``.
+    """Return a path with ``~`` or ``~user`` in front as that home: a shell does so for ``~/x``, not
+    for ``--out=~/x``.
 
-    A name whose user does not exist is left as it is. Raises MatrixError where nobody knows the home.
+    A name whose user does not exist is left as it is. Raises MatrixError where nobody knows the
+    home.
     """
     first = path.parts[0] if path.parts else ""
     if not first.startswith("~"):
@@ -37,7 +46,9 @@ def expanded(path: Path) -> Path:
     except RuntimeError:
         if first != "~":
             return path
-    raise MatrixError(f"{path}: no home folder is known for ~ (HOME is not set): write the path in full")
+    raise MatrixError(
+        f"{path}: no home folder is known for ~ (HOME is not set): write the path in full"
+    )
 
 
 def beside(matrix: Path, word: str) -> Path:
@@ -63,7 +74,11 @@ def matrix(path: Path) -> Path:
     A file, or one of ours (``experiments/<name>.yaml``) where there is no such file.
     """
     ours = experiments() / path.name
-    return ours if not os.path.exists(path) and path.parent == Path("experiments") and ours.is_file() else path
+    return (
+        ours
+        if not os.path.exists(path) and path.parent == Path("experiments") and ours.is_file()
+        else path
+    )
 
 
 def matrices(folder: Path) -> list[str]:
@@ -80,7 +95,12 @@ def clean(*, everything: bool) -> Iterator[Path]:
     """
     folder = cache()
     ours = [folder / name for name in _CACHED if (folder / name).is_dir()]
-    half_made = [part for one in ours for pattern in ("**/.making-*", "**/.*.part") for part in one.glob(pattern)]
+    half_made = [
+        part
+        for one in ours
+        for pattern in ("**/.making-*", "**/.*.part")
+        for part in one.glob(pattern)
+    ]
     for path in [*folder.glob(".making-*"), *(ours if everything else half_made)]:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         yield path

@@ -1,4 +1,6 @@
-"""Text from elsewhere (tools, kernels, stored files) made fit to be shown: inert, and of bounded length."""
+"""Text from elsewhere (tools, kernels, stored files) made fit to be shown: inert, and of bounded
+length.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ _MARK = " … "
 
 
 def printable(text: str, limit: int = LONGEST) -> str:
-    """``text`` with control, format and surrogate characters written as escapes, its middle cut beyond ``limit``.
+    """``text`` with control, format and surrogate characters written as escapes, its middle cut
+    beyond ``limit``.
 
     Line breaks and tabs stay.
 
@@ -23,7 +26,9 @@ def printable(text: str, limit: int = LONGEST) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """``text`` without its middle where it is longer than ``limit``: what matters stands in front or at the end."""
+    """``text`` without its middle where it is longer than ``limit``: what matters stands in front
+    or at the end.
+    """
     if len(text) <= limit:
         return text
     tail = limit // 2
@@ -31,7 +36,9 @@ def shortened(text: str, limit: int) -> str:
 
 
 def quoted(*outputs: str) -> str:
-    """Return what a tool printed, in one line for an error: each output that is not blank, shortened and inert."""
+    """Return what a tool printed, in one line for an error: each output that is not blank,
+    shortened and inert.
+    """
     found = [" ".join(shortened(output, 20 * _QUOTED).split()) for output in outputs]
     return " | ".join(printable(text, _QUOTED) for text in found if text) or "it printed nothing"
 

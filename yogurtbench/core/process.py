@@ -45,7 +45,10 @@ def how_ended(code: int) -> str:
 
 
 class CommandFailed(Exception):
-    """A process could not be started, ended badly or was ended at its deadline; carries all that it said."""
+    """A process could not be started, ended badly or was ended at its deadline.
+
+    Carries all that it said.
+    """
 
     def __init__(self, completed: Completed, why: str) -> None:
         self.completed = completed
@@ -59,7 +62,10 @@ class Background:
     """A process under way in its own process group. Made by :func:`background`."""
 
     def __init__(
-        self, argv: Sequence[str], process: subprocess.Popen[str], heard: Callable[[str], None] | None = None
+        self,
+        argv: Sequence[str],
+        process: subprocess.Popen[str],
+        heard: Callable[[str], None] | None = None,
     ) -> None:
         self.argv = tuple(argv)
         self.process = process
@@ -86,7 +92,9 @@ class Background:
         return self._completed()
 
     def end(self) -> Completed:
-        """Ask the whole group to end (SIGTERM), insist after half a second (SIGKILL), and reap it."""
+        """Ask the whole group to end (SIGTERM), insist after half a second (SIGKILL), and reap
+        it.
+        """
         for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, None)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
@@ -98,9 +106,12 @@ class Background:
         return self._completed()
 
     def _finish(self, timeout: float | None, *, keep: bool = True) -> None:
-        """Read both outputs to their ends and reap. Raises TimeoutExpired, and _TooMuch beyond MOST_OUTPUT.
+        """Read both outputs to their ends and reap.
 
-        Without ``keep`` what is beyond is thrown away: a process that is being ended may still print.
+        Raises TimeoutExpired, and _TooMuch beyond MOST_OUTPUT.
+
+        Without ``keep`` what is beyond is thrown away: a process that is being ended may still
+        print.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with selectors.DefaultSelector() as waiting:
@@ -156,7 +167,9 @@ def start(
     environment: Mapping[str, str] | None = None,
     heard: Callable[[str], None] | None = None,
 ) -> Background:
-    """Start a process in a group of its own, its output captured. Raises CommandFailed where it cannot start.
+    """Start a process in a group of its own, its output captured.
+
+    Raises CommandFailed where it cannot start.
 
     ``heard`` is told what it prints on stderr, while somebody waits for it.
     """
@@ -178,8 +191,12 @@ def start(
 
 
 @contextlib.contextmanager
-def run_in_background(argv: Sequence[str], *, environment: Mapping[str, str] | None = None) -> Iterator[Background]:
-    """Yield a process for the length of a ``with`` block: ended and reaped on the way out, however that is."""
+def run_in_background(
+    argv: Sequence[str], *, environment: Mapping[str, str] | None = None
+) -> Iterator[Background]:
+    """Yield a process for the length of a ``with`` block: ended and reaped on the way out, however
+    that is.
+    """
     process = start(argv, environment=environment)
     try:
         yield process
@@ -188,12 +205,16 @@ def run_in_background(argv: Sequence[str], *, environment: Mapping[str, str] | N
 
 
 def kill_with_parent(argv: Sequence[str]) -> list[str]:
-    """Return a command line whose process the kernel kills when ours ends (prctl(2), PR_SET_PDEATHSIG)."""
+    """Return a command line whose process the kernel kills when ours ends (prctl(2),
+    PR_SET_PDEATHSIG).
+    """
     return ["setpriv", "--pdeathsig", "KILL", *argv]
 
 
 def chunks(pipes: Mapping[IO[str] | None, str]) -> Iterator[tuple[str, str]]:
-    """Yield what a process prints as it prints it: pairs of the pipe's label and text, until all pipes are closed."""
+    """Yield what a process prints as it prints it: pairs of the pipe's label and text, until all
+    pipes are closed.
+    """
     with selectors.DefaultSelector() as waiting:
         for pipe, label in pipes.items():
             if pipe is not None:
@@ -213,7 +234,10 @@ def run(
     check: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> Completed:
-    """Run to the end. Raises CommandFailed past ``timeout`` seconds and, with ``check``, on an exit code not 0."""
+    """Run to the end.
+
+    Raises CommandFailed past ``timeout`` seconds and, with ``check``, on an exit code not 0.
+    """
     process = start(argv, environment=environment)
     try:
         done = process.wait(timeout)

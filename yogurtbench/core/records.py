@@ -1,7 +1,8 @@
-"""The nouns of the house, frozen: what is measured (Cell), once (Trial), with which result (Attempt of Observations).
+"""The nouns of the house, frozen: what is measured (Cell), once (Trial), with which result (Attempt
+of Observations).
 
-Everything here crosses process and machine borders as JSON, so each record knows its way there and back.
-Everyone may import this module.
+Everything here crosses process and machine borders as JSON, so each record knows its way there and
+back. Everyone may import this module.
 """
 
 from __future__ import annotations
@@ -12,13 +13,20 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
 from typing import Any, Literal, TypedDict
 
-from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, METRICS, Better, ImpossibleValue, metrics_of, unit_on
+from yogurtbench.core.metrics import (
+    DIAGNOSTIC_METRIC,
+    METRICS,
+    Better,
+    ImpossibleValue,
+    metrics_of,
+    unit_on,
+)
 from yogurtbench.core.printable import printable
 
 Status = Literal["ok", "failed", "unsupported", "looping", "crashed", "skipped"]
 Role = Literal["cell", "baseline", "canary", "diagnostic", "blind"]
-#: Roles whose values are no results: a diagnostic is slowed by looking, and what runs blind, its programs without
-#: their counters, shows how much looking costs.
+#: Roles whose values are no results: a diagnostic is slowed by looking, and what runs blind, its
+#: programs without their counters, shows how much looking costs.
 ASIDE = frozenset({"diagnostic", "blind"})
 
 ID_LENGTH = 12
@@ -29,12 +37,14 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-@dataclass(frozen=True)  # without slots: the ids are asked for again and again, and keep what they hashed
+@dataclass(
+    frozen=True
+)  # without slots: the ids are asked for again and again, and keep what they hashed
 class Cell:
     """One point of the matrix, its load included. ``None``: the axis does not apply to this cell.
 
-    ``defaults`` names the value each axis would have had if the matrix had left it out, given the others;
-    it takes no part in equality.
+    ``defaults`` names the value each axis would have had if the matrix had left it out, given the
+    others; it takes no part in equality.
     """
 
     device: str
@@ -71,16 +81,23 @@ class Cell:
     @property
     def columns(self) -> dict[str, Any]:
         """Every axis as tables have it: two CPUs as text, ``0,1``."""
-        return {**self.axes, "cpus": ",".join(map(str, self.cpus)) if isinstance(self.cpus, tuple) else self.cpus}
+        return {
+            **self.axes,
+            "cpus": ",".join(map(str, self.cpus)) if isinstance(self.cpus, tuple) else self.cpus,
+        }
 
     @property
     def named(self) -> dict[str, Any]:
-        """The axes that differ from their default, the load always among them: what the id is made of."""
+        """The axes that differ from their default, the load always among them: what the id is made
+        of.
+        """
         return {k: v for k, v in self.axes.items() if k == "load" or v != self.defaults.get(k, v)}
 
     @cached_property
     def id(self) -> str:
-        """First 12 hex digits of the SHA-256 of the canonical JSON of the non-default axes (contract)."""
+        """First 12 hex digits of the SHA-256 of the canonical JSON of the non-default axes
+        (contract).
+        """
         return hashlib.sha256(canonical(self.named).encode()).hexdigest()[:ID_LENGTH]
 
     @property
@@ -90,13 +107,18 @@ class Cell:
 
     @cached_property
     def wire_id(self) -> str:
-        """Identifies the network of the cell: cells with one wire_id differ only in what is sent."""
+        """Identifies the network of the cell: cells with one wire_id differ only in what is
+        sent.
+        """
         return hashlib.sha256(canonical(self.wire).encode()).hexdigest()[:ID_LENGTH]
 
     @property
     def has_programs(self) -> bool:
         """Whether anything is attached at all."""
-        return any(word not in (None, "none") for word in (self.hook, self.return_hook, self.primary, self.peer))
+        return any(
+            word not in (None, "none")
+            for word in (self.hook, self.return_hook, self.primary, self.peer)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON object with the axes and ``defaults``."""
@@ -104,7 +126,9 @@ class Cell:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Cell:
-        """Return the inverse of :meth:`to_json`, also after a round trip through JSON text; one object a cell."""
+        """Return the inverse of :meth:`to_json`, also after a round trip through JSON text; one
+        object a cell.
+        """
         return _cell(json.dumps(data))
 
 
@@ -127,8 +151,8 @@ TRAFFIC_AXES = frozenset({"ip", "payload", "streams", "cpus", "load"})
 class Trial:
     """One execution of a cell in a fresh lab: what a host is ordered to do.
 
-    ``options`` are the load's (durations in seconds: ``count``, ``interval``, ``duration``, ``timeout``, ``bytes``);
-    ``deadline`` is the whole trial's, in seconds of the host's clock.
+    ``options`` are the load's (durations in seconds: ``count``, ``interval``, ``duration``,
+    ``timeout``, ``bytes``); ``deadline`` is the whole trial's, in seconds of the host's clock.
     """
 
     id: str
@@ -158,7 +182,10 @@ def _keep_printable(record: Observation | Attempt) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One measured value: a number in ``value`` or a word in ``text``; neither where ``status`` is not ok."""
+    """One measured value: a number in ``value`` or a word in ``text``.
+
+    Neither where ``status`` is not ok.
+    """
 
     metric: str
     unit: str
@@ -173,7 +200,10 @@ class Observation:
 
     @classmethod
     def of(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
-        """Return an ok observation of a contract metric, its unit and direction looked up; what it says is believed."""
+        """Return an ok observation of a contract metric, its unit and direction looked up.
+
+        What it says is believed.
+        """
         known = METRICS[metric]
         unit = unit_on(clock, known.unit)
         if isinstance(value, str):
@@ -182,7 +212,8 @@ class Observation:
 
     @classmethod
     def measured(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
-        """Return what a trial measured: an ok observation, or a failed one where nothing can have measured that.
+        """Return what a trial measured: an ok observation, or a failed one where nothing can have
+        measured that.
 
         The one border that every value of every load passes.
         """
@@ -211,7 +242,9 @@ class CpuSeconds(TypedDict):
 
 
 class ProgramRuns(TypedDict):
-    """Runs of a program by the kernel's BPF statistics, and the ns of the trial's clock they took."""
+    """Runs of a program by the kernel's BPF statistics, and the ns of the trial's clock they
+    took.
+    """
 
     ns: int
     runs: int
@@ -271,8 +304,8 @@ class Details(TypedDict, total=False):
 class Attempt:
     """What came of a trial: one line of trials.jsonl.
 
-    ``seconds`` holds the phases' durations (``lab``, ``wire``, ``load``, ``undo`` …) in seconds of wall time as the
-    host saw it, ``details`` what is worth keeping beside the metrics.
+    ``seconds`` holds the phases' durations (``lab``, ``wire``, ``load``, ``undo`` …) in seconds of
+    wall time as the host saw it, ``details`` what is worth keeping beside the metrics.
     """
 
     trial: Trial
@@ -306,18 +339,26 @@ class Attempt:
 
     @classmethod
     def without_values(cls, trial: Trial, status: Status, error: str, **rest: Any) -> Attempt:
-        """Return an attempt that measured nothing: a row for each metric the trial would have given."""
-        metrics = (DIAGNOSTIC_METRIC,) if trial.role == "diagnostic" else metrics_of(trial.cell.load, trial.clock)
+        """Return an attempt that measured nothing: a row for each metric the trial would have
+        given.
+        """
+        metrics = (
+            (DIAGNOSTIC_METRIC,)
+            if trial.role == "diagnostic"
+            else metrics_of(trial.cell.load, trial.clock)
+        )
         rows = tuple(Observation.missing(m, status, error, trial.clock) for m in metrics)
         return cls(trial, status, rows, error, **rest)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the trials ran: stored as environment.json and compared before any comparison of numbers.
+    """Where the trials ran: stored as environment.json and compared before any comparison of
+    numbers.
 
-    ``identity`` holds what must be equal for two runs to be comparable (kernel, accelerator, clock, tool versions,
-    guest fingerprint …); ``system`` what is only worth knowing; ``reasons`` why this lab and accelerator were chosen.
+    ``identity`` holds what must be equal for two runs to be comparable (kernel, accelerator, clock,
+    tool versions, guest fingerprint …); ``system`` what is only worth knowing; ``reasons`` why this
+    lab and accelerator were chosen.
     """
 
     host: str

@@ -1,26 +1,27 @@
-"""How finely a value is told: how far rounding, in a tool's clock or in its print, can have moved it. Pure.
+"""How finely a value is told: how far rounding, in a tool's clock or in its print, can have moved
+it. Pure.
 
-What a trial told stands for every value from ``value - rounding`` to ``value + rounding``. The bounds are hard ones:
-nothing is assumed of where between two steps the truth lies, so that no average over blocks makes them narrower
-(quantisation noise averages out only where the values vary by more than a step [1], which a quiet lab's do not, and
-least those of an exact clock).
+What a trial told stands for every value from ``value - rounding`` to ``value + rounding``. The
+bounds are hard ones: nothing is assumed of where between two steps the truth lies, so that no
+average over blocks makes them narrower (quantisation noise averages out only where the values vary
+by more than a step [1], which a quiet lab's do not, and least those of an exact clock).
 
 ping (iputils, ping_common.c)
-    takes the time of day at both ends of a round trip in whole microseconds, each cut off: their difference is off by
-    up to a microsecond either way. It prints that whole below 1 ms, and rounds to 10 µs from there, to 100 µs from
-    10 ms and to 1 ms from 100 ms on.
+    takes the time of day at both ends of a round trip in whole microseconds, each cut off: their
+    difference is off by up to a microsecond either way. It prints that whole below 1 ms, and rounds
+    to 10 µs from there, to 100 µs from 10 ms and to 1 ms from 100 ms on.
 sockperf
-    prints every nanosecond, of the processor's counter: nothing is lost of a round trip, and on the instruction clock
-    an instruction is one. A mean is rounded to a nanosecond.
+    prints every nanosecond, of the processor's counter: nothing is lost of a round trip, and on the
+    instruction clock an instruction is one. A mean is rounded to a nanosecond.
 iperf3
-    takes its times in whole microseconds, cut off, and counts bytes and packets exactly. What stops by time has a
-    packet more or fewer in it by chance.
+    takes its times in whole microseconds, cut off, and counts bytes and packets exactly. What stops
+    by time has a packet more or fewer in it by chance.
 counts
-    A share of n packets has the steps 1/n. A quantile that fewer values than its own tail hold (the 99th percentile
-    of 50 round trips is their slowest) tells nothing of it.
+    A share of n packets has the steps 1/n. A quantile that fewer values than its own tail hold (the
+    99th percentile of 50 round trips is their slowest) tells nothing of it.
 CPU time
-    iperf3 reads its own in microseconds at both ends; where a kernel keeps interrupts apart, /proc/stat tells them in
-    ticks of 10 ms.
+    iperf3 reads its own in microseconds at both ends; where a kernel keeps interrupts apart,
+    /proc/stat tells them in ticks of 10 ms.
 
 [1] Widrow, Kollár: Quantization Noise, Cambridge University Press (2008), ch. 4 and 19.
 """
@@ -36,15 +37,19 @@ from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.metrics import METRICS
 from yogurtbench.core.records import Attempt, Details
 
-#: Seconds: iperf3's and ping's clocks, whose readings are cut off, so that what lies between two is off by up to this.
+#: Seconds: iperf3's and ping's clocks, whose readings are cut off, so that what lies between two is
+#: off by up to this.
 _STAMP = 1e-6
-#: The same in ns: both readings are whole nanoseconds of the kernel's, of which at most 999 are cut off.
+#: The same in ns: both readings are whole nanoseconds of the kernel's, of which at most 999 are cut
+#: off.
 _STAMP_NS = 999.0
-#: Seconds of a tick of /proc/stat (USER_HZ is 100 on every architecture), and the columns that are read of each CPU.
+#: Seconds of a tick of /proc/stat (USER_HZ is 100 on every architecture), and the columns that are
+#: read of each CPU.
 _TICK, _TICK_COLUMNS = 0.01, 2
 #: From so many ns on ping rounds, to steps of so many.
 _PING_STEPS = ((1e8 - 5e4, 1e6), (1e7 - 5e3, 1e5), (1e6, 1e4))
-#: The widest of these steps, halved, as a share of what it is a step of: 5 µs at 1 ms, 50 at 10, 500 at 100.
+#: The widest of these steps, halved, as a share of what it is a step of: 5 µs at 1 ms, 50 at 10,
+#: 500 at 100.
 _PING_SHARE = 0.005_1
 #: Seconds that sockperf measures nothing in, at a run's beginning and end.
 _WARM_UP = 0.45
@@ -58,7 +63,8 @@ _SOCKPERF = frozenset(name for name, spec in LOADS.items() if spec.nanoseconds)
 
 @dataclass(frozen=True, slots=True)
 class ResolutionSource:
-    """The trial that told a value, as far as it is known: ``values`` are its other metrics, ``details`` its attempt's.
+    """The trial that told a value, as far as it is known: ``values`` are its other metrics,
+    ``details`` its attempt's.
 
     Of a run or a baseline stored by an older version the details may be empty.
     """
@@ -72,17 +78,25 @@ class ResolutionSource:
 
 
 def resolution_of_attempt(attempt: Attempt) -> tuple[float, ...]:
-    """Return the rounding of each of an attempt's observations, in their order; of what is no number, 0."""
+    """Return the rounding of each of an attempt's observations, in their order.
+
+    Of what is no number, 0.
+    """
     trial = attempt.trial
     values = {one.metric: one.value for one in attempt.observations if one.value is not None}
-    source = ResolutionSource(trial.cell.load, trial.clock, trial.cell.payload, trial.options, values, attempt.details)
+    source = ResolutionSource(
+        trial.cell.load, trial.clock, trial.cell.payload, trial.options, values, attempt.details
+    )
     return tuple(
-        0.0 if one.value is None else rounding_of(one.metric, one.value, source) for one in attempt.observations
+        0.0 if one.value is None else rounding_of(one.metric, one.value, source)
+        for one in attempt.observations
     )
 
 
 def rounding_of(metric: str, value: float, source: ResolutionSource) -> float:
-    """Return how far rounding can have moved this value, up or down, in its unit; infinite where it tells nothing.
+    """Return how far rounding can have moved this value, up or down, in its unit.
+
+    Infinite where it tells nothing.
 
     >>> rounding("rtt_p50", 11_000.0, Source("ping", "wall"))
     999.0
@@ -105,12 +119,19 @@ def is_of_few(metric: str, source: ResolutionSource) -> bool:
     if metric not in FEWEST_FOR:
         return False
     asked = _round_trips(source)
-    return asked is not None and asked * (1 - source.values.get("loss", 0.0)) < FEWEST_FOR[metric] - 0.5
+    return (
+        asked is not None
+        and asked * (1 - source.values.get("loss", 0.0)) < FEWEST_FOR[metric] - 0.5
+    )
 
 
 def _of_ping(metric: str, value: float) -> float:
-    """Return one round trip's, its neighbours' in print too where a quantile lies between two or a mean among all."""
-    if metric in ("rtt_p50", "rtt_min") and value < 5e5:  # the neighbour of a median is below 1 ms then, too
+    """Return one round trip's, its neighbours' in print too where a quantile lies between two or a
+    mean among all.
+    """
+    if (
+        metric in ("rtt_p50", "rtt_min") and value < 5e5
+    ):  # the neighbour of a median is below 1 ms then, too
         return _STAMP_NS
     printed = next((step / 2 for least, step in _PING_STEPS if value >= least), 0.0)
     return _STAMP_NS + (printed if metric == "rtt_min" else max(printed, _PING_SHARE * value))
@@ -122,7 +143,11 @@ def _of_rate(value: float, source: ResolutionSource) -> float:
 
 
 def _of_throughput(value: float, source: ResolutionSource) -> float:
-    last = 8.0 * (source.payload or 0) / _seconds(source) if source.load == "iperf3_udp" and _by_time(source) else 0.0
+    last = (
+        8.0 * (source.payload or 0) / _seconds(source)
+        if source.load == "iperf3_udp" and _by_time(source)
+        else 0.0
+    )
     return _of_rate(value, source) + last
 
 
@@ -132,7 +157,11 @@ def _of_packets(value: float, source: ResolutionSource) -> float:
 
 def _of_loss(value: float, source: ResolutionSource) -> float:
     """Half a packet of those that were sent."""
-    sent = _round_trips(source) if source.load != "iperf3_udp" else _packets(source) / max(1 - value, 1e-9)
+    sent = (
+        _round_trips(source)
+        if source.load != "iperf3_udp"
+        else _packets(source) / max(1 - value, 1e-9)
+    )
     return 0.5 / max(1.0, sent or _COUNT)
 
 
@@ -160,7 +189,7 @@ _OF: dict[str, Callable[[float, ResolutionSource], float]] = {
 }
 
 
-# --- how much there was of it --------------------------------------------------------------------------------------
+# --- how much there was of it ---------------------------------------------------------------------
 
 
 def _round_trips(source: ResolutionSource) -> float | None:
@@ -173,7 +202,11 @@ def _round_trips(source: ResolutionSource) -> float | None:
     if source.load not in _SOCKPERF or source.clock == "instructions":
         return None
     mean = source.values.get("rtt_mean", 0.0)
-    return max(0.0, _seconds(source) - _WARM_UP) * 1e9 / mean if mean > 0 and "duration" in options else None
+    return (
+        max(0.0, _seconds(source) - _WARM_UP) * 1e9 / mean
+        if mean > 0 and "duration" in options
+        else None
+    )
 
 
 def _by_time(source: ResolutionSource) -> bool:
@@ -197,7 +230,7 @@ def _packets(source: ResolutionSource) -> float:
     return source.values.get("packets_per_second", 0.0) * _seconds(source)
 
 
-# --- words ---------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def explain_rounding(metric: str, load: str, clock: str, value: float, rounding: float) -> str:
@@ -208,16 +241,25 @@ def explain_rounding(metric: str, load: str, clock: str, value: float, rounding:
     """
     if math.isinf(rounding):
         share = {"rtt_p90": "90th", "rtt_p99": "99th"}.get(metric, "so high a")
-        return f"too few round trips for a {share} percentile: it takes {FEWEST_FOR.get(metric, 100):,} or more"
+        return (
+            f"too few round trips for a {share} percentile: it takes "
+            f"{FEWEST_FOR.get(metric, 100):,} or more"
+        )
     if metric == "loss":
-        return f"a packet more or less is {2 * rounding:.2g} of those sent; send more (count, duration)"
+        return (
+            f"a packet more or less is {2 * rounding:.2g} of those sent; send more (count, "
+            "duration)"
+        )
     if load == "ping":
         return _of_ping_in_words(clock, value)
     if METRICS[metric].whole:
         return "one more or less is chance; a longer transfer (duration, bytes) has more of them"
     if metric == "rtt_mean":
         return "sockperf rounds a mean to a nanosecond; its median is exact"
-    return f"{load.partition('_')[0]}'s clocks and counts end there; a longer transfer (duration, bytes) tells more"
+    return (
+        f"{load.partition('_')[0]}'s clocks and counts end there; a longer transfer "
+        "(duration, bytes) tells more"
+    )
 
 
 def _of_ping_in_words(clock: str, value: float) -> str:

@@ -6,7 +6,10 @@ from rich.console import Console
 
 
 class Sayer:
-    """Prints each sentence that it is called with; ``console`` is for who shows more than sentences."""
+    """Prints each sentence that it is called with.
+
+    ``console`` is for who shows more than sentences.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console

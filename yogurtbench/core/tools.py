@@ -1,4 +1,6 @@
-"""The programs that we start, told apart from others of the same name by what they say of themselves."""
+"""The programs that we start, told apart from others of the same name by what they say of
+themselves.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ _NAMES = re.compile(r"busybox|toybox|inetutils|util-linux|iproute|\bversion:? v?
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program: whose it is, our word for what brings it, what it says when asked ``ask``; ``says`` is a pattern."""
+    """A program: whose it is, our word for what brings it, what it says when asked ``ask``.
+
+    ``says`` is a pattern.
+    """
 
     name: str
     whose: str
@@ -38,7 +43,10 @@ TOOLS: dict[str, Tool] = {
         Tool("ping", "iputils", "ping", "-V", r"\biputils\b"),
         Tool("sockperf", "Mellanox", "sockperf", "--version", r"\bsockperf\b.*\bversion \d"),
         Tool("iperf3", "ESnet", "iperf3", "--version", r"^iperf 3\."),
-        *(Tool(name, "util-linux", "util-linux", "--version", r"\butil-linux\b") for name in _UTIL_LINUX),
+        *(
+            Tool(name, "util-linux", "util-linux", "--version", r"\butil-linux\b")
+            for name in _UTIL_LINUX
+        ),
         Tool("mount", "util-linux", "mount", "--version", r"\butil-linux\b"),
         Tool("ip", "iproute2", "iproute2", "-V", r"\biproute2\b"),
         Tool("qemu-system-x86_64", "QEMU", "qemu", "--version", r"^QEMU emulator version \d"),
@@ -50,7 +58,9 @@ TOOLS: dict[str, Tool] = {
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look for a program came to: where it is, what it said, and what is wrong with it, empty where nothing."""
+    """What a look for a program came to: where it is, what it said, and what is wrong with it,
+    empty where nothing.
+    """
 
     tool: Tool
     path: str
@@ -78,10 +88,20 @@ def find_tools(name: str) -> Looked:
         done = process.run([name, tool.ask], timeout=_PATIENCE, check=False)
     except CommandFailed as error:
         return Looked(tool, path, "", f"{path} cannot be asked what it is: {error.why}")
-    lines = [" ".join(line.split()) for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+    lines = [
+        " ".join(line.split())
+        for line in f"{done.stdout}\n{done.stderr}".splitlines()
+        if line.strip()
+    ]
     said = next((line for line in lines if re.search(tool.says, line)), "")
     if said and done.code == 0:
         return Looked(tool, path, said, "")
-    named = said or next((line for line in lines if _NAMES.search(line)), "") or next(iter(lines), "nothing")
+    named = (
+        said
+        or next((line for line in lines if _NAMES.search(line)), "")
+        or next(iter(lines), "nothing")
+    )
     ended = f" and ends with exit code {done.code}" if done.code else ""
-    return Looked(tool, path, named, f"{path} is not it: asked {tool.ask} it says '{named[:100]}'{ended}")
+    return Looked(
+        tool, path, named, f"{path} is not it: asked {tool.ask} it says '{named[:100]}'{ended}"
+    )

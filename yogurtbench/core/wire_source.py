@@ -1,7 +1,10 @@
-"""The C file of a wire of one's own: read with care, and asked which functions it defines. Pure; needs no compiler.
+"""The C file of a wire of one's own: read with care, and asked which functions it defines.
 
-Enough of C's preprocessor is done to look through comments, strings, ``#if 0`` and the file's own macros. Where a
-condition or a macro is not the file's own, both branches count: what remains open the compiler will tell.
+Pure; needs no compiler.
+
+Enough of C's preprocessor is done to look through comments, strings, ``#if 0`` and the file's own
+macros. Where a condition or a macro is not the file's own, both branches count: what remains open
+the compiler will tell.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-#: Bytes of the largest file that is read, and characters of the largest one, in JSON, that fits into a guest's order.
+#: Bytes of the largest file that is read, and characters of the largest one, in JSON, that fits
+#: into a guest's order.
 LARGEST = 1 << 20
 LARGEST_ORDERED = 100_000
 #: More tokens than this after macros were replaced are a slip, or a trick.
@@ -23,7 +27,9 @@ CONTEXTS = {"__sk_buff": "tc and netkit hooks", "xdp_md": "XDP hooks"}
 
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\.?\d(?:[eEpP][+-]|[\w.])*|##|\S")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
-_NOT_CODE = re.compile(r'//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL)
+_NOT_CODE = re.compile(
+    r'//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.DOTALL
+)
 _ATTRIBUTES = {"__attribute__", "__attribute", "__asm__", "asm", "_Alignas"}
 #: Macros that stand before a definition, from headers or bcc, and take an argument.
 _DECORATIONS = _ATTRIBUTES | {"SEC", "__section", "__aligned"}
@@ -44,7 +50,17 @@ _NUMBERS = {
     "size_t",
 }
 #: What yogurt.h has defined before the file begins.
-_DEFINED = {"YOGURT_H", "YB_WAY", "YB_FORWARD", "YB_RETURN", "YB_TARGET", "YB_COUNT", "YB_PASS", "YB_DROP", "YB_NEXT"}
+_DEFINED = {
+    "YOGURT_H",
+    "YB_WAY",
+    "YB_FORWARD",
+    "YB_RETURN",
+    "YB_TARGET",
+    "YB_COUNT",
+    "YB_PASS",
+    "YB_DROP",
+    "YB_NEXT",
+}
 
 
 def read(path: Path) -> str:
@@ -82,15 +98,23 @@ def check(source: str) -> None:
 
 
 def check_ordered(source: str) -> None:
-    """Raise ValueError for a text that does not fit into the order of a guest on the instruction clock."""
+    """Raise ValueError for a text that does not fit into the order of a guest on the instruction
+    clock.
+    """
     length = len(json.dumps(source))
     if length > LARGEST_ORDERED:
         most = f"{LARGEST_ORDERED:,} characters that fit into an order on the instruction clock"
-        raise ValueError(f"has {length:,} characters, escaped, more than the {most}: shorten it, or take clock: wall")
+        raise ValueError(
+            f"has {length:,} characters, escaped, more than the {most}: shorten it, or take "
+            "clock: wall"
+        )
 
 
 def context(source: str) -> str:
-    """Return the structure that ``wire`` is handed, ``__sk_buff`` or ``xdp_md``; empty where the text does not say."""
+    """Return the structure that ``wire`` is handed, ``__sk_buff`` or ``xdp_md``.
+
+    Empty where the text does not say.
+    """
     found = defined(source).get("wire")
     return next((name for name in CONTEXTS if found and name in found.parameters), "")
 
@@ -132,7 +156,10 @@ def _arguments(parameters: Sequence[str]) -> int:
 
 @lru_cache(maxsize=64)
 def defined(source: str) -> dict[str, Definition]:
-    """Return the functions that a text defines at file scope, by name; nothing where its macros grow beyond bounds."""
+    """Return the functions that a text defines at file scope, by name.
+
+    Nothing where its macros grow beyond bounds.
+    """
     try:
         return definitions(source)
     except (RecursionError, _TooMuch):
@@ -152,11 +179,18 @@ def _definitions(tokens: Sequence[str]) -> dict[str, Definition]:
         if piece in (";", "{", "["):
             at = _behind(tokens, at) if piece in _OPENING else at + 1
             begins = at if piece in (";", "{") else begins
-        elif piece == "(" and at and _IDENTIFIER.fullmatch(tokens[at - 1]) and tokens[at - 1] not in _DECORATIONS:
+        elif (
+            piece == "("
+            and at
+            and _IDENTIFIER.fullmatch(tokens[at - 1])
+            and tokens[at - 1] not in _DECORATIONS
+        ):
             closed = _behind(tokens, at)
             body = _behind_attributes(tokens, closed)
             if body < len(tokens) and tokens[body] == "{":
-                found[tokens[at - 1]] = Definition(tuple(tokens[at + 1 : closed - 1]), tuple(tokens[begins : at - 1]))
+                found[tokens[at - 1]] = Definition(
+                    tuple(tokens[at + 1 : closed - 1]), tuple(tokens[begins : at - 1])
+                )
             at = closed
         else:
             at = _behind(tokens, at) if piece == "(" else at + 1
@@ -194,7 +228,8 @@ class _Preprocessor:
     """What C's preprocessor does, as far as a file says it itself."""
 
     macros: dict[str, _Macro] = field(default_factory=dict)
-    #: Per open condition: whether this branch holds (None: nobody knows), and whether an earlier one surely held.
+    #: Per open condition: whether this branch holds (None: nobody knows), and whether an earlier
+    #: one surely held.
     conditions: list[tuple[bool | None, bool]] = field(default_factory=list)
     produced: int = 0
 
@@ -228,7 +263,9 @@ class _Preprocessor:
             self._define(name, rest)
 
     def _holds_next(self, name: str, condition: str) -> bool | None:
-        """Return whether the branch of an ``elif`` or ``else`` holds where none before it is known to."""
+        """Return whether the branch of an ``elif`` or ``else`` holds where none before it is known
+        to.
+        """
         if name == "elif":
             return self._holds("if", condition)
         return True if self.conditions[-1][0] is False else None
@@ -240,7 +277,11 @@ class _Preprocessor:
         if directive == "undef":
             self.macros.pop(match[1], None)
         elif directive == "define":
-            parameters = None if match[2] is None else tuple(p.strip() for p in match[3].split(",") if p.strip())
+            parameters = (
+                None
+                if match[2] is None
+                else tuple(p.strip() for p in match[3].split(",") if p.strip())
+            )
             self.macros[match[1]] = _Macro(tuple(_TOKEN.findall(match[4])), parameters)
 
     def _holds(self, directive: str, text: str) -> bool | None:
@@ -255,7 +296,9 @@ class _Preprocessor:
     def _value(self, tokens: Sequence[str]) -> bool | None:
         match [piece for piece in tokens if piece not in "()"]:
             case [number] if re.fullmatch(r"(0[xX])?[\da-fA-F]+[uUlL]*", number):
-                return bool(int(number.rstrip("uUlL"), 0)) if not re.fullmatch("0+", number) else False
+                return (
+                    bool(int(number.rstrip("uUlL"), 0)) if not re.fullmatch("0+", number) else False
+                )
             case ["defined", name]:
                 return self._is_defined(name)
         return None
@@ -312,7 +355,9 @@ def _filled(macro: _Macro, arguments: Sequence[Sequence[str]]) -> list[str]:
     given = dict(zip(names, arguments, strict=False))
     if names and names[-1] == "...":
         rest = arguments[len(names) - 1 :]
-        given["__VA_ARGS__"] = [piece for at, one in enumerate(rest) for piece in ([","] if at else []) + list(one)]
+        given["__VA_ARGS__"] = [
+            piece for at, one in enumerate(rest) for piece in ([","] if at else []) + list(one)
+        ]
     filled = [piece for name in macro.body for piece in (given.get(name, [name]) or ["\u200b"])]
     return [piece for piece in _pasted(filled) if piece != "\u200b"]
 

@@ -38,7 +38,9 @@ class WrittenFloat(float):
 
 
 def format_value(number: float, text: str) -> int | float:
-    """Return the number, which remembers the ``text`` it was read from where Python would write it otherwise."""
+    """Return the number, which remembers the ``text`` it was read from where Python would write it
+    otherwise.
+    """
     if str(number) == text:
         return number
     remembered = WrittenInt(number) if isinstance(number, int) else WrittenFloat(number)
@@ -70,14 +72,20 @@ def kind(value: object) -> str:
 
 
 def in_quotes(value: object) -> str:
-    """Return how somebody has to write what YAML read as a number, to be read as text; empty for other values."""
+    """Return how somebody has to write what YAML read as a number, to be read as text.
+
+    Empty for other values.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ""
     return f': write it in quotes, "{_shortened(format_words(value))}"'
 
 
 def no_space(value: object) -> str:
-    """Return the hint for ``hook:tcx_ingress``, which is a word where a key with a value was meant; else empty."""
+    """Return the hint for ``hook:tcx_ingress``, which is a word where a key with a value was meant.
+
+    Else empty.
+    """
     if not isinstance(value, str) or not re.match(r"[A-Za-z_]\w*:\S", value):
         return ""
     return ": a space belongs behind the colon"
@@ -100,6 +108,8 @@ def close_to(word: str, words: Iterable[str]) -> str:
 
 
 def suggest_nearest(word: str, words: Iterable[str]) -> str:
-    """``: did you mean tcx_ingress?`` where a known word is near, else ``; known:`` and all of them."""
+    """``: did you mean tcx_ingress?`` where a known word is near, else ``; known:`` and all of
+    them.
+    """
     known = list(words)
     return close_to(word, known) or f"; known: {', '.join(known)}"

@@ -1,4 +1,6 @@
-"""Which programs hang on a device, as the kernel tells it: BPF_PROG_QUERY, rtnetlink's XDP and tc filters (bpf(2))."""
+"""Which programs hang on a device, as the kernel tells it: BPF_PROG_QUERY, rtnetlink's XDP and tc
+filters (bpf(2)).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from yogurtbench.lab.namespace import Namespace
 #: enum bpf_cmd, uapi/linux/bpf.h.
 _PROG_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD, _PROG_QUERY = 13, 15, 16
 _MOST = 64
-#: struct bpf_prog_info up to its name: type, id, tag, lengths and addresses of the two texts, …, name.
+#: struct bpf_prog_info up to its name: type, id, tag, lengths and addresses of the two texts, …,
+#: name.
 _INFO = struct.Struct("=II8sIIQQQIIQ16s")
 _INSTRUCTION = struct.Struct("=BBhi")
 _CALL = 0x85  # BPF_JMP | BPF_CALL
@@ -29,7 +32,10 @@ _XDP = {"xdp": "xdp_native", "xdpgeneric": "xdp_generic", "xdpoffload": "xdp_off
 
 
 class FilterOptions(nla):  # type: ignore[misc]  # pyroute2 is untyped
-    """TCA_OPTIONS of a bpf filter; pyroute2's own knows no program id (TCA_BPF_* of uapi/linux/pkt_cls.h)."""
+    """TCA_OPTIONS of a bpf filter.
+
+    Pyroute2's own knows no program id (TCA_BPF_* of uapi/linux/pkt_cls.h).
+    """
 
     nla_map = (
         *(
@@ -47,7 +53,9 @@ sched_bpf.options = FilterOptions
 
 @dataclass(frozen=True, slots=True)
 class AttachedProgram:
-    """A program that hangs somewhere: ``id`` and ``name`` are the kernel's, ``helpers`` the functions it calls."""
+    """A program that hangs somewhere: ``id`` and ``name`` are the kernel's, ``helpers`` the
+    functions it calls.
+    """
 
     hook: str
     id: int
@@ -57,20 +65,30 @@ class AttachedProgram:
 
 @dataclass(frozen=True, slots=True)
 class ProgramInfo:
-    """What the kernel tells of a loaded program; ``calls``: the offsets of the helpers it calls, in order."""
+    """What the kernel tells of a loaded program.
+
+    ``calls``: the offsets of the helpers it calls, in order.
+    """
 
     id: int
     name: str
     calls: tuple[int, ...]
 
 
-def read_attached(namespace: Namespace, link: Any, helper: Callable[[int], str]) -> Iterator[AttachedProgram]:
-    """Yield a device's programs (it comes as a link message), hook by hook; ``helper`` names a call of ProgramInfo."""
+def read_attached(
+    namespace: Namespace, link: Any, helper: Callable[[int], str]
+) -> Iterator[AttachedProgram]:
+    """Yield a device's programs (it comes as a link message), hook by hook.
+
+    ``helper`` names a call of ProgramInfo.
+    """
     with namespace.entered():
         found = [*_multi(link["index"]), *_filters(namespace, link["index"]), *_xdp(link)]
     for hook, identifier in found:
         told = read_info(identifier)
-        yield AttachedProgram(hook, identifier, told.name, tuple(dict.fromkeys(filter(None, map(helper, told.calls)))))
+        yield AttachedProgram(
+            hook, identifier, told.name, tuple(dict.fromkeys(filter(None, map(helper, told.calls))))
+        )
 
 
 def _multi(ifindex: int) -> Iterator[tuple[str, int]]:
@@ -126,7 +144,9 @@ def read_info_of(descriptor: int) -> ProgramInfo:
 
 
 def _asked(descriptor: int, size: int, address: int) -> tuple[Any, ...]:
-    room = ctypes.create_string_buffer(_INFO.pack(0, 0, b"", 0, size, 0, address, 0, 0, 0, 0, b""), _INFO.size)
+    room = ctypes.create_string_buffer(
+        _INFO.pack(0, 0, b"", 0, size, 0, address, 0, 0, 0, 0, b""), _INFO.size
+    )
     bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, _INFO.size, ctypes.addressof(room)))
     return _INFO.unpack(room.raw)
 
@@ -155,5 +175,10 @@ def helper_names(bpf_handle: Any) -> Callable[[int], str]:
 
 
 def full_names(functions: Mapping[Any, Any]) -> dict[int, str]:
-    """Return a wire's programs by id with their whole C names, of which the kernel keeps 15 characters."""
-    return {read_info_of(function.fd).id: attachment.program for attachment, function in functions.items()}
+    """Return a wire's programs by id with their whole C names, of which the kernel keeps 15
+    characters.
+    """
+    return {
+        read_info_of(function.fd).id: attachment.program
+        for attachment, function in functions.items()
+    }

@@ -1,6 +1,7 @@
 """Where the members of kernel structures lie, from the running kernel's own type information (BTF).
 
-Format: Documentation/bpf/btf.rst of the kernel. Only what is needed to find members of structs by name is read.
+Format: Documentation/bpf/btf.rst of the kernel. Only what is needed to find members of structs by
+name is read.
 """
 
 from __future__ import annotations
@@ -15,14 +16,23 @@ _MAGIC = 0xEB9F
 _POINTER, _STRUCT, _UNION, _ENUM, _TYPEDEF, _PROTOTYPE = 2, 4, 5, 6, 8, 13
 #: 32-bit words that follow the three of a type's head: fixed, or per member (``vlen``).
 _FIXED = {1: 1, 3: 3, 14: 1, 17: 1}  # INT, ARRAY, VAR, DECL_TAG
-_PER_MEMBER = {4: 3, 5: 3, 6: 2, 13: 2, 15: 3, 19: 3}  # STRUCT, UNION, ENUM, FUNC_PROTO, DATASEC, ENUM64
+_PER_MEMBER = {
+    4: 3,
+    5: 3,
+    6: 2,
+    13: 2,
+    15: 3,
+    19: 3,
+}  # STRUCT, UNION, ENUM, FUNC_PROTO, DATASEC, ENUM64
 
 
 class BTF:
     """The types of a BTF blob. Raises ValueError where it is none."""
 
     def __init__(self, blob: bytes) -> None:
-        magic, _, _, head, type_off, type_len, str_off, str_len = struct.unpack_from("=HBBIIIII", blob)
+        magic, _, _, head, type_off, type_len, str_off, str_len = struct.unpack_from(
+            "=HBBIIIII", blob
+        )
         if magic != _MAGIC:
             raise ValueError("not BTF, or of another byte order")
         self._strings = blob[head + str_off : head + str_off + str_len]
@@ -30,7 +40,10 @@ class BTF:
         self._places = self._index()
 
     def offsets(self, name: str, members: list[str]) -> dict[str, int]:
-        """Byte offsets of members of ``struct name``, those inside anonymous members too. Raises KeyError."""
+        """Byte offsets of members of ``struct name``, those inside anonymous members too.
+
+        Raises KeyError.
+        """
         found = dict(self._members(self._find(name), 0))
         return {member: found[member] for member in members}
 
@@ -38,10 +51,16 @@ class BTF:
         """Return the names of ``enum name`` by value. Raises KeyError."""
         at = self._find(name, _ENUM)
         count = self._words[at + 1] & 0xFFFF
-        return {self._words[e + 1]: self._text(self._words[e]) for e in range(at + 3, at + 3 + 2 * count, 2)}
+        return {
+            self._words[e + 1]: self._text(self._words[e])
+            for e in range(at + 3, at + 3 + 2 * count, 2)
+        }
 
     def parameters(self, name: str) -> int:
-        """Return how many parameters a function has, ``typedef name`` being a pointer to it. Raises KeyError."""
+        """Return how many parameters a function has, ``typedef name`` being a pointer to it.
+
+        Raises KeyError.
+        """
         pointer = self._places[self._words[self._find(name, _TYPEDEF) + 2]]
         function = self._places[self._words[pointer + 2]]
         if (self._kind(pointer), self._kind(function)) != (_POINTER, _PROTOTYPE):
@@ -70,7 +89,11 @@ class BTF:
         info = self._words[at + 1]
         bits_inside = info >> 31  # kind_flag: the offset's upper byte is a bitfield's size
         for member in range(at + 3, at + 3 + 3 * (info & 0xFFFF), 3):
-            name, kind, offset = self._words[member], self._words[member + 1], self._words[member + 2]
+            name, kind, offset = (
+                self._words[member],
+                self._words[member + 1],
+                self._words[member + 2],
+            )
             place = base + ((offset & 0xFFFFFF if bits_inside else offset) >> 3)
             if name:
                 yield self._text(name), place
@@ -88,5 +111,8 @@ class BTF:
 
 
 def running() -> BTF:
-    """Return the running kernel's types. Raises OSError where it has none (CONFIG_DEBUG_INFO_BTF)."""
+    """Return the running kernel's types.
+
+    Raises OSError where it has none (CONFIG_DEBUG_INFO_BTF).
+    """
     return BTF(VMLINUX.read_bytes())

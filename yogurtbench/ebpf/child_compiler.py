@@ -1,6 +1,8 @@
-"""Compiles what others wrote in a child first: LLVM ends the process it lives in where it gives up (exit(3), abort(3)).
+"""Compiles what others wrote in a child first: LLVM ends the process it lives in where it gives up
+(exit(3), abort(3)).
 
-What is wrong with a text ends there with the compiler's words; what comes back can be compiled where it is needed.
+What is wrong with a text ends there with the compiler's words; what comes back can be compiled
+where it is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from pathlib import Path
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.printable import printable
 
-#: A text takes 0.3 s on a processor of today, 2 to 3 s emulated; a trial is given up after a minute or more.
+#: A text takes 0.3 s on a processor of today, 2 to 3 s emulated; a trial is given up after a minute
+#: or more.
 SECONDS = 45.0
 #: Bytes of address space: some five times what a wire takes.
 _MEMORY = 4 << 30
@@ -26,8 +29,12 @@ _REFUSED = 97
 _WORDS = 1 << 16
 
 
-def try_compiling(compile_it: Callable[[], object], what: str, complaint: Callable[[str], str]) -> None:
-    """Call ``compile_it`` in a child. Raises HostError, with the compiler's words, where it does not come back well.
+def try_compiling(
+    compile_it: Callable[[], object], what: str, complaint: Callable[[str], str]
+) -> None:
+    """Call ``compile_it`` in a child.
+
+    Raises HostError, with the compiler's words, where it does not come back well.
 
     ``complaint`` finds the first error in what was said; empty: the last lines are told.
     """
@@ -35,7 +42,9 @@ def try_compiling(compile_it: Callable[[], object], what: str, complaint: Callab
     try:
         how = _ended(_start(compile_it, said))
         if how:
-            words = os.pread(said, _WORDS, max(0, os.fstat(said).st_size - _WORDS)).decode(errors="replace")
+            words = os.pread(said, _WORDS, max(0, os.fstat(said).st_size - _WORDS)).decode(
+                errors="replace"
+            )
             reason = printable(complaint(words) or _last_words(words))
             raise HostError(f"bcc could not compile {what}: {reason}{how}".rstrip())
     finally:
@@ -69,7 +78,10 @@ def _compile(compile_it: Callable[[], object], said: int) -> int:
 
 
 def _ended(child: int) -> str:
-    """Wait for the child; empty where it ended well, else how it ended, where the words do not say that."""
+    """Wait for the child.
+
+    Empty where it ended well, else how it ended, where the words do not say that.
+    """
     try:
         descriptor = os.pidfd_open(child)
         try:

@@ -1,4 +1,6 @@
-"""What the kernel drops of a lab's packets during a load, by function and reason, from bpf/drops.c."""
+"""What the kernel drops of a lab's packets during a load, by function and reason, from
+bpf/drops.c.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ _TRACEPOINT, _PROGRAM = b"kfree_skb", b"on_any_drop"
 
 
 class Drops:
-    """The count, under way. A drop is a call of kfree_skb: of a packet that GSO has made large, one."""
+    """The count, under way.
+
+    A drop is a call of kfree_skb: of a packet that GSO has made large, one.
+    """
 
     def __init__(self, bpf: Any) -> None:
         self._bpf = bpf
@@ -28,7 +33,10 @@ class Drops:
 
 @contextmanager
 def counting(bpf: Any, namespaces: Iterable[Namespace]) -> Iterator[Drops]:
-    """Count what is dropped in these namespaces for the length of the block; ``bpf``: :meth:`Programs.drops`."""
+    """Count what is dropped in these namespaces for the length of the block.
+
+    ``bpf``: :meth:`Programs.drops`.
+    """
     tracer.filter_namespaces(bpf, namespaces)
     bpf["yb_drops"].clear()
     bpf.attach_raw_tracepoint(tp=_TRACEPOINT, fn_name=_PROGRAM)
@@ -39,10 +47,11 @@ def counting(bpf: Any, namespaces: Iterable[Namespace]) -> Iterator[Drops]:
 
 
 def tally(rows: Iterable[tuple[str, str, int]]) -> dict[str, int]:
-    """Symbol, reason and count of each place -> counts by ``function:REASON``, most first, then by name.
+    """Symbol, reason and count of each place -> counts by ``function:REASON``, most first, then by
+    name.
 
-    Nothing is left out: NOT_SPECIFIED is what the kernel says where its code gives no reason, and some of what it
-    frees so had served its purpose (a reply that a raw socket has its copy of).
+    Nothing is left out: NOT_SPECIFIED is what the kernel says where its code gives no reason, and
+    some of what it frees so had served its purpose (a reply that a raw socket has its copy of).
     """
     counts: Counter[str] = Counter()
     for symbol, reason, count in rows:

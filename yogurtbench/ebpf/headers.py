@@ -1,7 +1,9 @@
-"""Kernel headers for bcc: the running kernel's where they exist, else those of any other kernel on this machine.
+"""Kernel headers for bcc: the running kernel's where they exist, else those of any other kernel on
+this machine.
 
-Our programs use only UAPI headers, and those of another release compile them just as well. Debian splits its headers
-into a ``-common`` and a flavour tree; bcc wants one folder, so the two are merged with symlinks.
+Our programs use only UAPI headers, and those of another release compile them just as well. Debian
+splits its headers into a ``-common`` and a flavour tree; bcc wants one folder, so the two are
+merged with symlinks.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ _KHEADERS = Path("/sys/kernel/kheaders.tar.xz")
 
 
 def find_headers() -> Path | None:
-    """Return the folder (or archive) of headers bcc will use, None where there is none; makes nothing."""
+    """Return the folder (or archive) of headers bcc will use, None where there is none.
+
+    Makes nothing.
+    """
     if named := os.environ.get(_VARIABLE):
         return Path(named)
     own = _MODULES / os.uname().release / "build"
@@ -35,7 +40,8 @@ def find_headers() -> Path | None:
 
 
 def provide_headers() -> None:
-    """See that bcc finds headers: sets BCC_KERNEL_SOURCE for this process where bcc would not find any by itself.
+    """See that bcc finds headers: sets BCC_KERNEL_SOURCE for this process where bcc would not find
+    any by itself.
 
     Raises HostError where the machine has no kernel headers at all.
     """
@@ -56,9 +62,16 @@ def _foreign() -> list[Path]:
 
 
 def _common_of(flavour: Path) -> Path | None:
-    """Debian: the -common tree that the flavour's Makefile includes. Elsewhere the flavour tree stands alone."""
+    """Debian: the -common tree that the flavour's Makefile includes.
+
+    Elsewhere the flavour tree stands alone.
+    """
     makefile = flavour / "Makefile"
-    named = re.search(rf"({re.escape(str(_SOURCES))}/\S+-common)", makefile.read_text()) if makefile.is_file() else None
+    named = (
+        re.search(rf"({re.escape(str(_SOURCES))}/\S+-common)", makefile.read_text())
+        if makefile.is_file()
+        else None
+    )
     return Path(named.group(1)) if named else None
 
 

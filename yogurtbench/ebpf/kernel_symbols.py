@@ -1,7 +1,7 @@
 """The kernel's functions by their addresses, through bcc's reader of /proc/kallsyms.
 
-bcc's own cache is never renewed, and names an address in a module that was loaded later after the nearest function
-that it knows. Here it is renewed when the modules have changed.
+bcc's own cache is never renewed, and names an address in a module that was loaded later after the
+nearest function that it knows. Here it is renewed when the modules have changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ _MODULES = Path("/proc/modules")
 
 def symbol_at(address: int) -> str:
     """Return the name of the function that an address lies in; bcc has to be there."""
-    name = _symbols(_loaded(_MODULES.read_text() if _MODULES.exists() else "")).resolve(address, False)[0]
+    name = _symbols(_loaded(_MODULES.read_text() if _MODULES.exists() else "")).resolve(
+        address, False
+    )[0]
     return str((name or b"[unknown]").decode(errors="replace"))
 
 

@@ -1,8 +1,9 @@
-"""The watchdog: while a probe runs, packets that go round inside the kernel are silenced in less than two seconds.
+"""The watchdog: while a probe runs, packets that go round inside the kernel are silenced in less
+than two seconds.
 
-Whoever waits for an answer cannot look, so a timer does (setitimer(2), SIGALRM): its handler takes the wire's devices
-down and lets the probe go on, to end by its own patience; then :class:`Looping` is raised. Nothing is thrown out of the
-handler, so nothing is ever left half done.
+Whoever waits for an answer cannot look, so a timer does (setitimer(2), SIGALRM): its handler takes
+the wire's devices down and lets the probe go on, to end by its own patience; then :class:`Looping`
+is raised. Nothing is thrown out of the handler, so nothing is ever left half done.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any, Protocol
 
 from yogurtbench.ebpf.wire import Counters
 
-#: Seconds between two looks. With what a look and taking devices down cost, far below the two seconds promised.
+#: Seconds between two looks. With what a look and taking devices down cost, far below the two
+#: seconds promised.
 PERIOD = 0.25
-#: A loop is more packets than this, and some in each of so many looks (seconds each), with nobody sending. Of a probe
-#: that is interrupted at most 64 KiB are under way, for less than one look.
+#: A loop is more packets than this, and some in each of so many looks (seconds each), with nobody
+#: sending. Of a probe that is interrupted at most 64 KiB are under way, for less than one look.
 _PACKETS = 50
 _LOOKS, _LOOK_SECONDS = 3, 0.01
 
@@ -57,7 +59,10 @@ class LoopGuard:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look every ``PERIOD`` seconds while only a probe sends, and once at its end. Raises Looping."""
+        """Look every ``PERIOD`` seconds while only a probe sends, and once at its end.
+
+        Raises Looping.
+        """
         if self._wire is None:
             yield
             return
@@ -104,7 +109,9 @@ class LoopGuard:
         self._quiet, self._seen = time.monotonic(), self._packets()
 
     def _packets(self) -> int:
-        return sum(counter.packets for counter in self._wire.counters().values()) if self._wire else 0
+        return (
+            sum(counter.packets for counter in self._wire.counters().values()) if self._wire else 0
+        )
 
     def _judge(self) -> None:
         if self._looped is not None:
@@ -115,7 +122,10 @@ class LoopGuard:
 
 @contextmanager
 def _every(seconds: float, call: Any) -> Iterator[None]:
-    """Call every so many seconds, between two steps of the block. Only in the main thread (signal(7))."""
+    """Call every so many seconds, between two steps of the block.
+
+    Only in the main thread (signal(7)).
+    """
     handler = signal.signal(signal.SIGALRM, lambda *_: call())
     timer = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:

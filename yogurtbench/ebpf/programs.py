@@ -1,4 +1,5 @@
-"""The C programs, compiled: ours of bpf/ once a sweep as one text, a wire of one's own once per way.
+"""The C programs, compiled: ours of bpf/ once a sweep as one text, a wire of one's own once per
+way.
 
 Beside kernel_symbols the only module that imports bcc.
 """
@@ -22,7 +23,8 @@ from yogurtbench.ebpf import headers, tracer
 from yogurtbench.ebpf.child_compiler import try_compiling
 from yogurtbench.ebpf.kernel_symbols import symbol_at
 
-#: The order of the text: the header first, redirect_neigh before the variant that uses its helper declaration.
+#: The order of the text: the header first, redirect_neigh before the variant that uses its helper
+#: declaration.
 _FILES = (
     "yogurt.h",
     "redirect.c",
@@ -67,7 +69,9 @@ class ProgramRef(Protocol):
 
 @dataclass(slots=True)
 class Programs:
-    """The compiled wires of a folder: made once a sweep, used by every trial. Not one is compiled before it is needed.
+    """The compiled wires of a folder: made once a sweep, used by every trial.
+
+    Not one is compiled before it is needed.
 
     ``flags`` are given to the compiler beside our own.
     """
@@ -87,7 +91,9 @@ class Programs:
         if traced not in self._ours:
             layout = _tracing_flags() if traced else ()
             files = [*_WITNESS, *_FILES] if traced else _FILES
-            there = [name for name in files if (self.folder / name).is_file()]  # an older folder may lack some
+            there = [
+                name for name in files if (self.folder / name).is_file()
+            ]  # an older folder may lack some
             of_another = self.folder != source_folder()
             self._ours[traced] = self._compiled(
                 join_sources(self.folder, *there), layout, "the wires", in_child=of_another
@@ -110,34 +116,51 @@ class Programs:
         return self.theirs(own, placed.way, traced=traced)
 
     def theirs(self, own: UserProgram, way: str, *, traced: bool) -> Any:
-        """Return the handle of a wire of one's own for one way. Raises HostError as :meth:`handle` does."""
+        """Return the handle of a wire of one's own for one way.
+
+        Raises HostError as :meth:`handle` does.
+        """
         key = (own.source, way, own.xdp, traced)
         if key not in self._own:
             flags = [f"-DYB_WAY={_WAYS.index(way)}", *(_tracing_flags() if traced else ())]
-            self._own[key] = self._compiled(user_source(own, traced=traced), flags, own.name, in_child=True)
+            self._own[key] = self._compiled(
+                user_source(own, traced=traced), flags, own.name, in_child=True
+            )
         return self._own[key]
 
     def load(self, handle: Any, name: str, kind: str, own: UserProgram | None = None) -> Any:
         """Return a loaded program by its C name, ``kind`` SCHED_CLS or XDP.
 
-        Raises HostError with the verifier's words, NoSuchProgram where the text has none of the name.
+        Raises HostError with the verifier's words, NoSuchProgram where the text has none of the
+        name.
         """
         with _capture_stderr() as said:
             try:
                 return handle.load_func(name, getattr(handle, kind))
             except Exception as error:
                 if str(error).startswith("Unknown program"):
-                    raise NoSuchProgram(f"there is no program {name} in {self.folder.name}") from error
+                    raise NoSuchProgram(
+                        f"there is no program {name} in {self.folder.name}"
+                    ) from error
                 why = printable(verifier_error(said(), own))
-                raise HostError(f"the kernel refused the program {name}: {why} ({error})") from error
+                raise HostError(
+                    f"the kernel refused the program {name}: {why} ({error})"
+                ) from error
 
-    def _compiled(self, source: str, flags: Sequence[str], what: str, *, in_child: bool = False) -> Any:
-        """Compile a text, what others wrote first ``in_child``. What was refused once is not tried again."""
+    def _compiled(
+        self, source: str, flags: Sequence[str], what: str, *, in_child: bool = False
+    ) -> Any:
+        """Compile a text, what others wrote first ``in_child``.
+
+        What was refused once is not tried again.
+        """
         key = (source, *flags)
         if key in self._refused:
             raise self._refused[key]
         try:
-            return _compile(source, [f"-I{self.folder}", *self.flags, *flags], what, in_child=in_child)
+            return _compile(
+                source, [f"-I{self.folder}", *self.flags, *flags], what, in_child=in_child
+            )
         except HostError as refused:
             self._refused[key] = refused
             raise
@@ -158,12 +181,13 @@ def program_sets() -> dict[str, Programs]:
 
 
 def compile_builds(programs: MutableMapping[str, Programs], texts: ProgramBuilds) -> None:
-    """Compile what :func:`texts.needed` names; with ``texts.base`` there is another side from then on.
+    """Compile what :func:`texts.needed` names; with ``texts.base`` there is another side from then
+    on.
 
     Raises HostError where bcc or its headers are missing.
 
-    A kernel that does not say how its packets are laid out is not traced. What is wrong with a text that others wrote
-    (a wire of one's own, the programs of another time) its trials will say.
+    A kernel that does not say how its packets are laid out is not traced. What is wrong with a text
+    that others wrote (a wire of one's own, the programs of another time) its trials will say.
     """
     if texts.base:
         programs[BASE] = Programs(_write_base(texts.base))
@@ -211,18 +235,26 @@ def user_source(own: UserProgram, *, traced: bool = False) -> str:
         for role in own.roles
     )
     header = join_sources(source_folder(), *(_WITNESS if traced else ()), "yogurt.h")
-    return f'{header}{before}#line 1 "{_quoted(own.name)}"\n{own.source}\n#line 1 "generated"\n{after}'
+    return (
+        f'{header}{before}#line 1 "{_quoted(own.name)}"\n{own.source}\n#line 1 "generated"\n{after}'
+    )
 
 
 def verifier_error(log: str, own: UserProgram | None) -> str:
-    """Return the verifier's reason out of its log, with the last line of the user's file it was looking at."""
-    said = [line for line in log.strip().splitlines() if not re.match(r"processed \d+ insns|\s*$", line)]
+    """Return the verifier's reason out of its log, with the last line of the user's file it was
+    looking at.
+    """
+    said = [
+        line for line in log.strip().splitlines() if not re.match(r"processed \d+ insns|\s*$", line)
+    ]
     reason = said[-1].strip() if said else "no reason was given"
     if own is None:
         return reason
     lines = dict(enumerate((line.strip() for line in own.source.splitlines()), 1))
     shifted = _shifted_lines(own.source)
-    looked_at = [shifted.get(int(number), 0) for number in re.findall(rf"@ {re.escape(own.name)}:(\d+)", log)]
+    looked_at = [
+        shifted.get(int(number), 0) for number in re.findall(rf"@ {re.escape(own.name)}:(\d+)", log)
+    ]
     at = next((number for number in reversed(looked_at) if number), None)
     return reason if at is None else f"{own.name}:{at}: {reason}: {lines[at]}"
 
@@ -244,7 +276,8 @@ def _compile(source: str, flags: Iterable[str], what: str, *, in_child: bool) ->
         from bcc import BPF
     except ImportError as error:
         raise HostError(
-            "the Python binding of bcc is missing (the distribution's; PyPI's bcc is something else): "
+            "the Python binding of bcc is missing (the distribution's; PyPI's bcc is "
+            "something else): "
             f"{install_hints.how_to_get('bcc')}"
         ) from error
     compile_it = partial(BPF, text=source, cflags=["-w", *flags])
@@ -259,9 +292,13 @@ def _compile(source: str, flags: Iterable[str], what: str, *, in_child: bool) ->
 
 
 def compiler_error(said: str) -> str:
-    """Return the compiler's first error, ``file:line:column: (fatal) error: …``, with the line it quotes."""
+    """Return the compiler's first error, ``file:line:column: (fatal) error: …``, with the line it
+    quotes.
+    """
     lines = said.splitlines()
-    at = next((n for n, line in enumerate(lines) if re.search(r"[^ ]: (fatal )?error: ", line)), None)
+    at = next(
+        (n for n, line in enumerate(lines) if re.search(r"[^ ]: (fatal )?error: ", line)), None
+    )
     return "" if at is None else " | ".join(line.strip() for line in lines[at : at + 2])
 
 

@@ -1,4 +1,7 @@
-"""How long BPF programs run, by the kernel's own statistics. They cost every run some 20 ns: for diagnosis alone."""
+"""How long BPF programs run, by the kernel's own statistics.
+
+They cost every run some 20 ns: for diagnosis alone.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,11 @@ class RunTime:
 
 @contextmanager
 def statistics_enabled() -> Iterator[None]:
-    """Statistics for the length of the block, by a file descriptor: whatever becomes of us, they end with it.
+    """Statistics for the length of the block, by a file descriptor: whatever becomes of us, they
+    end with it.
 
-    The machine's sysctl (kernel.bpf_stats_enabled) is left as it is. Raises Unsupported where the kernel refuses.
+    The machine's sysctl (kernel.bpf_stats_enabled) is left as it is. Raises Unsupported where the
+    kernel refuses.
     """
     try:
         descriptor = bpf(_BPF_ENABLE_STATS, struct.pack("=I", _BPF_STATS_RUN_TIME))
@@ -51,12 +56,17 @@ def statistics_enabled() -> Iterator[None]:
 
 
 def read_run_time(descriptor: int) -> RunTime:
-    """Return what a program's file descriptor says until now (bpf_prog_show_fdinfo in kernel/bpf/syscall.c)."""
+    """Return what a program's file descriptor says until now (bpf_prog_show_fdinfo in
+    kernel/bpf/syscall.c).
+    """
     return parse_run_time(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
 
 
 def parse_run_time(fdinfo: str) -> RunTime:
-    """Return the text of a program's fdinfo. Raises Unsupported where it has no statistics (before Linux 5.1)."""
+    """Return the text of a program's fdinfo.
+
+    Raises Unsupported where it has no statistics (before Linux 5.1).
+    """
     fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
     try:
         return RunTime(int(fields["run_time_ns"]), int(fields["run_cnt"]))

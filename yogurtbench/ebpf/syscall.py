@@ -6,10 +6,12 @@ import ctypes
 import os
 import platform
 
-#: Its number on x86-64, and in the table that newer architectures share (include/uapi/asm-generic/unistd.h).
+#: Its number on x86-64, and in the table that newer architectures share
+#: (include/uapi/asm-generic/unistd.h).
 _NUMBERS = {"x86_64": 321, "AMD64": 321}
 _GENERIC = 280
-#: sizeof(union bpf_attr) has grown past this; shorter than the kernel's is fine, the rest is taken as zeros.
+#: sizeof(union bpf_attr) has grown past this; shorter than the kernel's is fine, the rest is taken
+#: as zeros.
 _SIZE = 128
 
 

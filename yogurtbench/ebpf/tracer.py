@@ -1,6 +1,7 @@
 """The witness: what the kernel did to a lab's own packets, from bpf/trace.c at its tracepoints.
 
-Two questions are answered from its record: where did a request die, and through how many queues does a round trip go.
+Two questions are answered from its record: where did a request die, and through how many queues
+does a round trip go.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ _TRACEPOINTS = {
     "netif_receive_skb": "on_receive",
     "kfree_skb": "on_drop",
 }
-#: Only for who looks closely: it says nothing that a queue and a receive do not say about a packet that gets through.
+#: Only for who looks closely: it says nothing that a queue and a receive do not say about a packet
+#: that gets through.
 _CLOSELY = {"net_dev_xmit": "on_xmit"}
 #: YB_EVENTS of trace.c.
 _CAPACITY = 1024
 
 _ARP, _IPV4, _IPV6 = 0x0806, 0x0800, 0x86DD
-#: What stands for a resolving request per EtherType: ARP operation 1, ICMPv6 neighbour solicitation.
+#: What stands for a resolving request per EtherType: ARP operation 1, ICMPv6 neighbour
+#: solicitation.
 _ASKS = {(_ARP, 1), (_IPV6, 135)}
 _REQUESTS = {4: (_IPV4, 8), 6: (_IPV6, 128)}
 _REPLIES = {4: (_IPV4, 0), 6: (_IPV6, 129)}
 
-#: Where a request is freed whose neighbour never answered: ndisc_error_report gives no reason, and where the compiler
-#: made its last call a jump, its caller is seen.
+#: Where a request is freed whose neighbour never answered: ndisc_error_report gives no reason, and
+#: where the compiler made its last call a jump, its caller is seen.
 _GIVES_UP = {"neigh_invalidate", "arp_error_report", "ndisc_error_report"}
 
 _STEPS = {QUEUE: "queue", RX: "backlog", RECEIVE: "receive", DROP: "drop"}
@@ -46,8 +49,8 @@ _STEPS = {QUEUE: "queue", RX: "backlog", RECEIVE: "receive", DROP: "drop"}
 class Event:
     """One thing that happened to one packet.
 
-    ``time`` in ns (CLOCK_MONOTONIC), ``where`` a kernel function and ``reason`` for drops, ``skb`` the packet's address
-    (0 for hits), ``code`` what a driver returned.
+    ``time`` in ns (CLOCK_MONOTONIC), ``where`` a kernel function and ``reason`` for drops, ``skb``
+    the packet's address (0 for hits), ``code`` what a driver returned.
     """
 
     kind: int
@@ -68,7 +71,9 @@ class Event:
 
 
 def find_drop(events: Sequence[Event], ip: int, sequence: int) -> Event | None:
-    """Return the first drop of an echo request, or of the neighbour request made for it, in order of time."""
+    """Return the first drop of an echo request, or of the neighbour request made for it, in order
+    of time.
+    """
     for event in sorted(events, key=lambda e: e.time):
         if event.kind == DROP and _belongs(event, ip, sequence):
             return event
@@ -94,15 +99,21 @@ def most_common_site(sites: Sequence[str]) -> str | None:
 
 def count_hops(events: Sequence[Event], ip: int, sequence: int) -> dict[str, float]:
     """Return how often one echo's request and reply passed each tracepoint, by metric."""
-    of_echo = [e for e in events if e.shape in (_REQUESTS[ip], _REPLIES[ip]) and e.sequence == sequence]
+    of_echo = [
+        e for e in events if e.shape in (_REQUESTS[ip], _REPLIES[ip]) and e.sequence == sequence
+    ]
     counted = {"hops_netif_rx": RX, "hops_receive": RECEIVE, "hops_queue": QUEUE}
     return {metric: float(sum(e.kind == kind for e in of_echo)) for metric, kind in counted.items()}
 
 
-def packet_path(events: Sequence[Event], devices: Mapping[int, str], programs: Mapping[int, str]) -> list[str]:
-    """Return an echo's way there and back as recorded, a step an event: what happened and where, in order of time.
+def packet_path(
+    events: Sequence[Event], devices: Mapping[int, str], programs: Mapping[int, str]
+) -> list[str]:
+    """Return an echo's way there and back as recorded, a step an event: what happened and where, in
+    order of time.
 
-    ``devices`` names ifindexes, ``programs`` the rows of attached programs. The events must be one echo's alone.
+    ``devices`` names ifindexes, ``programs`` the rows of attached programs. The events must be one
+    echo's alone.
     """
     echo, steps = {*_REQUESTS.values(), *_REPLIES.values()}, []
     for event in sorted(events, key=lambda e: e.time):
@@ -121,7 +132,9 @@ def _belongs(event: Event, ip: int, sequence: int) -> bool:
 
 
 def function(symbol: str) -> str:
-    """Return a kernel symbol without offset and without what compilers append: ``f.constprop.0+0x1b`` is ``f``."""
+    """Return a kernel symbol without offset and without what compilers append:
+    ``f.constprop.0+0x1b`` is ``f``.
+    """
     return re.split(r"[.+ ]", symbol.strip(), maxsplit=1)[0]
 
 
@@ -140,13 +153,17 @@ _READ = {
     "sock_common": ["skc_net"],
     "net": ["net_cookie"],
 }
-#: kfree_skb's parameters before Linux 6.11: its own data, packet, location, reason. The receiving socket came after.
+#: kfree_skb's parameters before Linux 6.11: its own data, packet, location, reason. The receiving
+#: socket came after.
 _WITHOUT_SOCKET = 4
 
 
 @cache
 def layout() -> tuple[str, ...]:
-    """Compiler flags that tell netns.h where the running kernel's fields lie; empty where it has no BTF."""
+    """Compiler flags that tell netns.h where the running kernel's fields lie.
+
+    Empty where it has no BTF.
+    """
     try:
         types = btf.running()
         found = {name: types.offsets(name, members) for name, members in _READ.items()}
@@ -154,7 +171,11 @@ def layout() -> tuple[str, ...]:
         names_socket = types.parameters("btf_trace_kfree_skb") > _WITHOUT_SOCKET
     except (OSError, ValueError, KeyError):
         return ()
-    flags = (f"-DYB_{s.upper()}_{m.upper()}={at}" for s, members in found.items() for m, at in members.items())
+    flags = (
+        f"-DYB_{s.upper()}_{m.upper()}={at}"
+        for s, members in found.items()
+        for m, at in members.items()
+    )
     return (*flags, *["-DYB_DROP_SOCKET"] * names_socket)
 
 
@@ -164,7 +185,10 @@ _names: dict[int, str] = {}
 def _reasons(types: btf.BTF) -> None:
     """Learn the names of enum skb_drop_reason, without their common prefix."""
     _names.update(
-        {n: name.removeprefix("SKB_DROP_REASON_") for n, name in types.enumerators("skb_drop_reason").items()}
+        {
+            n: name.removeprefix("SKB_DROP_REASON_")
+            for n, name in types.enumerators("skb_drop_reason").items()
+        }
     )
 
 
@@ -193,7 +217,18 @@ class _EventBuffer:
         if raw.kind == DROP:
             where, why = function(symbol_at(raw.location)), reason(raw.reason)
         code = raw.reason if raw.kind == XMIT else 0
-        return Event(raw.kind, raw.time, raw.ifindex, raw.protocol, raw.type, raw.sequence, where, why, raw.skb, code)
+        return Event(
+            raw.kind,
+            raw.time,
+            raw.ifindex,
+            raw.protocol,
+            raw.type,
+            raw.sequence,
+            where,
+            why,
+            raw.skb,
+            code,
+        )
 
 
 class Tracer:
@@ -203,12 +238,19 @@ class Tracer:
         self._records = [_EventBuffer(handle) for handle in (bpf, *beside)]
 
     def events(self) -> list[Event]:
-        """Everything recorded since it was attached, in order of time; of what goes round, the first 1024 events."""
-        return sorted((event for record in self._records for event in record.events()), key=lambda e: e.time)
+        """Everything recorded since it was attached, in order of time.
+
+        Of what goes round, the first 1024 events.
+        """
+        return sorted(
+            (event for record in self._records for event in record.events()), key=lambda e: e.time
+        )
 
     @property
     def overflowed(self) -> bool:
-        """Whether more happened than the record holds: packets that go round inside the kernel do that."""
+        """Whether more happened than the record holds: packets that go round inside the kernel do
+        that.
+        """
         return any(record.happened > _CAPACITY for record in self._records)
 
     def reset(self) -> None:
@@ -219,11 +261,16 @@ class Tracer:
 
 @contextmanager
 def tracing(
-    bpf: Callable[[], Any], namespaces: Iterable[Namespace], beside: Iterable[Any] = (), *, closely: bool = False
+    bpf: Callable[[], Any],
+    namespaces: Iterable[Namespace],
+    beside: Iterable[Any] = (),
+    *,
+    closely: bool = False,
 ) -> Iterator[Tracer | None]:
     """Yield a witness of these namespaces for the length of the block; None without bcc.
 
-    ``beside``: handles that record hits of their own (wire.Wire.records). ``closely``: net_dev_xmit too.
+    ``beside``: handles that record hits of their own (wire.Wire.records). ``closely``: net_dev_xmit
+    too.
     """
     try:
         handle = bpf()

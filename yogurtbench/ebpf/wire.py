@@ -46,7 +46,10 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One program on one hook of one end. ``end``: ``a`` or ``b``; ``role``: ``wire``, ``primary`` or ``peer``."""
+    """One program on one hook of one end.
+
+    ``end``: ``a`` or ``b``; ``role``: ``wire``, ``primary`` or ``peer``.
+    """
 
     end: str
     hook: str
@@ -65,8 +68,8 @@ def attachments(cell: Cell, own: UserProgram | None = None) -> tuple[Attachment,
 
     ``own`` is the wire of one's own that the cell names; what it does not define is built in.
 
-    What hangs on netkit's primary hook of an end serves the packets on their way *into* that end's container, so on
-    end b it serves the forward way.
+    What hangs on netkit's primary hook of an end serves the packets on their way *into* that end's
+    container, so on end b it serves the forward way.
     """
     found: list[Attachment] = []
     for end, way, hook, helper in (
@@ -79,13 +82,29 @@ def attachments(cell: Cell, own: UserProgram | None = None) -> tuple[Attachment,
         if on_netkit and cell.primary not in (None, "none") and hook != "netkit_primary":
             found.append(
                 Attachment(
-                    end, "netkit_primary", "primary", into, _companion_program("primary", cell.primary, roles, into)
+                    end,
+                    "netkit_primary",
+                    "primary",
+                    into,
+                    _companion_program("primary", cell.primary, roles, into),
                 )
             )
         if on_netkit and cell.peer not in (None, "none") and hook != "netkit_peer":
-            found.append(Attachment(end, "netkit_peer", "peer", way, _companion_program("peer", cell.peer, roles, way)))
+            found.append(
+                Attachment(
+                    end,
+                    "netkit_peer",
+                    "peer",
+                    way,
+                    _companion_program("peer", cell.peer, roles, way),
+                )
+            )
         if hook != "none":
-            found.append(Attachment(end, hook, "wire", way, "yb_wire" if own else _program(cell, hook, helper, way)))
+            found.append(
+                Attachment(
+                    end, hook, "wire", way, "yb_wire" if own else _program(cell, hook, helper, way)
+                )
+            )
     return tuple(found)
 
 
@@ -123,7 +142,10 @@ class Wire:
 
         It grows while statistics are on.
         """
-        return {f"{a.role}.{a.way}": run_time.read_run_time(function.fd) for a, function in self.functions.items()}
+        return {
+            f"{a.role}.{a.way}": run_time.read_run_time(function.fd)
+            for a, function in self.functions.items()
+        }
 
     def tallies(self) -> dict[str, list[Counters]]:
         """Return what a wire of one's own counted by itself (YB_COUNT), per way: a list by slot.
@@ -134,19 +156,30 @@ class Wire:
         return {a.way: [self._row("yb_tallies", a, slot) for slot in range(TALLIES)] for a in wires}
 
     def places(self, lab: Lab) -> dict[int, str]:
-        """Return where each program hangs, by its row: ``tcx_ingress of yg1-host: redirect_forward``."""
-        return {a.row: f"{a.hook} of {attachment_point(a, lab)[0].name}: {a.program}" for a in self.attached}
+        """Return where each program hangs, by its row: ``tcx_ingress of yg1-host:
+        redirect_forward``.
+        """
+        return {
+            a.row: f"{a.hook} of {attachment_point(a, lab)[0].name}: {a.program}"
+            for a in self.attached
+        }
 
     def _row(self, name: str, attachment: Attachment, row: int) -> Counters:
         table = self.programs.handle(attachment, self.own, traced=self.traced)[name]
         return _sum(table[table.Key(row)])
 
     def records(self) -> list[Any]:
-        """Return the handles of a traced wire of one's own: its hits stand in records beside the witness's."""
+        """Return the handles of a traced wire of one's own: its hits stand in records beside the
+        witness's.
+        """
         if not (self.own and self.traced):
             return []
         theirs = [a for a in self.attached if a.program.startswith("yb_")]
-        return list({id(h): h for h in (self.programs.handle(a, self.own, traced=True) for a in theirs)}.values())
+        return list(
+            {
+                id(h): h for h in (self.programs.handle(a, self.own, traced=True) for a in theirs)
+            }.values()
+        )
 
     def silence(self) -> None:
         """End all traffic at once, also from within a signal handler."""
@@ -155,8 +188,8 @@ class Wire:
     def detach(self) -> None:
         """Take every program off now; calling it twice is fine.
 
-        The host ends go down first: detaching under fire would patch the kernel's code (static keys) where packets are
-        running through it.
+        The host ends go down first: detaching under fire would patch the kernel's code (static
+        keys) where packets are running through it.
         """
         self.silence()
         self.undo.close()
@@ -170,10 +203,12 @@ def _sum(per_cpu: Any) -> Counters:
 def attach_wire(
     programs: Programs, lab: Lab, own: UserProgram | None = None, *, traced: bool = False
 ) -> Iterator[Wire]:
-    """Yield the wire of the lab's cell for the length of the block, its counters at zero; ``traced``: for a witness.
+    """Yield the wire of the lab's cell for the length of the block, its counters at zero.
 
-    The programs leave with their devices when the lab goes down, all at once; detaching each would wait for an RCU
-    grace period apiece. ``Wire.detach`` is for those who cannot wait.
+    ``traced``: for a witness.
+
+    The programs leave with their devices when the lab goes down, all at once; detaching each would
+    wait for an RCU grace period apiece. ``Wire.detach`` is for those who cannot wait.
 
     Raises Unsupported where the kernel knows no such hook, HostError where a program is refused.
     """
@@ -185,7 +220,9 @@ def attach_wire(
     for attachment in wanted:
         handle = programs.handle(attachment, own, traced=traced)
         try:
-            functions[attachment] = programs.load(handle, attachment.program, _program_type(attachment), own)
+            functions[attachment] = programs.load(
+                handle, attachment.program, _program_type(attachment), own
+            )
         except NoSuchProgram as absent:
             raise Unsupported(str(absent)) from absent
         _attach(handle, functions[attachment], attachment, lab, detaching)
@@ -236,8 +273,12 @@ def _attach(handle: Any, function: Any, attachment: Attachment, lab: Lab, undo: 
     try:
         with end.namespace.entered():
             detach = _ATTACH[hook](handle, function, end, hook)
-    except Exception as error:  # bcc raises bare Exception, pyroute2 NetlinkError: both mean "this kernel says no"
-        raise Unsupported(f"this kernel does not attach to {attachment.hook} on {end.name}: {error}") from error
+    except (
+        Exception
+    ) as error:  # bcc raises bare Exception, pyroute2 NetlinkError: both mean "this kernel says no"
+        raise Unsupported(
+            f"this kernel does not attach to {attachment.hook} on {end.name}: {error}"
+        ) from error
     undo.callback(_detach, end, detach)
 
 

@@ -1,1 +1,4 @@
-"""Where trials run: this kernel (native) or a guest (vm). A host takes trials and gives attempts as they happen."""
+"""Where trials run: this kernel (native) or a guest (vm).
+
+A host takes trials and gives attempts as they happen.
+"""

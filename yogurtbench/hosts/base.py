@@ -1,4 +1,6 @@
-"""A host drives its agents: a machine for every trial under way, a deadline for each, a new one when one dies."""
+"""A host drives its agents: a machine for every trial under way, a deadline for each, a new one
+when one dies.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _GRACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RunningTrial:
-    """A trial that was ordered: the machine that does it, and until when (monotonic seconds) it is waited for."""
+    """A trial that was ordered: the machine that does it, and until when (monotonic seconds) it is
+    waited for.
+    """
 
     trial: Trial
     machine: Machine
@@ -47,9 +51,12 @@ def _ignore(_trial: Trial, _phase: str) -> None:
 
 
 class AgentHost:
-    """A host whose agent is reached over a channel. Use as a context manager; the machine starts on entry.
+    """A host whose agent is reached over a channel.
 
-    ``start`` makes a machine whose agent has said that it is ready, the environment it lives in and its features.
+    Use as a context manager; the machine starts on entry.
+
+    ``start`` makes a machine whose agent has said that it is ready, the environment it lives in and
+    its features.
     """
 
     #: How many trials it runs side by side.
@@ -67,7 +74,10 @@ class AgentHost:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._machine:
             self._give_up(self._machine)
@@ -79,9 +89,9 @@ class AgentHost:
 
         A machine that dies costs the trial it died in; the next gets a new machine.
 
-        ``due`` gives the next trial whenever one could start, None where none may start now; the end is when none is
-        under way either. ``phase`` hears what a trial does now, where its agent says so. Close the generator
-        (contextlib.closing) to give up what is under way.
+        ``due`` gives the next trial whenever one could start, None where none may start now; the
+        end is when none is under way either. ``phase`` hears what a trial does now, where its agent
+        says so. Close the generator (contextlib.closing) to give up what is under way.
         """
         under_way: list[RunningTrial] = []
         try:
@@ -98,13 +108,17 @@ class AgentHost:
                 self._give_up(each.machine)
 
     def cannot_ask(self) -> dict[str, str]:
-        """Return what the probes cannot ask there, each with the reason: their positive control (loads.control)."""
+        """Return what the probes cannot ask there, each with the reason: their positive control
+        (loads.control).
+        """
         told: dict[str, str] = {}
         self.ordered({"op": "control"}, lambda event: told.update(event["control"]))
         return told
 
     def lab(self, trial: Trial, argv: Sequence[str], output: Callable[[str, str], None]) -> int:
-        """Run ``argv`` in a cell's lab; ``output(stream, text)`` is called as it prints. Returns its exit code.
+        """Run ``argv`` in a cell's lab; ``output(stream, text)`` is called as it prints.
+
+        Returns its exit code.
 
         Raises HostError where the lab could not be built or the machine died.
         """
@@ -120,10 +134,12 @@ class AgentHost:
         heard: Callable[[dict[str, Any]], None],
         person: Callable[[], InputSource | None] = lambda: None,
     ) -> int:
-        """Give an order; ``heard`` is told each event until its end. Returns the exit code it ended with.
+        """Give an order; ``heard`` is told each event until its end.
 
-        Whoever ``person`` gives, asked anew after every event, speaks to the agent meanwhile. Raises HostError where
-        the lab could not be built or the machine died.
+        Returns the exit code it ended with.
+
+        Whoever ``person`` gives, asked anew after every event, speaks to the agent meanwhile.
+        Raises HostError where the lab could not be built or the machine died.
         """
         machine = self._alive()
         channel = machine.channel
@@ -140,13 +156,17 @@ class AgentHost:
 
     def _begin(self, trial: Trial) -> RunningTrial:
         machine = self._ordered(trial)
-        crowd = max(1.0, self.jobs / len(os.sched_getaffinity(0)))  # more guests than CPUs: each takes longer
+        crowd = max(
+            1.0, self.jobs / len(os.sched_getaffinity(0))
+        )  # more guests than CPUs: each takes longer
         return RunningTrial(trial, machine, time.monotonic() + crowd * trial.deadline + _GRACE)
 
     def _ordered(self, trial: Trial) -> Machine:
         """Return a machine that has its order."""
         machine = self._alive()
-        with suppress(EOFError):  # that it is dead is noticed, and told, where its answer is waited for
+        with suppress(
+            EOFError
+        ):  # that it is dead is noticed, and told, where its answer is waited for
             machine.channel.send({"op": "trial", "trial": trial.to_json()})
         return machine
 
@@ -188,7 +208,13 @@ class AgentHost:
     def with_host(self, attempt: Attempt) -> Attempt:
         """Return the attempt with where it was made written on it."""
         where = self.environment
-        return replace(attempt, host=where.host, lab=where.lab, accelerator=where.accelerator, kernel=where.kernel)
+        return replace(
+            attempt,
+            host=where.host,
+            lab=where.lab,
+            accelerator=where.accelerator,
+            kernel=where.kernel,
+        )
 
 
 def _answer(one: RunningTrial, phase: Callable[[Trial, str], None]) -> dict[str, Any]:
@@ -206,7 +232,10 @@ def _code(event: dict[str, Any]) -> int:
 
 
 def _receive(channel: Channel, person: InputSource | None) -> None:
-    """Wait until the agent has spoken, and pass on what the person says meanwhile. Raises EOFError."""
+    """Wait until the agent has spoken, and pass on what the person says meanwhile.
+
+    Raises EOFError.
+    """
     while True:
         descriptors = person.descriptors if person else ()
         ready, _, _ = select.select([channel.fileno(), *descriptors], [], [])
@@ -219,7 +248,10 @@ def _receive(channel: Channel, person: InputSource | None) -> None:
 
 
 def _first_ready(under_way: Sequence[RunningTrial]) -> RunningTrial:
-    """Return the trial whose machine has output or died; after the timeout, the one with the earliest deadline."""
+    """Return the trial whose machine has output or died.
+
+    After the timeout, the one with the earliest deadline.
+    """
     if len(under_way) == 1:
         return under_way[0]
     by_line = {one.machine.channel.fileno(): one for one in under_way}

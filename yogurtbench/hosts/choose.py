@@ -1,6 +1,9 @@
-"""Which host a plan runs on: native where this kernel can do every cell, else the VM; always with the reason.
+"""Which host a plan runs on: native where this kernel can do every cell, else the VM.
 
-With ``clock: auto`` that decides the clock too: wall natively and under KVM, instructions where only emulation is left.
+Always with the reason.
+
+With ``clock: auto`` that decides the clock too: wall natively and under KVM, instructions where
+only emulation is left.
 """
 
 from __future__ import annotations
@@ -28,9 +31,9 @@ _NEED = "which the matrix needs"
 class Foreseen:
     """What a run would choose, as far as it is known without a guest.
 
-    ``plan``: on the clock it would take; ``lab``: native or vm, auto where nobody asked; ``reason``: why this clock.
-    ``otherwise``: the plan that it would be where KVM, which a run tries first, runs no guest; None where that is
-    known or of no account.
+    ``plan``: on the clock it would take; ``lab``: native or vm, auto where nobody asked;
+    ``reason``: why this clock. ``otherwise``: the plan that it would be where KVM, which a run
+    tries first, runs no guest; None where that is known or of no account.
     """
 
     plan: Plan
@@ -40,7 +43,9 @@ class Foreseen:
 
 
 def foresee_host(plans: Plans) -> Foreseen:
-    """Look ahead at :func:`settle`: asks this kernel, opens /dev/kvm, and goes by what KVM did when it was tried."""
+    """Look ahead at :func:`settle`: asks this kernel, opens /dev/kvm, and goes by what KVM did when
+    it was tried.
+    """
     wall, exact, plan = plans.wall, plans.exact, plans.likely
     if plans.named or wall is None:
         return Foreseen(plan, plan.lab, plans.named)
@@ -50,7 +55,9 @@ def foresee_host(plans: Plans) -> Foreseen:
     from yogurtbench.hosts.vm import accelerator, image
 
     kernels = _kernels(wall)  # several are for several runs
-    probe = accelerator.known_accelerator(lambda: image.kept(kernels[0]) if len(kernels) == 1 else None)
+    probe = accelerator.known_accelerator(
+        lambda: image.kept(kernels[0]) if len(kernels) == 1 else None
+    )
     if probe and probe.accelerator == "kvm":
         return Foreseen(wall, "vm", clocks.KVM)
     if exact is None:
@@ -65,8 +72,8 @@ def choose_plan_and_host(
 ) -> tuple[Plan, AgentHost]:
     """Return a started host, closed with ``undo``, and the plan for the clock that is right for it.
 
-    ``environment.reasons`` says why ``lab`` and ``clock`` are what they are. ``jobs``: trials side by side; None: as
-    many as may be. Raises as :func:`choose` does.
+    ``environment.reasons`` says why ``lab`` and ``clock`` are what they are. ``jobs``: trials side
+    by side; None: as many as may be. Raises as :func:`choose` does.
     """
     if plans.wall is None or plans.exact is None:
         plan = plans.likely
@@ -85,7 +92,10 @@ def _clock_reason(host: AgentHost, refused: str) -> str:
 def _by_accelerator(
     wall: Plan, exact: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None
 ) -> tuple[Plan, AgentHost]:
-    """Natively where this kernel can do every cell; else in the guest, on the clock that fits what runs it."""
+    """Natively where this kernel can do every cell.
+
+    Else in the guest, on the clock that fits what runs it.
+    """
     host, reason = None, _NAMED
     if wall.lab == "auto":
         host, reason = _try_native(_cells(wall), wall.clock, undo)
@@ -101,13 +111,20 @@ def _by_accelerator(
 
 
 def choose_host(
-    plan: Plan, undo: ExitStack, say: Callable[[str], None], jobs: int | None = 1, *, anew: bool = False
+    plan: Plan,
+    undo: ExitStack,
+    say: Callable[[str], None],
+    jobs: int | None = 1,
+    *,
+    anew: bool = False,
 ) -> AgentHost:
-    """Return a started host for a plan; closed with ``undo``. ``environment.reasons["lab"]`` says why it was chosen.
+    """Return a started host for a plan; closed with ``undo``.
 
-    ``jobs``: trials side by side, on the instruction clock; None: as many as may be. ``anew``: its guest is booted even
-    where a saved one is kept. Raises HostError where the lab
-    cannot be had, MatrixError where the choice contradicts the cells, or several jobs the clock.
+    ``environment.reasons["lab"]`` says why it was chosen.
+
+    ``jobs``: trials side by side, on the instruction clock; None: as many as may be. ``anew``: its
+    guest is booted even where a saved one is kept. Raises HostError where the lab cannot be had,
+    MatrixError where the choice contradicts the cells, or several jobs the clock.
     """
     _check_jobs(jobs, plan)
     wanted = _cells(plan)
@@ -147,9 +164,11 @@ def _check_jobs(jobs: int | None, plan: Plan) -> None:
 
 
 def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
-    """Raise HostError where a guest's kernel has no veth, which is none's fault but its configuration's.
+    """Raise HostError where a guest's kernel has no veth, which is none's fault but its
+    configuration's.
 
-    One of one's own must have something that a cell asks for, too. A Debian kernel too old for a cell is a result.
+    One of one's own must have something that a cell asks for, too. A Debian kernel too old for a
+    cell is a result.
     """
     from yogurtbench.hosts.vm import image
 
@@ -160,7 +179,9 @@ def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
     if "veth" in everything or (everything and no_use):
         release = host.environment.kernel
         advice = image.advice(cells[0].kernel, release)
-        raise HostError(f"the guest's kernel {release} has no {' and no '.join(everything)}, {_NEED}: {advice}")
+        raise HostError(
+            f"the guest's kernel {release} has no {' and no '.join(everything)}, {_NEED}: {advice}"
+        )
 
 
 def _with_reasons(host: AgentHost, **reasons: str) -> AgentHost:
@@ -170,9 +191,13 @@ def _with_reasons(host: AgentHost, **reasons: str) -> AgentHost:
 
 def _start_native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
     if clock == "instructions":
-        raise MatrixError("the instruction clock exists in the VM only: use lab: vm or auto, or clock: wall")
+        raise MatrixError(
+            "the instruction clock exists in the VM only: use lab: vm or auto, or clock: wall"
+        )
     if named := _other_kernels(cells):
-        raise MatrixError(f"kernel {named[0]!r} needs the VM, which can boot it: use lab: vm or auto")
+        raise MatrixError(
+            f"kernel {named[0]!r} needs the VM, which can boot it: use lab: vm or auto"
+        )
     if missing := missing_tools(cells):
         raise HostError(f"the native lab needs {missing[0]}; yogurtbench doctor says how to add it")
     host = undo.enter_context(native.host())
@@ -209,7 +234,10 @@ def _undecided_blocker(cells: list[Cell], host: AgentHost) -> str:
 
 
 def _native_blocker(cells: list[Cell], clock: str) -> str:
-    """Why native cannot do the cells, as far as that is known without trying; empty where nothing speaks against it."""
+    """Why native cannot do the cells, as far as that is known without trying.
+
+    Empty where nothing speaks against it.
+    """
     if clock == "instructions":
         return "the instruction clock exists in the VM only"
     if named := _other_kernels(cells):
@@ -234,7 +262,8 @@ def _kernel(plan: Plan) -> str:
     kernels = _kernels(plan)
     if len(kernels) > 1:
         raise MatrixError(
-            f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only kernel=… for each"
+            f"one run boots one kernel and the matrix has {', '.join(kernels)}: use --only "
+            "kernel=… for each"
         )
     return kernels[0]
 
@@ -249,15 +278,25 @@ def _other_kernels(cells: list[Cell]) -> list[str]:
 
 def missing_tools(cells: list[Cell]) -> list[str]:
     """Return what the cells need and PATH, Python or the headers lack, a clause each."""
-    needed = {tool for cell in cells for tool in LOADS[cell.load].tools} | {"unshare", "nsenter", "taskset", "mount"}
+    needed = {tool for cell in cells for tool in LOADS[cell.load].tools} | {
+        "unshare",
+        "nsenter",
+        "taskset",
+        "mount",
+    }
     missing = [lacking for tool in sorted(needed) if (lacking := tools.find_tools(tool).lacking)]
     if any(cell.has_programs for cell in cells):
         missing += (
             []
             if _has_bcc()
-            else [f"the Python binding of bcc ({install_hints.package('bcc')}), which is not installed"]
+            else [
+                f"the Python binding of bcc ({install_hints.package('bcc')}), which is not "
+                "installed"
+            ]
         )
-        missing += [] if headers.find_headers() else ["any kernel's headers, and none are installed"]
+        missing += (
+            [] if headers.find_headers() else ["any kernel's headers, and none are installed"]
+        )
     return missing
 
 
@@ -269,5 +308,7 @@ def _has_bcc() -> bool:
 
 def _missing_features(cells: list[Cell], features: dict[str, bool]) -> list[str]:
     needed = {cell.device for cell in cells}
-    needed |= {"tcx" for cell in cells for hook in (cell.hook, cell.return_hook) if hook.startswith("tcx")}
+    needed |= {
+        "tcx" for cell in cells for hook in (cell.hook, cell.return_hook) if hook.startswith("tcx")
+    }
     return sorted(name for name in needed if not features.get(name, False))

@@ -32,7 +32,17 @@ State = Literal["ok", "missing", "limited"]
 
 NATIVE, VM, ANSWER = "native lab", "VM lab", "answer"
 #: What the native lab needs and the VM lab brings with it.
-_VM_BRINGS = ("veth", "netkit", "tcx", "ping", "sockperf", "iperf3", "iproute2", "bcc", "kernel headers")
+_VM_BRINGS = (
+    "veth",
+    "netkit",
+    "tcx",
+    "ping",
+    "sockperf",
+    "iperf3",
+    "iproute2",
+    "bcc",
+    "kernel headers",
+)
 #: What the VM lab needs, by our words for what is installed.
 _VM_THINGS = {
     "qemu": ("qemu",),
@@ -52,14 +62,18 @@ def _loads_with(tool: str) -> str:
 #: Programs, and what a machine without them cannot do.
 _TOOLS = tuple((tool, _loads_with(tool)) for tool in TOOLS)
 _ROOM_TOOLS = ("unshare", "nsenter", "setpriv", "taskset", "mount")
-#: What marks the bcc of the BPF Compiler Collection; PyPI's package of that name has no such module.
+#: What marks the bcc of the BPF Compiler Collection; PyPI's package of that name has no such
+#: module.
 _BCC_MARK = "libbcc.py"
 _SYSTEM_PYTHONS = ("/usr/lib/python3*/dist-packages/bcc", "/usr/lib*/python3*/site-packages/bcc")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing looked at. ``mend`` is a command to paste into a shell, empty where none is needed or none helps."""
+    """One thing looked at.
+
+    ``mend`` is a command to paste into a shell, empty where none is needed or none helps.
+    """
 
     what: str
     state: State
@@ -68,12 +82,16 @@ class CheckResult:
 
 
 def run_checks() -> list[CheckResult]:
-    """Look at everything; never raises. The first finding is the answer, the last two say whether each lab can run."""
+    """Look at everything; never raises.
+
+    The first finding is the answer, the last two say whether each lab can run.
+    """
     return judge_checks([finding for look in _LOOKS for finding in _run_safely(look)])
 
 
 def judge_checks(found: Sequence[CheckResult]) -> list[CheckResult]:
-    """Return the findings with what follows from them: what can be run and how, and whether each lab can run.
+    """Return the findings with what follows from them: what can be run and how, and whether each
+    lab can run.
 
     Nothing is called missing that the VM lab makes up for.
     """
@@ -90,7 +108,11 @@ def _made_up_for(finding: CheckResult) -> CheckResult:
     """Return the finding on a machine where the VM lab runs."""
     if finding.state != "missing" or finding.what not in _VM_BRINGS:
         return finding
-    detail = finding.detail if "the VM lab" in finding.detail else f"{finding.detail}; the VM lab brings its own"
+    detail = (
+        finding.detail
+        if "the VM lab" in finding.detail
+        else f"{finding.detail}; the VM lab brings its own"
+    )
     return replace(finding, state="limited", detail=detail)
 
 
@@ -112,17 +134,24 @@ def as_text(findings: Sequence[CheckResult]) -> str:
 
 
 def as_json(findings: Sequence[CheckResult]) -> str:
-    """For scripts: an array of objects with the fields of Finding, the answer first (its ``mend``: the command)."""
+    """For scripts: an array of objects with the fields of Finding, the answer first (its ``mend``:
+    the command).
+    """
     return json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
 
 
 def _run_safely(look: Callable[[], Iterator[CheckResult]]) -> list[CheckResult]:
-    """Return what a look found; a look that goes wrong is itself a finding: a check that raises becomes a finding."""
+    """Return what a look found.
+
+    A look that goes wrong is itself a finding: a check that raises becomes a finding.
+    """
     try:
         return list(look())
     except Exception as error:
         what = look.__name__.strip("_").replace("_", " ")
-        return [CheckResult(what, "limited", f"could not be examined: {type(error).__name__}: {error}")]
+        return [
+            CheckResult(what, "limited", f"could not be examined: {type(error).__name__}: {error}")
+        ]
 
 
 def native_lab(found: Sequence[CheckResult]) -> CheckResult:
@@ -142,13 +171,17 @@ def vm_lab(found: Sequence[CheckResult]) -> CheckResult:
     states = {f.what: f.state for f in found}
     if platform.machine() != "x86_64":
         return CheckResult(
-            VM, "missing", f"cannot run: the guest is made for x86_64 and this machine is {platform.machine()}"
+            VM,
+            "missing",
+            f"cannot run: the guest is made for x86_64 and this machine is {platform.machine()}",
         )
     if blocking := _blocking_vm(states):
         return CheckResult(VM, "missing", f"cannot run: see {', '.join(blocking)}")
     if states.get("kvm") != "ok":
         return CheckResult(
-            VM, "limited", "runs under emulation (TCG): figures are labelled so and say nothing of hardware"
+            VM,
+            "limited",
+            "runs under emulation (TCG): figures are labelled so and say nothing of hardware",
         )
     return CheckResult(VM, "ok", "runs every cell")
 
@@ -162,7 +195,10 @@ def _blocking_vm(states: Mapping[str, State]) -> list[str]:
 
 
 def answer_of(found: Sequence[CheckResult], native: CheckResult, vm: CheckResult) -> CheckResult:
-    """Return what can be run here and by which command, in one sentence; ``mend`` is the command."""
+    """Return what can be run here and by which command, in one sentence.
+
+    ``mend`` is the command.
+    """
     states = {f.what: f.state for f in found}
     run = f"{_our_name()} run experiments/quickstart.yaml"
     if native.state == "ok":
@@ -173,17 +209,31 @@ def answer_of(found: Sequence[CheckResult], native: CheckResult, vm: CheckResult
     if vm.state == "ok":
         return _answer("ok", f"Everything runs here in a guest under KVM{beside}", run)
     if vm.state == "limited" and any(f.what == "kvm" and _UNTRIED in f.detail for f in found):
-        return _answer("ok", f"Everything runs here in a guest, under KVM if that boots it, else emulated{beside}", run)
+        return _answer(
+            "ok",
+            f"Everything runs here in a guest, under KVM if that boots it, else emulated{beside}",
+            run,
+        )
     if vm.state == "limited":
         told = "; ".join(part for part in ("exact counts, no times", also) if part)
         what = f"Everything runs here in an emulated guest, on the instruction clock ({told})"
         return _answer("limited", what, f"{run} --clock instructions")
     cure, command = _cure(found, states)
     if partly:
-        only = f"{_our_name()} run experiments/which_wire.yaml --lab native --only {_NATIVE_CELLS[partly]}"
-        return _answer("limited", f"Only {partly} run here, natively", only, f"; for the rest: {cure or vm.detail}")
+        only = (
+            f"{_our_name()} run experiments/which_wire.yaml --lab native --only "
+            f"{_NATIVE_CELLS[partly]}"
+        )
+        return _answer(
+            "limited",
+            f"Only {partly} run here, natively",
+            only,
+            f"; for the rest: {cure or vm.detail}",
+        )
     alone = "" if states.get("root") == "ok" else " without root"
-    return CheckResult(ANSWER, "missing", f"Nothing runs here yet{alone}: {cure or vm.detail}", command)
+    return CheckResult(
+        ANSWER, "missing", f"Nothing runs here yet{alone}: {cure or vm.detail}", command
+    )
 
 
 def _answer(state: State, what: str, command: str, more: str = "") -> CheckResult:
@@ -193,7 +243,9 @@ def _answer(state: State, what: str, command: str, more: str = "") -> CheckResul
 #: What runs natively on a kernel without netkit, and how to choose it.
 _NATIVE_CELLS = {
     "cells with veth": "device=veth",
-    "cells with veth and without tcx": "'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'",
+    "cells with veth and without tcx": (
+        "'device=veth,hook=tc_ingress|tc_egress|xdp_native|xdp_generic'"
+    ),
 }
 
 
@@ -206,9 +258,14 @@ def _runs_natively(states: Mapping[str, State]) -> str:
 
 
 def _cure(found: Sequence[CheckResult], states: Mapping[str, State]) -> tuple[str, str]:
-    """Return what lets the VM lab run, as a clause and as a command; empty where nothing is known."""
+    """Return what lets the VM lab run, as a clause and as a command.
+
+    Empty where nothing is known.
+    """
     blocking = _blocking_vm(states)
-    things = [thing for what, brought in _VM_THINGS.items() if what in blocking for thing in brought]
+    things = [
+        thing for what, brought in _VM_THINGS.items() if what in blocking for thing in brought
+    ]
     others = [f.mend for f in found if f.what in blocking and f.what not in _VM_THINGS]
     command = " && ".join(one for one in [install_command(*things), *others] if one)
     unknown = [install_hints.no_package(thing) for thing in things]
@@ -218,7 +275,9 @@ def _cure(found: Sequence[CheckResult], states: Mapping[str, State]) -> tuple[st
 
 
 def _our_name() -> str:
-    """Return how this tool is called: by the script of a checkout, or by its name where it is installed."""
+    """Return how this tool is called: by the script of a checkout, or by its name where it is
+    installed.
+    """
     script = Path(__file__).parents[2] / "yb"
     if not script.is_file():
         return "yogurtbench"
@@ -235,7 +294,12 @@ def _identity() -> Iterator[CheckResult]:
         yield CheckResult("root", "ok", "yes")
     else:
         again = as_root([sys.executable, "-m", "yogurtbench", "doctor"])
-        yield CheckResult("root", "limited", "not root: the VM lab alone, and some things here need root to try", again)
+        yield CheckResult(
+            "root",
+            "limited",
+            "not root: the VM lab alone, and some things here need root to try",
+            again,
+        )
 
 
 def _kernel() -> Iterator[CheckResult]:
@@ -254,7 +318,11 @@ def _kernel() -> Iterator[CheckResult]:
         return
     yield from asked
     for name, needs in _FEATURES.items():
-        yield CheckResult(name, "ok", "tried: works") if has_it[name] else CheckResult(name, "missing", needs)
+        yield (
+            CheckResult(name, "ok", "tried: works")
+            if has_it[name]
+            else CheckResult(name, "missing", needs)
+        )
 
 
 #: What the probes ask with (loads.control), and what has no answer without it.
@@ -279,7 +347,10 @@ def _probes(host: AgentHost) -> Iterator[CheckResult]:
         if reason := refused.get(question):
             cure = _outside_help(reason)
             yield CheckResult(
-                answering(question), "limited", f"{reason}; missing for {needed_by}{cure}", _fix_answering(reason)
+                answering(question),
+                "limited",
+                f"{reason}; missing for {needed_by}{cure}",
+                _fix_answering(reason),
             )
         else:
             yield CheckResult(answering(question), "ok", "tried: answered over a plain pair")
@@ -293,13 +364,16 @@ def _outside_help(reason: str) -> str:
 def _fix_answering(reason: str) -> str:
     if "switched off" not in reason:
         return ""
-    return as_root(["sysctl", "-w", *(f"net.ipv6.conf.{which}.disable_ipv6=0" for which in ("all", "default"))])
+    return as_root(
+        ["sysctl", "-w", *(f"net.ipv6.conf.{which}.disable_ipv6=0" for which in ("all", "default"))]
+    )
 
 
 _ELSEWHERE = "the VM lab brings its own kernel"
 _FEATURES = {
     "veth": f"tried: this kernel cannot make it (CONFIG_VETH); {_ELSEWHERE}",
-    "netkit": f"tried: this kernel cannot make it (Linux 6.7 or newer with CONFIG_NETKIT=y); {_ELSEWHERE}",
+    "netkit": "tried: this kernel cannot make it (Linux 6.7 or newer with CONFIG_NETKIT=y); "
+    f"{_ELSEWHERE}",
     "tcx": f"tried: this kernel does not know it (Linux 6.6 or newer); {_ELSEWHERE}",
 }
 
@@ -325,7 +399,9 @@ def _program(what: str, program: str, use: str) -> CheckResult:
         return CheckResult(what, "ok", looked.said or f"{program} is on PATH")
     mend = install_command(looked.tool.thing)
     unknown = "" if mend else f"; {install_hints.how_to_get(looked.tool.thing)}"
-    return CheckResult(what, "missing", f"{looked.fault}: {looked.tool.package} is needed for {use}{unknown}", mend)
+    return CheckResult(
+        what, "missing", f"{looked.fault}: {looked.tool.package} is needed for {use}{unknown}", mend
+    )
 
 
 #: What building the guest takes beside mmdebstrap: the last of them only without root.
@@ -360,21 +436,34 @@ def _bcc() -> Iterator[CheckResult]:
     elif spec:
         mend = f"{sys.executable} -m pip uninstall bcc"
         yield CheckResult(
-            "bcc", "missing", f"{spec.origin} is PyPI's unrelated `bcc` package, not the BPF Compiler Collection", mend
+            "bcc",
+            "missing",
+            f"{spec.origin} is PyPI's unrelated `bcc` package, not the BPF Compiler Collection",
+            mend,
         )
     elif _outside():
         why = "installed for the system's Python, which this environment does not see"
-        mend = f"{Path(sys.base_prefix, 'bin', 'python3')} -m venv --system-site-packages --upgrade {sys.prefix}"
+        mend = (
+            f"{Path(sys.base_prefix, 'bin', 'python3')} -m venv --system-site-packages "
+            f"--upgrade {sys.prefix}"
+        )
         yield CheckResult("bcc", "limited", why, mend)
     else:
-        why = "needed for every eBPF wire natively (the distribution's package; PyPI's bcc is another thing)"
+        why = (
+            "needed for every eBPF wire natively (the distribution's package; PyPI's bcc is "
+            "another thing)"
+        )
         yield CheckResult("bcc", "missing", why, install_command("bcc"))
 
 
 def _outside() -> bool:
-    """Return whether the distribution's binding lies on this machine, out of this environment's sight."""
+    """Return whether the distribution's binding lies on this machine, out of this environment's
+    sight.
+    """
     return sys.prefix != sys.base_prefix and any(
-        (path / _BCC_MARK).is_file() for pattern in _SYSTEM_PYTHONS for path in Path("/").glob(pattern[1:])
+        (path / _BCC_MARK).is_file()
+        for pattern in _SYSTEM_PYTHONS
+        for path in Path("/").glob(pattern[1:])
     )
 
 
@@ -382,7 +471,10 @@ def _kernel_headers() -> Iterator[CheckResult]:
     where = headers.find_headers()
     if where is None:
         yield CheckResult(
-            "kernel headers", "missing", "none, for any kernel: bcc needs some", install_command("kernel-headers")
+            "kernel headers",
+            "missing",
+            "none, for any kernel: bcc needs some",
+            install_command("kernel-headers"),
         )
     elif not where.exists():
         why = f"BCC_KERNEL_SOURCE names {where}, which does not exist"
@@ -393,10 +485,16 @@ def _kernel_headers() -> Iterator[CheckResult]:
 
 def _guest_image() -> Iterator[CheckResult]:
     guest = paths.cache() / "guest"
-    parts = [meta.parent for kind in ("userland", "kernel") for meta in sorted((guest / kind).glob("*/meta.json"))]
+    parts = [
+        meta.parent
+        for kind in ("userland", "kernel")
+        for meta in sorted((guest / kind).glob("*/meta.json"))
+    ]
     if {part.parent.name for part in parts} != {"userland", "kernel"}:
         yield CheckResult(
-            "guest image", "limited", "not built yet: the first run in the VM builds it, in a minute or two"
+            "guest image",
+            "limited",
+            "not built yet: the first run in the VM builds it, in a minute or two",
         )
         return
     size = sum(file.stat().st_size for part in parts for file in part.iterdir())
@@ -405,7 +503,9 @@ def _guest_image() -> Iterator[CheckResult]:
 
 def _kvm() -> Iterator[CheckResult]:
     if not _KVM.exists():
-        yield CheckResult("kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates")
+        yield CheckResult(
+            "kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates"
+        )
     elif not os.access(_KVM, os.R_OK | os.W_OK):
         yield _closed_kvm(_KVM.stat())
     else:
@@ -413,14 +513,22 @@ def _kvm() -> Iterator[CheckResult]:
 
 
 def _closed_kvm(device: os.stat_result) -> CheckResult:
-    """KVM that this user may not open: its group is the distribution's, and in a container there may be none."""
+    """KVM that this user may not open: its group is the distribution's, and in a container there
+    may be none.
+    """
     closed = f"{_KVM} may not be opened by this user"
     try:
-        group = grp.getgrgid(device.st_gid).gr_name if device.st_gid and device.st_mode & stat.S_IRWXG else ""
+        group = (
+            grp.getgrgid(device.st_gid).gr_name
+            if device.st_gid and device.st_mode & stat.S_IRWXG
+            else ""
+        )
     except KeyError:
         group = ""
     if not group:
-        return CheckResult("kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}")
+        return CheckResult(
+            "kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}"
+        )
     join = as_root(["usermod", "--append", "--groups", group, requirements.user()[0]])
     return CheckResult("kvm", "limited", f"{closed} (log in again after mending)", join)
 
@@ -438,7 +546,11 @@ def _stored_probe(answers: Path) -> CheckResult:
             f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it",
         )
     answer = json.loads(newest.read_text())
-    return CheckResult("kvm", "ok" if answer["accelerator"] == "kvm" else "limited", f"last tried: {answer['reason']}")
+    return CheckResult(
+        "kvm",
+        "ok" if answer["accelerator"] == "kvm" else "limited",
+        f"last tried: {answer['reason']}",
+    )
 
 
 def _resources() -> Iterator[CheckResult]:
@@ -463,13 +575,17 @@ def _realtime_priority() -> Iterator[CheckResult]:
     """Yield what keeps the instruction clock exact beside busy cores."""
     what = "realtime priority"
     if scheduling.is_permitted():
-        yield CheckResult(what, "ok", "tried: permitted, so the instruction clock is exact beside busy cores too")
+        yield CheckResult(
+            what, "ok", "tried: permitted, so the instruction clock is exact beside busy cores too"
+        )
     elif os.geteuid() == 0:
         yield CheckResult(what, "limited", f"{scheduling.REFUSED} (a container needs CAP_SYS_NICE)")
     else:
         limit = f"{requirements.user()[0]} - rtprio 1"
         mend = as_root(["sh", "-c", f"echo '{limit}' > /etc/security/limits.d/yogurtbench.conf"])
-        yield CheckResult(what, "limited", f"{scheduling.REFUSED} (log in again after mending)", mend)
+        yield CheckResult(
+            what, "limited", f"{scheduling.REFUSED} (log in again after mending)", mend
+        )
 
 
 def _cache_folder() -> Iterator[CheckResult]:
@@ -480,16 +596,23 @@ def _cache_folder() -> Iterator[CheckResult]:
     else:
         why = f"{folder} cannot be written: guest images and merged headers are kept there"
         yield CheckResult(
-            "cache folder", "missing", why, f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{requirements.user()[0]}"
+            "cache folder",
+            "missing",
+            why,
+            f"export YOGURTBENCH_CACHE=/var/tmp/yogurtbench-{requirements.user()[0]}",
         )
 
 
 def _tuning() -> Iterator[CheckResult]:
-    said = process.run([sys.executable, "-I", "-m", "pyperf", "system", "show"], timeout=20, check=False).stdout
+    said = process.run(
+        [sys.executable, "-I", "-m", "pyperf", "system", "show"], timeout=20, check=False
+    ).stdout
     advice = tuning_advice(said)
     if advice:
         mend = as_root([sys.executable, "-I", "-m", "pyperf", "system", "tune"])
-        yield CheckResult("tuning", "limited", f"quieter for wall-clock figures: {'; '.join(advice)}", mend)
+        yield CheckResult(
+            "tuning", "limited", f"quieter for wall-clock figures: {'; '.join(advice)}", mend
+        )
     else:
         yield CheckResult("tuning", "ok", "pyperf would tune nothing")
 

@@ -1,4 +1,6 @@
-"""A shell in the lab, at the person's end: the keyboard goes to the agent, what the shell prints to the screen."""
+"""A shell in the lab, at the person's end: the keyboard goes to the agent, what the shell prints to
+the screen.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def here() -> dict[str, Any] | None:
 
 
 class LocalTerminal:
-    """Who sits at our standard input (a hosts.host.Person): bytes as they come, and each new size of the window."""
+    """Who sits at our standard input (a hosts.host.Person): bytes as they come, and each new size
+    of the window.
+    """
 
     def __init__(self, resized: int | None) -> None:
         self._resized = resized
@@ -47,12 +51,17 @@ class LocalTerminal:
 
 @contextmanager
 def keyboard() -> Iterator[LocalTerminal]:
-    """Our standard input for the length of the block; a terminal gives every key as it is pressed, Ctrl-C too."""
+    """Our standard input for the length of the block.
+
+    A terminal gives every key as it is pressed, Ctrl-C too.
+    """
     if here() is None:
         yield LocalTerminal(None)
         return
     with ExitStack() as undo:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a visit ends with its terminal, under nohup too
+        signal.signal(
+            signal.SIGHUP, signal.SIG_DFL
+        )  # a visit ends with its terminal, under nohup too
         undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, termios.tcgetattr(0))
         tty.setraw(0)
         told, tell = os.pipe2(os.O_NONBLOCK)

@@ -23,10 +23,15 @@ _READY_SECONDS = 30.0
 
 
 class SandboxProcess:
-    """A machine (see hosts.machine) that is a process tree in private namespaces; the kernel clears it away."""
+    """A machine (see hosts.machine) that is a process tree in private namespaces.
+
+    The kernel clears it away.
+    """
 
     def __init__(self) -> None:
-        argv = process.kill_with_parent(sandbox.sandbox_command(launch.command("yogurtbench.agent")))
+        argv = process.kill_with_parent(
+            sandbox.sandbox_command(launch.command("yogurtbench.agent"))
+        )
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the room
         self._process = subprocess.Popen(
             argv,
@@ -36,7 +41,9 @@ class SandboxProcess:
             process_group=0,
         )
         assert self._process.stdin and self._process.stdout
-        self.channel = Channel(os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno()))
+        self.channel = Channel(
+            os.dup(self._process.stdout.fileno()), os.dup(self._process.stdin.fileno())
+        )
         self._process.stdin.close()
         self._process.stdout.close()
 
@@ -47,9 +54,14 @@ class SandboxProcess:
         return " | ".join(lines[-5:]) or "no output"
 
     def close(self) -> None:
-        """Kill the room; with its first process the kernel ends all others and frees what they held."""
+        """Kill the room.
+
+        With its first process the kernel ends all others and frees what they held.
+        """
         self.channel.close()
-        with suppress(subprocess.TimeoutExpired):  # an idle agent leaves by itself when its line closes
+        with suppress(
+            subprocess.TimeoutExpired
+        ):  # an idle agent leaves by itself when its line closes
             self._process.wait(0.5)
         self._process.kill()
         self._process.wait()
@@ -57,13 +69,18 @@ class SandboxProcess:
 
 
 def host() -> AgentHost:
-    """Return the native host. Raises HostError, on entry, without root or where a room cannot be made."""
+    """Return the native host.
+
+    Raises HostError, on entry, without root or where a room cannot be made.
+    """
     return AgentHost(_start)
 
 
 def _start() -> tuple[SandboxProcess, Environment, dict[str, bool]]:
     if os.geteuid() != 0:
-        raise HostError("the native lab needs root: run it with sudo, or use --lab vm, which does not")
+        raise HostError(
+            "the native lab needs root: run it with sudo, or use --lab vm, which does not"
+        )
     made = SandboxProcess()
     try:
         ready = made.channel.receive(_READY_SECONDS)
@@ -75,16 +92,27 @@ def _start() -> tuple[SandboxProcess, Environment, dict[str, bool]]:
 
 
 def _environment(ready: dict[str, Any]) -> Environment:
-    # What the lab has from this machine and cannot change: runs under unlike settings are not compared.
+    # What the lab has from this machine and cannot change: runs under unlike settings are not
+    # compared.
     settings = {**inherited.of_the_machine(), **ready["settings"]}
     place = {"lab": "native", "kernel": platform.release(), "machine": machine_name()}
     identity = {**place, **ready["versions"], **settings}
-    system = {"cpus": str(len(os.sched_getaffinity(0))), "memory": f"{psutil.virtual_memory().total >> 20} MiB"}
-    return Environment(platform.node(), "native", "none", "wall", platform.release(), identity, system)
+    system = {
+        "cpus": str(len(os.sched_getaffinity(0))),
+        "memory": f"{psutil.virtual_memory().total >> 20} MiB",
+    }
+    return Environment(
+        platform.node(), "native", "none", "wall", platform.release(), identity, system
+    )
 
 
 def machine_name() -> str:
-    """Return which machine this is, without naming it: the processor's model and the number of usable CPUs."""
+    """Return which machine this is, without naming it: the processor's model and the number of
+    usable CPUs.
+    """
     with open("/proc/cpuinfo") as info:
-        model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown")
+        model = next(
+            (line.partition(":")[2].strip() for line in info if line.startswith("model name")),
+            "unknown",
+        )
     return f"{model}, {len(os.sched_getaffinity(0))} CPUs"

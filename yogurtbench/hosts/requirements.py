@@ -1,6 +1,8 @@
-"""What building and booting the guest takes of a machine: a host raises the first that is missing, doctor prints all.
+"""What building and booting the guest takes of a machine: a host raises the first that is missing,
+doctor prints all.
 
-Each check says what is there, what is lacking, the sentence that ends a run without it, and the command that fixes it.
+Each check says what is there, what is lacking, the sentence that ends a run without it, and the
+command that fixes it.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ _SWITCHES = {
 class Requirement:
     """Something that a lab needs.
 
-    ``there`` describes what was found; ``lacking`` what is missing, empty where nothing is; ``error`` is the sentence
-    that ends a run without it; ``fix`` a command to paste into a shell, empty where none is known.
+    ``there`` describes what was found; ``lacking`` what is missing, empty where nothing is;
+    ``error`` is the sentence that ends a run without it; ``fix`` a command to paste into a shell,
+    empty where none is known.
     """
 
     what: str
@@ -78,14 +81,24 @@ def subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> Require
     lacking = [str(path) for path in files if not owners(path) & {name, str(number)}]
     if not lacking:
         return Requirement(what, there=f"{name} has a range in /etc/subuid and /etc/subgid")
-    fix = as_root(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name])
-    error = f"building the guest without root needs subordinate ids for {name} in {lacking[0]}: {fix}"
-    return Requirement(what, lacking=f"{name} has no range in {' and '.join(lacking)}", error=error, fix=fix)
+    fix = as_root(
+        ["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", name]
+    )
+    error = (
+        f"building the guest without root needs subordinate ids for {name} in {lacking[0]}: {fix}"
+    )
+    return Requirement(
+        what, lacking=f"{name} has no range in {' and '.join(lacking)}", error=error, fix=fix
+    )
 
 
 def owners(path: Path) -> set[str]:
     """Return who has a range in a subuid(5) file."""
-    return {line.partition(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
+    return (
+        {line.partition(":")[0] for line in path.read_text().splitlines()}
+        if path.exists()
+        else set()
+    )
 
 
 def user_namespaces() -> Requirement:
@@ -100,7 +113,9 @@ def user_namespaces() -> Requirement:
             "building the guest without root needs user namespaces, and this machine forbids them: "
             f"{how}, or build it once as root with the same YOGURTBENCH_CACHE"
         )
-        return Requirement(what, "", f"forbidden here: build the guest once as root ({failure})", error, fix)
+        return Requirement(
+            what, "", f"forbidden here: build the guest once as root ({failure})", error, fix
+        )
     return Requirement(what, there="tried: allowed")
 
 

@@ -12,7 +12,8 @@ from yogurtbench.lab.namespace import Namespace
 IPV6_MTU = 1280
 _IPV6_SETTINGS = Path("/proc/sys/net/ipv6")
 
-#: The worker comes at once, or within a second where it finds nothing urgent (linkwatch_schedule_work).
+#: The worker comes at once, or within a second where it finds nothing urgent
+#: (linkwatch_schedule_work).
 _UP_SECONDS = 1.5
 
 
@@ -31,23 +32,37 @@ class Interface:
     def await_up(self) -> None:
         """Return when the kernel's worker has seen that the end is up (linkwatch_do_dev); bounded.
 
-        The worker has IPv6 report all groups of the end again (addrconf_notify, NETDEV_CHANGE). It may come late on a
-        busy machine: an end that had addresses by then would report in the middle of a load.
+        The worker has IPv6 report all groups of the end again (addrconf_notify, NETDEV_CHANGE). It
+        may come late on a busy machine: an end that had addresses by then would report in the
+        middle of a load.
         """
         deadline = time.monotonic() + _UP_SECONDS
         while self._told("IFLA_OPERSTATE") != "UP" and time.monotonic() < deadline:
             time.sleep(0.001)
 
     def lacks_ipv6(self) -> str:
-        """Return why the end cannot have an IPv6 address, as the kernel sees it; empty where it can."""
+        """Return why the end cannot have an IPv6 address, as the kernel sees it.
+
+        Empty where it can.
+        """
         with self.namespace.entered():
             if not _IPV6_SETTINGS.exists():
-                return "this kernel has no IPv6 (it was built without it, or booted with ipv6.disable=1)"
+                return (
+                    "this kernel has no IPv6 (it was built without it, or booted with "
+                    "ipv6.disable=1)"
+                )
             switch = _IPV6_SETTINGS / "conf" / self.name / "disable_ipv6"
             if switch.exists():
                 off = switch.read_text().strip() != "0"
-                return "IPv6 is switched off here (sysctl net.ipv6.conf.default.disable_ipv6)" if off else ""
-        return f"IPv6 needs an mtu of at least {IPV6_MTU}, and {self.name} has {self._told('IFLA_MTU')}"
+                return (
+                    "IPv6 is switched off here (sysctl net.ipv6.conf.default.disable_ipv6)"
+                    if off
+                    else ""
+                )
+        return (
+            f"IPv6 needs an mtu of at least {IPV6_MTU}, and {self.name} has "
+            f"{self._told('IFLA_MTU')}"
+        )
 
     def _told(self, attribute: str) -> object:
         (link,) = self.namespace.ip.get_links(self.ifindex)

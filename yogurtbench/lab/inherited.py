@@ -1,10 +1,10 @@
 """What a new network namespace takes over from the machine, where somebody may have set it.
 
-Of the settings below a namespace begins with the machine's own (devconf_inherit_init_net, tcp_sk_init, neigh_parms):
-a lab on a machine that forwards, filters by source or uses another congestion control would measure that.
-``differing`` compares a fresh room with what kernels begin with; each namespace of a lab is then given those back.
-What belongs to the whole machine cannot be set from here: ``of_the_machine`` tells it, and it stands in the run's
-identity.
+Of the settings below a namespace begins with the machine's own (devconf_inherit_init_net,
+tcp_sk_init, neigh_parms): a lab on a machine that forwards, filters by source or uses another
+congestion control would measure that. ``differing`` compares a fresh room with what kernels begin
+with; each namespace of a lab is then given those back. What belongs to the whole machine cannot be
+set from here: ``of_the_machine`` tells it, and it stands in the run's identity.
 """
 
 from __future__ import annotations
@@ -16,11 +16,37 @@ from pathlib import Path
 _NET = Path("/proc/sys/net")
 
 #: ipv4_devconf and ipv4_devconf_dflt in net/ipv4/devinet.c.
-_IPV4_ON = ("accept_redirects", "send_redirects", "secure_redirects", "shared_media", "arp_evict_nocarrier")
+_IPV4_ON = (
+    "accept_redirects",
+    "send_redirects",
+    "secure_redirects",
+    "shared_media",
+    "arp_evict_nocarrier",
+)
 _IPV4_OFF = (
-    *("accept_local", "arp_accept", "arp_announce", "arp_filter", "arp_ignore", "arp_notify", "bc_forwarding"),
-    *("bootp_relay", "disable_policy", "disable_xfrm", "drop_gratuitous_arp", "drop_unicast_in_l2_multicast"),
-    *("force_igmp_version", "ignore_routes_with_linkdown", "log_martians", "medium_id", "promote_secondaries"),
+    *(
+        "accept_local",
+        "arp_accept",
+        "arp_announce",
+        "arp_filter",
+        "arp_ignore",
+        "arp_notify",
+        "bc_forwarding",
+    ),
+    *(
+        "bootp_relay",
+        "disable_policy",
+        "disable_xfrm",
+        "drop_gratuitous_arp",
+        "drop_unicast_in_l2_multicast",
+    ),
+    *(
+        "force_igmp_version",
+        "ignore_routes_with_linkdown",
+        "log_martians",
+        "medium_id",
+        "promote_secondaries",
+    ),
     *("proxy_arp", "proxy_arp_pvlan", "route_localnet", "rp_filter", "src_valid_mark", "tag"),
 )
 _IPV4: dict[str, str] = {
@@ -29,13 +55,32 @@ _IPV4: dict[str, str] = {
     "igmpv2_unsolicited_report_interval": "10000",
     "igmpv3_unsolicited_report_interval": "1000",
 }
-#: ipv6_devconf and ipv6_devconf_dflt in net/ipv6/addrconf.c: taken over only where devconf_inherit_init_net says so.
+#: ipv6_devconf and ipv6_devconf_dflt in net/ipv6/addrconf.c: taken over only where
+#: devconf_inherit_init_net says so.
 _IPV6_OFF = (
-    *("accept_source_route", "disable_ipv6", "disable_policy", "drop_unicast_in_l2_multicast", "drop_unsolicited_na"),
-    *("force_mld_version", "force_tllao", "ignore_routes_with_linkdown", "keep_addr_on_down", "ndisc_notify"),
+    *(
+        "accept_source_route",
+        "disable_ipv6",
+        "disable_policy",
+        "drop_unicast_in_l2_multicast",
+        "drop_unsolicited_na",
+    ),
+    *(
+        "force_mld_version",
+        "force_tllao",
+        "ignore_routes_with_linkdown",
+        "keep_addr_on_down",
+        "ndisc_notify",
+    ),
     *("proxy_ndp", "seg6_enabled", "use_oif_addrs_only", "use_tempaddr"),
 )
-_IPV6_ON = ("accept_redirects", "autoconf", "dad_transmits", "ndisc_evict_nocarrier", "suppress_frag_ndisc")
+_IPV6_ON = (
+    "accept_redirects",
+    "autoconf",
+    "dad_transmits",
+    "ndisc_evict_nocarrier",
+    "suppress_frag_ndisc",
+)
 _IPV6: dict[str, str] = {
     **dict.fromkeys(_IPV6_OFF, "0"),
     **dict.fromkeys(_IPV6_ON, "1"),
@@ -43,14 +88,23 @@ _IPV6: dict[str, str] = {
     "max_addresses": "16",
 }
 
-#: Of a namespace. Forwarding comes first: writing it resets what follows from it (inet_forward_change).
+#: Of a namespace. Forwarding comes first: writing it resets what follows from it
+#: (inet_forward_change).
 OF_A_NAMESPACE: dict[str, str] = {
     "ipv4/ip_forward": "0",
     "ipv6/conf/all/forwarding": "0",
-    **{f"ipv4/conf/{scope}/{key}": value for scope in ("all", "default") for key, value in _IPV4.items()},
+    **{
+        f"ipv4/conf/{scope}/{key}": value
+        for scope in ("all", "default")
+        for key, value in _IPV4.items()
+    },
     "ipv4/conf/all/accept_source_route": "0",
     "ipv4/conf/default/accept_source_route": "1",
-    **{f"ipv6/conf/{scope}/{key}": value for scope in ("all", "default") for key, value in _IPV6.items()},
+    **{
+        f"ipv6/conf/{scope}/{key}": value
+        for scope in ("all", "default")
+        for key, value in _IPV6.items()
+    },
     # Refused where cubic was never the default of the machine (tcp_set_default_congestion_control).
     "ipv4/tcp_congestion_control": "cubic",
 }
@@ -64,7 +118,8 @@ OF_NEIGHBOURS: dict[str, str] = {
     "unres_qlen_bytes": "212992",
 }
 
-#: The whole machine's, and what kernels begin with; None where that depends on the kernel or its memory.
+#: The whole machine's, and what kernels begin with; None where that depends on the kernel or its
+#: memory.
 _OF_THE_MACHINE: dict[str, str | None] = {
     "core/bpf_jit_enable": "1",
     "core/bpf_jit_harden": "0",
@@ -91,7 +146,8 @@ _OF_THE_MACHINE: dict[str, str | None] = {
     "core/wmem_max": None,
     "ipv6/mld_qrv": "2",
 }
-#: A namespace's, but by the kernel's release and the machine's memory (tcp_init): left as the machine has them.
+#: A namespace's, but by the kernel's release and the machine's memory (tcp_init): left as the
+#: machine has them.
 _OF_MEMORY = ("ipv4/tcp_rmem", "ipv4/tcp_wmem")
 #: Offloads and devices may fill a bitmap of CPUs with zeros and commas.
 _NOTHING = frozenset("0,")
@@ -99,22 +155,33 @@ _NOTHING = frozenset("0,")
 
 def changed_settings(usual: Mapping[str, str]) -> dict[str, str]:
     """Return those of the settings that this namespace has otherwise, and what they are to be."""
-    return {key: value for key, value in usual.items() if (has := _read(_NET, key)) is not None and has != value}
+    return {
+        key: value
+        for key, value in usual.items()
+        if (has := _read(_NET, key)) is not None and has != value
+    }
 
 
 def of_the_room() -> dict[str, str]:
-    """Return what a namespace keeps of the machine by its sysctl's name: buffers, and what could not be given back."""
+    """Return what a namespace keeps of the machine by its sysctl's name: buffers, and what could
+    not be given back.
+    """
     kept = {key: _read(_NET, key) for key in (*_OF_MEMORY, *changed_settings(OF_A_NAMESPACE))}
     return {_name(key): value for key, value in kept.items() if value is not None}
 
 
 def of_the_machine() -> dict[str, str]:
-    """Return what the lab has from the whole machine and is not as kernels begin, by its sysctl's name.
+    """Return what the lab has from the whole machine and is not as kernels begin, by its sysctl's
+    name.
 
     Called outside of the room, in which most of it is hidden.
     """
     found = {key: _read(_NET, key) for key in _OF_THE_MACHINE}
-    return {_name(key): value for key, value in found.items() if value is not None and _is_told(key, value)}
+    return {
+        _name(key): value
+        for key, value in found.items()
+        if value is not None and _is_told(key, value)
+    }
 
 
 def _is_told(key: str, value: str) -> bool:

@@ -1,4 +1,6 @@
-"""What stands in a lab that is up, as the kernel tells it: namespaces, devices, addresses (rtnetlink(7))."""
+"""What stands in a lab that is up, as the kernel tells it: namespaces, devices, addresses
+(rtnetlink(7)).
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,19 @@ _MODES = {number: word for word, number in netkit.MODES.items()}
 def read_inventory(lab: Lab) -> list[dict[str, Any]]:
     """Return the lab's namespaces: ``name`` and ``devices``, a dictionary each.
 
-    A device has ``name, ifindex, kind, mode`` (netkit alone), ``mtu`` (bytes), ``state, mac, addresses, peer``
-    (``namespace:name``), ``master``; what it does not have is None or empty.
+    A device has ``name, ifindex, kind, mode`` (netkit alone), ``mtu`` (bytes), ``state, mac,
+    addresses, peer`` (``namespace:name``), ``master``; what it does not have is None or empty.
     """
     found: list[dict[str, Any]] = [
         {"name": _name(namespace), "devices": _devices(namespace)} for namespace in lab.namespaces
     ]
     # No two devices of a lab share an index, lo apart: who is whose peer can be told by it.
-    names = {d["ifindex"]: f"{n['name']}:{d['name']}" for n in found for d in n["devices"] if d["ifindex"] != 1}
+    names = {
+        d["ifindex"]: f"{n['name']}:{d['name']}"
+        for n in found
+        for d in n["devices"]
+        if d["ifindex"] != 1
+    }
     for namespace in found:
         for device in namespace["devices"]:
             device["peer"] = names.get(device["peer"])

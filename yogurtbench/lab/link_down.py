@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from yogurtbench.lab.network import Lab
 
-#: uapi/linux/sockios.h, uapi/linux/if.h; struct ifreq is the name, its flags, and room up to 40 bytes.
+#: uapi/linux/sockios.h, uapi/linux/if.h; struct ifreq is the name, its flags, and room up to 40
+#: bytes.
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _IFF_UP = 1
 _IFREQ = struct.Struct("=16sH22x")
@@ -19,7 +20,9 @@ _IFREQ = struct.Struct("=16sH22x")
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """By ioctl(2) on a socket kept for it (netdevice(7)): a signal may come while netlink waits for an answer."""
+    """By ioctl(2) on a socket kept for it (netdevice(7)): a signal may come while netlink waits for
+    an answer.
+    """
 
     control: socket.socket
     devices: tuple[str, ...]
@@ -30,7 +33,9 @@ class LinkDown:
             with suppress(OSError):  # it is gone already
                 asked = fcntl.ioctl(self.control, _SIOCGIFFLAGS, _IFREQ.pack(device.encode(), 0))
                 (_, flags) = _IFREQ.unpack(asked)
-                fcntl.ioctl(self.control, _SIOCSIFFLAGS, _IFREQ.pack(device.encode(), flags & ~_IFF_UP))
+                fcntl.ioctl(
+                    self.control, _SIOCSIFFLAGS, _IFREQ.pack(device.encode(), flags & ~_IFF_UP)
+                )
 
 
 @contextmanager

@@ -23,7 +23,9 @@ _SO_NETNS_COOKIE = 71
 
 @contextmanager
 def inside(netns_fd: int) -> Iterator[None]:
-    """Be in another network namespace for the length of the block (setns(2); this process has one thread)."""
+    """Be in another network namespace for the length of the block (setns(2); this process has one
+    thread).
+    """
     home = os.open(_SELF, os.O_RDONLY)
     try:
         netns.setns(netns_fd)
@@ -34,7 +36,10 @@ def inside(netns_fd: int) -> Iterator[None]:
 
 
 class Namespace:
-    """A namespace of the lab. ``name`` is None for the lab's host, the namespace the agent itself lives in."""
+    """A namespace of the lab.
+
+    ``name`` is None for the lab's host, the namespace the agent itself lives in.
+    """
 
     def __init__(self, name: str | None, netns_fd: int) -> None:
         self.name = name
@@ -49,16 +54,27 @@ class Namespace:
             yield
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """Return the command line that runs ``argv`` in this namespace (nsenter(1): one exec, no new mounts)."""
-        return ["nsenter", f"--net=/run/netns/{self.name}", "--", *argv] if self.name else list(argv)
+        """Return the command line that runs ``argv`` in this namespace (nsenter(1): one exec, no
+        new mounts).
+        """
+        return (
+            ["nsenter", f"--net=/run/netns/{self.name}", "--", *argv] if self.name else list(argv)
+        )
 
     def cookie(self) -> int:
-        """Return the kernel's own number for this namespace (SO_NETNS_COOKIE, socket(7); Linux 5.14)."""
+        """Return the kernel's own number for this namespace (SO_NETNS_COOKIE, socket(7); Linux
+        5.14).
+        """
         with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            return int.from_bytes(any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+            return int.from_bytes(
+                any_socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder
+            )
 
     def sysctl(self, key: str, value: int | str) -> None:
-        """Write ``net.<key>`` (slashes for dots) of this namespace; /proc/sys/net follows the task's namespace."""
+        """Write ``net.<key>`` (slashes for dots) of this namespace.
+
+        /proc/sys/net follows the task's namespace.
+        """
         with self.entered():
             Path("/proc/sys/net", key).write_text(f"{value}\n")
 
@@ -78,15 +94,18 @@ def host() -> Namespace:
 
 
 def create(name: str) -> Namespace:
-    """Return a new, quiet namespace: loopback up, and nothing in it that would send a packet of its own accord.
+    """Return a new, quiet namespace: loopback up, and nothing in it that would send a packet of its
+    own accord.
 
-    IPv6 makes no link-local addresses, solicits no routers and repeats its multicast reports at once (how often
-    is the whole machine's setting); neighbours stay reachable for an hour. So a wire's counters can be held against
-    the load's packets exactly.
+    IPv6 makes no link-local addresses, solicits no routers and repeats its multicast reports at
+    once (how often is the whole machine's setting); neighbours stay reachable for an hour. So a
+    wire's counters can be held against the load's packets exactly.
     """
     home = os.open(_SELF, os.O_RDONLY)
     try:
-        netns.setns(name, fork=False)  # O_CREAT: made by this very process, not by a child of its size
+        netns.setns(
+            name, fork=False
+        )  # O_CREAT: made by this very process, not by a child of its size
     finally:
         netns.setns(home)
         os.close(home)
@@ -106,13 +125,16 @@ _QUIET: dict[str, int] = {
 }
 
 
-#: Per device, because a new device takes the machine's defaults and not its namespace's (neigh_parms_alloc).
+#: Per device, because a new device takes the machine's defaults and not its namespace's
+#: (neigh_parms_alloc).
 _NEIGHBOURS: dict[str, int] = {
     # Known neighbours are not asked again within a trial.
     "base_reachable_time_ms": 3_600_000,
-    # Nor one that has asked us: its address is stale from the start, and would be asked for 5 s after its first use.
+    # Nor one that has asked us: its address is stale from the start, and would be asked for 5 s
+    # after its first use.
     "delay_first_probe_time": 3_600,
-    # One that does not answer is given up after three times this, not after 3 s: probes of dead wires are short.
+    # One that does not answer is given up after three times this, not after 3 s: probes of dead
+    # wires are short.
     "retrans_time_ms": 60,
 }
 
@@ -127,27 +149,46 @@ class _Machine:
 
 @cache
 def _machine() -> _Machine:
-    """Look for it once, in the lab's host namespace while it is as new: a guest of ours has nothing of the kind."""
+    """Look for it once, in the lab's host namespace while it is as new: a guest of ours has nothing
+    of the kind.
+    """
     with host().entered():
-        of_lo = {f"{ip}/neigh/lo/{key}": value for ip in _IPS for key, value in inherited.OF_NEIGHBOURS.items()}
-        of_neighbours = {key.replace("/lo/", "/{}/"): value for key, value in inherited.changed_settings(of_lo).items()}
+        of_lo = {
+            f"{ip}/neigh/lo/{key}": value
+            for ip in _IPS
+            for key, value in inherited.OF_NEIGHBOURS.items()
+        }
+        of_neighbours = {
+            key.replace("/lo/", "/{}/"): value
+            for key, value in inherited.changed_settings(of_lo).items()
+        }
         return _Machine(inherited.changed_settings(inherited.OF_A_NAMESPACE), of_neighbours)
 
 
 def disable_ipv6_chatter(namespace: Namespace) -> None:
-    """Undo in ``namespace`` what it has from the machine, and make devices quiet that will be made in it."""
+    """Undo in ``namespace`` what it has from the machine, and make devices quiet that will be made
+    in it.
+    """
     _restore(namespace, _machine().of_a_namespace)
     _write(namespace, _QUIET)
 
 
 def set_neighbour_timeouts(namespace: Namespace, device: str) -> None:
     """Set how a device of ``namespace`` treats its neighbours."""
-    _restore(namespace, {key.format(device): value for key, value in _machine().of_neighbours.items()})
-    _write(namespace, {f"{ip}/neigh/{device}/{key}": value for ip in _IPS for key, value in _NEIGHBOURS.items()})
+    _restore(
+        namespace, {key.format(device): value for key, value in _machine().of_neighbours.items()}
+    )
+    _write(
+        namespace,
+        {f"{ip}/neigh/{device}/{key}": value for ip in _IPS for key, value in _NEIGHBOURS.items()},
+    )
 
 
 def _restore(namespace: Namespace, settings: Mapping[str, str]) -> None:
-    """Give settings back what kernels begin with; where one is refused the run's identity has it (of_the_room)."""
+    """Give settings back what kernels begin with.
+
+    Where one is refused the run's identity has it (of_the_room).
+    """
     with namespace.entered():
         for key, value in settings.items():
             with suppress(OSError):

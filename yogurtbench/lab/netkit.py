@@ -1,7 +1,8 @@
-"""Device pairs over rtnetlink: a netkit plugin for pyroute2, and veth beside it with explicit peer indexes.
+"""Device pairs over rtnetlink: a netkit plugin for pyroute2, and veth beside it with explicit peer
+indexes.
 
-Attribute numbers: enum in uapi/linux/if_link.h (IFLA_NETKIT_*). pyroute2 has no netkit, and its veth shorthand cannot
-give the peer an ifindex; both are added through its own registry.
+Attribute numbers: enum in uapi/linux/if_link.h (IFLA_NETKIT_*). pyroute2 has no netkit, and its
+veth shorthand cannot give the peer an ifindex; both are added through its own registry.
 """
 
 from __future__ import annotations
@@ -53,23 +54,42 @@ ifinfmsg.ifinfo.register_link_kind(module={"netkit": NetkitData, "veth": VethDat
 
 
 def peer_info(name: str, index: int, netns_fd: int, mtu: int) -> dict[str, Any]:
-    """Return the nested link message of the far end: made in its own namespace at once, under its own index."""
+    """Return the nested link message of the far end: made in its own namespace at once, under its
+    own index.
+    """
     attributes = [("IFLA_IFNAME", name), ("IFLA_NET_NS_FD", netns_fd), ("IFLA_MTU", mtu)]
     return {"index": index, "attrs": attributes}
 
 
 def veth_request(name: str, index: int, mtu: int, peer: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments for ``IPRoute.link("add", …)`` that make a veth pair."""
-    return {"kind": "veth", "ifname": name, "index": index, "state": "up", "mtu": mtu, "VETH_INFO_PEER": dict(peer)}
+    return {
+        "kind": "veth",
+        "ifname": name,
+        "index": index,
+        "state": "up",
+        "mtu": mtu,
+        "VETH_INFO_PEER": dict(peer),
+    }
 
 
 def netkit_request(
-    name: str, index: int, mtu: int, peer: Mapping[str, Any], *, mode: str, policy: str, scrub: str, headroom: int
+    name: str,
+    index: int,
+    mtu: int,
+    peer: Mapping[str, Any],
+    *,
+    mode: str,
+    policy: str,
+    scrub: str,
+    headroom: int,
 ) -> dict[str, Any]:
-    """Arguments for ``IPRoute.link("add", …)`` that make a netkit pair; both ends get the same policy and scrub.
+    """Arguments for ``IPRoute.link("add", …)`` that make a netkit pair.
 
-    Scrub and headroom are sent only where they differ from the default. A kernel that does not know them may well
-    ignore them (rtnetlink parses IFLA_INFO_DATA leniently): see :func:`ignored`.
+    Both ends get the same policy and scrub.
+
+    Scrub and headroom are sent only where they differ from the default. A kernel that does not know
+    them may well ignore them (rtnetlink parses IFLA_INFO_DATA leniently): see :func:`ignored`.
     """
     request: dict[str, Any] = {
         "kind": "netkit",
@@ -101,7 +121,8 @@ _TOLD: dict[str, tuple[str, dict[int, str]]] = {
 
 
 def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
-    """Return what of a netkit request the kernel did not do, by the attributes that the made link tells.
+    """Return what of a netkit request the kernel did not do, by the attributes that the made link
+    tells.
 
     A phrase each.
     """
@@ -109,7 +130,11 @@ def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     for attribute, (name, words) in _TOLD.items():
         wanted, is_so = request.get(attribute), told.get(attribute)
         if wanted is not None and is_so != wanted:
-            outcome = "it knows no such attribute" if is_so is None else f"it made {words.get(is_so, is_so)}"
+            outcome = (
+                "it knows no such attribute"
+                if is_so is None
+                else f"it made {words.get(is_so, is_so)}"
+            )
             found.append(f"{name} {words.get(wanted, wanted)} ({outcome})")
     return found
 

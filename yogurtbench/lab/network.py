@@ -18,7 +18,9 @@ NUD_PERMANENT = 0x80
 
 @dataclass(frozen=True, slots=True)
 class StaticNeighbour:
-    """Who sends through ``end`` to ``addresses`` (IPv4, IPv6) has to know the link-layer address of ``neighbour``."""
+    """Who sends through ``end`` to ``addresses`` (IPv4, IPv6) has to know the link-layer address of
+    ``neighbour``.
+    """
 
     end: Interface
     addresses: tuple[str, str]
@@ -49,8 +51,8 @@ def neighbours_of_each_other(one: Endpoint, other: Endpoint) -> list[StaticNeigh
 class Lab:
     """A network that is up. ``a`` and ``b`` are the host ends (None where the topology has none).
 
-    ``acquaintances`` are those that the axis ``neighbours`` speaks of. ``no_ipv6``: why the lab has IPv4 only;
-    empty where it has both.
+    ``acquaintances`` are those that the axis ``neighbours`` speaks of. ``no_ipv6``: why the lab has
+    IPv4 only; empty where it has both.
     """
 
     cell: Cell
@@ -66,7 +68,9 @@ class Lab:
     @property
     def namespaces(self) -> tuple[Namespace, ...]:
         """Every namespace the lab's packets pass."""
-        return tuple({id(n): n for n in (self.host, self.client.namespace, self.server.namespace)}.values())
+        return tuple(
+            {id(n): n for n in (self.host, self.client.namespace, self.server.namespace)}.values()
+        )
 
     def flush_neighbours(self, ip: int) -> None:
         """Let those who found each other by asking (l2 only) ask anew; permanent entries stay."""
@@ -76,10 +80,11 @@ class Lab:
             known.forget(ip)
 
     def settle(self) -> None:
-        """Return when the pots have said what they say of their own accord: their multicast reports (l2 only).
+        """Return when the pots have said what they say of their own accord: their multicast reports
+        (l2 only).
 
-        Until then a wire would count packets that no load sent. Bounded: a kernel that reports nothing costs a second.
-        Without IPv6 they have nothing to say.
+        Until then a wire would count packets that no load sent. Bounded: a kernel that reports
+        nothing costs a second. Without IPv6 they have nothing to say.
         """
         if self.no_ipv6:
             return
@@ -90,14 +95,19 @@ class Lab:
                     time.sleep(0.001)
 
     def _has_link_layer(self, pot: Endpoint) -> bool:
-        """NOARP devices join no solicited-node groups (addrconf_join_solict). Outside is always behind a veth."""
+        """NOARP devices join no solicited-node groups (addrconf_join_solict).
+
+        Outside is always behind a veth.
+        """
         return self.cell.mode == "l2" or (self.cell.topology == "uplink" and pot is self.client)
 
 
 _SETTLE_SECONDS = 1.0
-#: A membership is reported as often as the robustness variable says, 2 (RFC 3810, 9.1; sysctl mld_qrv).
+#: A membership is reported as often as the robustness variable says, 2 (RFC 3810, 9.1; sysctl
+#: mld_qrv).
 _REPORTS = 2
-#: Counters of a report that was sent, and of one that the device refused, as netkit does by its policy (mld_sendpack).
+#: Counters of a report that was sent, and of one that the device refused, as netkit does by its
+#: policy (mld_sendpack).
 _SAID = ("Icmp6OutMLDv2Reports", "Ip6OutDiscards")
 
 

@@ -1,8 +1,11 @@
-"""Offload switches of a lab's devices, where a cell wants them otherwise than the kernel makes them.
+"""Offload switches of a lab's devices, where a cell wants them otherwise than the kernel makes
+them.
 
-gso, checksum: on as the kernel makes them. Without checksum offload the kernel segments nothing late either
+gso, checksum: on as the kernel makes them. Without checksum offload the kernel segments nothing
+late either
     (netdev_fix_features): checksum off takes gso with it, and bytes_per_skb tells.
-gro: off as the kernel makes veth (since 5.13, veth_setup). On, a veth end polls (NAPI) and merges what it receives.
+gro: off as the kernel makes veth (since 5.13, veth_setup). On, a veth end polls (NAPI) and merges
+what it receives.
     netkit delivers through the backlog and never merges: there the switch changes nothing.
 """
 
@@ -13,19 +16,33 @@ from pyroute2.ethtool.ioctl import IoctlEthtool
 from yogurtbench.core.records import Cell
 from yogurtbench.lab.endpoint import Interface
 
-#: The kernel's feature names behind each axis (net/ethtool/common.c: netdev_features_strings), and which word of the
-#: axis is not the kernel's own choice.
+#: The kernel's feature names behind each axis (net/ethtool/common.c: netdev_features_strings), and
+#: which word of the axis is not the kernel's own choice.
 _FEATURES = {
-    "gso": ("off", ("tx-generic-segmentation", "tx-tcp-segmentation", "tx-tcp6-segmentation", "tx-udp-segmentation")),
+    "gso": (
+        "off",
+        (
+            "tx-generic-segmentation",
+            "tx-tcp-segmentation",
+            "tx-tcp6-segmentation",
+            "tx-udp-segmentation",
+        ),
+    ),
     "gro": ("on", ("rx-gro",)),
-    "checksum": ("off", ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6", "rx-checksum")),
+    "checksum": (
+        "off",
+        ("tx-checksum-ip-generic", "tx-checksum-ipv4", "tx-checksum-ipv6", "rx-checksum"),
+    ),
 }
 
 
 def apply_offloads(end: Interface, cell: Cell) -> None:
     """Switch one end's features as the cell says."""
     wanted = {
-        name: word == "on" for axis, (word, names) in _FEATURES.items() if getattr(cell, axis) == word for name in names
+        name: word == "on"
+        for axis, (word, names) in _FEATURES.items()
+        if getattr(cell, axis) == word
+        for name in names
     }
     if not wanted:
         return

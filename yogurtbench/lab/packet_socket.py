@@ -1,4 +1,6 @@
-"""A tap on every device of a lab: AF_PACKET sockets (packet(7)), as tcpdump's, whose frames are read afterwards."""
+"""A tap on every device of a lab: AF_PACKET sockets (packet(7)), as tcpdump's, whose frames are
+read afterwards.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ _STAMPING_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame as a device carried it. ``time`` in ns since 1970; ``outgoing``: handed to the device to be sent."""
+    """A frame as a device carried it.
+
+    ``time`` in ns since 1970; ``outgoing``: handed to the device to be sent.
+    """
 
     time: int
     outgoing: bool
@@ -35,9 +40,14 @@ class Frame:
 
 
 def listen(device: str | None) -> socket.socket:
-    """Return a socket that hears every protocol, on one device or all of the namespace it is opened in."""
-    # Without a protocol a new socket hears nothing; with one it would hear all devices until it is bound.
-    listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0 if device else socket.htons(ETH_P_ALL))
+    """Return a socket that hears every protocol, on one device or all of the namespace it is opened
+    in.
+    """
+    # Without a protocol a new socket hears nothing; with one it would hear all devices until it is
+    # bound.
+    listener = socket.socket(
+        socket.AF_PACKET, socket.SOCK_RAW, 0 if device else socket.htons(ETH_P_ALL)
+    )
     if device:
         try:
             listener.bind((device, ETH_P_ALL))
@@ -63,11 +73,15 @@ class Tap:
         found: list[Frame] = []
         while len(found) < MOST_FRAMES:
             try:
-                content, messages, _, address = self._socket.recvmsg(_LARGEST, socket.CMSG_SPACE(_TIMESPEC.size))
+                content, messages, _, address = self._socket.recvmsg(
+                    _LARGEST, socket.CMSG_SPACE(_TIMESPEC.size)
+                )
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno != errno.ENETDOWN:  # told once to who listens when a device is taken down
+                if (
+                    error.errno != errno.ENETDOWN
+                ):  # told once to who listens when a device is taken down
                     raise
                 continue
             found.append(Frame(_stamp(messages), address[2] == _PACKET_OUTGOING, content))
@@ -80,7 +94,10 @@ class Tap:
 
 @contextmanager
 def tapping(lab: Lab) -> Iterator[list[Tap]]:
-    """Taps on every device of a lab for the length of the block; lo's only where the lab's packets pass it."""
+    """Taps on every device of a lab for the length of the block.
+
+    Lo's only where the lab's packets pass it.
+    """
     through_lo = lab.client.namespace is lab.server.namespace
     with ExitStack() as undo:
         taps = []
@@ -101,8 +118,8 @@ def _stamp(messages: list[tuple[int, int, bytes]]) -> int:
 def _wait_for_stamps(namespace: Namespace) -> None:
     """Return when packets are stamped as they pass.
 
-    The kernel begins that a little after the first socket has asked for it (net_enable_timestamp leaves it to a
-    worker); until then a packet gets the time at which it is read.
+    The kernel begins that a little after the first socket has asked for it (net_enable_timestamp
+    leaves it to a worker); until then a packet gets the time at which it is read.
     """
     with namespace.entered():
         asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

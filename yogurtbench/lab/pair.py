@@ -13,7 +13,8 @@ from yogurtbench.lab import namespace, netkit
 from yogurtbench.lab.endpoint import Interface
 from yogurtbench.lab.namespace import Namespace
 
-#: All devices of a lab are in one group, so that one request takes them all down: one RCU grace period, not four.
+#: All devices of a lab are in one group, so that one request takes them all down: one RCU grace
+#: period, not four.
 GROUP = 42
 _UNKNOWN = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTSUP, errno.ERANGE}
 #: Where an end will live, its name and its index there.
@@ -25,14 +26,24 @@ class Unsupported(Exception):
 
 
 def make_pair(cell: Cell, near: Place, far: Place) -> list[Interface]:
-    """Make a pair of the cell's device, both ends up; whoever made the near namespace's devices removes them."""
+    """Make a pair of the cell's device, both ends up.
+
+    Whoever made the near namespace's devices removes them.
+    """
     (near_ns, near_name, near_index), (far_ns, far_name, far_index) = near, far
     peer = netkit.peer_info(far_name, far_index, far_ns.fd, cell.mtu)
     if cell.device == "veth":
         request = netkit.veth_request(near_name, near_index, cell.mtu, peer)
     else:
-        assert cell.policy and cell.scrub and cell.headroom is not None  # a netkit cell has them by construction
-        shape = {"mode": cell.mode, "policy": cell.policy, "scrub": cell.scrub, "headroom": cell.headroom}
+        assert (
+            cell.policy and cell.scrub and cell.headroom is not None
+        )  # a netkit cell has them by construction
+        shape = {
+            "mode": cell.mode,
+            "policy": cell.policy,
+            "scrub": cell.scrub,
+            "headroom": cell.headroom,
+        }
         request = netkit.netkit_request(near_name, near_index, cell.mtu, peer, **shape)  # type: ignore[arg-type]
     try:
         near_ns.ip.link("add", group=GROUP, **request)
@@ -40,7 +51,9 @@ def make_pair(cell: Cell, near: Place, far: Place) -> list[Interface]:
         if error.code in _UNKNOWN:
             raise Unsupported(_unsupported_part(cell, error)) from error
         raise
-    if cell.device == "netkit" and (cell.scrub != "default" or cell.headroom):  # what first netkits did not have
+    if cell.device == "netkit" and (
+        cell.scrub != "default" or cell.headroom
+    ):  # what first netkits did not have
         _verify_attributes(near_ns, near_index, request)
     ends = [Interface(near_ns, near_name, near_index), Interface(far_ns, far_name, far_index)]
     # A far end that is up before the near one knows it is refused (veth_open: ENOTCONN).
@@ -51,7 +64,10 @@ def make_pair(cell: Cell, near: Place, far: Place) -> list[Interface]:
 
 
 def _verify_attributes(where: Namespace, index: int, request: Mapping[str, Any]) -> None:
-    """Read the made link back: what a kernel does not know it may ignore in silence. Raises Unsupported."""
+    """Read the made link back: what a kernel does not know it may ignore in silence.
+
+    Raises Unsupported.
+    """
     (link,) = where.ip.get_links(index)
     if ignored := netkit.ignored(request, netkit.told(link)):
         raise Unsupported(f"this kernel does not support netkit with {' and '.join(ignored)}")

@@ -1,4 +1,5 @@
-"""The lab's room of its own: private network, mount and PID namespaces that the kernel takes down with the agent.
+"""The lab's room of its own: private network, mount and PID namespaces that the kernel takes down
+with the agent.
 
 The room is entered by exec'ing through unshare(1); ``furnish`` then runs once inside it.
 """
@@ -16,9 +17,18 @@ from yogurtbench.lab import namespace
 def sandbox_command(argv: Sequence[str]) -> list[str]:
     """Return the command line that runs ``argv`` as process 1 of a new room.
 
-    ``--kill-child``: when unshare dies the child dies, and with process 1 the whole room (pid_namespaces(7)).
+    ``--kill-child``: when unshare dies the child dies, and with process 1 the whole room
+    (pid_namespaces(7)).
     """
-    unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    unshare = [
+        "unshare",
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--mount-proc",
+    ]
     return [*unshare, "--propagation", "private", "--", *argv]
 
 
@@ -43,11 +53,16 @@ def set_up() -> None:
 
 
 def _keep_machine_proc() -> None:
-    """Bind the /proc that the room's own was mounted upon to MACHINE_PROC; in a guest there is one for all."""
+    """Bind the /proc that the room's own was mounted upon to MACHINE_PROC.
+
+    In a guest there is one for all.
+    """
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if mounts.count("/proc") < 2:
         return
     MACHINE_PROC.mkdir()
-    run(["umount", "--lazy", "/proc"])  # a tool that is just being asked for its version may be reading it
+    run(
+        ["umount", "--lazy", "/proc"]
+    )  # a tool that is just being asked for its version may be reading it
     run(["mount", "--bind", "-o", "ro", "/proc", str(MACHINE_PROC)])
     run(["mount", "-t", "proc", "proc", "/proc"])

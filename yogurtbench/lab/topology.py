@@ -1,4 +1,6 @@
-"""Builds a cell's network: pots (namespaces with an address), pairs, and what joins their host ends."""
+"""Builds a cell's network: pots (namespaces with an address), pairs, and what joins their host
+ends.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
 
     Where IPv6 cannot be had it has IPv4 only (``Lab.no_ipv6``).
 
-    Raises Unsupported where the kernel lacks a feature the cell names, NetlinkError where it refuses otherwise.
+    Raises Unsupported where the kernel lacks a feature the cell names, NetlinkError where it
+    refuses otherwise.
     """
     with ExitStack() as undo:
         lab = _TOPOLOGIES[cell.topology](cell, namespace.host(), undo)
@@ -43,7 +46,9 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
 
 
 def _removing_devices(of: Namespace, undo: ExitStack) -> None:
-    """On the way out remove the lab's devices of a namespace, and with them their peers and the programs on them."""
+    """On the way out remove the lab's devices of a namespace, and with them their peers and the
+    programs on them.
+    """
     undo.callback(_remove_devices, of)
 
 
@@ -51,7 +56,9 @@ def _remove_devices(of: Namespace) -> None:
     try:
         of.ip.link("del", group=GROUP)
     except NetlinkError as error:
-        if error.code != errno.ENODEV:  # the very first device was refused: there is nothing to remove
+        if (
+            error.code != errno.ENODEV
+        ):  # the very first device was refused: there is nothing to remove
             raise
 
 
@@ -68,7 +75,9 @@ def _add_address(end: Interface, ipv4: str, ipv6: str, lengths: tuple[int, int] 
 
 
 def _add_ipv6_address(end: Interface, address: str, length: int) -> None:
-    end.namespace.ip.addr("add", index=end.ifindex, address=address, prefixlen=length, flags=IFA_F_NODAD)
+    end.namespace.ip.addr(
+        "add", index=end.ifindex, address=address, prefixlen=length, flags=IFA_F_NODAD
+    )
 
 
 def _pot(end: Interface, ipv4: str, ipv6: str) -> Endpoint:
@@ -90,7 +99,16 @@ def _two_pairs(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
     a, cont1 = pair.make_pair(cell, (host, "yg1-host", 1001), (one, "yg1-cont", 1002))
     b, cont2 = pair.make_pair(cell, (host, "yg2-host", 1003), (two, "yg2-cont", 1004))
     client, server = _yogurt(cont1, 1), _yogurt(cont2, 2)
-    return Lab(cell, host, client, server, a, b, [a, cont1, b, cont2], neighbours_of_each_other(client, server))
+    return Lab(
+        cell,
+        host,
+        client,
+        server,
+        a,
+        b,
+        [a, cont1, b, cont2],
+        neighbours_of_each_other(client, server),
+    )
 
 
 def _direct(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
@@ -109,13 +127,28 @@ def _one_pair(cell: Cell, host: Namespace, one: Namespace, two: Namespace, undo:
     _removing_devices(one, undo)
     near, far = pair.make_pair(cell, (one, "yg1-cont", 1002), (two, "yg2-cont", 1004))
     client, server = _yogurt(near, 1), _yogurt(far, 2)
-    return Lab(cell, host, client, server, ends=[near, far], acquaintances=neighbours_of_each_other(client, server))
+    return Lab(
+        cell,
+        host,
+        client,
+        server,
+        ends=[near, far],
+        acquaintances=neighbours_of_each_other(client, server),
+    )
 
 
 def _bridge(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """Two pairs, their host ends ports of a Linux bridge without spanning tree or multicast snooping."""
+    """Two pairs, their host ends ports of a Linux bridge without spanning tree or multicast
+    snooping.
+    """
     lab = _two_pairs(cell, host, undo)
-    bridge = {"kind": "bridge", "ifname": "yg-bridge", "index": 1005, "mtu": cell.mtu, "group": GROUP}
+    bridge = {
+        "kind": "bridge",
+        "ifname": "yg-bridge",
+        "index": 1005,
+        "mtu": cell.mtu,
+        "group": GROUP,
+    }
     host.ip.link("add", **bridge, br_stp_state=0, br_mcast_snooping=0)
     for end in (lab.a, lab.b):
         assert end
@@ -130,7 +163,9 @@ def _bridge(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
 
 
 def _routed(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """Two pairs and IP forwarding between the host ends, each host end a gateway with an address of its own."""
+    """Two pairs and IP forwarding between the host ends, each host end a gateway with an address of
+    its own.
+    """
     lab = _two_pairs(cell, host, undo)
     assert lab.a and lab.b
     _forwarding(host)
@@ -143,20 +178,25 @@ def _routed(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
 
 
 def _uplink(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """North-south: a client outside, the host's uplink, and the container behind it as a runtime sets it up.
+    """North-south: a client outside, the host's uplink, and the container behind it as a runtime
+    sets it up.
 
-    namespace "outside"               the lab's host namespace                          namespace "yogurt-2"
-      up-out 10.43.0.1/24 ──veth── up-host ══ eBPF wire, or IP forwarding ══ yg2-host ──pair── yg2-cont 10.42.0.2/24
-             fd43::1/64             (a) 10.43.0.254/24, fd43::fe/64     (b) 10.42.255.2        fd42::2/64
+    namespace "outside"          the lab's host namespace           namespace "yogurt-2"
+      up-out ──veth── up-host ═══ eBPF wire, or IP forwarding ═══ yg2-host ──pair── yg2-cont
 
-    The container has a default route through its host end, the host a route to the container, outside one through the
-    host. No frame is rewritten but by the helpers themselves: redirect_peer hands the container what was addressed to
-    the uplink, and the container takes it, because the uplink has already found it to be for this host (PACKET_HOST);
-    redirect would have it looked at again and dropped (PACKET_OTHERHOST); redirect_neigh writes the next hop's address.
+      up-out 10.43.0.1/24, fd43::1/64         yg2-host 10.42.255.2
+      up-host 10.43.0.254/24, fd43::fe/64     yg2-cont 10.42.0.2/24, fd42::2/64
 
-    Outside and host know each other for good: a wire on the uplink carries off all that arrives there, ARP and
-    neighbour discovery too, and so nothing can be asked across it. Between the container and its host end the axis
-    ``neighbours`` says; it defaults to static here, as network plugins set it, for the same reason.
+    The container has a default route through its host end, the host a route to the container,
+    outside one through the host. No frame is rewritten but by the helpers themselves: redirect_peer
+    hands the container what was addressed to the uplink, and the container takes it, because the
+    uplink has already found it to be for this host (PACKET_HOST); redirect would have it looked at
+    again and dropped (PACKET_OTHERHOST); redirect_neigh writes the next hop's address.
+
+    Outside and host know each other for good: a wire on the uplink carries off all that arrives
+    there, ARP and neighbour discovery too, and so nothing can be asked across it. Between the
+    container and its host end the axis ``neighbours`` says; it defaults to static here, as network
+    plugins set it, for the same reason.
     """
     outside, two = _pot_namespace("outside", undo), _pot_namespace("yogurt-2", undo)
     _removing_devices(host, undo)
@@ -171,7 +211,9 @@ def _uplink(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
     gateway = _serve(server, b, 2)
     _route(server, ("0.0.0.0/0", "::/0"), gateway)
     _route(client, (f"{server.ipv4}/32", f"{server.ipv6}/128"), (uplink.ipv4, uplink.ipv6))
-    return Lab(cell, host, client, server, a, b, [a, out, b, cont], _gateway_and(server, b, gateway))
+    return Lab(
+        cell, host, client, server, a, b, [a, out, b, cont], _gateway_and(server, b, gateway)
+    )
 
 
 def _forwarding(where: Namespace) -> None:

@@ -1,7 +1,8 @@
 """Tells what the network answered from what only says that we could not ask.
 
-"Nothing answered" is a result, and makes a wire dead. A right that is missing, an address family that is not there, a
-socket option that is refused, or no descriptor or buffer left say nothing about the wire: then the probe has failed.
+"Nothing answered" is a result, and makes a wire dead. A right that is missing, an address family
+that is not there, a socket option that is refused, or no descriptor or buffer left say nothing
+about the wire: then the probe has failed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from yogurtbench.loads.base import LoadFailed
 
-#: What routers, hosts and devices on the way answer with: the host is unreachable (a neighbour that nobody could
-#: resolve too), it refuses or ends the connection, or the device was taken down.
+#: What routers, hosts and devices on the way answer with: the host is unreachable (a neighbour that
+#: nobody could resolve too), it refuses or ends the connection, or the device was taken down.
 _FROM_THE_NETWORK = {
     errno.EHOSTUNREACH,
     errno.EHOSTDOWN,
@@ -26,7 +27,8 @@ _FROM_THE_NETWORK = {
     errno.ETIMEDOUT,
     errno.ENETDOWN,
 }
-#: Said by a socket later on (SO_ERROR), a router's ICMP message; said at once, our own namespace has no route.
+#: Said by a socket later on (SO_ERROR), a router's ICMP message; said at once, our own namespace
+#: has no route.
 _LATER = {errno.ENETUNREACH, errno.ENOPROTOOPT, errno.EACCES, errno.EMSGSIZE}
 
 _CAP_NET_RAW = 13
@@ -37,13 +39,18 @@ class CannotAsk(LoadFailed):
 
 
 def is_answer(error: OSError, *, later: bool = False) -> bool:
-    """Return whether the network said this. ``later``: a connection's pending error, not that of the call itself."""
+    """Return whether the network said this.
+
+    ``later``: a connection's pending error, not that of the call itself.
+    """
     return error.errno in _FROM_THE_NETWORK or (later and error.errno in _LATER)
 
 
 @contextmanager
 def probing(what: str, step: str, *answers: int) -> Iterator[None]:
-    """Raise CannotAsk ``could not ask over WHAT: STEP: …`` for an OSError of ours; the network's pass unchanged.
+    """Raise CannotAsk ``could not ask over WHAT: STEP: …`` for an OSError of ours.
+
+    The network's pass unchanged.
 
     ``answers``: error numbers that are the network's here too.
     """
@@ -56,7 +63,9 @@ def probing(what: str, step: str, *answers: int) -> Iterator[None]:
 
 
 def explain_error(error: OSError) -> str:
-    """Return an error in words, with its symbol and, where it is about rights, which one is missing."""
+    """Return an error in words, with its symbol and, where it is about rights, which one is
+    missing.
+    """
     number = error.errno or 0
     said = f"{error.strerror or error} ({errno.errorcode.get(number, 'no error number')})"
     return said + (f": {_missing_right()}" if number in (errno.EPERM, errno.EACCES) else "")
@@ -75,5 +84,7 @@ def effective_capabilities() -> int:
 
 
 def error_of(number: int) -> OSError:
-    """Return an error number, as SO_ERROR and connect_ex give it, as the exception it stands for."""
+    """Return an error number, as SO_ERROR and connect_ex give it, as the exception it stands
+    for.
+    """
     return OSError(number, os.strerror(number))

@@ -1,4 +1,6 @@
-"""What the loads share: the bench they run on, what they give back, pinning, readiness, packet arithmetic."""
+"""What the loads share: the bench they run on, what they give back, pinning, readiness, packet
+arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,17 @@ from yogurtbench.lab import Endpoint, Lab, Unsupported
 
 #: No skb is larger: GSO_LEGACY_MAX_SIZE in include/linux/netdevice.h (BIG TCP is off in every lab).
 LARGEST_SKB = 65_536
-#: Readiness is polled this often (seconds); on the instruction clock less often, since each look at the kernel's tables
-#: is emulated.
+#: Readiness is polled this often (seconds); on the instruction clock less often, since each look at
+#: the kernel's tables is emulated.
 _POLL = 0.002
 _POLL_TABLES = {"wall": _POLL, "instructions": 0.025}
 
 
 class LoadFailed(Exception):
-    """The load ran and did not come to a result; the text says why, in the tool's own words where it had any."""
+    """The load ran and did not come to a result.
+
+    The text says why, in the tool's own words where it had any.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """A load's result: contract metrics by name, the flow for the path assertion, and what else is worth keeping.
+    """A load's result: contract metrics by name, the flow for the path assertion, and what else is
+    worth keeping.
 
     ``missing``: metrics that came to no value while others did, each with its status and why.
     """
@@ -114,7 +120,11 @@ def _pinned(cpus: str | tuple[int, int] | None) -> tuple[int, ...]:
     if cpus in (None, "free"):
         return ()
     usable = sorted(os.sched_getaffinity(0))
-    wanted = {"same": (usable[0], usable[0]), "split": tuple(usable[:2])}.get(cpus) if isinstance(cpus, str) else cpus
+    wanted = (
+        {"same": (usable[0], usable[0]), "split": tuple(usable[:2])}.get(cpus)
+        if isinstance(cpus, str)
+        else cpus
+    )
     if not wanted or len(wanted) < 2:
         raise Unsupported(f"cpus {cpus} needs two CPUs and this host may use {len(usable)}")
     if not set(wanted) <= set(usable):
@@ -123,25 +133,41 @@ def _pinned(cpus: str | tuple[int, int] | None) -> tuple[int, ...]:
 
 
 def bound_ports(table: str, *, listening: bool) -> set[int]:
-    """Local ports of a /proc/net/{tcp,udp,tcp6,udp6} table; ``listening``: only state 0A. See proc_net_tcp(5)."""
+    """Local ports of a /proc/net/{tcp,udp,tcp6,udp6} table; ``listening``: only state 0A.
+
+    See proc_net_tcp(5).
+    """
     rows = [line.split() for line in table.splitlines()[1:]]
     return {int(row[1].rpartition(":")[2], 16) for row in rows if not listening or row[3] == "0A"}
 
 
-def wait_until_bound(bench: LoadContext, server: Background, protocol: str, port: int, timeout: float) -> None:
-    """Return when the server's port is bound in its namespace. Raises LoadFailed when it ends, or time does."""
+def wait_until_bound(
+    bench: LoadContext, server: Background, protocol: str, port: int, timeout: float
+) -> None:
+    """Return when the server's port is bound in its namespace.
+
+    Raises LoadFailed when it ends, or time does.
+    """
     deadline = time.monotonic() + timeout
-    tables = (Path("/proc/thread-self/net", protocol), Path("/proc/thread-self/net", f"{protocol}6"))
+    tables = (
+        Path("/proc/thread-self/net", protocol),
+        Path("/proc/thread-self/net", f"{protocol}6"),
+    )
     while True:
         with bench.server.namespace.entered():
             bound = {
-                port for t in tables if t.exists() for port in bound_ports(t.read_text(), listening=protocol == "tcp")
+                port
+                for t in tables
+                if t.exists()
+                for port in bound_ports(t.read_text(), listening=protocol == "tcp")
             }
         if port in bound:
             return
         if not server.alive:
             done = server.end()
-            raise LoadFailed(f"the server ended before it was ready: {quoted(done.stderr, done.stdout)}")
+            raise LoadFailed(
+                f"the server ended before it was ready: {quoted(done.stderr, done.stdout)}"
+            )
         if time.monotonic() > deadline:
             raise LoadFailed(f"nothing was bound to {protocol} port {port} after {timeout:g} s")
         time.sleep(_POLL_TABLES[bench.trial.clock])
@@ -179,12 +205,15 @@ def _death(server: Background, *, once: bool) -> str:
 
 
 def packets_per_message(payload: int, ip: int | None, mtu: int) -> int:
-    """IP packets that one datagram of ``payload`` bytes becomes (8 bytes of UDP or ICMP header; RFC 791, RFC 8200)."""
+    """IP packets that one datagram of ``payload`` bytes becomes (8 bytes of UDP or ICMP header; RFC
+    791, RFC 8200).
+    """
     header, extra = (40, 8) if ip == 6 else (20, 0)
     if payload + 8 + header <= mtu:
         return 1
     room = mtu - header - extra
     whole = room // 8 * 8
-    # Over IPv4 the last fragment may fill the MTU (__ip_append_data), over IPv6 it may not (__ip6_append_data).
+    # Over IPv4 the last fragment may fill the MTU (__ip_append_data), over IPv6 it may not
+    # (__ip6_append_data).
     last = whole if ip == 6 else room
     return 1 - (last - payload - 8) // whole

@@ -1,8 +1,10 @@
-"""The probes' positive control: what they use is tried once where it has to work whatever the wires do.
+"""The probes' positive control: what they use is tried once where it has to work whatever the wires
+do.
 
-One pair of devices without any program joins two namespaces; over it go an ICMP echo of each IP version, a TCP
-exchange, a datagram, and a frame that an AF_PACKET socket sends and another one hears. What does not get through there
-could not be asked anywhere: a trial whose probe stays without an answer has failed then, and its wire is not dead.
+One pair of devices without any program joins two namespaces; over it go an ICMP echo of each IP
+version, a TCP exchange, a datagram, and a frame that an AF_PACKET socket sends and another one
+hears. What does not get through there could not be asked anywhere: a trial whose probe stays
+without an answer has failed then, and its wire is not dead.
 """
 
 from __future__ import annotations
@@ -45,7 +47,13 @@ _PLAIN: dict[str, object] = {
     "kernel": "host",
     "load": "reachability",
 }
-_VETH: dict[str, object] = {"device": "veth", "mode": "l2", "policy": None, "scrub": None, "headroom": None}
+_VETH: dict[str, object] = {
+    "device": "veth",
+    "mode": "l2",
+    "policy": None,
+    "scrub": None,
+    "headroom": None,
+}
 _NETKIT: dict[str, object] = {
     "device": "netkit",
     "mode": "l3",
@@ -58,8 +66,8 @@ _NETKIT: dict[str, object] = {
 def unmeasurable() -> Mapping[str, str]:
     """Return what cannot be asked on this machine, each with the reason; empty where all can.
 
-    Found out once, by trying, and kept for the life of this process. It needs the sandbox for itself: while a lab is up
-    it says nothing.
+    Found out once, by trying, and kept for the life of this process. It needs the sandbox for
+    itself: while a lab is up it says nothing.
     """
     return {} if _LAB_IS_UP.exists() and not _examine.cache_info().currsize else _examine()
 
@@ -70,7 +78,8 @@ def _examine() -> Mapping[str, str]:
     for device in (_VETH, _NETKIT):
         neighbours = "arp" if device is _VETH else None
         beside = None if device is _VETH else "none"
-        cell = Cell(**{**_PLAIN, **device, "neighbours": neighbours, "primary": beside, "peer": beside})  # type: ignore[arg-type]
+        axes = {**_PLAIN, **device, "neighbours": neighbours, "primary": beside, "peer": beside}
+        cell = Cell(**axes)  # type: ignore[arg-type]
         try:
             with bring_up(cell) as lab:
                 return _try_control(lab)
@@ -99,7 +108,9 @@ def _try_control(lab: Lab) -> dict[str, str]:
         else:
             if not answered:
                 plain = f"a plain {lab.cell.device} pair without any program"
-                found[question] = f"could not ask over {question}: over {plain} there is no answer either"
+                found[question] = (
+                    f"could not ask over {question}: over {plain} there is no answer either"
+                )
     return found
 
 
@@ -118,7 +129,9 @@ def _hears_packets(lab: Lab) -> bool:
 def _takes_datagrams(lab: Lab) -> bool:
     token = secrets.token_bytes(16)
     with closing(UdpReceiver(lab.server)) as mailbox:
-        return send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, _PATIENCE)
+        return send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(
+            token, _PATIENCE
+        )
 
 
 _ATTEMPTS: dict[str, Callable[[Lab], bool]] = {

@@ -1,4 +1,6 @@
-"""What a load did to its machine: device counters, softnet columns, packet sizes and, for bulk, CPU time."""
+"""What a load did to its machine: device counters, softnet columns, packet sizes and, for bulk, CPU
+time.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,27 @@ from yogurtbench.loads import cpu_time
 from yogurtbench.loads.base import LoadContext, LoadFailed, packets_per_message
 from yogurtbench.loads.cpu_time import CpuTime
 
-#: Counters of /proc/net/softnet_stat, as softnet_seq_show in net/core/net-procfs.c names them, by column. Its other
-#: columns are zeros, queue lengths of the moment and the CPU's number.
-SOFTNET_COLUMNS = {0: "processed", 1: "dropped", 2: "time_squeeze", 9: "received_rps", 10: "flow_limit_count"}
+#: Counters of /proc/net/softnet_stat, as softnet_seq_show in net/core/net-procfs.c names them, by
+#: column. Its other columns are zeros, queue lengths of the moment and the CPU's number.
+SOFTNET_COLUMNS = {
+    0: "processed",
+    1: "dropped",
+    2: "time_squeeze",
+    9: "received_rps",
+    10: "flow_limit_count",
+}
 #: Fields of rtnl_link_stats64 that are kept of every device.
 _DEVICE_FIELDS = (
-    *("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped"),
+    *(
+        "rx_packets",
+        "tx_packets",
+        "rx_bytes",
+        "tx_bytes",
+        "rx_errors",
+        "tx_errors",
+        "rx_dropped",
+        "tx_dropped",
+    ),
 )
 #: Bytes of a link-layer header: netkit l3 and lo have one too, of zeros.
 _LINK_HEADER = 14
@@ -33,10 +50,13 @@ Missing = dict[str, tuple[Status, str]]
 
 @dataclass(slots=True)
 class HostCounters:
-    """Differences between the beginning and the end of a load; filled when the block of :func:`watched` ends.
+    """Differences between the beginning and the end of a load.
 
-    ``devices``: counters by device; ``softnet``: of all CPUs of the machine, strangers' packets included, a list by
-    CPU for each column; ``cpu``: for bulk loads, or in ``no_cpu`` why not, and with which status.
+    Filled when the block of :func:`watched` ends.
+
+    ``devices``: counters by device; ``softnet``: of all CPUs of the machine, strangers' packets
+    included, a list by CPU for each column; ``cpu``: for bulk loads, or in ``no_cpu`` why not, and
+    with which status.
     """
 
     sender: str
@@ -52,18 +72,26 @@ class HostCounters:
 
     @property
     def bytes_per_skb(self) -> float:
-        """Mean size of what the client's device was given, its link-layer header included; 0 where nothing was."""
+        """Mean size of what the client's device was given, its link-layer header included.
+
+        0 where nothing was.
+        """
         return self.sent["tx_bytes"] / max(1, self.sent["tx_packets"])
 
     @property
     def packet_size(self) -> float:
-        """Mean bytes of the client's IP packets as they cross the wire: a GSO batch crosses as one packet."""
+        """Mean bytes of the client's IP packets as they cross the wire: a GSO batch crosses as one
+        packet.
+        """
         return max(0.0, self.bytes_per_skb - _LINK_HEADER)
 
     def keep_cpu(self, spent: CpuTime) -> None:
         """Keep the CPU time of the load, unless the kernel's counters ran backwards."""
         if backwards := [name for name in spent.__slots__ if getattr(spent, name) < 0]:
-            self.no_cpu = "failed", f"the kernel's CPU time ran backwards: {', '.join(backwards)} {spent}"
+            self.no_cpu = (
+                "failed",
+                f"the kernel's CPU time ran backwards: {', '.join(backwards)} {spent}",
+            )
         else:
             self.cpu = spent
 
@@ -86,8 +114,12 @@ def counting(bench: LoadContext, *, with_cpu: bool = False) -> Iterator[HostCoun
     spent = _cpu_time(bench, account) if used else None
     if used and spent:
         account.keep_cpu(spent - used)
-    account.devices = {name: device_counts(name, devices[name], now) for name, now in _devices(bench).items()}
-    account.softnet = softnet_counts(softnet, softnet_columns(Path("/proc/net/softnet_stat").read_text()))
+    account.devices = {
+        name: device_counts(name, devices[name], now) for name, now in _devices(bench).items()
+    }
+    account.softnet = softnet_counts(
+        softnet, softnet_columns(Path("/proc/net/softnet_stat").read_text())
+    )
 
 
 def sent_bytes(bench: LoadContext) -> int:
@@ -109,7 +141,11 @@ def _sender(bench: LoadContext) -> str:
 
 
 def _ends(bench: LoadContext) -> list[Interface]:
-    lo = [Interface(bench.client.namespace, "lo", 1)] if bench.trial.cell.topology == "loopback" else []
+    lo = (
+        [Interface(bench.client.namespace, "lo", 1)]
+        if bench.trial.cell.topology == "loopback"
+        else []
+    )
     return [*bench.lab.ends, *lo]
 
 
@@ -132,32 +168,48 @@ def _device(end: Interface) -> Counts:
 
 
 def device_counts(name: str, before: Counts, now: Counts) -> Counts:
-    """Return what a device counted in between. Raises LoadFailed where a counter of 64 bits is less than it was."""
+    """Return what a device counted in between.
+
+    Raises LoadFailed where a counter of 64 bits is less than it was.
+    """
     counts = {counter: value - before[counter] for counter, value in now.items()}
     for counter, count in counts.items():
         if count < 0:
-            raise LoadFailed(f"{counter} of {name} ran backwards, from {before[counter]} to {now[counter]}")
+            raise LoadFailed(
+                f"{counter} of {name} ran backwards, from {before[counter]} to {now[counter]}"
+            )
     return counts
 
 
 def softnet_counts(before: dict[str, list[int]], now: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Return what each CPU counted in between, by column; the kernel's counters have 32 bits and begin again at 0.
+    """Return what each CPU counted in between, by column.
 
-    Where a CPU came or left meanwhile its rows cannot be told from others': there is nothing to say.
+    The kernel's counters have 32 bits and begin again at 0.
+
+    Where a CPU came or left meanwhile its rows cannot be told from others': there is nothing to
+    say.
     """
     if any(len(before[name]) != len(values) for name, values in now.items()):
         return {}
-    return {name: [(b - a) % 2**32 for a, b in zip(before[name], values, strict=True)] for name, values in now.items()}
+    return {
+        name: [(b - a) % 2**32 for a, b in zip(before[name], values, strict=True)]
+        for name, values in now.items()
+    }
 
 
 def softnet_columns(table: str) -> dict[str, list[int]]:
     """Return the text of softnet_stat, a row of hexadecimal numbers per CPU, as columns by name."""
     rows = [[int(word, 16) for word in line.split()] for line in table.splitlines()]
-    return {name: [row[column] for row in rows if column < len(row)] for column, name in SOFTNET_COLUMNS.items()}
+    return {
+        name: [row[column] for row in rows if column < len(row)]
+        for column, name in SOFTNET_COLUMNS.items()
+    }
 
 
 def warnings(cell: Cell, packet_size: float) -> list[str]:
-    """Return what to know of the packets: a sentence where they are not what the cell's payload says."""
+    """Return what to know of the packets: a sentence where they are not what the cell's payload
+    says.
+    """
     if cell.payload is None or not packet_size:
         return []
     headers = (40 if cell.ip == 6 else 20) + LOADS[cell.load].header_bytes
@@ -165,7 +217,10 @@ def warnings(cell: Cell, packet_size: float) -> list[str]:
     if abs(packet_size - wanted) <= _NEAR * wanted:
         return []
     seen = f"and the wire saw {packet_size:.0f} on average"
-    return [f"a payload of {cell.payload} bytes makes IP packets of {wanted}, {seen}: {_explain_gap(cell)}"]
+    return [
+        f"a payload of {cell.payload} bytes makes IP packets of {wanted}, {seen}: "
+        f"{_explain_gap(cell)}"
+    ]
 
 
 def _explain_gap(cell: Cell) -> str:
@@ -176,7 +231,9 @@ def _explain_gap(cell: Cell) -> str:
     return "the load sends other packets beside its messages"
 
 
-def cpu_costs(account: HostCounters, own: float, delivered: float, packets: float) -> tuple[Values, Missing]:
+def cpu_costs(
+    account: HostCounters, own: float, delivered: float, packets: float
+) -> tuple[Values, Missing]:
     """``cpu_ns_per_byte`` and ``cpu_ns_per_packet`` of what was delivered, or why there are none.
 
     ``own``: the CPU seconds that the load's processes spent on it.

@@ -15,9 +15,23 @@ from yogurtbench.core.process import Completed
 from yogurtbench.core.records import Details, Status
 from yogurtbench.lab import Unsupported
 from yogurtbench.loads import host_counters
-from yogurtbench.loads.base import LARGEST_SKB, Flow, LoadContext, LoadFailed, LoadResult, outlived_by, wait_until_bound
+from yogurtbench.loads.base import (
+    LARGEST_SKB,
+    Flow,
+    LoadContext,
+    LoadFailed,
+    LoadResult,
+    outlived_by,
+    wait_until_bound,
+)
 from yogurtbench.loads.host_counters import HostCounters, Missing, Values
-from yogurtbench.loads.reading import JsonField, check_exit_code, check_not_killed, check_values, json_report
+from yogurtbench.loads.reading import (
+    JsonField,
+    check_exit_code,
+    check_not_killed,
+    check_values,
+    json_report,
+)
 
 PORT = 5201
 #: A scheduling policy (sched(7)): whenever it has something to do, it has the CPU.
@@ -28,7 +42,8 @@ _THREADED = (3, 16)
 _RATES = {"throughput", "packets_per_second", "instructions_per_byte", "instructions_per_packet"}
 _LATE: tuple[Status, str] = (
     "unsupported",
-    "this iperf3 notices up to a second late that a number of bytes is sent: give a duration instead",
+    "this iperf3 notices up to a second late that a number of bytes is sent: give a duration "
+    "instead",
 )
 _TOO_SMALL = re.compile(r"block size invalid \(minimum = (\d+) bytes", re.ASCII)
 #: Characters at the end of a report that hold its sums.
@@ -39,11 +54,12 @@ _Figures = tuple[dict[str, float], int, float]
 
 @dataclass(frozen=True, slots=True)
 class IperfReport:
-    """What iperf3 reported: ``values`` are metrics (bit/s, packets/s …), ``delivered`` the receiver's bytes.
+    """What iperf3 reported: ``values`` are metrics (bit/s, packets/s …), ``delivered`` the
+    receiver's bytes.
 
-    ``seconds`` is how long it took, ``cpu_seconds`` the CPU time of both ends. ``threaded``: of an iperf3 whose streams
-    are threads; its main thread notices up to a second late that they have sent a number of bytes (iperf_run_client,
-    which looks when a timer fires), and tells that time.
+    ``seconds`` is how long it took, ``cpu_seconds`` the CPU time of both ends. ``threaded``: of an
+    iperf3 whose streams are threads; its main thread notices up to a second late that they have
+    sent a number of bytes (iperf_run_client, which looks when a timer fires), and tells that time.
     """
 
     values: dict[str, float]
@@ -79,7 +95,10 @@ def run(bench: LoadContext) -> LoadResult:
         **account.details(),
     }
     if not udp and "retransmits" not in values:
-        missing = {**missing, "retransmits": ("unsupported", "this iperf3 does not tell its retransmits")}
+        missing = {
+            **missing,
+            "retransmits": ("unsupported", "this iperf3 does not tell its retransmits"),
+        }
     figures: Values = {**values, **costs}
     if options.get("bytes") and report.threaded:
         late = sorted(_RATES & figures.keys())
@@ -89,7 +108,9 @@ def run(bench: LoadContext) -> LoadResult:
 
 
 def end_by(options: dict[str, Any], *, threaded: bool) -> dict[str, Any]:
-    """Choose the end that this iperf3 tells exactly, where the plan gives both a number of bytes and a duration."""
+    """Choose the end that this iperf3 tells exactly, where the plan gives both a number of bytes
+    and a duration.
+    """
     left_out = "bytes" if threaded else "duration"
     return {name: value for name, value in options.items() if name != left_out}
 
@@ -109,9 +130,10 @@ def _is_threaded(version: str) -> bool:
 def serving(bench: LoadContext, *, first: bool = False) -> Iterator[None]:
     """Yield a one-off server in yogurt-2, ready. Raises LoadFailed.
 
-    ``first``: on a CPU that both ends share, it goes before the sender, so that each packet goes all the way before the
-    next is sent. Where they take turns as the scheduler likes, the length of the turns decides what a packet costs and
-    how many are lost (a third of UDP's), and an instruction more or less in the wire decides the turns.
+    ``first``: on a CPU that both ends share, it goes before the sender, so that each packet goes
+    all the way before the next is sent. Where they take turns as the scheduler likes, the length of
+    the turns decides what a packet costs and how many are lost (a third of UDP's), and an
+    instruction more or less in the wire decides the turns.
     """
     argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
     argv = [*(_FIRST if first else ()), *argv]
@@ -126,7 +148,9 @@ def flow(delivered: int) -> Flow:
     return Flow((max(1, delivered // LARGEST_SKB), None), (1, None))
 
 
-def _costs(bench: LoadContext, account: HostCounters, report: IperfReport, packets: float) -> tuple[Values, Missing]:
+def _costs(
+    bench: LoadContext, account: HostCounters, report: IperfReport, packets: float
+) -> tuple[Values, Missing]:
     """Return what a byte and a packet cost.
 
     CPU time, or on the instruction clock, whose time is work done, instructions.
@@ -141,24 +165,34 @@ def _packets(account: HostCounters) -> dict[str, float]:
     return {name: size for name, size in sizes.items() if size}
 
 
-def client_arguments(options: dict[str, Any], address: str, payload: int, streams: int, udp: bool) -> list[str]:
-    """Return the client's command line: bytes or seconds, UDP unpaced unless the matrix names a bitrate.
+def client_arguments(
+    options: dict[str, Any], address: str, payload: int, streams: int, udp: bool
+) -> list[str]:
+    """Return the client's command line: bytes or seconds, UDP unpaced unless the matrix names a
+    bitrate.
 
-    The bitrate is that of all streams together; iperf3's is each stream's. Raises LoadFailed where it cannot be
-    divided, which plans refuse.
+    The bitrate is that of all streams together; iperf3's is each stream's. Raises LoadFailed where
+    it cannot be divided, which plans refuse.
     """
     argv = ["iperf3", "--client", address, "--port", str(PORT), "--json", "--length", str(payload)]
     argv += ["--parallel", str(streams)] if streams > 1 else []
     amount = options.get("bytes")
-    argv += ["--bytes", str(amount)] if amount else ["--time", f"{max(1, round(options['duration']))}"]
+    argv += (
+        ["--bytes", str(amount)] if amount else ["--time", f"{max(1, round(options['duration']))}"]
+    )
     bitrate, rest = divmod(int(options.get("bitrate") or 0), streams)
     if rest:
-        raise LoadFailed(f"a bitrate of {options['bitrate']} bit/s cannot be divided among {streams} streams")
+        raise LoadFailed(
+            f"a bitrate of {options['bitrate']} bit/s cannot be divided among {streams} streams"
+        )
     return argv + (["--udp", "--bitrate", str(bitrate)] if udp else [])
 
 
 def read(done: Completed, *, udp: bool) -> IperfReport:
-    """Return what a client that has ended reported. Raises LoadFailed also where it did not end well, Unsupported."""
+    """Return what a client that has ended reported.
+
+    Raises LoadFailed also where it did not end well, Unsupported.
+    """
     check_not_killed("iperf3", done)
     report = parse(done.stdout, done.stderr, udp=udp)
     check_exit_code("iperf3", done)
@@ -168,9 +202,9 @@ def read(done: Completed, *, udp: bool) -> IperfReport:
 def parse(stdout: str, stderr: str = "", *, udp: bool) -> IperfReport:
     """iperf3's JSON.
 
-    The receiver's figures count: what the sender got rid of may still lie in a queue. Raises LoadFailed where
-    iperf3 reports an error, moved nothing or tells what cannot be, Unsupported where the payload is smaller than this
-    iperf3 sends.
+    The receiver's figures count: what the sender got rid of may still lie in a queue. Raises
+    LoadFailed where iperf3 reports an error, moved nothing or tells what cannot be, Unsupported
+    where the payload is smaller than this iperf3 sends.
     """
     if not stdout.lstrip().startswith("{") and (too_small := _TOO_SMALL.search(stderr)):
         raise Unsupported(f"this iperf3 sends no datagrams of less than {too_small[1]} bytes")
@@ -206,7 +240,10 @@ def _tcp(end: JsonField, uncounted: int) -> _Figures:
     received, sent = end.at("sum_received"), end.at("sum_sent")
     delivered, seconds = _delivered(received, received.count("bytes"))
     if delivered > (whole := sent.count("bytes")) + uncounted:
-        raise LoadFailed(f"iperf3's figures cannot be: {delivered} of {whole} bytes arrived; it printed: {_words(end)}")
+        raise LoadFailed(
+            f"iperf3's figures cannot be: {delivered} of {whole} bytes arrived; it printed: "
+            f"{_words(end)}"
+        )
     values = {"throughput": received.number("bits_per_second")}
     if sent.has("retransmits"):
         values["retransmits"] = float(sent.count("retransmits"))
@@ -223,9 +260,14 @@ def _udp(end: JsonField) -> _Figures:
     sent = both.count("packets")
     arrived = received.count("packets") - received.count("lost_packets")
     if not 0 <= arrived <= sent:
-        raise LoadFailed(f"iperf3's figures cannot be: {arrived} of {sent} packets arrived; it printed: {_words(end)}")
+        raise LoadFailed(
+            f"iperf3's figures cannot be: {arrived} of {sent} packets arrived; it printed: "
+            f"{_words(end)}"
+        )
     moved = received.count("bytes")
-    whole, seconds = _delivered(received, int(moved * arrived / sent) if received is both and sent else moved)
+    whole, seconds = _delivered(
+        received, int(moved * arrived / sent) if received is both and sent else moved
+    )
     values = {
         "throughput": whole * 8 / seconds,
         "packets_per_second": arrived / seconds,
@@ -240,7 +282,10 @@ def _delivered(received: JsonField, delivered: int) -> tuple[int, float]:
         raise LoadFailed(f"iperf3 ended well but delivered nothing; it printed: {_words(received)}")
     seconds = received.number("seconds")
     if not seconds:
-        raise LoadFailed(f"iperf3's figures cannot be: {delivered} bytes in no time; it printed: {_words(received)}")
+        raise LoadFailed(
+            f"iperf3's figures cannot be: {delivered} bytes in no time; it printed: "
+            f"{_words(received)}"
+        )
     return delivered, seconds
 
 

@@ -1,11 +1,12 @@
 """Who on the host can listen in, or talk into the wire? Asked with the host's own means, over IPv4.
 
-A yes is its own proof: the packet was there. A no is believed only beside a positive control with the same socket on
-the same device: the sniffer sees a control frame sent through its device, the injected frame is in the device's own
-counters, the receiver gets a datagram that was sent after it. Where the control fails the metric is missing, never 0.
+A yes is its own proof: the packet was there. A no is believed only beside a positive control with
+the same socket on the same device: the sniffer sees a control frame sent through its device, the
+injected frame is in the device's own counters, the receiver gets a datagram that was sent after it.
+Where the control fails the metric is missing, never 0.
 
-Nothing here sleeps: with everything on one CPU a packet sent later over the same queues does not overtake, so once the
-control has arrived what was sent before it has arrived too, or never will.
+Nothing here sleeps: with everything on one CPU a packet sent later over the same queues does not
+overtake, so once the control has arrived what was sent before it has arrived too, or never will.
 """
 
 from __future__ import annotations
@@ -49,16 +50,22 @@ class Verdicts:
 
     @contextmanager
     def or_missing(self, *metrics: str) -> Iterator[None]:
-        """Let these metrics fail, with the reason, where the block cannot ask; on a dead wire too."""
+        """Let these metrics fail, with the reason, where the block cannot ask.
+
+        On a dead wire too.
+        """
         try:
             yield
         except CannotAsk as reason:
             self.missing |= dict.fromkeys(metrics, ("failed", str(reason)))
 
     def judge(self, metric: str, seen: bool, doubt: str) -> None:
-        """Record an answer: a yes needs no control; a no with a ``doubt`` (the control that failed) is no answer.
+        """Record an answer: a yes needs no control.
 
-        On a live wire that is a failure; a dead one may well swallow the controls, and nobody uses it.
+        A no with a ``doubt`` (the control that failed) is no answer.
+
+        On a live wire that is a failure; a dead one may well swallow the controls, and nobody uses
+        it.
         """
         if doubt and not seen:
             status: Status = "failed" if self.carried else "skipped"
@@ -68,10 +75,12 @@ class Verdicts:
 
 
 def run(bench: LoadContext) -> LoadResult:
-    """Return the metrics of the contract that apply to the topology; bounded by a few times ``PATIENCE``.
+    """Return the metrics of the contract that apply to the topology.
 
-    Without host ends (direct, loopback) there is no device to listen or send on: only ``eavesdrop_any`` and
-    ``host_ping`` remain.
+    Bounded by a few times ``PATIENCE``.
+
+    Without host ends (direct, loopback) there is no device to listen or send on: only
+    ``eavesdrop_any`` and ``host_ping`` remain.
     """
     verdicts = Verdicts()
     with ExitStack() as undo:
@@ -100,10 +109,12 @@ def _token() -> bytes:
     return secrets.token_bytes(TOKEN_BYTES)
 
 
-# -- listening in ----------------------------------------------------------------------------------------------------
+# -- listening in ----------------------------------------------------------------------------------
 
 
-def _eavesdrop(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
+def _eavesdrop(
+    lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdicts: Verdicts
+) -> None:
     """Listen while yogurt-1 talks to yogurt-2, and note whether the wire carried it.
 
     Raises CannotAsk where nobody can know that.
@@ -116,7 +127,10 @@ def _eavesdrop(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, ver
         verdicts.carried = _delivered(lab, mailbox, traffic)
         if not verdicts.carried:
             control.require_measurable(control.UDP)
-            why = "the wire carries nothing from yogurt-1 to yogurt-2: there is nothing to listen in on"
+            why = (
+                "the wire carries nothing from yogurt-1 to yogurt-2: there is nothing to "
+                "listen in on"
+            )
             verdicts.missing |= dict.fromkeys(sniffers, ("skipped", why))
             return
         with verdicts.or_missing(*sniffers):
@@ -126,19 +140,27 @@ def _eavesdrop(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, ver
 def _captures(lab: Lab) -> dict[str, Interface | None]:
     """Return where to listen, by metric; None: on every device of the host."""
     places = dict(zip(EAVESDROPS, (lab.a, lab.b, None), strict=True))
-    return {metric: end for metric, end in places.items() if end is not None or metric == "eavesdrop_any"}
+    return {
+        metric: end
+        for metric, end in places.items()
+        if end is not None or metric == "eavesdrop_any"
+    }
 
 
 def _delivered(lab: Lab, mailbox: UdpReceiver, token: bytes) -> bool:
     """Return whether a datagram from yogurt-1 arrives in yogurt-2."""
     return any(
-        send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE / _TRIES)
+        send(lab.client, lab.server.ipv4, mailbox.port, token)
+        and mailbox.receives(token, PATIENCE / _TRIES)
         for _ in range(_TRIES)
     )
 
 
 def _send_controls(lab: Lab, transmitter: raw.Transmitter) -> dict[str, bytes]:
-    """Send a control frame through each host end, or where there is none through lo; its token by device."""
+    """Send a control frame through each host end, or where there is none through lo.
+
+    Its token by device.
+    """
     devices = [end for end in (lab.a, lab.b) if end] or [Interface(lab.host, "lo", 1)]
     controls = {device.name: _token() for device in devices}
     for device in devices:
@@ -147,25 +169,35 @@ def _send_controls(lab: Lab, transmitter: raw.Transmitter) -> dict[str, bytes]:
 
 
 def _judge_sniffers(
-    lab: Lab, sniffers: dict[str, raw.Sniffer], traffic: bytes, controls: dict[str, bytes], verdicts: Verdicts
+    lab: Lab,
+    sniffers: dict[str, raw.Sniffer],
+    traffic: bytes,
+    controls: dict[str, bytes],
+    verdicts: Verdicts,
 ) -> None:
-    """Read what each socket has heard; one that is bound to no device must have heard every control frame."""
+    """Read what each socket has heard.
+
+    One that is bound to no device must have heard every control frame.
+    """
     own = {"eavesdrop_host_a": lab.a, "eavesdrop_host_b": lab.b}
     for metric, sniffer in sniffers.items():
         end = own.get(metric)
         expected = {end.name: controls[end.name]} if end else controls
         heard = sniffer.hear([traffic], list(expected.values()), PATIENCE)
         deaf = [name for name, token in expected.items() if token not in heard]
-        doubt = f"the socket did not see a control frame sent through {deaf[0]} either" if deaf else ""
+        doubt = (
+            f"the socket did not see a control frame sent through {deaf[0]} either" if deaf else ""
+        )
         verdicts.judge(metric, traffic in heard, doubt)
 
 
-# -- talking into it -------------------------------------------------------------------------------------------------
+# -- talking into it -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class InjectionAttempt:
-    """One attempt at injection: what was sent for which metric, and why it may not have been sent at all.
+    """One attempt at injection: what was sent for which metric, and why it may not have been sent
+    at all.
 
     ``cannot``: why it could not even be tried.
     """
@@ -176,7 +208,9 @@ class InjectionAttempt:
     cannot: str = ""
 
 
-def _inject(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdicts: Verdicts) -> None:
+def _inject(
+    lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdicts: Verdicts
+) -> None:
     if not (lab.a and lab.b):
         return
     shoot = partial(_inject_raw_packet, lab, transmitter)
@@ -186,7 +220,11 @@ def _inject(lab: Lab, mailbox: UdpReceiver, transmitter: raw.Transmitter, verdic
         shoot("inject_raw_a", lab.a, mailbox.port),
         _inject_unprivileged(lab, lab.b, mailbox.port, verdicts),
     ]
-    doubt = "" if _receiver_works(lab, mailbox, verdicts.carried) else "the receiver got no control datagram either"
+    doubt = (
+        ""
+        if _receiver_works(lab, mailbox, verdicts.carried)
+        else "the receiver got no control datagram either"
+    )
     mailbox.settle()
     for shot in shots:
         arrived = bool(mailbox.got.intersection(shot.tokens))
@@ -207,23 +245,37 @@ def _receiver_works(lab: Lab, mailbox: UdpReceiver, carried: bool) -> bool:
     token = _token()
     if carried:
         return _delivered(lab, mailbox, token)
-    return send(lab.server, lab.server.ipv4, mailbox.port, token) and mailbox.receives(token, PATIENCE)
+    return send(lab.server, lab.server.ipv4, mailbox.port, token) and mailbox.receives(
+        token, PATIENCE
+    )
 
 
 def _inject_raw_packet(
-    lab: Lab, transmitter: raw.Transmitter, metric: str, end: Interface, port: int, *, bypass: bool = False
+    lab: Lab,
+    transmitter: raw.Transmitter,
+    metric: str,
+    end: Interface,
+    port: int,
+    *,
+    bypass: bool = False,
 ) -> InjectionAttempt:
-    """Return a forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET socket."""
+    """Return a forged packet, as if from yogurt-1, sent out on a host end by an AF_PACKET
+    socket.
+    """
     token, before = _token(), _tx_count(end)
     packet = udp_packet(lab.client.ipv4, lab.server.ipv4, port, token)
     try:
         error = transmitter.send(end, raw.ETH_P_IP, packet, lab.server.end.mac(), bypass=bypass)
     except CannotAsk as reason:
         return InjectionAttempt(metric, (token,), "", str(reason))
-    return InjectionAttempt(metric, (token,), "" if _device_counted(end, before, 1) else _not_taken(end, error))
+    return InjectionAttempt(
+        metric, (token,), "" if _device_counted(end, before, 1) else _not_taken(end, error)
+    )
 
 
-def _inject_unprivileged(lab: Lab, end: Interface, port: int, verdicts: Verdicts) -> InjectionAttempt:
+def _inject_unprivileged(
+    lab: Lab, end: Interface, port: int, verdicts: Verdicts
+) -> InjectionAttempt:
     """Datagrams of a user without any privilege, from a socket bound to a host end."""
     tokens, before = tuple(_token() for _ in nobody.WAYS), _tx_count(end)
     with lab.host.entered():
@@ -255,17 +307,25 @@ def _not_taken(end: Interface, error: str) -> str:
     return f"{end.name} was never handed the frame" + (f" ({error})" if error else "")
 
 
-# -- a plain ping ----------------------------------------------------------------------------------------------------
+# -- a plain ping ----------------------------------------------------------------------------------
 
 
 def _ping(lab: Lab, verdicts: Verdicts) -> None:
     """Ping yogurt-2 from the lab's host; then, with the same socket, one who is sure to answer."""
     with verdicts.or_missing("host_ping"), ExitStack() as undo:
-        outside, inside = (undo.enter_context(_icmp_socket(place)) for place in (lab.host, lab.server.namespace))
+        outside, inside = (
+            undo.enter_context(_icmp_socket(place)) for place in (lab.host, lab.server.namespace)
+        )
         error = _ping_error(outside, lab.server.ipv4)
         verdicts.details["host_ping"] = error or "answered"
-        doubt = "the same socket cannot ping 127.0.0.1 either" if _ping_error(outside, "127.0.0.1") else ""
-        doubt = doubt or ("yogurt-2 does not even answer itself" if _ping_error(inside, lab.server.ipv4) else "")
+        doubt = (
+            "the same socket cannot ping 127.0.0.1 either"
+            if _ping_error(outside, "127.0.0.1")
+            else ""
+        )
+        doubt = doubt or (
+            "yogurt-2 does not even answer itself" if _ping_error(inside, lab.server.ipv4) else ""
+        )
         if doubt and error:
             raise CannotAsk(f"host_ping cannot be confirmed to be 0: {doubt}")
         verdicts.judge("host_ping", not error, doubt)
@@ -291,6 +351,8 @@ def _ping_error(sender: socket.socket, address: str) -> str:
     while (left := deadline - time.monotonic()) > 0 and select.select([sender], [], [], left)[0]:
         packet = sender.recv(2048)
         message = packet[(packet[0] & 0x0F) * 4 :]  # the IP header comes with it
-        if message[0] == 0 and token in message:  # an echo reply; on lo the request comes by as well
+        if (
+            message[0] == 0 and token in message
+        ):  # an echo reply; on lo the request comes by as well
             return ""
     return "no answer"

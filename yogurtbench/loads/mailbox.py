@@ -9,9 +9,11 @@ import time
 from yogurtbench.lab import Endpoint
 from yogurtbench.loads.asking import probing
 
-#: How long a packet is waited for (seconds); a live path takes microseconds natively, milliseconds emulated.
+#: How long a packet is waited for (seconds); a live path takes microseconds natively, milliseconds
+#: emulated.
 PATIENCE = 0.3
-#: After the control datagram, what had to wait for a neighbour to be resolved may still come (seconds of quiet).
+#: After the control datagram, what had to wait for a neighbour to be resolved may still come
+#: (seconds of quiet).
 QUIET = 0.02
 TOKEN_BYTES = 16
 
@@ -27,7 +29,10 @@ class UdpReceiver:
         self.got: set[bytes] = set()
 
     def receives(self, token: bytes, patience: float) -> bool:
-        """Return whether the token came within ``patience`` seconds; everything else that came is remembered too."""
+        """Return whether the token came within ``patience`` seconds.
+
+        Everything else that came is remembered too.
+        """
         deadline = time.monotonic() + patience
         while token not in self.got and (left := deadline - time.monotonic()) > 0:
             self._collect(left)
@@ -52,7 +57,10 @@ class UdpReceiver:
 
 
 def send(pot: Endpoint, address: str, port: int, payload: bytes) -> bool:
-    """Send a datagram from a pot; whether the network took it. Raises CannotAsk where it could not be sent at all."""
+    """Send a datagram from a pot; whether the network took it.
+
+    Raises CannotAsk where it could not be sent at all.
+    """
     with pot.namespace.entered(), probing("UDP", "a socket to send from"):
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with sender:

@@ -20,8 +20,13 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def echo_request(ip: int, identifier: int, sequence: int, body: bytes = b"yogurtbench-probe") -> bytes:
-    """Return an ICMP echo request. Over IPv6 the kernel fills in the checksum (RFC 3542), over IPv4 we do."""
+def echo_request(
+    ip: int, identifier: int, sequence: int, body: bytes = b"yogurtbench-probe"
+) -> bytes:
+    """Return an ICMP echo request.
+
+    Over IPv6 the kernel fills in the checksum (RFC 3542), over IPv4 we do.
+    """
     header = ICMP.pack(ECHO[ip][0], 0, 0, identifier, sequence)
     if ip == 6:
         return header + body
@@ -29,7 +34,9 @@ def echo_request(ip: int, identifier: int, sequence: int, body: bytes = b"yogurt
 
 
 def udp_packet(source: str, destination: str, port: int, payload: bytes) -> bytes:
-    """Return an IPv4 packet with one UDP datagram in it, without a UDP checksum (RFC 768 allows that over IPv4)."""
+    """Return an IPv4 packet with one UDP datagram in it, without a UDP checksum (RFC 768 allows
+    that over IPv4).
+    """
     udp = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
     addresses = socket.inet_aton(source) + socket.inet_aton(destination)
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0)

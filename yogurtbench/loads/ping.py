@@ -17,8 +17,8 @@ from yogurtbench.loads.reading import check_exit_code, check_not_killed, check_v
 
 _ANSWER = re.compile(r"icmp_seq=(\d+)\b.*\btime=(\S+) ms(.*)", re.ASCII)
 _SUMMARY = re.compile(r"^(\d+) packets transmitted, (\d+) received(.*)$", re.ASCII | re.MULTILINE)
-#: What the summary counts beside answers, in its own words: where there is any of it the figures are not those of one
-#: answer a request.
+#: What the summary counts beside answers, in its own words: where there is any of it the figures
+#: are not those of one answer a request.
 _ODD = re.compile(r"\+\d+ (?:duplicates|corrupted)", re.ASCII)
 #: ping measures with the time of day, which somebody may set; it then calls the round trip nothing.
 _CLOCK_SET = "time of day goes back"
@@ -30,7 +30,8 @@ MOST_REQUESTS = 65_535
 
 @dataclass(frozen=True, slots=True)
 class PingReport:
-    """What ping printed: requests ``sent``, answers ``received``, requests ``under_way`` at its end.
+    """What ping printed: requests ``sent``, answers ``received``, requests ``under_way`` at its
+    end.
 
     ``values`` are metrics (ns, ratio), ``quantiles`` are by percent (ns).
     """
@@ -43,9 +44,19 @@ class PingReport:
 
 
 def run(bench: LoadContext) -> LoadResult:
-    """Echo requests from yogurt-1 to yogurt-2, one by one. Raises LoadFailed where no summary came."""
+    """Echo requests from yogurt-1 to yogurt-2, one by one.
+
+    Raises LoadFailed where no summary came.
+    """
     options = bench.trial.options
-    argv = ["ping", "-n", "-c", f"{options['count']:d}", "-i", seconds_argument(options["interval"])]
+    argv = [
+        "ping",
+        "-n",
+        "-c",
+        f"{options['count']:d}",
+        "-i",
+        seconds_argument(options["interval"]),
+    ]
     argv += ["-s", str(bench.payload), "-w", f"{max(1, round(options['timeout']))}", bench.address]
     with host_counters.counting(bench) as account:
         done = process.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
@@ -54,12 +65,14 @@ def run(bench: LoadContext) -> LoadResult:
     check_exit_code("ping", done, _FINE)
     if report.sent < options["count"]:
         raise LoadFailed(
-            f"ping sent {report.sent} of {options['count']} requests within its timeout of {options['timeout']:g} s: "
+            f"ping sent {report.sent} of {options['count']} requests within its timeout of "
+            f"{options['timeout']:g} s: "
             f"raise timeout, or lower count; {quoted(done.stdout)}"
         )
     fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
     sent, received = report.sent * fragments, report.received * fragments
-    # Requests under way when the last awaited answer came are answered too, and ping is gone by then.
+    # Requests under way when the last awaited answer came are answered too, and ping is gone by
+    # then.
     flow = Flow((sent, sent), (received, received + report.under_way * fragments))
     values: host_counters.Values = {**report.values, "packet_size": account.packet_size}
     warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
@@ -75,8 +88,8 @@ def run(bench: LoadContext) -> LoadResult:
 def seconds_argument(interval: float) -> str:
     """Return an interval of whole milliseconds as -i takes it.
 
-    ping multiplies by 1000 and cuts off what follows the point ("(int)(optval * 1000)" in ping.c): 1.001 would be
-    1000 ms.
+    ping multiplies by 1000 and cuts off what follows the point ("(int)(optval * 1000)" in ping.c):
+    1.001 would be 1000 ms.
 
     >>> seconds_argument(0.01), seconds_argument(1.001)
     ('0.01', '1.0015')
@@ -89,8 +102,9 @@ def seconds_argument(interval: float) -> str:
 def parse(stdout: str, stderr: str = "", count: int | None = None) -> PingReport:
     """Ping's output.
 
-    With a deadline ping goes on asking until ``count`` answers are there (ping(8), -c). Where they come later than the
-    interval the last requests are ``under_way`` at its end, not lost. Raises LoadFailed where it said nothing usable.
+    With a deadline ping goes on asking until ``count`` answers are there (ping(8), -c). Where they
+    come later than the interval the last requests are ``under_way`` at its end, not lost. Raises
+    LoadFailed where it said nothing usable.
     """
     summary = _SUMMARY.search(stdout)
     answers = _ANSWER.findall(stdout)
@@ -108,9 +122,15 @@ def parse(stdout: str, stderr: str = "", count: int | None = None) -> PingReport
     if not 0 <= under_way <= sent - received:
         _refuse("answers and requests do not fit together", summary[0], stderr)
     values: dict[str, float] = {f"rtt_p{p}": quantile(times, p / 100) for p in (50, 90, 99)}
-    values |= {"rtt_mean": statistics.fmean(times), "rtt_min": times[0], "loss": 1 - received / (sent - under_way)}
+    values |= {
+        "rtt_mean": statistics.fmean(times),
+        "rtt_min": times[0],
+        "loss": 1 - received / (sent - under_way),
+    }
     check_values("ping", values, summary[0], stderr)
-    quantiles = {f"{p}": quantile(times, p / 100) for p in (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)}
+    quantiles = {
+        f"{p}": quantile(times, p / 100) for p in (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
+    }
     return PingReport(sent, received, under_way, values, quantiles)
 
 

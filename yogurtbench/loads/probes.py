@@ -1,7 +1,8 @@
 """The probes: ICMP echo over IPv4 and IPv6, and a TCP exchange, by sockets of our own.
 
-Our own sockets and not ping(8): a probe has to cost milliseconds, because it also stands before every other load. What
-kept us from asking is raised as CannotAsk and never taken for an answer that did not come (see loads.asking).
+Our own sockets and not ping(8): a probe has to cost milliseconds, because it also stands before
+every other load. What kept us from asking is raised as CannotAsk and never taken for an answer that
+did not come (see loads.asking).
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from yogurtbench.lab import Lab, Unsupported
 from yogurtbench.loads.asking import CannotAsk, error_of, explain_error, is_answer, probing
 from yogurtbench.loads.packets import ECHO, ICMP, echo_request
 
-#: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within milliseconds.
+#: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within
+#: milliseconds.
 PROBES = 3
 PATIENCE = 0.5
-#: How often the witness is asked while waiting, and how long an answer may still come after a drop (seconds).
+#: How often the witness is asked while waiting, and how long an answer may still come after a drop
+#: (seconds).
 _LOOK = 0.005
 _AFTER_DROP = 0.03
 #: How long nothing may move in a TCP exchange (seconds).
@@ -34,19 +37,27 @@ _TCP_PORT = 7007
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Whether an echo came back; the drop site of each request that did not, where the witness saw one."""
+    """Whether an echo came back.
+
+    The drop site of each request that did not, where the witness saw one.
+    """
 
     answered: bool
     sites: tuple[str, ...] = ()
 
 
 def is_reachable(lab: Lab, ip: int) -> bool:
-    """Return whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries. Raises as :func:`ask`."""
+    """Return whether yogurt-2 answers an ICMP echo from yogurt-1, within three tries.
+
+    Raises as :func:`ask`.
+    """
     return ping(lab, ip, None).answered
 
 
 def ping(lab: Lab, ip: int, seen: Tracer | None, probes: int = PROBES) -> Echo:
-    """Send echo requests until one is answered. With a witness a request seen dropped is not waited for.
+    """Send echo requests until one is answered.
+
+    With a witness a request seen dropped is not waited for.
 
     Raises Unsupported where the lab has no IPv6, CannotAsk where what is missing is not the answer.
     """
@@ -70,14 +81,25 @@ def ping(lab: Lab, ip: int, seen: Tracer | None, probes: int = PROBES) -> Echo:
 
 
 def open_icmp_socket(lab: Lab, ip: int) -> socket.socket:
-    """Return a raw ICMP socket in the client's namespace. Raises CannotAsk where there is none to be had."""
-    family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if ip == 6 else (socket.AF_INET, socket.IPPROTO_ICMP)
+    """Return a raw ICMP socket in the client's namespace.
+
+    Raises CannotAsk where there is none to be had.
+    """
+    family, protocol = (
+        (socket.AF_INET6, socket.IPPROTO_ICMPV6)
+        if ip == 6
+        else (socket.AF_INET, socket.IPPROTO_ICMP)
+    )
     with lab.client.namespace.entered(), probing(f"IPv{ip}", "a raw ICMP socket"):
         return socket.socket(family, socket.SOCK_RAW, protocol)
 
 
-def echo_once(sender: socket.socket, address: str, ip: int, sequence: int, seen: Tracer | None) -> bool:
-    """Send one echo request; whether its answer came. With a witness a request seen dropped is not waited for.
+def echo_once(
+    sender: socket.socket, address: str, ip: int, sequence: int, seen: Tracer | None
+) -> bool:
+    """Send one echo request; whether its answer came.
+
+    With a witness a request seen dropped is not waited for.
 
     Raises CannotAsk where it could not be sent, or what came could not be read.
     """
@@ -119,8 +141,8 @@ def _is_reply(packet: bytes, ip: int, identifier: int, sequence: int) -> bool:
 def exchanges_tcp(lab: Lab) -> bool:
     """Return whether a TCP connection opens and carries 64 KiB there and one byte back.
 
-    It is given up when nothing has moved for as long as the probes wait. Raises CannotAsk where the sockets themselves
-    are refused.
+    It is given up when nothing has moved for as long as the probes wait. Raises CannotAsk where the
+    sockets themselves are refused.
     """
     with ExitStack() as undo:
         with lab.server.namespace.entered(), probing("TCP", f"listening on {lab.server.ipv4}"):
@@ -161,7 +183,8 @@ def _ready(listener: socket.socket, client: socket.socket) -> bool:
 def _talk(client: socket.socket, served: socket.socket) -> bool:
     """Send full packets there (offloads must hold), a byte back; return whether both arrived.
 
-    A small MTU on a busy machine takes its time, so only a stall counts. Raises OSError where the connection breaks.
+    A small MTU on a busy machine takes its time, so only a stall counts. Raises OSError where the
+    connection breaks.
     """
     expected, sent, got = 65_536, 0, 0
     served.setblocking(False)

@@ -13,7 +13,8 @@ from yogurtbench.lab.namespace import Namespace
 from yogurtbench.loads.asking import CannotAsk, probing
 
 ETH_P_IP = 0x0800
-#: IEEE 802's EtherType for local experiments: no stack knows it, so such a frame is seen by taps and by nobody else.
+#: IEEE 802's EtherType for local experiments: no stack knows it, so such a frame is seen by taps
+#: and by nobody else.
 ETH_P_EXPERIMENT = 0x88B5
 
 _SOL_PACKET, _PACKET_QDISC_BYPASS = 263, 20  # uapi/linux/if_packet.h; Python has no names for them
@@ -26,23 +27,30 @@ _MOST_PACKETS = 4096
 class Transmitter:
     """An AF_PACKET socket of a namespace that only sends.
 
-    One serves all: closing each would wait for an RCU grace period. A socket that is refused is told by :meth:`send`.
+    One serves all: closing each would wait for an RCU grace period. A socket that is refused is
+    told by :meth:`send`.
     """
 
     def __init__(self, where: Namespace) -> None:
         self._refused: CannotAsk | None = None
         try:
             with where.entered(), probing(_WHAT, "one that sends"):
-                self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)  # protocol 0: it hears nothing
+                self._socket = socket.socket(
+                    socket.AF_PACKET, socket.SOCK_DGRAM, 0
+                )  # protocol 0: it hears nothing
         except CannotAsk as reason:
             self._refused = reason
 
-    def send(self, end: Interface, ethertype: int, payload: bytes, mac: str = "", *, bypass: bool = False) -> str:
-        """Send one frame out on a device; the kernel writes the link-layer header, on l3 devices an empty one.
+    def send(
+        self, end: Interface, ethertype: int, payload: bytes, mac: str = "", *, bypass: bool = False
+    ) -> str:
+        """Send one frame out on a device.
 
-        ``bypass``: past the queueing layer and its egress hooks (PACKET_QDISC_BYPASS). Returns the name of the error
-        the kernel answered with, empty where it took the frame: ENOBUFS is how it says that the device dropped it.
-        Raises CannotAsk where the frame never came so far.
+        The kernel writes the link-layer header, on l3 devices an empty one.
+
+        ``bypass``: past the queueing layer and its egress hooks (PACKET_QDISC_BYPASS). Returns the
+        name of the error the kernel answered with, empty where it took the frame: ENOBUFS is how it
+        says that the device dropped it. Raises CannotAsk where the frame never came so far.
         """
         if self._refused:
             raise self._refused
@@ -68,7 +76,9 @@ def error_name(error: OSError) -> str:
 
 
 class Sniffer:
-    """An AF_PACKET socket as tcpdump's: every protocol, on one device or (``end`` None) all of its namespace."""
+    """An AF_PACKET socket as tcpdump's: every protocol, on one device or (``end`` None) all of its
+    namespace.
+    """
 
     def __init__(self, end: Interface | None) -> None:
         with probing(_WHAT, "one that listens"):
@@ -79,7 +89,8 @@ class Sniffer:
 
         Ends once all of ``until`` were heard, or in time.
 
-        What a socket heard it gives in order: after the last mark there is nothing older left to read.
+        What a socket heard it gives in order: after the last mark there is nothing older left to
+        read.
         """
         wanted, heard, last = {*marks, *until}, set[bytes](), set(until)
         deadline = time.monotonic() + patience
@@ -92,7 +103,10 @@ class Sniffer:
         return heard
 
     def _received(self) -> bytes:
-        """Return the next packet; empty for the word that the device went down, which each listener is told once."""
+        """Return the next packet.
+
+        Empty for the word that the device went down, which each listener is told once.
+        """
         try:
             with probing(_WHAT, "receiving"):
                 return self._socket.recv(2048)

@@ -26,16 +26,22 @@ _HOPS = ("hops_netif_rx", "hops_receive", "hops_queue")
 
 
 def run(bench: LoadContext) -> LoadResult:
-    """Return whether anything arrives, where it dies, and what a round trip passes. A dead wire is a result.
+    """Return whether anything arrives, where it dies, and what a round trip passes.
 
-    ``reachable``, ``reachable_v6``, ``tcp_ok`` (0 or 1); for a wire that carries nothing ``dropped_at``, of the IPv4
-    request where that died, else of the IPv6 one; for a live one the ``hops_*`` of a round trip, IPv4 where it can.
-    What could not be asked is missing: failed, or unsupported where there is no IPv6 to be had. Never 0.
+    A dead wire is a result.
+
+    ``reachable``, ``reachable_v6``, ``tcp_ok`` (0 or 1); for a wire that carries nothing
+    ``dropped_at``, of the IPv4 request where that died, else of the IPv6 one; for a live one the
+    ``hops_*`` of a round trip, IPv4 where it can. What could not be asked is missing: failed, or
+    unsupported where there is no IPv6 to be had. Never 0.
     """
     found = _Answers(bench)
     four = found.echo("reachable", 4)
-    # Where IPv4 is dead and a witness watches, one IPv6 request seen dropped is enough: dead wires are tried twice.
-    six = found.echo("reachable_v6", 6, 1 if bench.witness and four is not None and not four.answered else PROBES)
+    # Where IPv4 is dead and a witness watches, one IPv6 request seen dropped is enough: dead wires
+    # are tried twice.
+    six = found.echo(
+        "reachable_v6", 6, 1 if bench.witness and four is not None and not four.answered else PROBES
+    )
     found.tcp(four)
     found.follow(four, six)
     return found.measured({4: four, 6: six})
@@ -95,12 +101,21 @@ class _Answers:
         dead = next((echo for echo in echoes.values() if echo and not echo.answered), None)
         if dead and dead.sites:
             self.values["dropped_at"] = tracer.most_common_site(dead.sites)
-        dropped = {f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo and echo.sites}
-        details: Details = {"dropped": dropped, "path": self.way, "witness": self.bench.witness is not None}
+        dropped = {
+            f"ipv{ip}": list(echo.sites) for ip, echo in echoes.items() if echo and echo.sites
+        }
+        details: Details = {
+            "dropped": dropped,
+            "path": self.way,
+            "witness": self.bench.witness is not None,
+        }
         return LoadResult(self.values, details=details, missing=self.missing)
 
     def _or_missing(self, metric: str, attempt: Callable[[], Any]) -> Any:
-        """Return what an attempt gives; None, and the metric missing with the reason, where it cannot be made."""
+        """Return what an attempt gives.
+
+        None, and the metric missing with the reason, where it cannot be made.
+        """
         try:
             return attempt()
         except Unsupported as reason:
@@ -111,9 +126,11 @@ class _Answers:
 
 
 def _way(bench: LoadContext, ip: int) -> tuple[dict[str, float], list[str]]:
-    """Return what one more echo passes, now that the neighbours are known: the ``hops_*``, and its way step by step.
+    """Return what one more echo passes, now that the neighbours are known: the ``hops_*``, and its
+    way step by step.
 
-    Raises CannotAsk where the witness saw nothing of an echo that was answered: then it sees nothing at all.
+    Raises CannotAsk where the witness saw nothing of an echo that was answered: then it sees
+    nothing at all.
     """
     seen: Tracer | None = bench.witness
     assert seen
@@ -126,5 +143,7 @@ def _way(bench: LoadContext, ip: int) -> tuple[dict[str, float], list[str]]:
         return {}, []
     hops = tracer.count_hops(events, ip, PROBES + 1)
     if not any(hops.values()):
-        raise CannotAsk("could not count hops: the witness saw nothing of an echo that was answered")
+        raise CannotAsk(
+            "could not count hops: the witness saw nothing of an echo that was answered"
+        )
     return hops, tracer.packet_path(events, devices, bench.places)

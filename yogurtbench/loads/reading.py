@@ -1,4 +1,5 @@
-"""Reading what tools print: one way to fail (LoadFailed, with the tool's words), whatever they print.
+"""Reading what tools print: one way to fail (LoadFailed, with the tool's words), whatever they
+print.
 
 Nothing here but the standard library: the guest has no more.
 """
@@ -22,7 +23,9 @@ _LONGEST = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class JsonField:
-    """A place in a tool's JSON report: ``path`` leads to ``value``, ``text`` is all that the tool printed."""
+    """A place in a tool's JSON report: ``path`` leads to ``value``, ``text`` is all that the tool
+    printed.
+    """
 
     tool: str
     text: str
@@ -30,7 +33,10 @@ class JsonField:
     path: str = ""
 
     def has(self, key: str) -> bool:
-        """Return whether this mapping has such a key with a value. Raises LoadFailed where it is none."""
+        """Return whether this mapping has such a key with a value.
+
+        Raises LoadFailed where it is none.
+        """
         return self._mapping().get(key) is not None
 
     def at(self, *keys: str) -> JsonField:
@@ -68,11 +74,16 @@ class JsonField:
         return f"{self.path}.{key}" if self.path else key
 
     def _fail(self, sentence: str) -> NoReturn:
-        raise LoadFailed(f"{self.tool}'s report cannot be used: {sentence}; it printed: {quoted(self.text)}")
+        raise LoadFailed(
+            f"{self.tool}'s report cannot be used: {sentence}; it printed: {quoted(self.text)}"
+        )
 
 
 def json_report(tool: str, stdout: str, stderr: str = "") -> JsonField:
-    """Return the one JSON mapping that a tool printed. Raises LoadFailed where it printed anything else."""
+    """Return the one JSON mapping that a tool printed.
+
+    Raises LoadFailed where it printed anything else.
+    """
     try:
         if len(stdout) > _LONGEST:
             raise ValueError(f"{len(stdout)} characters are no report")
@@ -90,23 +101,32 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def number(tool: str, text: str, printed: str) -> float:
-    """Return a number that a regular expression found in ``text``. Raises LoadFailed where it is none after all."""
+    """Return a number that a regular expression found in ``text``.
+
+    Raises LoadFailed where it is none after all.
+    """
     try:
         value = float(printed)
     except ValueError:
         value = math.nan
     if not 0 <= value <= MOST:
-        raise LoadFailed(f"{tool} printed {printable(printed, 60)} where a number stands: {quoted(text)}")
+        raise LoadFailed(
+            f"{tool} printed {printable(printed, 60)} where a number stands: {quoted(text)}"
+        )
     return value
 
 
 def check_values(tool: str, values: Mapping[str, float], *outputs: str) -> None:
-    """Raise LoadFailed, with the tool's words, where one of its metrics cannot have been measured."""
+    """Raise LoadFailed, with the tool's words, where one of its metrics cannot have been
+    measured.
+    """
     for name, value in values.items():
         try:
             METRICS[name].check(value)
         except ImpossibleValue as error:
-            raise LoadFailed(f"{tool}'s figures cannot be: {error}; it printed: {quoted(*outputs)}") from None
+            raise LoadFailed(
+                f"{tool}'s figures cannot be: {error}; it printed: {quoted(*outputs)}"
+            ) from None
 
 
 def check_quantiles(tool: str, quantiles: Mapping[str, float], mean: float, *outputs: str) -> None:
@@ -116,11 +136,15 @@ def check_quantiles(tool: str, quantiles: Mapping[str, float], mean: float, *out
         raise LoadFailed(f"{tool}'s percentiles are out of order: {quoted(*outputs)}")
     # Each is rounded to the tool's last digit, the mean too.
     if not ordered[0] - 1 <= mean <= ordered[-1] + 1:
-        raise LoadFailed(f"{tool}'s mean of {mean:g} lies outside its minimum and maximum: {quoted(*outputs)}")
+        raise LoadFailed(
+            f"{tool}'s mean of {mean:g} lies outside its minimum and maximum: {quoted(*outputs)}"
+        )
 
 
 def check_not_killed(tool: str, done: Completed) -> None:
-    """Raise LoadFailed where a signal ended the tool: its figures, if any, are not of the whole load."""
+    """Raise LoadFailed where a signal ended the tool: its figures, if any, are not of the whole
+    load.
+    """
     if done.code < 0:
         raise LoadFailed(f"{tool} {how_ended(done.code)}: {quoted(done.stderr, done.stdout)}")
 

@@ -1,9 +1,11 @@
-"""A few hundred of sockperf's round trips on the instruction clock, where each one executed costs the emulator time.
+"""A few hundred of sockperf's round trips on the instruction clock, where each one executed costs
+the emulator time.
 
-sockperf 3.7 leaves the first 400 ms and the last 50 ms of its round trips out of its figures (TEST_START_WARMUP_MSEC
-and TEST_END_COOLDOWN_MSEC in its defs.h, client_statistics in its client.cpp), and runs for whole seconds only. Time in
-which a guest is idle costs next to nothing, so the client is stopped (SIGSTOP) through most of both. It still reports
-its own figures of undisturbed round trips: the two that it is stopped in lie in the parts that it leaves out.
+sockperf 3.7 leaves the first 400 ms and the last 50 ms of its round trips out of its figures
+(TEST_START_WARMUP_MSEC and TEST_END_COOLDOWN_MSEC in its defs.h, client_statistics in its
+client.cpp), and runs for whole seconds only. Time in which a guest is idle costs next to nothing,
+so the client is stopped (SIGSTOP) through most of both. It still reports its own figures of
+undisturbed round trips: the two that it is stopped in lie in the parts that it leaves out.
 """
 
 from __future__ import annotations
@@ -24,19 +26,24 @@ from yogurtbench.loads.base import LoadContext, LoadFailed, packets_per_message
 _MS = 1_000_000
 #: Before its first message the client takes 100 ms to measure the clock's rate, and sleeps for 2 s.
 _STARTING = 2100 * _MS
-#: How often the device is asked whether messages flow, and how many tell how long a round trip takes.
+#: How often the device is asked whether messages flow, and how many tell how long a round trip
+#: takes.
 _POLL, _ENOUGH = 2 * _MS, 20
 _WARM_UP, _COOL_DOWN = 400 * _MS, 50 * _MS
-#: How many round trips are measured where they are long, and for how long they are measured at least and at most.
+#: How many round trips are measured where they are long, and for how long they are measured at
+#: least and at most.
 _ROUND_TRIPS, _SHORTEST, _LONGEST = 300, 10 * _MS, 100 * _MS
-#: Messages a second that the client makes room for (--mps): with sockperf's own 600,000 it clears 19 MB first. It never
-#: waits for this rate, since no round trip takes less than ten thousand instructions.
+#: Messages a second that the client makes room for (--mps): with sockperf's own 600,000 it clears
+#: 19 MB first. It never waits for this rate, since no round trip takes less than ten thousand
+#: instructions.
 RATE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """When the client is stopped and goes on, twice, and when it is interrupted (ns of the monotonic clock)."""
+    """When the client is stopped and goes on, twice, and when it is interrupted (ns of the
+    monotonic clock).
+    """
 
     first: int
     on: int
@@ -46,10 +53,12 @@ class Stops:
 
     @classmethod
     def after(cls, seen: int, now: int, round_trip: int) -> Self:
-        """Plan the stops of a client whose first message was seen at ``seen``, at most a poll after it had left.
+        """Plan the stops of a client whose first message was seen at ``seen``, at most a poll after
+        it had left.
 
-        ``round_trip`` (ns) is rounded up to a power of two, so that wires that cost nearly the same are stopped at the
-        same moments. The round trip under way at the second stop began after the last 50 ms did, and is left out.
+        ``round_trip`` (ns) is rounded up to a power of two, so that wires that cost nearly the same
+        are stopped at the same moments. The round trip under way at the second stop began after the
+        last 50 ms did, and is left out.
         """
         long = 1 << (round_trip - 1).bit_length()
         margin = max(_MS // 2, 2 * long)
@@ -62,7 +71,8 @@ class Stops:
 def run_client(bench: LoadContext, argv: Sequence[str], lifetime: float) -> Completed:
     """Run sockperf's client for a few hundred round trips.
 
-    Raises LoadFailed where it sends nothing, CommandFailed where it does not end within ``lifetime`` seconds.
+    Raises LoadFailed where it sends nothing, CommandFailed where it does not end within
+    ``lifetime`` seconds.
     """
     before = host_counters.sent_packets(bench)
     started = time.monotonic_ns()
@@ -74,8 +84,13 @@ def run_client(bench: LoadContext, argv: Sequence[str], lifetime: float) -> Comp
         return client.wait(lifetime)
 
 
-def _wait_for_start(bench: LoadContext, client: Background, before: int, deadline: int) -> Stops | None:
-    """Wait until messages flow and plan the stops; None where the client ended before. Raises LoadFailed."""
+def _wait_for_start(
+    bench: LoadContext, client: Background, before: int, deadline: int
+) -> Stops | None:
+    """Wait until messages flow and plan the stops; None where the client ended before.
+
+    Raises LoadFailed.
+    """
     each = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
     seen, at_first = 0, 0
     moment = time.monotonic_ns()

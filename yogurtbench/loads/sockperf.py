@@ -22,17 +22,24 @@ from yogurtbench.loads.base import (
     packets_per_message,
     wait_until_bound,
 )
-from yogurtbench.loads.reading import check_exit_code, check_not_killed, check_quantiles, check_values, number
+from yogurtbench.loads.reading import (
+    check_exit_code,
+    check_not_killed,
+    check_quantiles,
+    check_values,
+    number,
+)
 
 PORT = 11111
 #: sockperf 3.7 sleeps 2 s, and warms up and cools down 0.45 s, around what -t asks for.
 OWN_SECONDS = 2.5
-#: On the instruction clock so many guest seconds of measured round trips are enough beside a bulk transfer, where a
-#: whole second has the emulator execute another 10^9 instructions. Alone on the wire much less is: see short_run.
+#: On the instruction clock so many guest seconds of measured round trips are enough beside a bulk
+#: transfer, where a whole second has the emulator execute another 10^9 instructions. Alone on the
+#: wire much less is: see short_run.
 INSTRUCTION_SECONDS = 0.15
 
-#: Bytes that its client fills beforehand for each second of a run: 600,000 round trips, two times of 8 bytes each
-#: (MPS_MAX_PP in defs.h, PacketTimes in packet.cpp).
+#: Bytes that its client fills beforehand for each second of a run: 600,000 round trips, two times
+#: of 8 bytes each (MPS_MAX_PP in defs.h, PacketTimes in packet.cpp).
 _BYTES_PER_SECOND = 600_000 * 16
 
 _PERCENTILE = re.compile(r"percentile (\S+)\s*=\s*(\S+)")
@@ -48,7 +55,8 @@ _NEEDED = {"0", "50", "90", "99", "100"}
 
 @dataclass(frozen=True, slots=True)
 class SockperfReport:
-    """What sockperf printed: messages ``sent`` and ``received`` in the whole run, and how many were ``counted``.
+    """What sockperf printed: messages ``sent`` and ``received`` in the whole run, and how many were
+    ``counted``.
 
     ``values`` are metrics (ns, ratio) of the valid part of it, ``quantiles`` are by percent (ns).
     """
@@ -61,7 +69,10 @@ class SockperfReport:
 
 
 def run(bench: LoadContext) -> LoadResult:
-    """Ping-pong from yogurt-1 to a server in yogurt-2, over UDP or (``sockperf_tcp``) TCP. Raises LoadFailed."""
+    """Ping-pong from yogurt-1 to a server in yogurt-2, over UDP or (``sockperf_tcp``) TCP.
+
+    Raises LoadFailed.
+    """
     with host_counters.counting(bench) as account, serving(bench):
         asked = ask_version(bench)
     warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
@@ -72,7 +83,10 @@ def run(bench: LoadContext) -> LoadResult:
 
 @contextmanager
 def serving(bench: LoadContext) -> Iterator[None]:
-    """Yield a server in yogurt-2, ready. Raises LoadFailed, Unsupported where sockperf has no IPv6."""
+    """Yield a server in yogurt-2, ready.
+
+    Raises LoadFailed, Unsupported where sockperf has no IPv6.
+    """
     argv = ["sockperf", "server", *_common(bench)]
     with process.run_in_background(bench.server_command(argv)) as server:
         try:
@@ -90,11 +104,21 @@ def ask_version(bench: LoadContext, *, alone: bool = True) -> LoadResult:
 
     Raises LoadFailed, Unsupported where the memory is too small.
     """
-    client = ["sockperf", "ping-pong", *_common(bench), "-m", str(bench.payload), "-t", _seconds(bench), "--full-rtt"]
+    client = [
+        "sockperf",
+        "ping-pong",
+        *_common(bench),
+        "-m",
+        str(bench.payload),
+        "-t",
+        _seconds(bench),
+        "--full-rtt",
+    ]
     fine: tuple[int, ...] = (0,)
     check_memory(bench.option("duration"), Path("/proc/meminfo").read_text())
     lifetime = bench.option("duration") + OWN_SECONDS + bench.option("timeout")
-    # Interrupted, the client ends as it does by itself: it waits for the last answer and prints its figures.
+    # Interrupted, the client ends as it does by itself: it waits for the last answer and prints its
+    # figures.
     if bench.trial.clock != "instructions":
         done = process.run(bench.client_command(client), timeout=lifetime, check=False)
     elif alone:
@@ -117,13 +141,16 @@ def ask_version(bench: LoadContext, *, alone: bool = True) -> LoadResult:
 
 
 def check_memory(duration: float, meminfo: str) -> None:
-    """Raise Unsupported where sockperf would keep more times than the machine has memory for, by /proc/meminfo."""
+    """Raise Unsupported where sockperf would keep more times than the machine has memory for, by
+    /proc/meminfo.
+    """
     available = re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo, re.ASCII | re.MULTILINE)
     needed = int((duration + 1) * _BYTES_PER_SECOND)
     if available and needed > int(available[1]) * 1024:
         longest = max(1, int(available[1]) * 1024 // _BYTES_PER_SECOND - 1)
         raise Unsupported(
-            f"sockperf keeps the times of {duration:g} s in {needed / 1e6:,.0f} MB of memory, and this machine has "
+            f"sockperf keeps the times of {duration:g} s in {needed / 1e6:,.0f} MB of memory, "
+            "and this machine has "
             f"{int(available[1]) / 1024:,.0f} MiB to spare: at most {longest} s"
         )
 
@@ -142,7 +169,8 @@ def _seconds(bench: LoadContext) -> str:
 
 
 def _flow(bench: LoadContext, report: SockperfReport, tcp: bool) -> Flow:
-    if tcp:  # the kernel may piggyback acknowledgements or not: a message is at least one packet each way
+    # the kernel may piggyback acknowledgements or not: a message is at least one packet each way
+    if tcp:
         return Flow((report.sent, None), (report.received, None))
     fragments = packets_per_message(bench.payload, bench.trial.cell.ip, bench.trial.cell.mtu)
     sent, received = report.sent * fragments, report.received * fragments
@@ -153,13 +181,15 @@ def _flow(bench: LoadContext, report: SockperfReport, tcp: bool) -> Flow:
 def parse(stdout: str, stderr: str = "") -> SockperfReport:
     """Sockperf's output.
 
-    sockperf prints microseconds with three decimals: nanoseconds. Raises LoadFailed where it gave no percentiles, or
-    such as cannot be.
+    sockperf prints microseconds with three decimals: nanoseconds. Raises LoadFailed where it gave
+    no percentiles, or such as cannot be.
     """
     text = _without_colours(stdout)
     total, valid, mean = _TOTAL.search(text), _VALID.search(text), _MEAN.search(text)
     quantiles = {f"{number('sockperf', text, p):g}": _ns(us) for p, us in _PERCENTILE.findall(text)}
-    quantiles |= {{"MAX": "100", "MIN": "0"}[which]: _ns(us) for which, us in _EXTREME.findall(text)}
+    quantiles |= {
+        {"MAX": "100", "MIN": "0"}[which]: _ns(us) for which, us in _EXTREME.findall(text)
+    }
     if not (total and valid and mean and quantiles.keys() >= _NEEDED):
         raise LoadFailed(f"sockperf gave no percentiles: {quoted(stderr, text)}")
     words = quoted(total[0], valid[0])
@@ -169,7 +199,11 @@ def parse(stdout: str, stderr: str = "") -> SockperfReport:
     if duplicates and duplicates[1].strip("0"):
         raise LoadFailed(f"sockperf's figures cannot be: {duplicates[0]}; it printed: {words}")
     values = {f"rtt_p{p}": quantiles[f"{p}"] for p in (50, 90, 99)}
-    values |= {"rtt_mean": _ns(mean[1]), "rtt_min": quantiles["0"], "loss": 1 - valid_received / valid_sent}
+    values |= {
+        "rtt_mean": _ns(mean[1]),
+        "rtt_min": quantiles["0"],
+        "loss": 1 - valid_received / valid_sent,
+    }
     check_values("sockperf", values, words)
     check_quantiles("sockperf", quantiles, values["rtt_mean"], words, text)
     return SockperfReport(sent, received, values, quantiles, valid_received)
@@ -179,7 +213,10 @@ def _counts(found: re.Match[str], words: str) -> tuple[int, int]:
     """Messages sent and received, at least one and no more than that."""
     sent, received = (int(number("sockperf", words, text)) for text in found.groups())
     if not 1 <= received <= sent:
-        raise LoadFailed(f"sockperf's figures cannot be: {received} of {sent} messages came back; it printed: {words}")
+        raise LoadFailed(
+            f"sockperf's figures cannot be: {received} of {sent} messages came back; it "
+            f"printed: {words}"
+        )
     return sent, received
 
 

@@ -1,6 +1,8 @@
-"""What a user without any privilege can send: datagrams from a child process that gave up all it had.
+"""What a user without any privilege can send: datagrams from a child process that gave up all it
+had.
 
-A child and not a change of our own user: capabilities that a process has given up for good do not come back.
+A child and not a change of our own user: capabilities that a process has given up for good do not
+come back.
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from yogurtbench.loads.raw import error_name
 #: nobody, on every Linux (kernel.overflowuid).
 _UID = 65_534
 
-#: The ways tried, in order. A device without an address leaves its sender none, and receivers drop 0.0.0.0 as a martian
-#: except in a limited broadcast (ip_route_input_slow): that is how a DHCP client talks, and how anyone can.
+#: The ways tried, in order. A device without an address leaves its sender none, and receivers drop
+#: 0.0.0.0 as a martian except in a limited broadcast (ip_route_input_slow): that is how a DHCP
+#: client talks, and how anyone can.
 WAYS = ("broadcast", "unicast")
 
 
 @dataclass(frozen=True, slots=True)
 class SendReport:
-    """What the child could send: the ways that the kernel took, its complaints, and the capabilities it still had.
+    """What the child could send: the ways that the kernel took, its complaints, and the
+    capabilities it still had.
 
     ``failed``: why there was no unprivileged sender at all.
     """
@@ -39,17 +43,24 @@ class SendReport:
     failed: str = ""
 
 
-def send_unprivileged(device: str, address: str, port: int, payloads: Sequence[bytes], patience: float) -> SendReport:
+def send_unprivileged(
+    device: str, address: str, port: int, payloads: Sequence[bytes], patience: float
+) -> SendReport:
     """Send one datagram each way of ``WAYS`` through a socket bound to ``device``, as nobody.
 
-    Runs in the namespace we are in. Without a child that says something within ``patience`` seconds it has failed.
+    Runs in the namespace we are in. Without a child that says something within ``patience`` seconds
+    it has failed.
     """
     try:
-        return SendReport(**_in_a_child(lambda: _send_as_nobody(device, address, port, payloads), patience))
+        return SendReport(
+            **_in_a_child(lambda: _send_as_nobody(device, address, port, payloads), patience)
+        )
     except ValueError:  # it died or hung before it could report
         return SendReport([], [], 0, "the unprivileged sender did not report")
     except OSError as error:  # no process, no pipe
-        return SendReport([], [], 0, f"there could be no unprivileged sender: {explain_error(error)}")
+        return SendReport(
+            [], [], 0, f"there could be no unprivileged sender: {explain_error(error)}"
+        )
 
 
 def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:
@@ -64,12 +75,16 @@ def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:
         said = os.read(read_end, 1 << 16) if select.select([read_end], [], [], patience)[0] else b""
     finally:
         os.close(read_end)
-        os.kill(child, signal.SIGKILL)  # it has reported or never will; an ended child waits for us and is harmless
+        os.kill(
+            child, signal.SIGKILL
+        )  # it has reported or never will; an ended child waits for us and is harmless
         os.waitpid(child, 0)
     return json.loads(said)
 
 
-def _send_as_nobody(device: str, address: str, port: int, payloads: Sequence[bytes]) -> dict[str, Any]:
+def _send_as_nobody(
+    device: str, address: str, port: int, payloads: Sequence[bytes]
+) -> dict[str, Any]:
     try:
         os.setgroups([])
         os.setresgid(_UID, _UID, _UID)

@@ -36,7 +36,9 @@ HOST_KERNEL = "host"
 PAYLOADS: dict[str, tuple[int, int]] = {
     name: (spec.payload.low, spec.payload.high) for name, spec in LOADS.items() if spec.payload
 }
-PAYLOAD: dict[str, int] = {name: spec.payload.default for name, spec in LOADS.items() if spec.payload}
+PAYLOAD: dict[str, int] = {
+    name: spec.payload.default for name, spec in LOADS.items() if spec.payload
+}
 
 #: What else people write for on and off.
 _SWITCHES = {"true": "on", "yes": "on", "y": "on", "on": "on", "1": "on", "enabled": "on"}
@@ -47,7 +49,9 @@ _RELEASE = re.compile(r"\d+\.\d+[A-Za-z0-9.+~_-]*")
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis: what it means and what it takes: words, numbers from ``low`` to ``high``, or what ``own`` can parse."""
+    """One axis: what it means and what it takes: words, numbers from ``low`` to ``high``, or what
+    ``own`` can parse.
+    """
 
     name: str
     meaning: str
@@ -58,7 +62,10 @@ class Axis:
     schema: Mapping[str, Any] | None = None
 
     def parse(self, value: object) -> Value:
-        """Return the value, checked. Raises ValueError with a sentence that names the nearest valid word."""
+        """Return the value, checked.
+
+        Raises ValueError with a sentence that names the nearest valid word.
+        """
         if self.own is not None:
             return self.own(value)
         if self.words:
@@ -66,7 +73,9 @@ class Axis:
         return self._number(value)
 
     def read(self, text: str) -> Value:
-        """Return the value of a word on the command line, where everything is text: ``64``, ``0:1``, ``redirect``."""
+        """Return the value of a word on the command line, where everything is text: ``64``,
+        ``0:1``, ``redirect``.
+        """
         if re.fullmatch(r"\d+:\d+", text) and self.name == "cpus":
             return self.parse([int(part) for part in text.split(":")])
         is_number = self.name in _NUMBERS and re.fullmatch(r"-?\d{1,18}", text)
@@ -80,14 +89,20 @@ class Axis:
         if value is None and "none" in self.words:
             raise ValueError(f"{self.name} is given nothing: did you mean none?")
         if isinstance(value, str):
-            raise ValueError(f"{self.name} does not know {value!r}{suggest_nearest(value, self.words)}")
+            raise ValueError(
+                f"{self.name} does not know {value!r}{suggest_nearest(value, self.words)}"
+            )
         raise ValueError(f"{self.name} takes a word ({', '.join(self.words)}), not {kind(value)}")
 
     def _number(self, value: object) -> Value:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{self.name} takes a whole number, not {kind(value)}{_whole_hint(value)}")
+            raise ValueError(
+                f"{self.name} takes a whole number, not {kind(value)}{_whole_hint(value)}"
+            )
         if not self.low <= value <= self.high:
-            raise ValueError(f"{self.name} {format_words(value)} is out of range: {self.low} to {self.high}")
+            raise ValueError(
+                f"{self.name} {format_words(value)} is out of range: {self.low} to {self.high}"
+            )
         return int(value)
 
     def json_schema(self) -> dict[str, Any]:
@@ -100,7 +115,9 @@ class Axis:
 
 
 def _enum(axis: str, words: Sequence[str]) -> dict[str, Any]:
-    """JSON Schema of words with their meanings, as VS Code and the YAML language server show them."""
+    """JSON Schema of words with their meanings, as VS Code and the YAML language server show
+    them.
+    """
     return {"enum": list(words), "enumDescriptions": [meaning(axis, word) for word in words]}
 
 
@@ -119,10 +136,14 @@ def _ip(value: object) -> Value:
 def _kernel(value: object) -> Value:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"kernel {format_words(value)} was read as a number{in_quotes(value)}")
-    if isinstance(value, str) and (value == HOST_KERNEL or "/" in value or _RELEASE.fullmatch(value)):
+    if isinstance(value, str) and (
+        value == HOST_KERNEL or "/" in value or _RELEASE.fullmatch(value)
+    ):
         return value
     if isinstance(value, str):
-        hint = suggest_nearest(value, [HOST_KERNEL, 'a release in quotes ("6.12")', "a path with a slash"])
+        hint = suggest_nearest(
+            value, [HOST_KERNEL, 'a release in quotes ("6.12")', "a path with a slash"]
+        )
         raise ValueError(f"kernel does not know {value!r}{hint}")
     raise ValueError(f"kernel takes host, a release in quotes or a path, not {kind(value)}")
 
@@ -140,7 +161,9 @@ _CPUS = ("same", "split", "free")
 
 
 def is_pair(value: object) -> bool:
-    """Return whether a list is one value of axis cpus, [client, server], and not a list of values."""
+    """Return whether a list is one value of axis cpus, [client, server], and not a list of
+    values.
+    """
     return isinstance(value, list) and len(value) == 2 and all(map(is_whole, value))
 
 
@@ -152,7 +175,9 @@ def _cpus(value: object) -> Value:
             raise ValueError(f"cpus {value} is out of range: 0 to 8191")
         return (int(value[0]), int(value[1]))
     if isinstance(value, str):
-        raise ValueError(f"cpus does not know {value!r}{suggest_nearest(value, _CPUS)}, or [client, server]")
+        raise ValueError(
+            f"cpus does not know {value!r}{suggest_nearest(value, _CPUS)}, or [client, server]"
+        )
     raise ValueError(f"cpus takes {', '.join(_CPUS)} or [client, server], not {kind(value)}")
 
 
@@ -167,8 +192,10 @@ WORDS: dict[str, Axis] = {
         Axis("mode", "netkit's mode: l3 has no link layer; veth is always l2", ("l3", "l2")),
         Axis(
             "topology",
-            "wire: two pairs joined by eBPF; direct: one pair spanning both namespaces; bridge: two pairs and a Linux "
-            "bridge; routed: two pairs and IP forwarding; uplink: an outside namespace, a veth as the host's uplink, "
+            "wire: two pairs joined by eBPF; direct: one pair spanning both namespaces; "
+            "bridge: two pairs and a Linux "
+            "bridge; routed: two pairs and IP forwarding; uplink: an outside namespace, a "
+            "veth as the host's uplink, "
             "the container behind it; loopback: both ends in one namespace",
             ("wire", "direct", "bridge", "routed", "uplink", "loopback"),
         ),
@@ -176,20 +203,35 @@ WORDS: dict[str, Axis] = {
         Axis("helper", "how the program sends a packet on", HELPERS),
         Axis("return_hook", "the hook of the way back; left out: the same", HOOKS),
         Axis("return_helper", "the helper of the way back; left out: the same", HELPERS),
-        Axis("policy", "netkit's own verdict where no program is attached", ("blackhole", "forward")),
+        Axis(
+            "policy", "netkit's own verdict where no program is attached", ("blackhole", "forward")
+        ),
         Axis(
             "primary",
             "the program on netkit's primary hook; left out: what the wire needs",
             ("none", "pass", "next", "redirect_in", "guard_cb", "guard_mark"),
         ),
-        Axis("peer", "the program on netkit's peer hook when the wire hangs elsewhere", ("none", "pass")),
-        Axis("scrub", "what netkit clears of a packet that changes namespaces", ("default", "none")),
-        Axis("headroom", "bytes netkit reserves in front of a packet; 0: the default", low=0, high=65_535),
+        Axis(
+            "peer",
+            "the program on netkit's peer hook when the wire hangs elsewhere",
+            ("none", "pass"),
+        ),
+        Axis(
+            "scrub", "what netkit clears of a packet that changes namespaces", ("default", "none")
+        ),
+        Axis(
+            "headroom",
+            "bytes netkit reserves in front of a packet; 0: the default",
+            low=0,
+            high=65_535,
+        ),
         Axis(
             "program",
             "builtin, or a C file beside the matrix: a wire of one's own",
             own=_program,
-            schema={"anyOf": [_enum("program", ["builtin"]), {"type": "string", "pattern": r"\.c$"}]},
+            schema={
+                "anyOf": [_enum("program", ["builtin"]), {"type": "string", "pattern": r"\.c$"}]
+            },
         ),
         Axis("neighbours", "how link-layer addresses are found (l2)", ("arp", "static")),
         Axis("ip", "the IP version of the loads", own=_ip, schema={"enum": [4, 6]}),
@@ -210,7 +252,10 @@ WORDS: dict[str, Axis] = {
             "host, a Debian kernel release in quotes, or a path to a bzImage",
             own=_kernel,
             schema={
-                "anyOf": [_enum("kernel", [HOST_KERNEL]), {"type": "string", "pattern": f"/|^{_RELEASE.pattern}$"}]
+                "anyOf": [
+                    _enum("kernel", [HOST_KERNEL]),
+                    {"type": "string", "pattern": f"/|^{_RELEASE.pattern}$"},
+                ]
             },
         ),
         Axis("load", "what is sent", tuple(LOADS)),
@@ -220,7 +265,9 @@ assert tuple(WORDS) == AXES
 
 
 #: The axes whose words on a command line may be numbers; a kernel 7 is text.
-_NUMBERS = frozenset({"ip", "cpus", *(name for name, one in WORDS.items() if not one.words and one.own is None)})
+_NUMBERS = frozenset(
+    {"ip", "cpus", *(name for name, one in WORDS.items() if not one.words and one.own is None)}
+)
 
 
 def axis_named(name: str) -> Axis:

@@ -1,8 +1,8 @@
 """The plans of a matrix, one for each clock that its trials may be measured on.
 
-With ``clock: auto`` that depends on where they will run (see hosts.choice), so that both are made: one for the wall
-clock, natively and under KVM, one for the instruction clock where only emulation is left. A plan itself is always for
-one clock.
+With ``clock: auto`` that depends on where they will run (see hosts.choice), so that both are made:
+one for the wall clock, natively and under KVM, one for the instruction clock where only emulation
+is left. A plan itself is always for one clock.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """``wall`` and ``exact``: the plan for the wall clock and that for the instruction clock, at least one of them.
+    """``wall`` and ``exact``: the plan for the wall clock and that for the instruction clock, at
+    least one of them.
 
-    ``named``: why the clock is no matter of choice, empty where it is; ``refused``: why the instruction clock cannot
-    measure this matrix, empty where it can.
+    ``named``: why the clock is no matter of choice, empty where it is; ``refused``: why the
+    instruction clock cannot measure this matrix, empty where it can.
     """
 
     wall: Plan | None
@@ -45,7 +46,10 @@ class Plans:
 
     @property
     def likely(self) -> Plan:
-        """The one that needs no emulation, where there are both; equal in name, loads and folder."""
+        """The one that needs no emulation, where there are both.
+
+        Equal in name, loads and folder.
+        """
         found = self.wall or self.exact
         assert found
         return found
@@ -60,7 +64,9 @@ def plans_by_clock(
     blocks: int | None = None,
     begun: Begun | None = None,
 ) -> Plans:
-    """Return the plans of a matrix, with the wishes of the command line; ``begun``: of the run that is resumed.
+    """Return the plans of a matrix, with the wishes of the command line.
+
+    ``begun``: of the run that is resumed.
 
     Raises MatrixError where what was named cannot exist, or nothing is left.
     """
@@ -85,11 +91,16 @@ def plans_by_clock(
     try:
         return Plans(wall, planned("instructions"))
     except MatrixError as error:
-        return Plans(wall, None, refused=f"the instruction clock cannot measure this matrix: {error}")
+        return Plans(
+            wall, None, refused=f"the instruction clock cannot measure this matrix: {error}"
+        )
 
 
 def _beyond_it(matrix: Matrix, plan: Plan) -> str:
-    """Return what a matrix asks that the instruction clock would leave out; empty where there is nothing."""
+    """Return what a matrix asks that the instruction clock would leave out.
+
+    Empty where there is nothing.
+    """
     named = {axis_word(value) for _, value in validate.values(matrix, "cpus")} - {"same"}
     asked = dict.fromkeys(word for one in plan.cells if (word := axis_word(one.cell.cpus)) in named)
     if not asked:

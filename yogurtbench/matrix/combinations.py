@@ -1,7 +1,10 @@
-"""Axes, ``exclude`` and ``include`` to combinations, by the rules of GitHub Actions' matrices. Pure.
+"""Axes, ``exclude`` and ``include`` to combinations, by the rules of GitHub Actions' matrices.
 
-https://docs.github.com/actions: "Expanding or adding matrix configurations", "Excluding matrix configurations".
-One thing is added: in ``include`` and ``exclude`` a list stands for each of its values.
+Pure.
+
+https://docs.github.com/actions: "Expanding or adding matrix configurations", "Excluding matrix
+configurations". One thing is added: in ``include`` and ``exclude`` a list stands for each of its
+values.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ Entry = Mapping[str, Sequence[Any]]
 
 @dataclass(slots=True)
 class Combination:
-    """``values`` by axis; ``crossed``: whether it is of the axes; ``entries``: the includes that made or fed it.
+    """``values`` by axis; ``crossed``: whether it is of the axes.
 
-    ``added``: by axis, which include gave it its value; ``overwritten``: an include's value (earlier, later, axis)
-    that another include, or another value of the same, has replaced.
+    ``entries``: the includes that made or fed it.
+
+    ``added``: by axis, which include gave it its value; ``overwritten``: an include's value
+    (earlier, later, axis) that another include, or another value of the same, has replaced.
     """
 
     values: dict[str, Any]
@@ -47,8 +52,8 @@ def size(axes: Entry) -> int:
 def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> list[Combination]:
     """Return the cross product without what ``exclude`` names, with ``include`` added.
 
-    An include goes into every combination whose original values it does not contradict, and becomes a combination
-    of its own where there is none. Without axes there is no cross product.
+    An include goes into every combination whose original values it does not contradict, and becomes
+    a combination of its own where there is none. Without axes there is no cross product.
     """
     crossed = [Combination(point, True) for point in _product(axes)] if axes else []
     kept = [one for one in crossed if not any(_excluded(one, entry) for entry in exclude)]
@@ -61,7 +66,9 @@ def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> 
 
 
 def idle(axes: Entry, entry: Entry) -> tuple[list[dict[str, Any]], bool]:
-    """Return the points of an exclude that no combination of the axes has, and whether that is all of them."""
+    """Return the points of an exclude that no combination of the axes has, and whether that is all
+    of them.
+    """
     there = set(itertools.product(*({*axes.get(name, ())} for name in entry)))
     points = list(_product(entry))
     missing = [point for point in points if tuple(point.values()) not in there]
@@ -76,7 +83,9 @@ def _excluded(one: Combination, entry: Entry) -> bool:
     return all(name in one.values and one.values[name] in values for name, values in entry.items())
 
 
-def _add(index: int, point: dict[str, Any], kept: list[Combination], originals: list[dict[str, Any]]) -> bool:
+def _add(
+    index: int, point: dict[str, Any], kept: list[Combination], originals: list[dict[str, Any]]
+) -> bool:
     """Add a point to the combinations it agrees with; whether there were any."""
     shared = [(name, value) for name, value in point.items() if originals and name in originals[0]]
     added = False

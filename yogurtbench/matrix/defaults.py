@@ -1,7 +1,8 @@
 """What a matrix leaves out: a point becomes a whole cell, a partial baseline that of a cell. Pure.
 
-Each default sees the axes above it in _WIRE_DEFAULTS, resolved. None: the axis does not apply, and whatever was named
-for it collapses. What keeps ids stable: a default looks only at axes above it, and never changes.
+Each default sees the axes above it in _WIRE_DEFAULTS, resolved. None: the axis does not apply, and
+whatever was named for it collapses. What keeps ids stable: a default looks only at axes above it,
+and never changes.
 """
 
 from __future__ import annotations
@@ -11,28 +12,42 @@ from typing import Any
 
 from yogurtbench.core.metrics import BULK, YES_NO
 from yogurtbench.core.records import Cell
-from yogurtbench.matrix.axes import HOST_KERNEL, PAYLOAD, TC_HELPERS, XDP_HELPERS, XDP_HOOKS, Point, Value
+from yogurtbench.matrix.axes import (
+    HOST_KERNEL,
+    PAYLOAD,
+    TC_HELPERS,
+    XDP_HELPERS,
+    XDP_HOOKS,
+    Point,
+    Value,
+)
 from yogurtbench.matrix.rules import TRAFFIC_RULES, WIRE_RULES, Rule
 
 _Seen = Mapping[str, Any]
 
 
 def _mode(seen: _Seen) -> str:
-    # A Linux bridge takes only devices with a MAC address, so bridged netkit is l2 unless somebody insists.
+    # A Linux bridge takes only devices with a MAC address, so bridged netkit is l2 unless somebody
+    # insists.
     return "l3" if seen["device"] == "netkit" and seen["topology"] != "bridge" else "l2"
 
 
 def _hook(seen: _Seen) -> str:
     if seen["topology"] == "wire":
         return "netkit_peer" if seen["device"] == "netkit" else "tcx_ingress"
-    # North-south: in on the uplink, a veth, and by redirect_peer straight into the container: what netkit was made for.
+    # North-south: in on the uplink, a veth, and by redirect_peer straight into the container: what
+    # netkit was made for.
     return "tcx_ingress" if seen["topology"] == "uplink" else "none"
 
 
 def _helper(seen: _Seen) -> str:
     if seen["hook"] == "none":
         return "none"
-    return "redirect_peer" if seen["topology"] == "uplink" and seen["hook"] not in XDP_HOOKS else "redirect"
+    return (
+        "redirect_peer"
+        if seen["topology"] == "uplink" and seen["hook"] not in XDP_HOOKS
+        else "redirect"
+    )
 
 
 def _return_hook(seen: _Seen) -> str:
@@ -69,7 +84,11 @@ def _companion(seen: _Seen, own: str) -> str | None:
     """
     if seen["device"] != "netkit":
         return None
-    on_netkit = {seen["return_hook"]} if seen["topology"] == "uplink" else {seen["hook"], seen["return_hook"]}
+    on_netkit = (
+        {seen["return_hook"]}
+        if seen["topology"] == "uplink"
+        else {seen["hook"], seen["return_hook"]}
+    )
     if on_netkit == {own}:
         return None
     wired = {seen["hook"], seen["return_hook"]} != {"none"}
@@ -77,14 +96,20 @@ def _companion(seen: _Seen, own: str) -> str | None:
 
 
 def _gro(seen: _Seen) -> str:
-    """Off, as the kernel makes it; native XDP redirects into a veth only where its end polls, which gro makes it do."""
+    """Off, as the kernel makes it.
+
+    Native XDP redirects into a veth only where its end polls, which gro makes it do.
+    """
     return "on" if "xdp_native" in (seen["hook"], seen["return_hook"]) else "off"
 
 
 def _gso(seen: _Seen) -> str:
-    """On, as the kernel makes it; XDP redirects nothing larger than the far end's MTU (xdp_ok_fwd_dev).
+    """On, as the kernel makes it.
 
-    Packets that were left to be segmented later would be dropped, and TCP would crawl from time-out to time-out.
+    XDP redirects nothing larger than the far end's MTU (xdp_ok_fwd_dev).
+
+    Packets that were left to be segmented later would be dropped, and TCP would crawl from time-out
+    to time-out.
     """
     return "off" if {*XDP_HOOKS} & {seen["hook"], seen["return_hook"]} else "on"
 
@@ -98,7 +123,9 @@ def _checksum(seen: _Seen) -> str:
 
 
 def _neighbours(seen: _Seen) -> str | None:
-    """Add the neighbours of the containers, as a network plugin does: redirect_neigh carries no ARP."""
+    """Add the neighbours of the containers, as a network plugin does: redirect_neigh carries no
+    ARP.
+    """
     if seen["mode"] != "l2":
         return None
     return "static" if seen["topology"] == "uplink" else "arp"
@@ -154,14 +181,21 @@ def _traffic_defaults(load: str, clock: str) -> dict[str, Value | None]:
 
 
 class CellBuilder:
-    """Turns points into whole cells on one clock; remembers the wires it has seen, since most cells share theirs."""
+    """Turns points into whole cells on one clock.
+
+    Remembers the wires it has seen, since most cells share theirs.
+    """
 
     def __init__(self, clock: str) -> None:
         self.clock = clock
-        self._wires: dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, Any], tuple[Rule, ...]]] = {}
+        self._wires: dict[
+            tuple[Any, ...], tuple[dict[str, Any], dict[str, Any], tuple[Rule, ...]]
+        ] = {}
 
     def fill(self, point: Mapping[str, Any]) -> tuple[Cell, Rule | None]:
-        """Return the cell that a point (its load among it) names, and the rule that forbids it, if one does."""
+        """Return the cell that a point (its load among it) names, and the rule that forbids it, if
+        one does.
+        """
         wire, defaults, broken = self._wire(point)
         load = point["load"]
         traffic_defaults = _traffic_defaults(load, self.clock)
@@ -169,9 +203,13 @@ class CellBuilder:
         if self.clock == "instructions":
             traffic["cpus"] = traffic_defaults["cpus"]
         cell = Cell(**wire, **traffic, load=load, defaults={**defaults, **traffic_defaults})
-        return cell, broken[0] if broken else next((rule for rule in TRAFFIC_RULES if rule.broken(cell)), None)
+        return cell, broken[0] if broken else next(
+            (rule for rule in TRAFFIC_RULES if rule.broken(cell)), None
+        )
 
-    def _wire(self, point: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], tuple[Rule, ...]]:
+    def _wire(
+        self, point: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any], tuple[Rule, ...]]:
         key = tuple(point.get(name) for name in _WIRE_AXES)
         if key not in self._wires:
             self._wires[key] = _resolve(point)
@@ -192,7 +230,8 @@ def _resolve(point: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], 
     return seen, defaults, tuple(rule for rule in WIRE_RULES if rule.broken(probe))
 
 
-#: Axes a baseline always takes over from the cell it is compared with: the same traffic through the same kernel.
+#: Axes a baseline always takes over from the cell it is compared with: the same traffic through the
+#: same kernel.
 _SHARED = ("ip", "payload", "mtu", "streams", "gso", "gro", "checksum", "cpus", "kernel", "load")
 
 
@@ -207,17 +246,22 @@ class BaselineBuilder:
     def complete(self, cell: Cell) -> tuple[Cell, Rule | None]:
         """Return the baseline of ``cell``, and the rule that forbids it, if one does.
 
-        What the baseline does not name comes from the cell: its traffic always, its wire where the cell differs from
-        the defaults and the baseline's own device and topology have such a thing. The rest are the baseline's defaults.
+        What the baseline does not name comes from the cell: its traffic always, its wire where the
+        cell differs from the defaults and the baseline's own device and topology have such a thing.
+        The rest are the baseline's defaults.
         """
         shared = {name: value for name in _SHARED if (value := getattr(cell, name)) is not None}
-        wire = tuple((k, v) for k, v in cell.named.items() if k not in _SHARED and k not in self.baseline)
+        wire = tuple(
+            (k, v) for k, v in cell.named.items() if k not in _SHARED and k not in self.baseline
+        )
         if wire not in self._kept:
             self._kept[wire] = self._fitting(wire)
         return self._filler.fill({**shared, **self._kept[wire], **self.baseline})
 
     def _fitting(self, wire: tuple[tuple[str, Any], ...]) -> Point:
-        """Return those axes of the cell's wire that the baseline can have, taken one after another."""
+        """Return those axes of the cell's wire that the baseline can have, taken one after
+        another.
+        """
         kept: Point = {}
         for name, value in wire:
             tried = {"load": "reachability", **kept, name: value, **self.baseline}

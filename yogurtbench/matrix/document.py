@@ -1,7 +1,8 @@
-"""A YAML file as plain values, each with its place: so that every complaint can name file, line and column.
+"""A YAML file as plain values, each with its place: so that every complaint can name file, line and
+column.
 
-Read as YAML 1.2 (``on`` and ``off`` are words, JSON is YAML) into nodes; the values are made from the nodes here,
-because a constructor would lose the places and expand aliases without a bound.
+Read as YAML 1.2 (``on`` and ``off`` are words, JSON is YAML) into nodes; the values are made from
+the nodes here, because a constructor would lose the places and expand aliases without a bound.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from yogurtbench.core.wording import close_to, format_value, kind, no_space
 Place = tuple[int, int]
 Step = str | int
 
-#: A matrix is written by people: beyond these (bytes; values, aliases followed; depth) it is an accident or a bomb.
+#: A matrix is written by people: beyond these (bytes; values, aliases followed; depth) it is an
+#: accident or a bomb.
 MAX_BYTES = 4 * 1024 * 1024
 MAX_VALUES = 200_000
 MAX_DEPTH = 16
@@ -43,7 +45,10 @@ _TRUE = frozenset({"true", "True", "TRUE"})
 
 @dataclass(slots=True)
 class Document:
-    """``value`` in plain Python; ``places`` and ``keys``: line and column (from 1) of a value and its key, by path."""
+    """``value`` in plain Python.
+
+    ``places`` and ``keys``: line and column (from 1) of a value and its key, by path.
+    """
 
     path: Path
     text: str
@@ -52,9 +57,12 @@ class Document:
     keys: dict[tuple[Step, ...], Place] = field(default_factory=dict)
 
     def place(self, path: Sequence[Step], *, key: bool = False) -> Place:
-        """Return where the value (or its key) stands; for a path that is not there, the nearest one above it.
+        """Return where the value (or its key) stands.
 
-        Steps that the document does not know, such as the tags pydantic adds for members of a union, are passed over.
+        For a path that is not there, the nearest one above it.
+
+        Steps that the document does not know, such as the tags pydantic adds for members of a
+        union, are passed over.
         """
         at: tuple[Step, ...] = ()
         for step in path:
@@ -67,18 +75,25 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Read a file that holds one YAML mapping. Raises MatrixError, with line and column where there are any."""
+    """Read a file that holds one YAML mapping.
+
+    Raises MatrixError, with line and column where there are any.
+    """
     document = Document(path, _text(path))
     node = _compose(document)
     if node is None:
-        raise MatrixError(f"{path}:1:1: the file is empty; `yogurtbench init` writes a matrix to start from")
+        raise MatrixError(
+            f"{path}:1:1: the file is empty; `yogurtbench init` writes a matrix to start from"
+        )
     try:
         document.value = _Builder(document).build(node, ())
     except RecursionError:
         raise _too_deep(path, node) from None
     if not isinstance(document.value, dict):
         hint = no_space(document.value)
-        raise document.error((), f"a matrix is a mapping (name: …, axes: …), not {kind(document.value)}{hint}")
+        raise document.error(
+            (), f"a matrix is a mapping (name: …, axes: …), not {kind(document.value)}{hint}"
+        )
     return document
 
 
@@ -86,15 +101,22 @@ def _text(path: Path) -> str:
     try:
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            raise MatrixError(f"{path}: this is {'a folder' if stat.S_ISDIR(mode) else 'a device'}, not a matrix file")
+            raise MatrixError(
+                f"{path}: this is {'a folder' if stat.S_ISDIR(mode) else 'a device'}, not a "
+                "matrix file"
+            )
         raw = _piped(path) if stat.S_ISFIFO(mode) else _read(path)
     except FileNotFoundError:
-        raise MatrixError(f"{path}: no such file{close_to(str(path), paths.matrices(path.parent))}") from None
+        raise MatrixError(
+            f"{path}: no such file{close_to(str(path), paths.matrices(path.parent))}"
+        ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise MatrixError(f"{path}: the file cannot be read ({why})") from None
     if len(raw) > MAX_BYTES:
-        raise MatrixError(f"{path}: the file is larger than {MAX_BYTES // 1024 // 1024} MiB: surely not a matrix")
+        raise MatrixError(
+            f"{path}: the file is larger than {MAX_BYTES // 1024 // 1024} MiB: surely not a matrix"
+        )
     return _decode(path, raw)
 
 
@@ -113,7 +135,9 @@ def _piped(path: Path) -> bytes:
     try:
         while len(raw) <= MAX_BYTES:
             if not select.select([line], [], [], PATIENCE)[0]:
-                raise MatrixError(f"{path}: this is a pipe, and for {PATIENCE} s nobody has written to it")
+                raise MatrixError(
+                    f"{path}: this is a pipe, and for {PATIENCE} s nobody has written to it"
+                )
             part = os.read(line, 1 << 16)
             if not part:
                 break
@@ -125,13 +149,17 @@ def _piped(path: Path) -> bytes:
 
 def _decode(path: Path, raw: bytes) -> str:
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise _error(path, (1, 1), f"byte 0x{raw[0]:02x} is not UTF-8: the file is UTF-16; save it as UTF-8")
+        raise _error(
+            path, (1, 1), f"byte 0x{raw[0]:02x} is not UTF-8: the file is UTF-16; save it as UTF-8"
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         good = raw[: error.start].decode("utf-8")
         raise _error(
-            path, _count(good, len(good)), f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            path,
+            _count(good, len(good)),
+            f"byte 0x{raw[error.start]:02x} is not UTF-8; save the file as UTF-8",
         ) from None
 
 
@@ -145,7 +173,9 @@ def _compose(document: Document) -> Node | None:
         raise _not_yaml(path, error) from None
     except ReaderError as error:
         at = _count(document.text, error.position)
-        raise _error(path, at, f"the character {chr(error.character)!r} is not allowed in YAML") from None
+        raise _error(
+            path, at, f"the character {chr(error.character)!r} is not allowed in YAML"
+        ) from None
     except RecursionError:
         raise _error(path, (1, 1), "the values are nested too deeply") from None
     except (YAMLError, ValueError, NotImplementedError) as error:
@@ -159,13 +189,22 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "text with a colon in it stands in quotes, and keys beside each other begin in one column",
     ),
     (r"character '\\t'", "indent with spaces: YAML takes no tabs"),
-    (r"cannot start any token|undefined alias|block sequence entries|sequence entries", "such text stands in quotes"),
+    (
+        r"cannot start any token|undefined alias|block sequence entries|sequence entries",
+        "such text stands in quotes",
+    ),
     ("single document", "a matrix is one document: remove the line ---"),
     ("scanning a quoted scalar", "the quote that begins in line {context} is not closed"),
-    ("parsing a flow (sequence|mapping)", "the bracket that opens in line {context} is not closed, or a comma lacks"),
+    (
+        "parsing a flow (sequence|mapping)",
+        "the bracket that opens in line {context} is not closed, or a comma lacks",
+    ),
     ("found '<scalar>'", "text with quotes in it stands in quotes of the other kind, whole"),
     ("parsing a block", "the indentation does not fit what begins in line {context}"),
-    ("could not find expected ':'", "line {context} is no key: a key ends with a colon and a space"),
+    (
+        "could not find expected ':'",
+        "line {context} is no key: a key ends with a colon and a space",
+    ),
 )
 
 
@@ -176,7 +215,11 @@ def _not_yaml(path: Path, error: MarkedYAMLError) -> MatrixError:
     context = error.context_mark or mark
     line = context.line + 1 if context else 1
     more = f"; {hint.format(context=line)}" if hint else ""
-    return _error(path, (mark.line + 1, mark.column + 1) if mark else (1, 1), f"this is not YAML: {said}{more}")
+    return _error(
+        path,
+        (mark.line + 1, mark.column + 1) if mark else (1, 1),
+        f"this is not YAML: {said}{more}",
+    )
 
 
 def _count(text: str, position: int) -> Place:
@@ -198,7 +241,9 @@ def _place(node: Node) -> Place:
 
 @dataclass(slots=True)
 class _Builder:
-    """Nodes to values, places noted, the whole counted so that aliases cannot multiply without end."""
+    """Nodes to values, places noted, the whole counted so that aliases cannot multiply without
+    end.
+    """
 
     document: Document
     values: int = 0
@@ -218,7 +263,9 @@ class _Builder:
         self.values += 1
         if self.values > MAX_VALUES:
             raise self._error(
-                node, f"the aliases (*) unfold into more than {MAX_VALUES:,} values; write out what is meant"
+                node,
+                f"the aliases (*) unfold into more than {MAX_VALUES:,} values; write out what "
+                "is meant",
             )
         if len(path) > MAX_DEPTH:
             raise _too_deep(self.document.path, node)
@@ -233,10 +280,14 @@ class _Builder:
                 continue
             key = self._key(key_node)
             if key in first:
-                raise self._error(key_node, f"{key} is given twice: the first is in line {first[key][0]}")
+                raise self._error(
+                    key_node, f"{key} is given twice: the first is in line {first[key][0]}"
+                )
             first[key] = self.document.keys[(*path, key)] = _place(key_node)
             built[key] = self.build(child, (*path, key))
-            if child.value == "" and not child.style:  # YAML places what is not there at the next thing that is
+            if (
+                child.value == "" and not child.style
+            ):  # YAML places what is not there at the next thing that is
                 self.document.places[(*path, key)] = first[key]
         for source in merged:
             self._merge(source, path, built)
@@ -269,14 +320,19 @@ class _Builder:
             return self._number(node, text, tag)
         if tag in ("str", "timestamp", "value"):
             return self._text(node, text)
-        raise self._error(node, f"the tag {node.tag} is not allowed here; text that begins with ! stands in quotes")
+        raise self._error(
+            node,
+            f"the tag {node.tag} is not allowed here; text that begins with ! stands in quotes",
+        )
 
     def _text(self, node: ScalarNode, text: str) -> str:
         """JSON writes what lies beyond 16 bits as two escapes, which belong together."""
         try:
             return text.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            raise self._error(node, "half a character: an escape \\ud800 to \\udfff without its other half") from None
+            raise self._error(
+                node, "half a character: an escape \\ud800 to \\udfff without its other half"
+            ) from None
 
     def _number(self, node: ScalarNode, text: str, tag: str) -> int | float:
         """Return a number that remembers how it was written.
@@ -296,10 +352,17 @@ class _Builder:
 
 
 def _value(plain: str, tag: str) -> int | float:
-    """Return the number of a scalar without underscores, in small letters. Raises ValueError where it is none."""
+    """Return the number of a scalar without underscores, in small letters.
+
+    Raises ValueError where it is none.
+    """
     if re.fullmatch(r"[-+]?[0-9]+", plain):
         return int(plain)
-    return int(plain, 0) if tag == "int" else float(plain.replace(".inf", "inf").replace(".nan", "nan"))
+    return (
+        int(plain, 0)
+        if tag == "int"
+        else float(plain.replace(".inf", "inf").replace(".nan", "nan"))
+    )
 
 
 def _flat(mapping: MappingNode, depth: int = 0) -> Iterator[tuple[Node, Node]]:

@@ -1,4 +1,6 @@
-"""The loads as a matrix writes them: ``{kind: ping, count: 100, interval: 10ms}``, their options and defaults."""
+"""The loads as a matrix writes them: ``{kind: ping, count: 100, interval: 10ms}``, their options
+and defaults.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.wording import kind
 from yogurtbench.matrix import axes
 from yogurtbench.matrix.document import Step
-from yogurtbench.matrix.units import Bitrate, Bytes, Count, Duration, Milliseconds, WholeSeconds, bitrate_text
+from yogurtbench.matrix.units import (
+    Bitrate,
+    Bytes,
+    Count,
+    Duration,
+    Milliseconds,
+    WholeSeconds,
+    bitrate_text,
+)
 
 
 class Strict(BaseModel):
@@ -21,7 +31,9 @@ class Strict(BaseModel):
 
 
 class PositionedError(ValueError):
-    """A complaint about something further down than the value it was found at: its path from there."""
+    """A complaint about something further down than the value it was found at: its path from
+    there.
+    """
 
     def __init__(self, path: tuple[Step, ...], sentence: str, *, key: bool = False) -> None:
         super().__init__(sentence)
@@ -35,12 +47,16 @@ class _Load(Strict):
     """How long to wait for the load beyond its own duration (default 10s)."""
 
     def options(self, clock: str, payload: int | None) -> dict[str, Any]:
-        """Return what a trial with this payload is told on a clock: every option, durations in seconds."""
+        """Return what a trial with this payload is told on a clock: every option, durations in
+        seconds.
+        """
         del clock, payload  # only bulk loads depend on them
         return self.model_dump(exclude={"kind"}, exclude_none=True)
 
     def check(self, clock: str, payload: int | None, streams: int | None) -> None:
-        """Raise At where the tool cannot do, or cannot count, what these options and axes ask of it together."""
+        """Raise At where the tool cannot do, or cannot count, what these options and axes ask of it
+        together.
+        """
 
 
 class Ping(_Load):
@@ -50,7 +66,7 @@ class Ping(_Load):
     count: Count = 100
     """Echo requests."""
     interval: Milliseconds = 0.01
-    """Whole milliseconds between two requests (default 10ms); from 10ms on ping rounds up to the kernel's tick."""
+    """Whole milliseconds between requests (default 10ms); from 10ms on up to the kernel's tick."""
     timeout: WholeSeconds = 30.0
     """The whole load's time limit, whole seconds (default 30s)."""
 
@@ -58,18 +74,20 @@ class Ping(_Load):
     def _has_time(self) -> Ping:
         if self.count * self.interval >= self.timeout:
             raise ValueError(
-                f"{self.count} pings every {self.interval:g} s take longer than the timeout of {self.timeout:g} s"
+                f"{self.count} pings every {self.interval:g} s take longer than the timeout "
+                f"of {self.timeout:g} s"
             )
         return self
 
 
 class _PingPong(_Load):
     duration: WholeSeconds = 1.0
-    """How long to measure (default 1s); sockperf adds about 2.5 s. The instruction clock always takes 0.15 s."""
+    """How long to measure (default 1s); sockperf adds 2.5 s. The instruction clock takes 0.15 s."""
 
 
-#: The longest transfer that iperf3 takes (MAX_TIME in iperf.h), and the longest time that it is given to beside the
-#: duration of sockperf, whose own beginning takes 2.5 s (see loads.rtt_under_load).
+#: The longest transfer that iperf3 takes (MAX_TIME in iperf.h), and the longest time that it is
+#: given to beside the duration of sockperf, whose own beginning takes 2.5 s (see
+#: loads.rtt_under_load).
 _LONGEST_TRANSFER = 86_400
 _LONGEST_UNDER_LOAD = _LONGEST_TRANSFER // 2 - 3
 
@@ -94,25 +112,29 @@ class RttUnderLoad(_PingPong):
     @model_validator(mode="after")
     def _has_a_transfer(self) -> RttUnderLoad:
         if self.duration > _LONGEST_UNDER_LOAD:
-            sentence = f"iperf3 fills the wire for at most 24h, twice as long as this: at most {_LONGEST_UNDER_LOAD}s"
+            sentence = (
+                "iperf3 fills the wire for at most 24h, twice as long as this: at "
+                f"most {_LONGEST_UNDER_LOAD}s"
+            )
             raise PositionedError(("duration",), sentence)
         return self
 
 
-#: What a bulk load moves at most on the instruction clock where the matrix names no bytes: only bytes repeat exactly
-#: there. A UDP message costs some 23,000 instructions whatever its size: 8 MiB in messages of 64 bytes would be
-#: 3 seconds of guest time and half a minute of emulation.
+#: What a bulk load moves at most on the instruction clock where the matrix names no bytes: only
+#: bytes repeat exactly there. A UDP message costs some 23,000 instructions whatever its size: 8 MiB
+#: in messages of 64 bytes would be 3 seconds of guest time and half a minute of emulation.
 BYTES_ON_INSTRUCTIONS = 8 * 2**20
 MESSAGES_ON_INSTRUCTIONS = 8_192
-#: What iperf3 from 3.16 on sends instead: it notices up to a second late that a number of bytes is sent.
+#: What iperf3 from 3.16 on sends instead: it notices up to a second late that a number of bytes is
+#: sent.
 SECONDS_ON_INSTRUCTIONS = 1.0
 
 
 class _Bulk(_Load):
     duration: WholeSeconds | None = None
-    """How long to send (default: 3s). The instruction clock sends 8 MiB or 8,192 payloads, whichever is less.
+    """How long to send (default: 3s).
 
-    iperf3 from 3.16 on sends for a guest second there."""
+    On the instruction clock iperf3 sends for a guest second (before 3.16: at most 8 MiB)."""
     bytes: Bytes | None = None
     """How much to send at least, instead of a duration: whole payloads until it is reached."""
 
@@ -126,7 +148,11 @@ class _Bulk(_Load):
         options = super().options(clock, payload)
         if clock == "instructions" and self.bytes is None:
             messages = MESSAGES_ON_INSTRUCTIONS * (payload or BYTES_ON_INSTRUCTIONS)
-            return {**options, "bytes": min(BYTES_ON_INSTRUCTIONS, messages), "duration": SECONDS_ON_INSTRUCTIONS}
+            return {
+                **options,
+                "bytes": min(BYTES_ON_INSTRUCTIONS, messages),
+                "duration": SECONDS_ON_INSTRUCTIONS,
+            }
         return options if self.bytes is not None else {"duration": 3.0, **options}
 
 
@@ -156,33 +182,53 @@ class IperfUdp(_Bulk):
         if self.bitrate and not datagrams:
             datagrams = int(self.bitrate * options["duration"]) // each
         if datagrams > MOST_DATAGRAMS:
-            blamed = next((name for name in ("bytes", "duration") if getattr(self, name)), "bitrate")
+            blamed = next(
+                (name for name in ("bytes", "duration") if getattr(self, name)), "bitrate"
+            )
             raise PositionedError(
-                (blamed,), f"{datagrams} datagrams are more than iperf3 can count: at most {MOST_DATAGRAMS}"
+                (blamed,),
+                f"{datagrams} datagrams are more than iperf3 can count: at most {MOST_DATAGRAMS}",
             )
 
     def _check_bitrate(self, options: dict[str, Any], each: int, streams: int) -> None:
         """``each``: bits of a datagram."""
         if rest := self.bitrate % streams:
-            near = self.bitrate - rest if self.bitrate > rest and rest * 2 <= streams else self.bitrate - rest + streams
-            sentence = f"a bitrate of {bitrate_text(self.bitrate)} cannot be divided among {streams} streams exactly"
+            near = (
+                self.bitrate - rest
+                if self.bitrate > rest and rest * 2 <= streams
+                else self.bitrate - rest + streams
+            )
+            sentence = (
+                f"a bitrate of {bitrate_text(self.bitrate)} cannot be divided among "
+                f"{streams} streams exactly"
+            )
             raise PositionedError(("bitrate",), f"{sentence}: did you mean {bitrate_text(near)}?")
         duration = float(options.get("duration") or 0)
         if duration and self.bitrate * duration < each * streams:
             least = math.ceil(each / duration) * streams
             sentence = (
-                f"a bitrate of {bitrate_text(self.bitrate)} is less than a datagram of {each // 8} bytes a stream"
+                f"a bitrate of {bitrate_text(self.bitrate)} is less than a datagram of "
+                f"{each // 8} bytes a stream"
             )
-            raise PositionedError(("bitrate",), f"{sentence} in {duration:g} s: at least {bitrate_text(least)}")
+            raise PositionedError(
+                ("bitrate",), f"{sentence} in {duration:g} s: at least {bitrate_text(least)}"
+            )
         amount = options.get("bytes", 0)
         if (takes := amount * 8 / self.bitrate) >= self.timeout:
             at = bitrate_text(self.bitrate)
-            sentence = f"{amount} bytes at {at} take {takes:g} s, and the timeout is {self.timeout:g} s"
-            raise PositionedError(("timeout",) if "timeout" in self.model_fields_set else ("bitrate",), sentence)
+            sentence = (
+                f"{amount} bytes at {at} take {takes:g} s, and the timeout is {self.timeout:g} s"
+            )
+            raise PositionedError(
+                ("timeout",) if "timeout" in self.model_fields_set else ("bitrate",), sentence
+            )
 
 
 class Reachability(_Load):
-    """Whether anything arrives, over IPv4, IPv6 and TCP; where packets die and which way they take."""
+    """Whether anything arrives, over IPv4, IPv6 and TCP.
+
+    Where packets die and which way they take.
+    """
 
     kind: Literal["reachability"]
 
@@ -194,10 +240,15 @@ class Isolation(_Load):
 
 
 def _with_kind(value: object) -> object:
-    """``ping`` alone is short for ``{kind: ping}``; wrong kinds are told here, to name the nearest."""
+    """``ping`` alone is short for ``{kind: ping}``.
+
+    Wrong kinds are told here, to name the nearest.
+    """
     load = {"kind": value} if isinstance(value, str) else value
     if not isinstance(load, dict):
-        raise ValueError(f"a load is a kind or a mapping, as in {{kind: ping, count: 100}}, not {kind(value)}")
+        raise ValueError(
+            f"a load is a kind or a mapping, as in {{kind: ping, count: 100}}, not {kind(value)}"
+        )
     if "kind" not in load:
         raise ValueError(f"the load has no kind; known: {', '.join(LOADS)}")
     try:
@@ -207,7 +258,11 @@ def _with_kind(value: object) -> object:
     return load
 
 
-_Known = Ping | Sockperf | SockperfTcp | IperfTcp | IperfUdp | RttUnderLoad | Reachability | Isolation
+_Known = (
+    Ping | Sockperf | SockperfTcp | IperfTcp | IperfUdp | RttUnderLoad | Reachability | Isolation
+)
 AnyLoad = Annotated[_Known, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 #: Every kind of load by its word.
-KINDS: dict[str, type[_Load]] = {get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(_Known)}
+KINDS: dict[str, type[_Load]] = {
+    get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(_Known)
+}

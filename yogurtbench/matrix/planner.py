@@ -1,7 +1,8 @@
 """A matrix: YAML, validated with the place of every mistake, and made into a plan.
 
-``load`` gives the Matrix, ``make_plan`` the Plan: the cross product of the axes with ``exclude`` and ``include``, the
-cells filled with their defaults, what cannot exist left out, the baselines and their A/A canaries added.
+``load`` gives the Matrix, ``make_plan`` the Plan: the cross product of the axes with ``exclude``
+and ``include``, the cells filled with their defaults, what cannot exist left out, the baselines and
+their A/A canaries added.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def _programs(matrix: Matrix) -> dict[str, str]:
                 sources[word] = wire_source.read(places.beside(matrix.document.path, word))
                 wire_source.check(sources[word])
             except OSError as error:
-                raise matrix.document.error(path, f"{word} cannot be read ({files.reason_of(error)})") from None
+                raise matrix.document.error(
+                    path, f"{word} cannot be read ({files.reason_of(error)})"
+                ) from None
             except ValueError as error:
                 raise matrix.document.error(path, f"{word} {error}") from None
     return sources
@@ -70,10 +73,12 @@ def make_plan(
     only: str | None = None,
     blocks: int | None = None,
 ) -> Plan:
-    """Return the plan of a matrix; ``lab``, ``clock``, ``only`` (a selector) and ``blocks`` as on the command line.
+    """Return the plan of a matrix.
 
-    A plan is for one clock: ``auto`` is planned for the wall clock here (see clocks, which makes both). Raises
-    MatrixError where what was named cannot exist, or nothing is left.
+    ``lab``, ``clock``, ``only`` (a selector) and ``blocks`` as on the command line.
+
+    A plan is for one clock: ``auto`` is planned for the wall clock here (see clocks, which makes
+    both). Raises MatrixError where what was named cannot exist, or nothing is left.
     """
     lab, clock = lab or matrix.lab, clock or matrix.clock
     clock = "wall" if clock == AUTO else clock
@@ -109,10 +114,14 @@ def make_plan(
 def _check_native(matrix: Matrix, clock: str) -> None:
     if clock == "instructions":
         path = ("clock",) if matrix.clock == clock else ("lab",)
-        raise matrix.document.error(path, "the instruction clock is QEMU's, and lab is native: use lab auto or vm")
+        raise matrix.document.error(
+            path, "the instruction clock is QEMU's, and lab is native: use lab auto or vm"
+        )
     for place, word in validate.values(matrix, "kernel"):
         if word != axes.HOST_KERNEL:
-            raise matrix.document.error(place, f"kernel {word} has to be booted, and lab is native: use lab auto or vm")
+            raise matrix.document.error(
+                place, f"kernel {word} has to be booted, and lab is native: use lab auto or vm"
+            )
 
 
 def _check_sizes(matrix: Matrix) -> None:
@@ -141,9 +150,12 @@ def _blocks(matrix: Matrix, clock: str, blocks: int | None) -> Blocks:
 
 @dataclass(slots=True)
 class _ExpandedCells:
-    """``cells`` in order, without doubles, each with what was named for it first; ``combined``: all combinations.
+    """``cells`` in order, without doubles, each with what was named for it first.
 
-    ``collapsed``: how many others differ only in axes that do not apply; ``doubles``: how many say the same again.
+    ``combined``: all combinations.
+
+    ``collapsed``: how many others differ only in axes that do not apply; ``doubles``: how many say
+    the same again.
     """
 
     cells: dict[Cell, dict[str, Any]] = field(default_factory=dict)
@@ -163,14 +175,21 @@ class _ExpandedCells:
 
 
 def _is_double(cell: Cell, one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two ways to name a cell differ in nothing but what they leave to the defaults."""
+    """Return whether two ways to name a cell differ in nothing but what they leave to the
+    defaults.
+    """
     differing = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
-    named = [(name, values[name]) for values in (one, other) for name in differing if name in values]
+    named = [
+        (name, values[name]) for values in (one, other) for name in differing if name in values
+    ]
     return all(getattr(cell, name) == value for name, value in named)
 
 
 def _sift(matrix: Matrix, filler: CellBuilder) -> _ExpandedCells:
-    """Fill every combination; set aside what cannot exist, and complain where that is all somebody named."""
+    """Fill every combination.
+
+    Set aside what cannot exist, and complain where that is all somebody named.
+    """
     sifted = _ExpandedCells()
     broken: list[tuple[Rule, Combination, Cell]] = []
     fine: set[int | None] = set()
@@ -200,38 +219,56 @@ def _misfit(cell: Cell, programs: Mapping[str, str]) -> Rule | None:
 @cache
 def _misfit_rule(program: str, written_for: str) -> Rule:
     """Return one object a reason: reasons are counted by it."""
-    reason = f"{program} takes a struct {written_for}, so it is for {wire_source.CONTEXTS[written_for]} only"
+    reason = (
+        f"{program} takes a struct {written_for}, so it is for "
+        f"{wire_source.CONTEXTS[written_for]} only"
+    )
     return Rule(lambda _cell: True, reason, ("program", "hook"))
 
 
 def _combinations(matrix: Matrix) -> Iterator[Combination]:
-    """Yield every combination with its load, which is an axis of the cross product like any other."""
-    include, exclude = ([entry.named for entry in entries] for entries in (matrix.include, matrix.exclude))
+    """Yield every combination with its load, which is an axis of the cross product like any
+    other.
+    """
+    include, exclude = (
+        [entry.named for entry in entries] for entries in (matrix.include, matrix.exclude)
+    )
     for one in combinations.combine(_crossed(matrix), include, exclude):
         for name in [one.values["load"]] if "load" in one.values else matrix.kinds:
             yield replace(one, values={**one.values, "load": name})
 
 
 def _crossed(matrix: Matrix) -> dict[str, Sequence[Any]]:
-    """Return the axes of the cross product, the load among them; none where there are only includes."""
+    """Return the axes of the cross product, the load among them.
+
+    None where there are only includes.
+    """
     crossed = matrix.axes.named
     return {**crossed, "load": matrix.kinds} if crossed or not matrix.include else {}
 
 
 def _overwritten(matrix: Matrix, combined: Iterable[Combination]) -> Iterator[str]:
-    """Includes that went into the same cells, over each other: GitHub's rules, and rarely what was meant."""
+    """Includes that went into the same cells, over each other: GitHub's rules, and rarely what was
+    meant.
+    """
     found: dict[tuple[int, ...], set[str]] = {}
     for one in combined:
         if one.overwritten:
-            entries = tuple(sorted({entry for earlier, later, _ in one.overwritten for entry in (earlier, later)}))
+            entries = tuple(
+                sorted(
+                    {entry for earlier, later, _ in one.overwritten for entry in (earlier, later)}
+                )
+            )
             found.setdefault(entries, set()).update(axis for _, _, axis in one.overwritten)
     for entries, names in found.items():
         axes_named = ", ".join(sorted(matrix.axes.named)) or "load"
         told = ", ".join(sorted(names, key=AXES.index))
         who = _includes(matrix, entries)
         rest = (
-            f"{who}: of {told} only the last value is left, for what contradicts no value of axes goes into its cells "
-            f"and adds none (GitHub Actions' rules); for a cell each list the values of {told} under axes, "
+            f"{who}: of {told} only the last value is left, for what contradicts no value of "
+            "axes goes into its cells "
+            "and adds none (GitHub Actions' rules); for a cell each list the values of "
+            f"{told} under axes, "
             f"or name {axes_named} in each include and leave axes out"
         )
         yield str(matrix.document.error(("include", entries[0]), rest))
@@ -250,9 +287,19 @@ def _idle(matrix: Matrix) -> Iterator[str]:
     for index, entry in enumerate(matrix.exclude):
         points, whole = combinations.idle(_crossed(matrix), entry.named)
         if points:
-            told = " or ".join(axis_text(point) for point in points[:_TOLD]) + (" or …" if len(points) > _TOLD else "")
-            what = "this exclude takes nothing out" if whole else "part of this exclude takes nothing out"
-            yield str(matrix.document.error(("exclude", index), f"{what}: no combination of the axes has {told}"))
+            told = " or ".join(axis_text(point) for point in points[:_TOLD]) + (
+                " or …" if len(points) > _TOLD else ""
+            )
+            what = (
+                "this exclude takes nothing out"
+                if whole
+                else "part of this exclude takes nothing out"
+            )
+            yield str(
+                matrix.document.error(
+                    ("exclude", index), f"{what}: no combination of the axes has {told}"
+                )
+            )
 
 
 #: So many points of an exclude are told.
@@ -266,7 +313,9 @@ def _origins(one: Combination) -> Iterator[int | None]:
         yield None
 
 
-def _complain(matrix: Matrix, broken: Sequence[tuple[Rule, Combination, Cell]], fine: set[int | None]) -> None:
+def _complain(
+    matrix: Matrix, broken: Sequence[tuple[Rule, Combination, Cell]], fine: set[int | None]
+) -> None:
     """Raise for the first origin all of whose combinations are impossible."""
     reasons: dict[int | None, Counter[int]] = {}
     rules = {id(rule): rule for rule, _, _ in broken}
@@ -276,7 +325,11 @@ def _complain(matrix: Matrix, broken: Sequence[tuple[Rule, Combination, Cell]], 
     for origin, counted in reasons.items():
         if origin not in fine:
             rule = rules[counted.most_common(1)[0][0]]
-            raise _blamed(matrix.document, rule, [("axes",)] if origin is None else [("include", origin), ("axes",)])
+            raise _blamed(
+                matrix.document,
+                rule,
+                [("axes",)] if origin is None else [("include", origin), ("axes",)],
+            )
 
 
 def _blamed(document: Document, rule: Rule, paths: Sequence[tuple[Step, ...]]) -> MatrixError:
@@ -291,7 +344,9 @@ def _left_out(broken: Sequence[tuple[Rule, Combination, Cell]]) -> tuple[Exclude
     example: dict[str, str] = {}
     for rule, one, _ in broken:
         example.setdefault(rule.reason, axis_text(one.values))
-    return tuple(ExcludedCells(reason, count, example[reason]) for reason, count in counted.most_common())
+    return tuple(
+        ExcludedCells(reason, count, example[reason]) for reason, count in counted.most_common()
+    )
 
 
 def _only(cells: list[Cell], only: str | None) -> list[Cell]:
@@ -327,7 +382,9 @@ def _planned(
     loads: dict[str, AnyLoad] = {one.kind: one for one in matrix.loads}
     grouped = _grouped(matrix, cells, filler)
     for group, members in grouped.items():
-        for name, (cell, role, baselines) in sorted(members.items(), key=lambda item: item[1][1] != "baseline"):
+        for name, (cell, role, baselines) in sorted(
+            members.items(), key=lambda item: item[1][1] != "baseline"
+        ):
             gate = any(selector.matches(cell) for selector in gates)
             options = _options(matrix, loads[cell.load], cell, clock)
             yield PlannedCell(cell, role, group, baselines, gate, options)
@@ -351,10 +408,13 @@ def _options(matrix: Matrix, load: AnyLoad, cell: Cell, clock: str) -> dict[str,
 _Member = tuple[Cell, Literal["cell", "baseline"], tuple[str, ...]]
 
 
-def _grouped(matrix: Matrix, cells: Sequence[Cell], filler: CellBuilder) -> dict[str, dict[str, _Member]]:
+def _grouped(
+    matrix: Matrix, cells: Sequence[Cell], filler: CellBuilder
+) -> dict[str, dict[str, _Member]]:
     """By group, by id: each cell once, its role, the ids it is compared with.
 
-    A baseline that is a cell of the matrix too is the same one, as a baseline; all but the main are compared with that.
+    A baseline that is a cell of the matrix too is the same one, as a baseline; all but the main are
+    compared with that.
     """
     completers = [BaselineBuilder(baseline.named, filler) for baseline in matrix.baseline]
     groups: dict[str, dict[str, _Member]] = {}

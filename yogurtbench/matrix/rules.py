@@ -1,6 +1,7 @@
 """Which cells cannot be built, and why. Pure.
 
-Whether a wire *works* is not asked here: a wire that drops everything is an experiment with a result.
+Whether a wire *works* is not asked here: a wire that drops everything is an experiment with a
+result.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ IPV6_MTU = 1280
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A kind of cell that cannot be built: which, why, and the axes to blame, the likeliest first."""
+    """A kind of cell that cannot be built: which, why, and the axes to blame, the likeliest
+    first.
+    """
 
     broken: Callable[[Cell], bool]
     reason: str
@@ -29,7 +32,9 @@ def _ways(cell: Cell) -> tuple[tuple[str, str], ...]:
 
 
 def _pair_hooks(cell: Cell) -> tuple[str, ...]:
-    """Return the hooks on the pairs under test: an uplink's way in hangs on its uplink, always a veth."""
+    """Return the hooks on the pairs under test: an uplink's way in hangs on its uplink, always a
+    veth.
+    """
     return (cell.return_hook,) if cell.topology == "uplink" else (cell.hook, cell.return_hook)
 
 
@@ -37,7 +42,11 @@ _HOOKS = ("hook", "return_hook")
 _HELPERS = ("helper", "return_helper", *_HOOKS)
 
 WIRE_RULES: tuple[Rule, ...] = (
-    Rule(lambda c: c.device == "veth" and c.mode == "l3", "veth has no mode l3: it is always l2", ("mode", "device")),
+    Rule(
+        lambda c: c.device == "veth" and c.mode == "l3",
+        "veth has no mode l3: it is always l2",
+        ("mode", "device"),
+    ),
     Rule(
         lambda c: c.device == "veth" and any(hook in NETKIT_HOOKS for hook in _pair_hooks(c)),
         "veth has no netkit hooks: use tcx_ingress, or device netkit",
@@ -59,8 +68,11 @@ WIRE_RULES: tuple[Rule, ...] = (
         ("hook", "topology"),
     ),
     Rule(
-        lambda c: c.topology not in ("wire", "uplink") and (c.hook != "none" or c.return_hook != "none"),
-        "only the topologies wire and uplink have hooks: leave hook and helper out, or set them to none",
+        lambda c: (
+            c.topology not in ("wire", "uplink") and (c.hook != "none" or c.return_hook != "none")
+        ),
+        "only the topologies wire and uplink have hooks: leave hook and helper out, or set "
+        "them to none",
         (*_HOOKS, "topology"),
     ),
     Rule(
@@ -74,12 +86,17 @@ WIRE_RULES: tuple[Rule, ...] = (
         _HELPERS,
     ),
     Rule(
-        lambda c: any(hook not in (*XDP_HOOKS, "none") and helper == "redirect_map" for hook, helper in _ways(c)),
+        lambda c: any(
+            hook not in (*XDP_HOOKS, "none") and helper == "redirect_map"
+            for hook, helper in _ways(c)
+        ),
         "redirect_map sends through a devmap, which only XDP programs have",
         _HELPERS,
     ),
     Rule(
-        lambda c: any(hook in XDP_HOOKS and helper not in (*XDP_HELPERS, "none") for hook, helper in _ways(c)),
+        lambda c: any(
+            hook in XDP_HOOKS and helper not in (*XDP_HELPERS, "none") for hook, helper in _ways(c)
+        ),
         "XDP programs can only redirect and redirect_map",
         _HELPERS,
     ),
@@ -102,7 +119,11 @@ def _payload_fits(cell: Cell) -> bool:
 
 
 TRAFFIC_RULES: tuple[Rule, ...] = (
-    Rule(lambda c: c.ip == 6 and c.mtu < IPV6_MTU, f"IPv6 needs an mtu of at least {IPV6_MTU}", ("mtu", "ip")),
+    Rule(
+        lambda c: c.ip == 6 and c.mtu < IPV6_MTU,
+        f"IPv6 needs an mtu of at least {IPV6_MTU}",
+        ("mtu", "ip"),
+    ),
     *(
         Rule(
             lambda c, load=load: c.load == load and not _payload_fits(c),  # type: ignore[misc]

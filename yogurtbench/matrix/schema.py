@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, WithJsonSchema, create_model
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    create_model,
+)
 
 from yogurtbench.core.labels import metric_name
 from yogurtbench.core.metrics import METRICS
@@ -29,7 +37,9 @@ FOLDER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 def _listed(name: str) -> Callable[[object], object]:
     def listed(value: object) -> object:
         if value is None or value == []:
-            raise ValueError(f"axis {name} is empty: give it a value, or leave it out for its default")
+            raise ValueError(
+                f"axis {name} is empty: give it a value, or leave it out for its default"
+            )
         single = not isinstance(value, list) or (name == "cpus" and axes.is_pair(value))
         return [value] if single else value
 
@@ -52,12 +62,19 @@ class _Point(Strict):
     @property
     def named(self) -> dict[str, Any]:
         """The axes that were given."""
-        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+        return {
+            name: value
+            for name in type(self).model_fields
+            if (value := getattr(self, name)) is not None
+        }
 
 
-def _points(title: str, doc: str, annotation: Callable[[Axis], Any], names: Iterable[str]) -> type[_Point]:
+def _points(
+    title: str, doc: str, annotation: Callable[[Axis], Any], names: Iterable[str]
+) -> type[_Point]:
     fields: dict[str, Any] = {
-        name: (annotation(axes.WORDS[name]), Field(None, description=axes.WORDS[name].meaning)) for name in names
+        name: (annotation(axes.WORDS[name]), Field(None, description=axes.WORDS[name].meaning))
+        for name in names
     }
     return create_model(title, __base__=_Point, __doc__=doc, **fields)
 
@@ -75,9 +92,21 @@ if TYPE_CHECKING:  # the fields come from the table of axes
 
 else:
     _CROSSED = [name for name in axes.WORDS if name != "load"]
-    Axes = _points("Axes", "Values or lists of values by axis: their cross product is swept.", _several, _CROSSED)
-    MatrixEntry = _points("Entry", "A value by axis; a list stands for each of its values.", _several, axes.WORDS)
-    Baseline = _points("Baseline", "A partial cell; the rest comes from the cell compared with it.", _one, axes.WORDS)
+    Axes = _points(
+        "Axes",
+        "Values or lists of values by axis: their cross product is swept.",
+        _several,
+        _CROSSED,
+    )
+    MatrixEntry = _points(
+        "Entry", "A value by axis; a list stands for each of its values.", _several, axes.WORDS
+    )
+    Baseline = _points(
+        "Baseline",
+        "A partial cell; the rest comes from the cell compared with it.",
+        _one,
+        axes.WORDS,
+    )
 
 
 def _or_list(value: object, info: ValidationInfo) -> object:
@@ -99,15 +128,22 @@ def _kind_or_mapping(schema: dict[str, Any]) -> None:
 
 
 def _by_metric(schema: dict[str, Any]) -> None:
-    """JSON Schema: a property for each metric, since editors complete properties and no patterns of them."""
+    """JSON Schema: a property for each metric, since editors complete properties and no patterns of
+    them.
+    """
     share = schema.pop("additionalProperties")
-    metrics = {name: {**share, "description": f"{metric_name(name)}: {share['description']}"} for name in METRICS}
+    metrics = {
+        name: {**share, "description": f"{metric_name(name)}: {share['description']}"}
+        for name in METRICS
+    }
     schema.update(properties=metrics, additionalProperties=False)
 
 
 def _selector(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"a gate is a selector, such as 'hook=netkit_peer,payload=64', not {kind(value)}")
+        raise ValueError(
+            f"a gate is a selector, such as 'hook=netkit_peer,payload=64', not {kind(value)}"
+        )
     Selector(value)
     return value
 
@@ -115,7 +151,9 @@ def _selector(value: object) -> str:
 def _metric_names(value: object) -> object:
     for name in value if isinstance(value, dict) else ():
         if name not in METRICS:
-            raise PositionedError((name,), f"there is no metric {name!r}{suggest_nearest(name, METRICS)}", key=True)
+            raise PositionedError(
+                (name,), f"there is no metric {name!r}{suggest_nearest(name, METRICS)}", key=True
+            )
     return value
 
 
@@ -168,7 +206,9 @@ class Matrix(Strict):
     """A sweep of eBPF wires between two network namespaces."""
 
     name: Annotated[
-        str, PlainValidator(_folder_name), WithJsonSchema({"type": "string", "pattern": f"^{FOLDER_NAME}$"})
+        str,
+        PlainValidator(_folder_name),
+        WithJsonSchema({"type": "string", "pattern": f"^{FOLDER_NAME}$"}),
     ]
     """Names the folder of the results."""
     question: Annotated[str, Field(strict=True)] = ""
@@ -176,14 +216,16 @@ class Matrix(Strict):
     lab: LabWord = "auto"
     """Where it runs: this kernel, a kernel booted in QEMU, or whatever can do it."""
     clock: ClockWord = "auto"
-    """What times are measured in; instructions: QEMU's count of executed guest instructions (vm only)."""
+    """The unit of times; instructions: QEMU's count of executed guest instructions (vm only)."""
     axes: Axes = Field(default_factory=Axes)
     """What varies: the cross product of all values."""
     include: list[MatrixEntry] = Field([])
     """Cells added to the cross product, or values added to its cells (GitHub Actions' rules)."""
     exclude: list[MatrixEntry] = Field([])
     """What is taken out of the cross product, before include."""
-    baseline: Annotated[list[Baseline], BeforeValidator(_or_list)] = Field([], json_schema_extra=_one_or_list)
+    baseline: Annotated[list[Baseline], BeforeValidator(_or_list)] = Field(
+        [], json_schema_extra=_one_or_list
+    )
     """What cells are compared with; of several the first is the main one."""
     loads: Annotated[list[AnyLoad], BeforeValidator(_or_list)] = Field(
         default_factory=_usual_loads,
@@ -192,9 +234,13 @@ class Matrix(Strict):
     """What is sent; left out: reachability and sockperf."""
     blocks: BlocksGiven = BlocksGiven()
     """How often everything is repeated."""
-    margins: Annotated[dict[str, Share], BeforeValidator(_metric_names)] = Field({}, json_schema_extra=_by_metric)
+    margins: Annotated[dict[str, Share], BeforeValidator(_metric_names)] = Field(
+        {}, json_schema_extra=_by_metric
+    )
     """By metric: the difference that counts as none."""
-    gate: Annotated[Selectors, BeforeValidator(_or_list)] = Field([], json_schema_extra=_one_or_list)
+    gate: Annotated[Selectors, BeforeValidator(_or_list)] = Field(
+        [], json_schema_extra=_one_or_list
+    )
     """Selectors of the few cells that decide; the rest is exploratory."""
     seed: Seed = 1
     """Makes the random order repeatable."""
@@ -239,5 +285,7 @@ def _writable(schema: Any) -> Any:
         return [_writable(one) for one in schema if one != {"type": "null"}]
     if not isinstance(schema, dict):
         return schema
-    kept = {name: one for name, one in schema.items() if name != "default" or isinstance(one, str | int)}
+    kept = {
+        name: one for name, one in schema.items() if name != "default" or isinstance(one, str | int)
+    }
     return {name: _writable(one) for name, one in kept.items()}

@@ -32,16 +32,22 @@ class Selector:
         for part in text.split(","):
             name, equals, words = part.strip().partition("=")
             if not equals:
-                raise ValueError(f"{part.strip()!r} is not a selector{_axis_of(part.strip()) or _RULE}")
+                raise ValueError(
+                    f"{part.strip()!r} is not a selector{_axis_of(part.strip()) or _RULE}"
+                )
             axis = axes.axis_named(name.strip())
-            self._wanted.setdefault(axis.name, set()).update(axis.read(one.strip()) for one in words.split("|"))
+            self._wanted.setdefault(axis.name, set()).update(
+                axis.read(one.strip()) for one in words.split("|")
+            )
 
     def matches(self, cell: Cell) -> bool:
         """Return whether the cell has one of the wanted words on every axis named."""
         return all(getattr(cell, name) in values for name, values in self._wanted.items())
 
     def lacking(self, cells: Iterable[Cell]) -> str:
-        """Why none of ``cells`` matches, to end a sentence with: what they have where they lack the word."""
+        """Why none of ``cells`` matches, to end a sentence with: what they have where they lack the
+        word.
+        """
         known = list(cells)
         for name, wanted in self._wanted.items():
             there = dict.fromkeys(getattr(cell, name) for cell in known)
@@ -51,17 +57,22 @@ class Selector:
 
 
 def _axis_of(part: str) -> str:
-    """Return what somebody may have meant who named a word without its axis; empty where nobody knows."""
+    """Return what somebody may have meant who named a word without its axis.
+
+    Empty where nobody knows.
+    """
     spoken = {word: axis.name for axis in reversed(axes.WORDS.values()) for word in axis.words}
     close = closest_to(part, spoken, 0.8)
     return f": did you mean {spoken[close]}={close}?" if close else ""
 
 
 def find_cell(plan: Plan, text: str) -> Cell:
-    """Return the one cell of a plan that an id, the beginning of an id (4 or more digits) or a selector names.
+    """Return the one cell of a plan that an id, the beginning of an id (4 or more digits) or a
+    selector names.
 
-    Of several that differ only in what is sent, and so share one network, the first. Raises MatrixError where it is
-    none, with the nearest, or cells of several networks, with the candidates.
+    Of several that differ only in what is sent, and so share one network, the first. Raises
+    MatrixError where it is none, with the nearest, or cells of several networks, with the
+    candidates.
     """
     cells = {planned.cell.id: planned.cell for planned in plan.cells}
     if _ID.fullmatch(text):
@@ -76,9 +87,15 @@ def find_cell(plan: Plan, text: str) -> Cell:
         return found[0]
     if not found:
         near = _nearest(text, cells)
-        hint = f": did you mean {_listing([near])}?" if near else f"; it has {_listing(cells.values())}"
+        hint = (
+            f": did you mean {_listing([near])}?"
+            if near
+            else f"; it has {_listing(cells.values())}"
+        )
         raise MatrixError(f"--cell: no cell of {plan.name} is {text!r}{hint}")
-    raise MatrixError(f"--cell: {text!r} is {len(found)} cells of {plan.name}, name one: {_listing(found)}")
+    raise MatrixError(
+        f"--cell: {text!r} is {len(found)} cells of {plan.name}, name one: {_listing(found)}"
+    )
 
 
 def _nearest(text: str, cells: Mapping[str, Cell]) -> Cell | None:

@@ -1,6 +1,7 @@
 """Values with units, as a matrix writes them: ``10ms``, ``1%``, ``64MiB``, ``100Mbit``. Pure.
 
-The validators raise ValueError with a sentence; the annotated types carry them and their JSON Schema into pydantic.
+The validators raise ValueError with a sentence; the annotated types carry them and their JSON
+Schema into pydantic.
 """
 
 from __future__ import annotations
@@ -30,10 +31,16 @@ _LONGEST = 86_400.0
 
 
 def _exact_seconds(value: object) -> Fraction:
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(us|ms|s|m|min|h)", value, re.ASCII) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"(\d{1,9}(?:\.\d+)?) ?(us|ms|s|m|min|h)", value, re.ASCII)
+        if isinstance(value, str)
+        else None
+    )
     if match is None:
         hint = _hint(_bare(value), lambda number: f"{number:g}s", _seconds)
-        raise ValueError(f"a duration is a number with a unit, such as 10ms, 1s or 3m, not {kind(value)}{hint}")
+        raise ValueError(
+            f"a duration is a number with a unit, such as 10ms, 1s or 3m, not {kind(value)}{hint}"
+        )
     seconds = Fraction(match[1]) * _TIME_UNITS[match[2]]
     if not 0 < seconds <= _LONGEST:
         raise ValueError(f"the duration {value} is out of range: more than 0, at most 24h")
@@ -62,7 +69,10 @@ def _hint(value: object, write: Callable[[float], str], read: Callable[[object],
 
 
 def seconds(option: str, value: str) -> float:
-    """Return the duration that an option of the command line names. Raises MatrixError where it is none."""
+    """Return the duration that an option of the command line names.
+
+    Raises MatrixError where it is none.
+    """
     try:
         return _seconds(value)
     except ValueError as error:
@@ -75,7 +85,9 @@ def _whole(value: object, unit: str) -> float:
     if seconds % finest:
         nearest = max(1, round(seconds / finest))
         name = {"s": "seconds", "ms": "milliseconds"}[unit]
-        raise ValueError(f"this load's tool takes whole {name}, not {value}: did you mean {nearest}{unit}?")
+        raise ValueError(
+            f"this load's tool takes whole {name}, not {value}: did you mean {nearest}{unit}?"
+        )
     return float(seconds)
 
 
@@ -88,7 +100,9 @@ def _milliseconds(value: object) -> float:
 
 
 def _share(value: object) -> float:
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", value, re.ASCII) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", value, re.ASCII) if isinstance(value, str) else None
+    )
     if match is None:
         hint = _hint(value, _percent, _share)
         raise ValueError(f"a share is a percentage, such as 1% or 0.5%, not {kind(value)}{hint}")
@@ -104,21 +118,36 @@ def _percent(value: float) -> str:
 
 def _bytes(value: object) -> int:
     text = str(int(value)) if isinstance(value, int) and is_whole(value) else value
-    match = re.fullmatch(r"(\d{1,12}) ?(k|M|G|Ki|Mi|Gi)?B?", text, re.ASCII) if isinstance(text, str) else None
+    match = (
+        re.fullmatch(r"(\d{1,12}) ?(k|M|G|Ki|Mi|Gi)?B?", text, re.ASCII)
+        if isinstance(text, str)
+        else None
+    )
     if match is None or not 0 < (size := int(match[1]) * _SIZES[match[2] or ""]) <= 2**43:
-        raise ValueError(f"bytes is a number from 1 to 8796093022208, such as 1000000, 64MiB or 1GB, not {kind(value)}")
+        raise ValueError(
+            "bytes is a number from 1 to 8796093022208, such as 1000000, 64MiB or 1GB, not "
+            f"{kind(value)}"
+        )
     return size
 
 
 def _bitrate(value: object) -> int:
     if value == "unlimited":
         return 0
-    match = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(k|M|G)bit", value, re.ASCII) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?(k|M|G)bit", value, re.ASCII)
+        if isinstance(value, str)
+        else None
+    )
     if match is None or not (bits := Fraction(match[1]) * _SIZES[match[2]]):
-        raise ValueError(f"bitrate is unlimited or bits a second, such as 100Mbit or 1Gbit, not {kind(value)}")
+        raise ValueError(
+            f"bitrate is unlimited or bits a second, such as 100Mbit or 1Gbit, not {kind(value)}"
+        )
     if bits.denominator != 1:
         nearest = bitrate_text(max(1, round(bits)))
-        raise ValueError(f"bitrate is a whole number of bits a second, not {value}: did you mean {nearest}?")
+        raise ValueError(
+            f"bitrate is a whole number of bits a second, not {value}: did you mean {nearest}?"
+        )
     return int(bits)
 
 
@@ -138,28 +167,39 @@ def _text_schema(pattern: str, description: str) -> WithJsonSchema:
 
 
 _DURATION = r"^\d+(\.\d+)? ?(us|ms|s|m|min|h)$"
-Duration = Annotated[float, PlainValidator(_seconds), _text_schema(_DURATION, "such as 10ms, 1s or 3m")]
+Duration = Annotated[
+    float, PlainValidator(_seconds), _text_schema(_DURATION, "such as 10ms, 1s or 3m")
+]
 WholeSeconds = Annotated[
-    float, PlainValidator(_whole_seconds), _text_schema(r"^\d+ ?(s|m|min|h)$", "whole seconds, such as 1s")
+    float,
+    PlainValidator(_whole_seconds),
+    _text_schema(r"^\d+ ?(s|m|min|h)$", "whole seconds, such as 1s"),
 ]
 Milliseconds = Annotated[
     float,
     PlainValidator(_milliseconds),
     _text_schema(r"^\d+(\.\d+)? ?(ms|s|m|min|h)$", "whole milliseconds, such as 10ms"),
 ]
-Share = Annotated[float, PlainValidator(_share), _text_schema(r"^\d+(\.\d+)? ?%$", "a percentage, such as 1%")]
+Share = Annotated[
+    float, PlainValidator(_share), _text_schema(r"^\d+(\.\d+)? ?%$", "a percentage, such as 1%")
+]
 Bytes = Annotated[
     int,
     PlainValidator(_bytes),
     WithJsonSchema(
         {
-            "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+ ?([kMG]|[KMG]i)?B?$"}],
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": r"^\d+ ?([kMG]|[KMG]i)?B?$"},
+            ],
             "description": "a number of bytes, such as 1000000, 64MiB or 1GB",
         }
     ),
 ]
 Bitrate = Annotated[
-    int, PlainValidator(_bitrate), _text_schema(r"^(unlimited|\d+(\.\d+)? ?[kMG]bit)$", "such as 100Mbit; or unlimited")
+    int,
+    PlainValidator(_bitrate),
+    _text_schema(r"^(unlimited|\d+(\.\d+)? ?[kMG]bit)$", "such as 100Mbit; or unlimited"),
 ]
 
 

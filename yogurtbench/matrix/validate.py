@@ -1,6 +1,7 @@
 """Validation: each error of a matrix in one sentence, with its position.
 
-``first`` turns pydantic's complaints into ours; ``check`` looks for what a model of single values cannot see.
+``first`` turns pydantic's complaints into ours; ``check`` looks for what a model of single values
+cannot see.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Path = tuple[Step, ...]
 def first_error(document: Document, error: ValidationError) -> MatrixError:
     """Return the complaint that stands first in the file."""
     found = [_describe_error(details) for details in error.errors(include_url=False)]
-    path, key, sentence = min(found, key=lambda complaint: document.place(complaint[0], key=complaint[1]))
+    path, key, sentence = min(
+        found, key=lambda complaint: document.place(complaint[0], key=complaint[1])
+    )
     return document.error(path, sentence, key=key)
 
 
@@ -42,7 +45,11 @@ def _describe_error(details: ErrorDetails) -> tuple[Path, bool, str]:
     name = str(path[-1])
     if details["type"] == "extra_forbidden":
         if path == ("axes", "load"):
-            return path, True, "the loads stand in a list of their own, loads: [...], beside the axes"
+            return (
+                path,
+                True,
+                "the loads stand in a list of their own, loads: [...], beside the axes",
+            )
         what = "axis" if path[0] in ("axes", "include", "exclude", "baseline") else "key"
         return path, True, f"there is no {what} {name!r}{suggest_nearest(name, _known(path))}"
     if details["type"] == "missing":
@@ -93,7 +100,10 @@ def _check_loads(matrix: Matrix, document: Document) -> None:
     for index, name in enumerate(matrix.kinds):
         if name in first:
             line, _ = document.place(("loads", first[name]))
-            sentence = f"the load {name} is given twice: the first is in line {line}; vary the axes instead"
+            sentence = (
+                f"the load {name} is given twice: the first is in line {line}; vary "
+                "the axes instead"
+            )
             raise document.error(("loads", index, "kind"), sentence)
         first[name] = index
 
@@ -103,7 +113,10 @@ def _check_named_loads(matrix: Matrix, document: Document) -> None:
         named = point.get("load", [])
         for index, name in enumerate(named if isinstance(named, list) else [named]):
             if name not in matrix.kinds:
-                sentence = f"load {name} is not among the loads of this matrix{suggest_nearest(name, matrix.kinds)}"
+                sentence = (
+                    f"load {name} is not among the loads of this "
+                    f"matrix{suggest_nearest(name, matrix.kinds)}"
+                )
                 raise document.error((*path, "load", index), sentence)
 
 
@@ -128,14 +141,21 @@ def _check_empty_entries(matrix: Matrix, document: Document) -> None:
 def _check_blocks(matrix: Matrix, document: Document) -> None:
     blocks = matrix.blocks.resolve()
     if blocks.min > blocks.max:
-        raise document.error(("blocks", "min"), f"blocks min {blocks.min} is more than max {blocks.max}")
+        raise document.error(
+            ("blocks", "min"), f"blocks min {blocks.min} is more than max {blocks.max}"
+        )
 
 
 def _check_size(matrix: Matrix, document: Document) -> None:
     entries = [entry.named for entry in matrix.include]
-    total = (combinations.size(matrix.axes.named) + sum(map(combinations.size, entries))) * len(matrix.loads)
+    total = (combinations.size(matrix.axes.named) + sum(map(combinations.size, entries))) * len(
+        matrix.loads
+    )
     if total > MAX_COMBINATIONS:
-        sentence = f"the matrix has {total:,} combinations, more than {MAX_COMBINATIONS:,}: name fewer values"
+        sentence = (
+            f"the matrix has {total:,} combinations, more than {MAX_COMBINATIONS:,}: "
+            "name fewer values"
+        )
         raise document.error(("axes",) if matrix.axes.named else ("include",), sentence, key=True)
 
 
@@ -147,14 +167,22 @@ def _check_payloads(matrix: Matrix, document: Document) -> None:
         for index, payload in enumerate(given if isinstance(given, list) else [given]):
             limits = {name: axes.PAYLOADS[name] for name in takers}
             if limits and not any(low <= payload <= high for low, high in limits.values()):
-                said = ", ".join(f"{name} takes {low} to {high}" for name, (low, high) in limits.items())
-                raise document.error((*path, "payload", index), f"payload {payload} is out of range: {said} bytes")
+                said = ", ".join(
+                    f"{name} takes {low} to {high}" for name, (low, high) in limits.items()
+                )
+                raise document.error(
+                    (*path, "payload", index), f"payload {payload} is out of range: {said} bytes"
+                )
 
 
 def _check_files(matrix: Matrix, document: Document) -> None:
     for path, word in [*values(matrix, "program"), *values(matrix, "kernel")]:
         is_file, there = word.endswith(".c") or "/" in word, paths.beside(document.path, word)
-        if is_file and not os.path.isfile(there) and not (word.endswith(".c") and os.path.isdir(there)):
+        if (
+            is_file
+            and not os.path.isfile(there)
+            and not (word.endswith(".c") and os.path.isdir(there))
+        ):
             raise document.error(path, f"there is no file {word} beside the matrix")
 
 

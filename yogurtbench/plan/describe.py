@@ -16,39 +16,53 @@ SHOWN = 60
 
 
 def defaulted_axes(plan: Plan) -> dict[str, list[str]]:
-    """Return the axes that the matrix leaves out, and the values the defaults gave its cells (``-``.
+    """Return the axes that the matrix leaves out, and the values the defaults gave its cells
+    (``-``.
 
     Does not apply).
     """
     cells = [planned.cell for planned in plan.cells if planned.role == "cell"]
     values = {
-        axis: sorted({axis_word(getattr(cell, axis)) for cell in cells}) for axis in AXES if axis not in plan.named
+        axis: sorted({axis_word(getattr(cell, axis)) for cell in cells})
+        for axis in AXES
+        if axis not in plan.named
     }
     return {axis: words for axis, words in values.items() if words not in (["-"], [])}
 
 
 def describe_plan(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 1) -> str:
-    """Return the plan in lines of text, as ``yogurtbench plan`` prints it; ``labs``: whose time to estimate.
+    """Return the plan in lines of text, as ``yogurtbench plan`` prints it.
+
+    ``labs``: whose time to estimate.
 
     ``said``: lines on the clock and on what a budget buys; ``jobs``: trials side by side.
     """
-    return "\n".join([*_summary(plan, labs, jobs), *said, *_losses(plan), *_describe_first_block(plan)])
+    return "\n".join(
+        [*_summary(plan, labs, jobs), *said, *_losses(plan), *_describe_first_block(plan)]
+    )
 
 
 def plan_facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
-    """Return what :func:`describe` prints beside the plan itself, as a JSON object: times in seconds by lab."""
+    """Return what :func:`describe` prints beside the plan itself, as a JSON object: times in
+    seconds by lab.
+    """
     roles = [planned.role for planned in plan.cells]
     return {
-        "counts": {role: roles.count(role) for role in ("cell", "baseline", "canary")} | {"group": len(plan.groups)},
+        "counts": {role: roles.count(role) for role in ("cell", "baseline", "canary")}
+        | {"group": len(plan.groups)},
         "seconds": {
-            lab: [estimate_seconds(plan, lab, count, jobs) for count in (plan.blocks.min, plan.blocks.max)]
+            lab: [
+                estimate_seconds(plan, lab, count, jobs)
+                for count in (plan.blocks.min, plan.blocks.max)
+            ]
             for lab in labs
         },
         "filled_in": defaulted_axes(plan),
         "warnings": warnings(plan),
         "too_coarse": too_coarse(plan),
         "first_block": [
-            {"cell": trial.cell.id, "role": trial.role, "axes": trial.cell.named} for trial in first_block(plan)
+            {"cell": trial.cell.id, "role": trial.role, "axes": trial.cell.named}
+            for trial in first_block(plan)
         ],
     }
 
@@ -57,21 +71,31 @@ def _summary(plan: Plan, labs: Sequence[str], jobs: int) -> Iterator[str]:
     roles, blocks = [planned.role for planned in plan.cells], plan.blocks
     yield f"{plan.name}: {plan.question}" if plan.question else plan.name
     canaries = count_of(roles.count("canary"), "A/A canary", "A/A canaries")
-    yield f"{count_of(roles.count('cell'), 'cell')}, {count_of(roles.count('baseline'), 'baseline')}, {canaries}"
+    yield (
+        f"{count_of(roles.count('cell'), 'cell')}, "
+        f"{count_of(roles.count('baseline'), 'baseline')}, {canaries}"
+    )
     until = f"{blocks.min} to {blocks.max} blocks each, until ±{blocks.precision:.2%}"
     whole = f"{count_of(blocks.max, 'block')} each"
     yield f"{count_of(len(plan.groups), 'group')}, {until if blocks.min < blocks.max else whole}"
     yield from (describe_duration(plan, lab, jobs) for lab in labs)
-    yield "filled in: " + "; ".join(f"{axis} {'/'.join(values)}" for axis, values in defaulted_axes(plan).items())
+    yield "filled in: " + "; ".join(
+        f"{axis} {'/'.join(values)}" for axis, values in defaulted_axes(plan).items()
+    )
 
 
 def describe_duration(plan: Plan, lab: str, jobs: int) -> str:
     """``about 2 min on vm, 2 trials side by side``."""
     fewest, most = (
-        format_duration(estimate_seconds(plan, lab, count, jobs)) for count in (plan.blocks.min, plan.blocks.max)
+        format_duration(estimate_seconds(plan, lab, count, jobs))
+        for count in (plan.blocks.min, plan.blocks.max)
     )
     beside = f", {jobs} trials side by side" if jobs > 1 and plan.clock == "instructions" else ""
-    return f"about {fewest} to {most} on {lab}{beside}" if fewest != most else f"about {fewest} on {lab}{beside}"
+    return (
+        f"about {fewest} to {most} on {lab}{beside}"
+        if fewest != most
+        else f"about {fewest} on {lab}{beside}"
+    )
 
 
 def _losses(plan: Plan) -> Iterator[str]:
@@ -79,7 +103,10 @@ def _losses(plan: Plan) -> Iterator[str]:
         yield f"left out: {left.count} × {left.reason} (such as {left.example})"
     if plan.collapsed:
         differ = "differs" if plan.collapsed == 1 else "differ"
-        yield f"collapsed: {count_of(plan.collapsed, 'combination')} {differ} only in axes that do not apply there"
+        yield (
+            f"collapsed: {count_of(plan.collapsed, 'combination')} {differ} only in axes "
+            "that do not apply there"
+        )
     if plan.doubles:
         say = "says" if plan.doubles == 1 else "say"
         yield f"doubles: {count_of(plan.doubles, 'combination')} {say} what another says already"

@@ -12,24 +12,26 @@ from yogurtbench.plan.plan import Plan, first_block, load_seconds
 
 #: Level of the tests that Holm's method adjusts.
 ALPHA = 0.05
-#: Seconds that lab, wire, probe and undoing cost a trial; that a load's tools take to start; that a program takes to
-#: compile, once a sweep; that a sweep takes to begin. Measured on two cores, vm under TCG: the truth table (480 cells
-#: of reachability, the isolation of the 127 live ones) took 12 min, quickstart.yaml (138 trials, one wire of four
-#: dead) 6 min. A dead wire costs less than is planned here, since its loads are skipped; KVM is faster.
+#: Seconds that lab, wire, probe and undoing cost a trial; that a load's tools take to start; that a
+#: program takes to compile, once a sweep; that a sweep takes to begin. Measured on two cores, vm
+#: under TCG: the truth table (480 cells of reachability, the isolation of the 127 live ones) took
+#: 12 min, quickstart.yaml (138 trials, one wire of four dead) 6 min. A dead wire costs less than is
+#: planned here, since its loads are skipped; KVM is faster.
 TRIAL_SECONDS = {"native": 0.15, "vm": 0.6}
 TOOL_SECONDS = {"native": 0.0, "vm": 0.7}
 COMPILE_SECONDS = {"native": 0.3, "vm": 3.0}
 BOOT_SECONDS = {"native": 1.0, "vm": 12.0}
-#: On the instruction clock, on the same machine: boot and save took 50 to 80 s (1 s where the saved guest is kept), a
-#: trial 1 to 3 s from waking to its end (idle time passes at once). A custom program takes 20 s more to boot, for each
-#: way of looking at it.
+#: On the instruction clock, on the same machine: boot and save took 50 to 80 s (1 s where the saved
+#: guest is kept), a trial 1 to 3 s from waking to its end (idle time passes at once). A custom
+#: program takes 20 s more to boot, for each way of looking at it.
 SAVED_SECONDS, WOKEN_SECONDS, OWN_SECONDS = 65.0, 2.5, 20.0
 #: Of rtt_under_load there, whose bulk transfer leaves the guest never idle.
 BUSY_SECONDS = 60.0
 
 
 def estimate_seconds(plan: Plan, lab: str, blocks: int | None = None, jobs: int = 1) -> float:
-    """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it may stop at).
+    """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it
+    may stop at).
 
     ``jobs``: trials side by side; of account on the instruction clock alone.
     """
@@ -48,7 +50,11 @@ def _begin_seconds(plan: Plan, lab: str) -> float:
     if plan.clock == "instructions":
         return SAVED_SECONDS + OWN_SECONDS * len(plan.texts.own)
     cells = [planned.cell for planned in plan.cells]
-    named = {name for one in cells for name in (one.helper, one.return_helper, one.primary, one.peer, one.program)}
+    named = {
+        name
+        for one in cells
+        for name in (one.helper, one.return_helper, one.primary, one.peer, one.program)
+    }
     return BOOT_SECONDS[lab] + COMPILE_SECONDS[lab] * len(named - {None, "none", "builtin"})
 
 
@@ -64,7 +70,9 @@ def _trial_seconds(trial: Trial, lab: str) -> float:
 
 
 def max_decidable_cells(blocks: int) -> int:
-    """Return how many gate cells Holm's method can decide: n blocks give a signed-rank p of 2/2^n at best."""
+    """Return how many gate cells Holm's method can decide: n blocks give a signed-rank p of 2/2^n
+    at best.
+    """
     return int(ALPHA * 2.0 ** (min(blocks, 1000) - 1))
 
 
@@ -84,15 +92,22 @@ def warnings(plan: Plan) -> list[str]:
 
 
 def too_coarse(plan: Plan) -> list[str]:
-    """Return what no number of blocks decides, since a tool tells it too coarsely, a sentence each."""
+    """Return what no number of blocks decides, since a tool tells it too coarsely, a sentence
+    each.
+    """
     compared = [planned for planned in plan.cells if planned.baselines]
     pings = [planned for planned in compared if planned.cell.load == "ping"]
-    few = sorted({one.options["count"] for one in pings if one.options["count"] < FEWEST_FOR["rtt_p99"]})
-    found = [f"{count} pings have no 99th percentile: it takes {FEWEST_FOR['rtt_p99']}" for count in few]
+    few = sorted(
+        {one.options["count"] for one in pings if one.options["count"] < FEWEST_FOR["rtt_p99"]}
+    )
+    found = [
+        f"{count} pings have no 99th percentile: it takes {FEWEST_FOR['rtt_p99']}" for count in few
+    ]
     if pings and not any(one.cell.load in REQUEST_RESPONSE - {"ping"} for one in compared):
         steps = "2,000 instructions" if plan.clock == "instructions" else "2 µs"
         found.append(
-            f"ping tells whole microseconds: what differs by less than {steps} a round trip stays undecided; "
+            f"ping tells whole microseconds: what differs by less than {steps} a round trip "
+            "stays undecided; "
             "sockperf decides it"
         )
     return found
@@ -111,13 +126,16 @@ def _too_few_blocks(plan: Plan) -> Iterator[str]:
     needed = blocks_needed(1)
     if is_estimated(plan) and plan.blocks.min < needed:
         yield (
-            f"from {count_of(plan.blocks.min, 'block')} no 95 % interval can be made: they give estimates, no verdicts "
+            f"from {count_of(plan.blocks.min, 'block')} no 95 % interval can be made: they "
+            "give estimates, no verdicts "
             f"(verdicts need blocks min {needed} or more)"
         )
 
 
 def is_estimated(plan: Plan) -> bool:
-    """Return whether anything is compared that noise reaches: neither yes/no nor on the instruction clock."""
+    """Return whether anything is compared that noise reaches: neither yes/no nor on the instruction
+    clock.
+    """
     noisy = (planned for planned in plan.cells if planned.cell.load not in YES_NO)
     return plan.clock == "wall" and any(planned.baselines for planned in noisy)
 

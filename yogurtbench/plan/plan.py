@@ -1,6 +1,7 @@
 """A plan: what runs, in which groups, blocks and order. Pure.
 
-A plan needs neither the matrix nor YAML: it is stored as plan.json in the run folder, and reports start from there.
+A plan needs neither the matrix nor YAML: it is stored as plan.json in the run folder, and reports
+start from there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ SLOWEST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """How many blocks at least and at most, and the precision to stop at: half the interval's width as a ratio."""
+    """How many blocks at least and at most, and the precision to stop at: half the interval's width
+    as a ratio.
+    """
 
     min: int = 10
     max: int = 40
@@ -40,7 +43,9 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class ExcludedCells:
-    """Combinations that cannot exist: why, how many fell out of the cross product, and one of them as a selector."""
+    """Combinations that cannot exist: why, how many fell out of the cross product, and one of them
+    as a selector.
+    """
 
     reason: str
     count: int
@@ -51,8 +56,9 @@ class ExcludedCells:
 class PlannedCell:
     """A cell and its part in the plan.
 
-    ``group``: the id of its completed main baseline, empty where there is none. ``baselines``: the ids of all its
-    completed baselines, the main one first. ``options``: its load's, durations in seconds.
+    ``group``: the id of its completed main baseline, empty where there is none. ``baselines``: the
+    ids of all its completed baselines, the main one first. ``options``: its load's, durations in
+    seconds.
     """
 
     cell: Cell
@@ -64,20 +70,25 @@ class PlannedCell:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PlannedCell:
-        """Return the inverse of ``dataclasses.asdict``, also after a round trip through JSON text."""
-        return cls(**{**data, "cell": Cell.from_json(data["cell"]), "baselines": tuple(data["baselines"])})
+        """Return the inverse of ``dataclasses.asdict``, also after a round trip through JSON
+        text.
+        """
+        return cls(
+            **{**data, "cell": Cell.from_json(data["cell"]), "baselines": tuple(data["baselines"])}
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything a sweep has to know. Equal plans give equal trials in equal order.
 
-    ``collapsed`` counts combinations that differ from another only in axes that do not apply, ``doubles`` those that
-    say what another says, ``notes`` are sentences on includes and excludes without the effect that somebody may have
-    meant, ``named`` the axes the matrix gives its cells,
-    ``programs`` the sources of the wires of one's own by the matrix's word, ``side`` which of the programs of bpf/ are
-    run (texts.NOW or BASE), ``asides`` whether there are diagnostics after the last block, ``source`` and ``path`` the
-    matrix itself, ``only`` the selector that chose among its cells.
+    ``collapsed`` counts combinations that differ from another only in axes that do not apply,
+    ``doubles`` those that say what another says, ``notes`` are sentences on includes and excludes
+    without the effect that somebody may have meant, ``named`` the axes the matrix gives its cells,
+    ``programs`` the sources of the wires of one's own by the matrix's word, ``side`` which of the
+    programs of bpf/ are run (texts.NOW or BASE), ``asides`` whether there are diagnostics after the
+    last block, ``source`` and ``path`` the matrix itself, ``only`` the selector that chose among
+    its cells.
     """
 
     name: str
@@ -109,8 +120,13 @@ class Plan:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups: those that ask whether a wire is alive first, since a dead one needs no more asking."""
-        first = {group: members[0].cell.load != "reachability" for group, members in self._by_group.items()}
+        """The groups: those that ask whether a wire is alive first, since a dead one needs no more
+        asking.
+        """
+        first = {
+            group: members[0].cell.load != "reachability"
+            for group, members in self._by_group.items()
+        }
         return tuple(sorted(first, key=first.__getitem__))
 
     def members(self, group: str) -> tuple[PlannedCell, ...]:
@@ -122,7 +138,8 @@ class Plan:
 
         Random from seed, group and block, reachability before the other loads.
 
-        With more than eight cells the main baseline runs first and last. Blocks and positions count from 0.
+        With more than eight cells the main baseline runs first and last. Blocks and positions count
+        from 0.
         """
         order = list(self.members(group))
         random.Random(f"{self.seed}/{group}/{block}").shuffle(order)
@@ -140,23 +157,32 @@ class Plan:
     def diagnostics(self) -> list[Trial]:
         """Return what runs once, after the last block: trials whose values stay out of the results.
 
-        BPF run times: a trial for each wire that has programs and payload, under the load that comes first in
-        _DIAGNOSED. On the instruction clock also what the counting costs: see :meth:`_blind`.
+        BPF run times: a trial for each wire that has programs and payload, under the load that
+        comes first in _DIAGNOSED. On the instruction clock also what the counting costs: see
+        :meth:`_blind`.
         """
         return [*self._run_times(), *self._blind()] if self.asides else []
 
     def _run_times(self) -> list[Trial]:
         chosen: dict[str, PlannedCell] = {}
         for planned in sorted(self.cells, key=lambda one: one.role != "cell"):
-            if planned.role in ("cell", "baseline") and planned.cell.load == self._diagnosed_by[planned.cell.wire_id]:
+            if (
+                planned.role in ("cell", "baseline")
+                and planned.cell.load == self._diagnosed_by[planned.cell.wire_id]
+            ):
                 chosen.setdefault(planned.cell.id, planned)
         return [
-            replace(self._trial(planned, NO_BLOCK, position), role="diagnostic", id=f"diagnostic-p{position:02d}")
+            replace(
+                self._trial(planned, NO_BLOCK, position),
+                role="diagnostic",
+                id=f"diagnostic-p{position:02d}",
+            )
             for position, planned in enumerate(chosen.values())
         ]
 
     def _blind(self) -> list[Trial]:
-        """Return a trial without counters for each built-in wire under sockperf, of its smallest payload.
+        """Return a trial without counters for each built-in wire under sockperf, of its smallest
+        payload.
 
         Only where the clock counts instructions: their few are lost in the noise of any other.
         """
@@ -165,21 +191,35 @@ class Plan:
         chosen: dict[str, PlannedCell] = {}
         for planned in sorted(self.cells, key=lambda one: one.cell.payload or 0):
             cell = planned.cell
-            seen = planned.role in ("cell", "baseline") and cell.load == "sockperf" and cell.program == "builtin"
+            seen = (
+                planned.role in ("cell", "baseline")
+                and cell.load == "sockperf"
+                and cell.program == "builtin"
+            )
             if seen and cell.has_programs:
                 chosen.setdefault(cell.wire_id, planned)
         return [
-            replace(self._trial(planned, NO_BLOCK, position), role="blind", id=f"blind-p{position:02d}")
+            replace(
+                self._trial(planned, NO_BLOCK, position), role="blind", id=f"blind-p{position:02d}"
+            )
             for position, planned in enumerate(chosen.values())
         ]
 
     @cached_property
     def _diagnosed_by(self) -> dict[str, str]:
-        """The load that a wire is diagnosed under; empty where it has no programs or none of these loads."""
+        """The load that a wire is diagnosed under.
+
+        Empty where it has no programs or none of these loads.
+        """
         loads: dict[str, set[str]] = {}
         for planned in self.cells:
-            loads.setdefault(planned.cell.wire_id, set()).update([planned.cell.load] * planned.cell.has_programs)
-        return {wire: next((load for load in _DIAGNOSED if load in found), "") for wire, found in loads.items()}
+            loads.setdefault(planned.cell.wire_id, set()).update(
+                [planned.cell.load] * planned.cell.has_programs
+            )
+        return {
+            wire: next((load for load in _DIAGNOSED if load in found), "")
+            for wire, found in loads.items()
+        }
 
     def _trial(self, planned: PlannedCell, block: int, position: int) -> Trial:
         name = f"{planned.group or 'none'}-b{block:03d}-p{position:02d}"
@@ -191,7 +231,10 @@ class Plan:
         return Trial(name, planned.cell, block, position, planned.role, self.clock, options, limit)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON object, equal to what a stored one reads back as; :meth:`from_json` is its inverse."""
+        """JSON object, equal to what a stored one reads back as.
+
+        :meth:`from_json` is its inverse.
+        """
         data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return data
 
@@ -213,7 +256,13 @@ class Plan:
 
 
 #: What a reader makes of a plan.json that does not say it.
-_UNSTORED: dict[str, Any] = {"question": "", "lab": "auto", "clock": "wall", "seed": 0, "margins": {}}
+_UNSTORED: dict[str, Any] = {
+    "question": "",
+    "lab": "auto",
+    "clock": "wall",
+    "seed": 0,
+    "margins": {},
+}
 
 
 def _is_main(planned: PlannedCell) -> bool:
@@ -226,7 +275,9 @@ def load_seconds(load: str, options: Mapping[str, Any]) -> float:
 
 
 def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
-    """Seconds after which a trial is given up: generous, for an emulator compiles and connects slowly."""
+    """Seconds after which a trial is given up: generous, for an emulator compiles and connects
+    slowly.
+    """
     lifetime = load_seconds(cell.load, options) + float(options["timeout"])
     return 60.0 + lifetime * (SLOWEST if clock == "instructions" else 2.0)
 

@@ -6,12 +6,14 @@ import gc
 import logging
 from pathlib import Path
 
-# Where it may not write a cache, Matplotlib says so for two lines, in front of the one sentence that a mistake gets.
+# Where it may not write a cache, Matplotlib says so for two lines, in front of the one sentence
+# that a mistake gets.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def summary(run_folder: Path) -> str:
-    """Return the short report as Markdown, at most forty lines: for a pull request or a job's summary.
+    """Return the short report as Markdown, at most forty lines: for a pull request or a job's
+    summary.
 
     Raises MatrixError where the folder is no run folder or is damaged.
     """
@@ -22,14 +24,19 @@ def summary(run_folder: Path) -> str:
 
 
 def make(run_folder: Path) -> list[Path]:
-    """Write report.html, report.md, charts/*.svg, comparison.csv, observations.parquet, verdicts.json and pyperf.json.
+    """Write report.html, report.md, charts/*.svg, comparison.csv, observations.parquet,
+    verdicts.json and pyperf.json.
 
     Returns their paths. Raises MatrixError where the folder is no run folder or is damaged.
     """
-    from yogurtbench.report import build  # matplotlib and pandas are slow to import: only when a report is made
+    from yogurtbench.report import (
+        build,
+    )  # matplotlib and pandas are slow to import: only when a report is made
 
     collecting = gc.isenabled()
-    gc.disable()  # a large run is a million live objects, and looking through them for cycles is a fifth of the time
+    # a large run is a million live objects, and looking through them for cycles is a fifth of the
+    # time
+    gc.disable()
     try:
         return build.write_report(run_folder)
     finally:

@@ -11,13 +11,18 @@ _STEPS: dict[str, tuple[tuple[float, str], ...]] = {
     "ns": ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")),
     "bit/s": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1, "bit/s")),
     "packets/s": ((1e6, "M packets/s"), (1e3, "k packets/s"), (1, "packets/s")),
-    "bit/Ginstructions": ((1e9, "bit per guest instruction"), (1, "bit per 10⁹ guest instructions")),
+    "bit/Ginstructions": (
+        (1e9, "bit per guest instruction"),
+        (1, "bit per 10⁹ guest instructions"),
+    ),
     "packets/Ginstructions": ((1, "packets per 10⁹ guest instructions"),),
 }
 
 
 def scale_of(unit: str, value: float) -> tuple[float, str]:
-    """Return the factor to divide by and the unit to print for numbers about as large as ``value``."""
+    """Return the factor to divide by and the unit to print for numbers about as large as
+    ``value``.
+    """
     for factor, name in _STEPS.get(unit, ()):
         if abs(value) >= factor:
             return factor, name
@@ -71,12 +76,20 @@ def format_interval(low: float, high: float, digits: int = 1) -> str:
 
 
 #: What is of less and of more, by how the metric's name begins; else less and more.
-_WORDS = {"rtt_": ("shorter", "longer"), "instructions_": ("fewer", "more"), "retransmits": ("fewer", "more")}
+_WORDS = {
+    "rtt_": ("shorter", "longer"),
+    "instructions_": ("fewer", "more"),
+    "retransmits": ("fewer", "more"),
+}
 
 
 def better_word(metric: str, ratio: float) -> str:
-    """Return an effect as a clause: ``12 % shorter median round trip``, ``1.0 % more instructions per packet``."""
+    """Return an effect as a clause: ``12 % shorter median round trip``, ``1.0 % more instructions
+    per packet``.
+    """
     size = abs(ratio - 1) * 100
-    words = next((pair for start, pair in _WORDS.items() if metric.startswith(start)), ("less", "more"))
+    words = next(
+        (pair for start, pair in _WORDS.items() if metric.startswith(start)), ("less", "more")
+    )
     digits = 0 if size >= 10 else 1
     return f"{size:.{digits}f} % {words[ratio > 1]} {metric_name(metric)}"

@@ -1,4 +1,6 @@
-"""What was measured where nothing is compared: each cell's deciding metric, median and spread of its blocks."""
+"""What was measured where nothing is compared: each cell's deciding metric, median and spread of
+its blocks.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,16 @@ class Level:
     def spread(self) -> str:
         """From the smallest block to the largest; empty of a single one."""
         return (
-            f"{format_number(self.low, self.unit)} … {format_number(self.high, self.unit)}" if self.blocks > 1 else ""
+            f"{format_number(self.low, self.unit)} … {format_number(self.high, self.unit)}"
+            if self.blocks > 1
+            else ""
         )
 
 
 def levels(story: RunData) -> list[Level]:
-    """Of every cell that is held to nothing and gave a value: by what was measured in the plan's order, best first."""
+    """Of every cell that is held to nothing and gave a value: by what was measured in the plan's
+    order, best first.
+    """
     frame = story.frame
     ok = frame[(frame["status"] == "ok") & (frame["role"] == "cell") & frame["value"].notna()]
     deciding = ok[(ok["metric"] == ok["load"].map(HEADLINE)) & ~ok["load"].isin(YES_NO)]
@@ -57,6 +63,10 @@ def levels(story: RunData) -> list[Level]:
 
 def _level(story: RunData, cell: str, rows: pd.DataFrame) -> Level:
     load, blocks = story.cells[cell].load, rows.groupby("block")["value"].median()
-    heading = ", ".join(filter(None, (metric_name(HEADLINE[load]), load_name(load), story.traffic[cell])))
+    heading = ", ".join(
+        filter(None, (metric_name(HEADLINE[load]), load_name(load), story.traffic[cell]))
+    )
     median, low, high = float(blocks.median()), float(blocks.min()), float(blocks.max())
-    return Level(story.wire(cell).name, heading, median, low, high, len(blocks), str(rows["unit"].iloc[0]))
+    return Level(
+        story.wire(cell).name, heading, median, low, high, len(blocks), str(rows["unit"].iloc[0])
+    )

@@ -1,4 +1,6 @@
-"""The data of a report, gathered once: plan, environment, attempts, frames, and each wire's name and colour."""
+"""The data of a report, gathered once: plan, environment, attempts, frames, and each wire's name
+and colour.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,10 @@ from yogurtbench.results import run_folder
 class RunData:
     """Everything a section may use.
 
-    ``cells`` maps cell ids to cells, ``wires`` wire ids to names and colours, ``traffic`` cell ids to what is sent,
-    ``main`` cell ids to the id of their main baseline. ``emulated`` is the label that every chart, table and export
-    of emulated numbers carries, empty where they are not; ``exact``: the clock counted guest instructions.
+    ``cells`` maps cell ids to cells, ``wires`` wire ids to names and colours, ``traffic`` cell ids
+    to what is sent, ``main`` cell ids to the id of their main baseline. ``emulated`` is the label
+    that every chart, table and export of emulated numbers carries, empty where they are not;
+    ``exact``: the clock counted guest instructions.
     """
 
     run: str
@@ -46,9 +49,17 @@ class RunData:
         """From a run folder. Raises MatrixError where it is none."""
         run_folder.check_folder(folder)
         files = (
-            folder / name for name in (run_folder.PLAN, run_folder.ENVIRONMENT, run_folder.TRIALS, run_folder.MATRIX)
+            folder / name
+            for name in (
+                run_folder.PLAN,
+                run_folder.ENVIRONMENT,
+                run_folder.TRIALS,
+                run_folder.MATRIX,
+            )
         )
-        states = tuple((one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists())
+        states = tuple(
+            (one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists()
+        )
         return _read(folder, folder.resolve().name, states)
 
     @classmethod
@@ -77,8 +88,12 @@ class RunData:
             cells=cells,
             wires=wire_names(cells.values(), reference),
             traffic=traffic_names(cells),
-            main={planned.cell.id: planned.baselines[0] for planned in plan.cells if planned.baselines},
-            emulated=analysis.EMULATED if "tcg" in {environment.accelerator, *frame["accelerator"].unique()} else "",
+            main={
+                planned.cell.id: planned.baselines[0] for planned in plan.cells if planned.baselines
+            },
+            emulated=analysis.EMULATED
+            if "tcg" in {environment.accelerator, *frame["accelerator"].unique()}
+            else "",
             exact=plan.clock == "instructions",
         )
 
@@ -90,7 +105,10 @@ class RunData:
     def headlines(self) -> pd.DataFrame:
         """The deciding comparisons: each cell's main metric against its main baseline."""
         rows = self.comparison[self.comparison["role"] == "cell"]
-        return rows[(rows["metric"] == rows["load"].map(HEADLINE)) & (rows["baseline"] == rows["cell"].map(self.main))]
+        return rows[
+            (rows["metric"] == rows["load"].map(HEADLINE))
+            & (rows["baseline"] == rows["cell"].map(self.main))
+        ]
 
     @property
     def deciding(self) -> pd.DataFrame:
@@ -103,8 +121,8 @@ class RunData:
     def canaries(self) -> pd.DataFrame:
         """The baseline under another name, compared with itself.
 
-        On the instruction clock in its loads' deciding metrics alone: the timer's interrupts fall into means and tails,
-        and another name in the order moves them.
+        On the instruction clock in its loads' deciding metrics alone: the timer's interrupts fall
+        into means and tails, and another name in the order moves them.
         """
         seen = self.comparison[self.comparison["role"] == "canary"]
         return seen[seen["metric"] == seen["load"].map(HEADLINE)] if self.exact else seen

@@ -35,7 +35,9 @@ class RunPair:
         cells = {**old.cells, **new.cells}
         wires = (*old.wires.values(), *new.wires.values())
         reference = {wire.id for wire in wires if wire.reference}
-        return cls(old, new, decision, cells, wire_names(cells.values(), reference), traffic_names(cells))
+        return cls(
+            old, new, decision, cells, wire_names(cells.values(), reference), traffic_names(cells)
+        )
 
     @property
     def exact(self) -> bool:

@@ -1,8 +1,10 @@
-"""Load Matplotlib with settings of our own. Every module that draws imports this one before Matplotlib.
+"""Load Matplotlib with settings of our own.
 
-Matplotlib obeys MPLBACKEND, MATPLOTLIBRC, a ``matplotlibrc`` in the current folder and whatever lies in the user's
-configuration folder, and some of it makes its very import fail. A command of ours must not depend on any of that; a
-notebook that imports yogurtbench must keep all of it.
+Every module that draws imports this one before Matplotlib.
+
+Matplotlib obeys MPLBACKEND, MATPLOTLIBRC, a ``matplotlibrc`` in the current folder and whatever
+lies in the user's configuration folder, and some of it makes its very import fail. A command of
+ours must not depend on any of that; a notebook that imports yogurtbench must keep all of it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ _OURS = Path(__file__).parent
 
 
 def load() -> None:
-    """Load Matplotlib untouched by the user's settings; in a process that is not a command of ours do nothing."""
+    """Load Matplotlib untouched by the user's settings.
+
+    In a process that is not a command of ours do nothing.
+    """
     if not launch.is_command or "matplotlib" in sys.modules:
         return
     with _settings_hidden():
@@ -45,7 +50,9 @@ def _settings_hidden() -> Iterator[None]:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """Make a folder the current one, and go back to where we were, though that may have been removed meanwhile."""
+    """Make a folder the current one, and go back to where we were, though that may have been
+    removed meanwhile.
+    """
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.chdir(path)

@@ -1,7 +1,8 @@
 """An A/B run: the programs before and after a change, measured in one guest.
 
-A stored figure rots: every update of kernel, compiler or package moves the count of instructions. So both sides are
-measured today, on the instruction clock, each trial woken from one saved guest that carries both.
+A stored figure rots: every update of kernel, compiler or package moves the count of instructions.
+So both sides are measured today, on the instruction clock, each trial woken from one saved guest
+that carries both.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from yogurtbench.runner.sweep import Sweep
 
 @dataclass(frozen=True, slots=True)
 class ProgramChange:
-    """The plan of now, that of before, and, where programs of bpf/ are compared, the folder of the old ones."""
+    """The plan of now, that of before, and, where programs of bpf/ are compared, the folder of the
+    old ones.
+    """
 
     new: Plan
     old: Plan
@@ -35,10 +38,17 @@ class ProgramChange:
 
 
 def change_of_programs(plan: Plan, folder: Path) -> ProgramChange:
-    """Return the programs of bpf/ against those of another folder, in every cell that has a program."""
-    now = _narrowed(plan, [one for one in plan.cells if one.cell.has_programs and one.cell.program == "builtin"])
+    """Return the programs of bpf/ against those of another folder, in every cell that has a
+    program.
+    """
+    now = _narrowed(
+        plan, [one for one in plan.cells if one.cell.has_programs and one.cell.program == "builtin"]
+    )
     if not now.cells:
-        raise MatrixError(f"{plan.path}: no cell uses a program of bpf/, so there is nothing to hold against {folder}")
+        raise MatrixError(
+            f"{plan.path}: no cell uses a program of bpf/, so there is nothing to hold "
+            f"against {folder}"
+        )
     return ProgramChange(now, replace(now, side=BASE), folder)
 
 
@@ -49,8 +59,13 @@ def change_of_user_program(plan: Plan, file: Path) -> ProgramChange:
     """
     mine = sorted(plan.programs)
     if len(mine) != 1:
-        has = f"{len(mine)} ({', '.join(mine)}): choose one with --only program=…" if mine else "none"
-        raise MatrixError(f"{plan.path}: --base-program is an older text of the matrix's one own program; it has {has}")
+        has = (
+            f"{len(mine)} ({', '.join(mine)}): choose one with --only program=…" if mine else "none"
+        )
+        raise MatrixError(
+            f"{plan.path}: --base-program is an older text of the matrix's one own program; "
+            f"it has {has}"
+        )
     try:
         text = wire_source.read(file)
         wire_source.check(text)
@@ -68,9 +83,20 @@ def _narrowed(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
 
     A count of instructions needs neither baseline nor blocks.
     """
-    once = {one.cell.id: replace(one, role="cell", group="", baselines=()) for one in cells if one.role != "canary"}
+    once = {
+        one.cell.id: replace(one, role="cell", group="", baselines=())
+        for one in cells
+        if one.role != "canary"
+    }
     blocks = replace(plan.blocks, min=1, max=1)
-    return replace(plan, cells=tuple(once.values()), clock="instructions", lab="vm", blocks=blocks, asides=False)
+    return replace(
+        plan,
+        cells=tuple(once.values()),
+        clock="instructions",
+        lab="vm",
+        blocks=blocks,
+        asides=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +120,10 @@ def measure_both(
     """
     kernels = sorted({one.cell.kernel for one in change.new.cells})
     if len(kernels) > 1:
-        raise MatrixError(f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: use --only")
+        raise MatrixError(
+            f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: "
+            "use --only"
+        )
     texts = change.old.texts | change.new.texts
     with SnapshotHost(kernels[0], say, texts, change.base, jobs=jobs) as host:
         return AbRuns(*(_run(plan, host, out, show) for plan in (change.old, change.new)))
@@ -111,7 +140,10 @@ def _run(plan: Plan, host: AgentHost, out: Path, show: Callable[[Plan], NoProgre
 
 
 def decide_change(change: ProgramChange, found: AbRuns) -> Decision:
-    """Return what became of each cell. A cell whose program is new has no past, and decides nothing."""
+    """Return what became of each cell.
+
+    A cell whose program is new has no past, and decides nothing.
+    """
     before, now = (
         replace(measured_run.read_run(path), name=f"{name} ({path.name})")
         for path, name in ((found.old, "before"), (found.new, "now"))
@@ -129,9 +161,18 @@ def _statuses(entry: MeasuredCell) -> set[str]:
 
 
 def compare_with_baseline(stored: MeasuredRun, new: Path, renew: str) -> str:
-    """Return what a stored baseline says of now, in a sentence; one of another guest says nothing."""
+    """Return what a stored baseline says of now, in a sentence.
+
+    One of another guest says nothing.
+    """
     decision = gate.decide(stored, measured_run.read_run(new))
     if decision.unlike:
-        return f"the stored baseline is stale ({'; '.join(map(str, decision.unlike))}): renew it with {renew}"
+        return (
+            f"the stored baseline is stale ({'; '.join(map(str, decision.unlike))}): renew "
+            f"it with {renew}"
+        )
     moved = sum(one.difference != 0 for one in decision.deciding)
-    return f"the stored baseline is of this very guest: {moved} of {len(decision.deciding)} values differ from it"
+    return (
+        f"the stored baseline is of this very guest: {moved} of {len(decision.deciding)} "
+        "values differ from it"
+    )

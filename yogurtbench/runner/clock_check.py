@@ -1,8 +1,11 @@
-"""The self-test of the instruction clock: one small plan, twice, each time with a boot of its own; every digit equal.
+"""The self-test of the instruction clock: one small plan, twice, each time with a boot of its own.
+
+Every digit equal.
 
 The first may be a boot of an earlier run, kept in the cache; the second is always made now.
 
-What may move (another kernel, compiler, QEMU) moves both; what is left is whether this machine repeats itself.
+What may move (another kernel, compiler, QEMU) moves both; what is left is whether this machine
+repeats itself.
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ Seen = dict[tuple[str, str], tuple[Trial, str]]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A metric of a cell that the second boot saw otherwise; ``first`` and ``second`` are what was seen, as text."""
+    """A metric of a cell that the second boot saw otherwise.
+
+    ``first`` and ``second`` are what was seen, as text.
+    """
 
     cell: str
     wire: str
@@ -41,12 +47,17 @@ class Difference:
     second: str
 
     def __str__(self) -> str:
-        return f"{self.cell} {self.wire}, {self.load}: {self.metric} was {self.first}, then {self.second}"
+        return (
+            f"{self.cell} {self.wire}, {self.load}: {self.metric} was {self.first}, then "
+            f"{self.second}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ClockCheckResult:
-    """The digests of both boots, where they differ, and a sentence for each trial that did not end well."""
+    """The digests of both boots, where they differ, and a sentence for each trial that did not end
+    well.
+    """
 
     digests: tuple[str, str]
     differences: tuple[Difference, ...]
@@ -63,7 +74,13 @@ class ClockCheckResult:
         equal = "equal" if first == second else "NOT equal"
         verdict = f"the instruction clock: two boots, digests {equal}"
         return "\n".join(
-            [f"first boot   {first}", f"second boot  {second}", *map(str, self.differences), *self.bad, verdict]
+            [
+                f"first boot   {first}",
+                f"second boot  {second}",
+                *map(str, self.differences),
+                *self.bad,
+                verdict,
+            ]
         )
 
     def as_json(self) -> str:
@@ -72,19 +89,25 @@ class ClockCheckResult:
 
 
 def clock_plan() -> Plan:
-    """Return what is run: one netkit wire and plain veth, a live answer, round trips and a bulk transfer of each."""
+    """Return what is run: one netkit wire and plain veth, a live answer, round trips and a bulk
+    transfer of each.
+    """
     return replace(make_plan(load(paths.matrix(MATRIX))), asides=False)
 
 
 def check_clock(
     plan: Plan, say: Callable[[str], None], show: Callable[[Plan], NoProgress], jobs: int | None = 1
 ) -> ClockCheckResult:
-    """Run the plan in two boots, ``jobs`` trials at a time, and hold the two together; nothing is left.
+    """Run the plan in two boots, ``jobs`` trials at a time, and hold the two together.
+
+    Nothing is left.
 
     Raises HostError where there is no guest.
     """
     with tempfile.TemporaryDirectory(prefix="yogurtbench-") as folder:
-        first, second = (_boot(plan, Path(folder), say, show, jobs, anew=anew) for anew in (False, True))
+        first, second = (
+            _boot(plan, Path(folder), say, show, jobs, anew=anew) for anew in (False, True)
+        )
     return compare_boots(first, second)
 
 
@@ -99,16 +122,27 @@ def _boot(
 ) -> list[Attempt]:
     with ExitStack() as undo:
         host = choose_host(plan, undo, say, jobs, anew=anew)
-        run = undo.enter_context(run_folder.StoredRun.create(out, plan.name, plan.source, plan, host.environment))
+        run = undo.enter_context(
+            run_folder.StoredRun.create(out, plan.name, plan.source, plan, host.environment)
+        )
         Sweep(plan, host, run, undo.enter_context(show(plan))).run()
     return list(run_folder.read_attempts(run.path))
 
 
 def compare_boots(first: list[Attempt], second: list[Attempt]) -> ClockCheckResult:
     """Hold the attempts of two boots together."""
-    digests = (run_folder.digest(run_folder.to_frame(first, "")), run_folder.digest(run_folder.to_frame(second, "")))
-    bad = (f"{_describe_row(one.trial)} {one.status}: {one.error}" for one in (*first, *second) if one.status != "ok")
-    return ClockCheckResult(digests, tuple(_differences(_seen(first), _seen(second))), tuple(dict.fromkeys(bad)))
+    digests = (
+        run_folder.digest(run_folder.to_frame(first, "")),
+        run_folder.digest(run_folder.to_frame(second, "")),
+    )
+    bad = (
+        f"{_describe_row(one.trial)} {one.status}: {one.error}"
+        for one in (*first, *second)
+        if one.status != "ok"
+    )
+    return ClockCheckResult(
+        digests, tuple(_differences(_seen(first), _seen(second))), tuple(dict.fromkeys(bad))
+    )
 
 
 def _describe_row(trial: Trial) -> str:
@@ -126,7 +160,11 @@ def _differences(first: Seen, second: Seen) -> Iterator[Difference]:
 
 def _seen(attempts: Iterable[Attempt]) -> Seen:
     """Return what was seen, by trial and metric."""
-    return {(one.trial.id, row.metric): (one.trial, _words(row)) for one in attempts for row in one.observations}
+    return {
+        (one.trial.id, row.metric): (one.trial, _words(row))
+        for one in attempts
+        for row in one.observations
+    }
 
 
 def _words(row: Observation) -> str:

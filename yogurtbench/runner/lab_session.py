@@ -27,7 +27,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class LabOptions:
-    """What to do in the lab. Nothing named: a shell. ``pcap``: the file for a recorded probe's frames."""
+    """What to do in the lab. Nothing named: a shell.
+
+    ``pcap``: the file for a recorded probe's frames.
+    """
 
     argv: Sequence[str] = ()
     pcap: Path | None = None
@@ -36,12 +39,16 @@ class LabOptions:
 
 
 def open_lab(plan: Plan, cell: str, wishes: LabOptions, say: Say) -> int:
-    """Go there, do it, come back; the exit code of the command or the shell, 0 for a recorded probe.
+    """Go there, do it, come back.
+
+    The exit code of the command or the shell, 0 for a recorded probe.
 
     Raises MatrixError for wishes that do not go together, HostError where there is no lab.
     """
     if not cell:
-        raise MatrixError("lab: name a cell with --cell: its id, or axes as in hook=netkit_peer,load=ping")
+        raise MatrixError(
+            "lab: name a cell with --cell: its id, or axes as in hook=netkit_peer,load=ping"
+        )
     if wishes.argv and (wishes.pcap or wishes.trace or wishes.as_json):
         raise MatrixError("lab: --pcap, --trace and --json cannot be combined with a command")
     chosen = find_cell(plan, cell)
@@ -95,17 +102,26 @@ def _record(host: AgentHost, trial: Trial, wishes: LabOptions) -> int:
     if wishes.as_json:
         _print_json(record | ({"pcap": str(wishes.pcap), "frames": written} if wishes.pcap else {}))
         return 0
-    print(probe_trace.as_text(record) if wishes.trace else "\n".join(map(probe_trace.headline, record["probes"])))
+    print(
+        probe_trace.as_text(record)
+        if wishes.trace
+        else "\n".join(map(probe_trace.headline, record["probes"]))
+    )
     if wishes.pcap:
         told = ", ".join(f"{name} {count}" for name, count in written.items())
-        print(f"{wishes.pcap}: frames by device: {told}" + (" (the first ones: there were more)" if cut else ""))
+        print(
+            f"{wishes.pcap}: frames by device: {told}"
+            + (" (the first ones: there were more)" if cut else "")
+        )
     return 0
 
 
 def _words(trial: Trial) -> dict[str, Any]:
     """Return what the lab is made of, and what else the cell names."""
     cell = trial.cell
-    made_of = {name: getattr(cell, name) for name in ("device", "mode", "topology", "hook", "helper")}
+    made_of = {
+        name: getattr(cell, name) for name in ("device", "mode", "topology", "hook", "helper")
+    }
     return made_of | cell.named
 
 

@@ -1,4 +1,6 @@
-"""What a run of a matrix would be, before anything runs: its plan, the clock it would take and why, and the time."""
+"""What a run of a matrix would be, before anything runs: its plan, the clock it would take and why,
+and the time.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from yogurtbench.plan.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """``labs``: whose time is told; ``reason``: why this clock; ``otherwise``: the plan it may be instead."""
+    """``labs``: whose time is told; ``reason``: why this clock.
+
+    ``otherwise``: the plan it may be instead.
+    """
 
     plan: Plan
     labs: tuple[str, ...]
@@ -25,28 +30,47 @@ class Outlook:
 
     def as_text(self, budget: Iterable[str] = ()) -> str:
         """For people; ``budget``: the lines on what a budget buys."""
-        return describe.describe_plan(self.plan, *self.labs, said=[*self._clock(), *budget], jobs=self.jobs)
+        return describe.describe_plan(
+            self.plan, *self.labs, said=[*self._clock(), *budget], jobs=self.jobs
+        )
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts: the plan and what is told of it; ``choice`` has the clock's reason, and what else it may be."""
+        """For scripts: the plan and what is told of it.
+
+        ``choice`` has the clock's reason, and what else it may be.
+        """
         other = self.otherwise
-        instead = {"clock": other.clock, **describe.plan_facts(other, "vm", jobs=self.jobs)} if other else None
+        instead = (
+            {"clock": other.clock, **describe.plan_facts(other, "vm", jobs=self.jobs)}
+            if other
+            else None
+        )
         kept = ("clock", "counts", "seconds")
         chosen = {
             "clock": self.plan.clock,
             "reason": self.reason,
             "otherwise": {name: instead[name] for name in kept} if instead else None,
         }
-        return {**self.plan.to_json(), **describe.plan_facts(self.plan, *self.labs, jobs=self.jobs), "choice": chosen}
+        return {
+            **self.plan.to_json(),
+            **describe.plan_facts(self.plan, *self.labs, jobs=self.jobs),
+            "choice": chosen,
+        }
 
     def _clock(self) -> Iterator[str]:
         yield f"clock {self.plan.clock}: {self.reason}"
         if self.otherwise:
-            yield f"else clock {self.otherwise.clock}: {describe.describe_duration(self.otherwise, 'vm', self.jobs)}"
+            yield (
+                f"else clock {self.otherwise.clock}: "
+                f"{describe.describe_duration(self.otherwise, 'vm', self.jobs)}"
+            )
 
 
 def outlook_of(plans: Plans, jobs: int | None) -> Outlook:
-    """Return the outlook of a matrix; ``jobs``: trials side by side, None for as many as may be. Starts no guest."""
+    """Return the outlook of a matrix; ``jobs``: trials side by side, None for as many as may be.
+
+    Starts no guest.
+    """
     seen = choose.foresee_host(plans)
     labs = estimate.possible_labs(seen.plan) if seen.lab == "auto" else (seen.lab,)
     return Outlook(seen.plan, labs, seen.reason, seen.otherwise, jobs or allowance.available_cpus())

@@ -1,4 +1,5 @@
-"""A recorded probe as a capture file: pcapng, an interface for each device, read by tcpdump and Wireshark.
+"""A recorded probe as a capture file: pcapng, an interface for each device, read by tcpdump and
+Wireshark.
 
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 """
@@ -13,9 +14,9 @@ from typing import Any
 from yogurtbench.core import files
 from yogurtbench.core.errors import YogurtError
 
-_ETHERNET = (
-    1  # LINKTYPE_ETHERNET: netkit, veth, bridges and lo all carry an Ethernet header, on l3 devices an empty one
-)
+# LINKTYPE_ETHERNET: netkit, veth, bridges and lo all carry an Ethernet header, on l3 devices an
+# empty one
+_ETHERNET = 1
 #: How a section begins (draft, section 4.1), and who we say that we are.
 _MAGIC, _APPLICATION = b"\x0a\x0d\x0d\x0a", "yogurtbench"
 _SNAP_LENGTH = 1 << 16
@@ -24,7 +25,8 @@ _INBOUND, _OUTBOUND = 1, 2
 
 
 def check(path: Path) -> None:
-    """Raise MatrixError or HostError where a capture cannot be written there, before anything is brought up for it.
+    """Raise MatrixError or HostError where a capture cannot be written there, before anything is
+    brought up for it.
 
     Nothing but a capture of ours is overwritten.
     """
@@ -40,22 +42,33 @@ def check(path: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return files.starts_with(path, _MAGIC, len(_MAGIC)) and files.starts_with(path, _APPLICATION.encode(), 256)
+    return files.starts_with(path, _MAGIC, len(_MAGIC)) and files.starts_with(
+        path, _APPLICATION.encode(), 256
+    )
 
 
 def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Write the probes' frames (see agent.probe_trace) in order of time; how many of each ``namespace:device``."""
+    """Write the probes' frames (see agent.probe_trace) in order of time.
+
+    How many of each ``namespace:device``.
+    """
     from pcapng import FileWriter, blocks
 
     frames: dict[str, list[tuple[int, bool, bytes]]] = {}
     for tap in (tap for probe in probes for tap in probe["taps"]):
-        carried = ((time, outgoing, base64.b64decode(content)) for time, outgoing, content in tap["frames"])
+        carried = (
+            (time, outgoing, base64.b64decode(content)) for time, outgoing, content in tap["frames"]
+        )
         frames.setdefault(f"{tap['namespace']}:{tap['device']}", []).extend(carried)
     section = blocks.SectionHeader(endianness="<", options={"shb_userappl": _APPLICATION})
     for name in frames:
         options = {"if_name": name, "if_tsresol": _NANOSECONDS}
-        section.new_member(blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options)
-    numbered = sorted((frame, number) for number, each in enumerate(frames.values()) for frame in each)
+        section.new_member(
+            blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options
+        )
+    numbered = sorted(
+        (frame, number) for number, each in enumerate(frames.values()) for frame in each
+    )
     with files.explaining_errors(path), path.open("wb") as file:
         writer = FileWriter(file, section)
         for (time, outgoing, content), number in numbered:

@@ -1,4 +1,6 @@
-"""The progress of a sweep on stderr: a live line on a terminal, a line a trial elsewhere, or nothing."""
+"""The progress of a sweep on stderr: a live line on a terminal, a line a trial elsewhere, or
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,12 @@ _STYLES = {
 }
 
 
-_MARKS = {"baseline": " (baseline)", "canary": " (canary)", "diagnostic": " (diagnostic)", "blind": " (blind)"}
+_MARKS = {
+    "baseline": " (baseline)",
+    "canary": " (canary)",
+    "diagnostic": " (diagnostic)",
+    "blind": " (blind)",
+}
 
 #: What a trial does in its phases.
 _PHASES = {
@@ -47,7 +54,12 @@ class NoProgress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         return None
 
     def trial(self, trial: Trial) -> None:
@@ -61,7 +73,9 @@ class NoProgress:
 
 
 class Names:
-    """What trials of a plan are called: the wire with the axes in which it differs from others of its name."""
+    """What trials of a plan are called: the wire with the axes in which it differs from others of
+    its name.
+    """
 
     def __init__(self, plan: Plan) -> None:
         cells = {planned.cell.id: planned.cell for planned in plan.cells}
@@ -77,11 +91,15 @@ class Names:
         return (named.name if named else wire_name(trial.cell)) + _MARKS.get(trial.role, "")
 
     def traffic(self, trial: Trial) -> str:
-        """Return what is sent: the payload, and what else differs among the plan's cells of this load."""
+        """Return what is sent: the payload, and what else differs among the plan's cells of this
+        load.
+        """
         return self._traffic.get(trial.cell.id, "")
 
     def load(self, trial: Trial) -> str:
-        """Return the load, with the traffic where that is not the same in all the plan's cells of it."""
+        """Return the load, with the traffic where that is not the same in all the plan's cells of
+        it.
+        """
         load = trial.cell.load
         return f"{load}, {self.traffic(trial)}" if load in self._varied else load
 
@@ -95,13 +113,20 @@ class LineProgress(NoProgress):
     def attempt(self, attempt: Attempt) -> None:
         """Print what came of it."""
         trial = attempt.trial
-        what = _headline(attempt) if attempt.status == "ok" else f"{attempt.status}: {attempt.error}"
-        line = f"{_block(trial):<8}  {self._names.wire(trial)}  {self._names.load(trial):<12}  {what}"
+        what = (
+            _headline(attempt) if attempt.status == "ok" else f"{attempt.status}: {attempt.error}"
+        )
+        line = (
+            f"{_block(trial):<8}  {self._names.wire(trial)}  {self._names.load(trial):<12}  {what}"
+        )
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveProgress(NoProgress):
-    """Two live lines: block, share done, elapsed and remaining time, failures so far; the wire, its load and phase."""
+    """Two live lines: block, share done, elapsed and remaining time, failures so far.
+
+    The wire, its load and phase.
+    """
 
     def __init__(
         self,
@@ -111,20 +136,35 @@ class LiveProgress(NoProgress):
         done: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``seconds``: what the plan is expected to take; ``done``: ids of trials that a resumed run has already."""
-        self._console, self._blocks, self._expected, self._clock = console, plan.blocks, seconds, clock
+        """``seconds``: what the plan is expected to take.
+
+        ``done``: ids of trials that a resumed run has already.
+        """
+        self._console, self._blocks, self._expected, self._clock = (
+            console,
+            plan.blocks,
+            seconds,
+            clock,
+        )
         self._pace, self._names = RateEstimator(plan, done), Names(plan)
         self._count = self._bad = 0
         self._began = clock()
         self._under_way: dict[str, Trial] = {}
         self._phases: dict[str, str] = {}
-        self._live = Live(get_renderable=self.view, console=console, transient=True, refresh_per_second=4)
+        self._live = Live(
+            get_renderable=self.view, console=console, transient=True, refresh_per_second=4
+        )
 
     def __enter__(self) -> Self:
         self._live.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         self._live.__exit__(kind, value, at)
 
     def trial(self, trial: Trial) -> None:
@@ -158,7 +198,9 @@ class LiveProgress(NoProgress):
         return f"{self._names.wire(trial)}  {sent}"
 
     def _head(self, trials: Sequence[Trial]) -> list[RenderableType]:
-        """Block, share, failures and times: in a line where there is room, with a bar where there is more."""
+        """Block, share, failures and times: in a line where there is room, with a bar where there
+        is more.
+        """
         where, times = _cut(self._where(trials), "bold"), _cut(self._times(), "dim")
         share = _cut(f"{self._percent:.0f} %")
         failed = [_cut(f"{self._bad} failed", "red")] if self._bad else []
@@ -189,7 +231,9 @@ class LiveProgress(NoProgress):
         fewest, most, block = self._blocks.min, self._blocks.max, trial.block + 1
         if block > fewest:
             return f"block {block} of at most {most}"
-        return f"block {block} of {fewest}–{most}" if most > fewest else f"block {block} of {fewest}"
+        return (
+            f"block {block} of {fewest}–{most}" if most > fewest else f"block {block} of {fewest}"
+        )
 
     def _times(self) -> str:
         elapsed = self._clock() - self._began
@@ -201,7 +245,9 @@ _BAR, _LEAST_BAR, _SHOWN = 40, 8, 4
 
 
 class RateEstimator:
-    """How far a sweep is, and how long the rest takes: trials by the time their loads take, at the pace so far."""
+    """How far a sweep is, and how long the rest takes: trials by the time their loads take, at the
+    pace so far.
+    """
 
     def __init__(self, plan: Plan, done: Collection[str] = ()) -> None:
         self._asides = sum(map(_weight, plan.diagnostics()))
@@ -212,7 +258,10 @@ class RateEstimator:
             self._add(trial)
 
     def ended(self, attempt: Attempt) -> None:
-        """Count a trial that ended; one that was skipped took no time, and says nothing of the pace."""
+        """Count a trial that ended.
+
+        One that was skipped took no time, and says nothing of the pace.
+        """
         self._add(attempt.trial)
         self._measured += _weight(attempt.trial) if attempt.status != "skipped" else 0.0
 
@@ -232,7 +281,8 @@ class RateEstimator:
         return min(1.0, (self._blocks + self._diagnosed) / whole) if whole else 0.0
 
     def left(self, elapsed: float, expected: float) -> str:
-        """``about 2:10``, ``2:10 to 14:00`` while the fewest blocks run, ``at most 9:00`` while more do.
+        """``about 2:10``, ``2:10 to 14:00`` while the fewest blocks run, ``at most 9:00`` while
+        more do.
 
         ``expected``: the seconds the whole takes, believed until a trial has ended.
         """
@@ -253,8 +303,15 @@ class RateEstimator:
 def _stored(plan: Plan, done: Collection[str]) -> Iterator[Trial]:
     """Yield the trials of a plan that a resumed run has already."""
     if done:
-        blocks = (plan.trials(group, block) for group in plan.groups for block in range(plan.blocks.max))
-        yield from (trial for trials in (*blocks, plan.diagnostics()) for trial in trials if trial.id in done)
+        blocks = (
+            plan.trials(group, block) for group in plan.groups for block in range(plan.blocks.max)
+        )
+        yield from (
+            trial
+            for trials in (*blocks, plan.diagnostics())
+            for trial in trials
+            if trial.id in done
+        )
 
 
 #: Seconds that a trial takes beside its load: lab, wire, probe.
@@ -274,7 +331,11 @@ def progress_for(
     """
     if quiet:
         return NoProgress()
-    return LiveProgress(console, plan, seconds, done) if console.is_interactive else LineProgress(console, plan)
+    return (
+        LiveProgress(console, plan, seconds, done)
+        if console.is_interactive
+        else LineProgress(console, plan)
+    )
 
 
 def _block(trial: Trial) -> str:
@@ -285,7 +346,9 @@ def _headline(attempt: Attempt) -> str:
     role, load = attempt.trial.role, attempt.trial.cell.load
     metric = DIAGNOSTIC_METRIC if role == "diagnostic" else HEADLINE[load]
     found = next((o for o in attempt.observations if o.metric == metric), None)
-    return f"{metric} {found.value:,.6g} {found.unit}" if found and found.value is not None else "ok"
+    return (
+        f"{metric} {found.value:,.6g} {found.unit}" if found and found.value is not None else "ok"
+    )
 
 
 def _cut(text: str, style: str = "") -> Text:

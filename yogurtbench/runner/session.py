@@ -33,7 +33,10 @@ FAILED, INTERRUPTED = 3, 130
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line asks of a run beside its plan; ``jobs``: None for as many as may be side by side."""
+    """What the command line asks of a run beside its plan.
+
+    ``jobs``: None for as many as may be side by side.
+    """
 
     out: Path
     resume: Path | None
@@ -51,7 +54,9 @@ class RunResult:
 
 
 def run(plans: Plans, wishes: RunOptions) -> RunResult:
-    """Sweep the plan that fits where the trials run, and report it. Interrupted, it keeps and reports what it has.
+    """Sweep the plan that fits where the trials run, and report it.
+
+    Interrupted, it keeps and reports what it has.
 
     Raises MatrixError or HostError before anything is created.
     """
@@ -72,28 +77,46 @@ def run(plans: Plans, wishes: RunOptions) -> RunResult:
 
 
 def _write_report(folder: Path) -> bool:
-    """Write the report; where the machine does not let us, say so: what was measured is there, and is told."""
+    """Write the report.
+
+    Where the machine does not let us, say so: what was measured is there, and is told.
+    """
     try:
         report.make(folder)
     except YogurtError as error:
-        print(f"yogurtbench: {error}; yogurtbench report {folder} makes the report", file=sys.stderr)
+        print(
+            f"yogurtbench: {error}; yogurtbench report {folder} makes the report", file=sys.stderr
+        )
         return False
     return True
 
 
-def run_both_sides(change: ProgramChange, out: Path, *, quiet: bool, jobs: int | None = None) -> AbRuns:
-    """Measure both sides of a change in one guest, ``jobs`` trials at a time (None: as many as may be)."""
+def run_both_sides(
+    change: ProgramChange, out: Path, *, quiet: bool, jobs: int | None = None
+) -> AbRuns:
+    """Measure both sides of a change in one guest, ``jobs`` trials at a time (None: as many as may
+    be).
+    """
     console = output.console(stderr=True)
-    return measure_both(change, out, _ignore if quiet else Sayer(console), _shown(console, jobs, quiet=quiet), jobs)
+    return measure_both(
+        change, out, _ignore if quiet else Sayer(console), _shown(console, jobs, quiet=quiet), jobs
+    )
 
 
 def check_clock(jobs: int | None) -> clock_check.ClockCheckResult:
-    """Return whether the instruction clock repeats itself on this machine. Raises HostError where there is no guest."""
+    """Return whether the instruction clock repeats itself on this machine.
+
+    Raises HostError where there is no guest.
+    """
     console = output.console(stderr=True)
-    return clock_check.check_clock(clock_check.clock_plan(), Sayer(console), _shown(console, jobs, quiet=False), jobs)
+    return clock_check.check_clock(
+        clock_check.clock_plan(), Sayer(console), _shown(console, jobs, quiet=False), jobs
+    )
 
 
-def _shown(console: Console, jobs: int | None, *, quiet: bool) -> Callable[[Plan], progress.NoProgress]:
+def _shown(
+    console: Console, jobs: int | None, *, quiet: bool
+) -> Callable[[Plan], progress.NoProgress]:
     """Return the progress of a plan in the guest, ``jobs`` trials at a time."""
 
     def shown(plan: Plan) -> progress.NoProgress:
@@ -118,21 +141,27 @@ def _sweep(
     budget: float | None,
 ) -> tuple[SweepTotals, int]:
     expected = estimate_seconds(plan, host.environment.lab, jobs=host.jobs)
-    with progress.progress_for(console, plan, expected, quiet=wishes.quiet, done=stored.done) as shown:
+    with progress.progress_for(
+        console, plan, expected, quiet=wishes.quiet, done=stored.done
+    ) as shown:
         sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
         try:
             sweep.run()
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, _on_second_interrupt)
             return sweep.tally, INTERRUPTED
-        except HostError as error:  # a machine died and no new one came up: what was measured stays and is reported
+        # a machine died and no new one came up: what was measured stays and is reported
+        except HostError as error:
             print(f"yogurtbench: {error}", file=sys.stderr)
             return sweep.tally, FAILED
     return sweep.tally, FAILED if sweep.tally.bad or not sweep.tally.values else 0
 
 
 def how_it_began(resume: Path | None) -> Begun | None:
-    """Return how a run to resume was begun; None where there is none. Raises MatrixError where it is no run."""
+    """Return how a run to resume was begun; None where there is none.
+
+    Raises MatrixError where it is no run.
+    """
     if resume is None:
         return None
     run_folder.check_folder(resume)
@@ -141,14 +170,20 @@ def how_it_began(resume: Path | None) -> Begun | None:
 
 
 def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
-    """Return the attempts of a run to resume. Raises MatrixError where it is not a run of this plan."""
+    """Return the attempts of a run to resume.
+
+    Raises MatrixError where it is not a run of this plan.
+    """
     if resume is None:
         return []
     run_folder.check_folder(resume)
     theirs, ours = run_folder.read_plan(resume).to_json(), plan.to_json()
-    if any(theirs[key] != ours[key] for key in ("cells", "seed")):  # as stored: cells hide defaults when compared
+    if any(
+        theirs[key] != ours[key] for key in ("cells", "seed")
+    ):  # as stored: cells hide defaults when compared
         raise MatrixError(
-            f"{resume}: this run was made from another plan; resume it with the matrix and options it had"
+            f"{resume}: this run was made from another plan; resume it with the matrix and "
+            "options it had"
         )
     return list(run_folder.read_attempts(resume))
 
@@ -162,7 +197,10 @@ def _run_folder(plan: Plan, wishes: RunOptions, host: AgentHost) -> run_folder.S
                 for k in there.identity | host.environment.identity
                 if there.identity.get(k) != host.environment.identity.get(k)
             )
-            raise MatrixError(f"{wishes.resume}: it was begun elsewhere ({', '.join(changed)} differ): start a new run")
+            raise MatrixError(
+                f"{wishes.resume}: it was begun elsewhere ({', '.join(changed)} differ): "
+                "start a new run"
+            )
         return run_folder.StoredRun.resume(wishes.resume)
     return run_folder.StoredRun.create(wishes.out, plan.name, plan.source, plan, host.environment)
 

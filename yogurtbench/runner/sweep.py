@@ -15,7 +15,8 @@ from yogurtbench.hosts.base import AgentHost
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results.run_folder import StoredRun, to_frame
 
-#: A wire so often found dead is not asked again by loads that need it alive; reachability still asks in each block.
+#: A wire so often found dead is not asked again by loads that need it alive; reachability still
+#: asks in each block.
 _DEAD_AFTER = 2
 
 
@@ -37,10 +38,11 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class SweepTotals:
-    """What a sweep did: attempts by status, seconds spent in loads and in all, whether its budget ended it.
+    """What a sweep did: attempts by status, seconds spent in loads and in all, whether its budget
+    ended it.
 
-    ``values``: how many values there are, those of a run that was resumed among them; ``lacking``: why there are none,
-    in the words of the last attempt that gave none.
+    ``values``: how many values there are, those of a run that was resumed among them; ``lacking``:
+    why there are none, in the words of the last attempt that gave none.
     """
 
     statuses: dict[str, int] = field(default_factory=dict)
@@ -58,7 +60,8 @@ class SweepTotals:
     def count_values(self, attempt: Attempt) -> None:
         """Count what an attempt measured."""
         self.values += sum(
-            o.status == "ok" and (o.value is not None or o.text is not None) for o in attempt.observations
+            o.status == "ok" and (o.value is not None or o.text is not None)
+            for o in attempt.observations
         )
         self.lacking = attempt.error or self.lacking
 
@@ -81,7 +84,10 @@ class Sweep:
         budget: float | None = None,
         earlier: Iterable[Attempt] = (),
     ) -> None:
-        """``budget``: seconds after which no further trial starts; ``earlier``: what a resumed run already has."""
+        """``budget``: seconds after which no further trial starts.
+
+        ``earlier``: what a resumed run already has.
+        """
         self.plan, self.host, self.store, self.progress = plan, host, run, progress
         self.tally = SweepTotals()
         self._budget = budget
@@ -95,7 +101,10 @@ class Sweep:
             self._remember(attempt)
 
     def run(self) -> SweepTotals:
-        """Run every block that is due, then what runs aside; each attempt is on disk as soon as it has ended."""
+        """Run every block that is due, then what runs aside.
+
+        Each attempt is on disk as soon as it has ended.
+        """
         self._began = time.monotonic()
         for block in range(self.plan.blocks.max):
             due = [group for group in self.plan.groups if self._is_due(group, block)]
@@ -118,8 +127,9 @@ class Sweep:
     def _next(self) -> Trial | None:
         """Return the first waiting trial whose result cannot depend on a running one, or None.
 
-        Those of a wire start in the plan's order, and wait where what is under way could find the wire dead. So the
-        order in which trials end decides nothing: side by side or one after another, the same ones are skipped.
+        Those of a wire start in the plan's order, and wait where what is under way could find the
+        wire dead. So the order in which trials end decides nothing: side by side or one after
+        another, the same ones are skipped.
         """
         could: Counter[str] = Counter()
         for trial in self._under_way.values():
@@ -179,9 +189,13 @@ class Sweep:
         if block < self.plan.blocks.min:
             return True
         attempts = self._seen.get(group, [])
-        return not comparison.precision_reached(to_frame(attempts, ""), self.plan.blocks.precision, group or None)
+        return not comparison.precision_reached(
+            to_frame(attempts, ""), self.plan.blocks.precision, group or None
+        )
 
 
 def _weight(trial: Trial) -> int:
-    """Return how often a trial that finds its wire dead has tried it: reachability does so twice by itself."""
+    """Return how often a trial that finds its wire dead has tried it: reachability does so twice by
+    itself.
+    """
     return 2 if trial.cell.load == "reachability" else 1

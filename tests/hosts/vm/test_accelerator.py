@@ -1,4 +1,7 @@
-"""KVM is believed only where a guest reaches user space; QEMUs that abort, hang and boot are stand-ins on PATH."""
+"""KVM is believed only where a guest reaches user space.
+
+QEMUs that abort, hang and boot are stand-ins on PATH.
+"""
 
 import os
 import time
@@ -35,7 +38,8 @@ def probe(tmp_path, monkeypatch, kvm):
     def with_qemu(script, deadline=5.0, device=kvm, said=None):
         stand_in = tmp_path / qemu.PROGRAM
         asked = (
-            'case "$*" in *--version*) echo "QEMU emulator version 7.2.22"; exit;; "-M help") echo "pc  x"; exit;; esac'
+            'case "$*" in *--version*) echo "QEMU emulator version 7.2.22"; exit;; "-M '
+            'help") echo "pc  x"; exit;; esac'
         )
         stand_in.write_text(f"#!/bin/sh\n{asked}\n{script}\n")
         stand_in.chmod(0o755)
@@ -64,7 +68,8 @@ def test_a_qemu_that_aborts_means_emulation_and_says_why(probe):
     found = probe(ABORTS)
     assert found.accelerator == "tcg"
     assert found.reason == (
-        "KVM is offered, but QEMU was ended by signal 6 before user space: error: failed to set MSR 0x38f to 0x70ff"
+        "KVM is offered, but QEMU was ended by signal 6 before user space: error: failed to "
+        "set MSR 0x38f to 0x70ff"
     )
 
 
@@ -73,14 +78,18 @@ def test_a_qemu_that_hangs_means_emulation_and_is_ended(probe, tmp_path):
     found = probe(HANGS, deadline=0.5)
     assert found.accelerator == "tcg"
     assert found.reason == (
-        "KVM is offered, but a guest under it hung: no user space within 0.5 s (KVM internal error. Suberror: 1)"
+        "KVM is offered, but a guest under it hung: no user space within 0.5 s (KVM internal "
+        "error. Suberror: 1)"
     )
     assert time.monotonic() - began < 4
     assert not Path("/proc", (tmp_path / "running").read_text().strip()).exists()
 
 
 def test_a_qemu_that_refuses_means_emulation(probe):
-    assert "QEMU ended with exit code 1 before user space: Could not access KVM" in probe(REFUSES).reason
+    assert (
+        "QEMU ended with exit code 1 before user space: Could not access KVM"
+        in probe(REFUSES).reason
+    )
 
 
 def test_the_answer_is_kept_and_the_second_time_costs_nothing(probe):

@@ -22,14 +22,26 @@ from yogurtbench.hosts.vm.image import mmdebstrap
 
 #: What mmdebstrap 1.3.5 printed, with the seconds since it was started.
 RECORDED = (
-    (0.6, "I: skipping emulation check for extract variant\nI: using /tmp/mmdebstrap.23DSnuB6Ac as tempdir\n"),
-    (0.9, 'I: running --setup-hook in shell: sh -c \'for d in bin; do ln -s "usr/$d" "$1/$d"; done\' exec /tmp/x\n'),
+    (
+        0.6,
+        "I: skipping emulation check for extract variant\nI: using /tmp/mmdebstrap.23DSnuB6Ac "
+        "as tempdir\n",
+    ),
+    (
+        0.9,
+        'I: running --setup-hook in shell: sh -c \'for d in bin; do ln -s "usr/$d" "$1/$d"; '
+        "done' exec /tmp/x\n",
+    ),
     (1.0, "I: running apt-get upd"),
     (1.0, "ate...\n"),
     (4.3, "I: downloading packages with apt...\n"),
     (7.2, "I: extracting archives...\n"),
     (24.2, "W: skipping mounting of proc because the /proc directory is missing in the target\n"),
-    (24.2, "I: running --extract-hook in shell: sh -c 'set -eu\nls \"$1/var/cache/apt/archives\"\n' exec /tmp/x\n"),
+    (
+        24.2,
+        "I: running --extract-hook in shell: sh -c 'set -eu\nls "
+        '"$1/var/cache/apt/archives"\n\' exec /tmp/x\n',
+    ),
     (30.4, "I: cleaning package lists and apt cache...\n"),
     (31.2, "I: creating tarball...\nI: done\n"),
     (36.2, "I: removing tempdir /tmp/mmdebstrap.23DSnuB6Ac...\nI: success in 35.6491 seconds\n"),
@@ -76,7 +88,12 @@ def test_a_machine_half_as_fast_is_given_twice_the_time() -> None:
 
 @given(
     st.sampled_from(["kernel", "userland", "another"]),
-    st.lists(st.tuples(st.floats(0, 1e4), st.sampled_from([text for _, text in RECORDED] + ["", "\n", "E: x\n"]))),
+    st.lists(
+        st.tuples(
+            st.floats(0, 1e4),
+            st.sampled_from([text for _, text in RECORDED] + ["", "\n", "E: x\n"]),
+        )
+    ),
 )
 def test_whatever_is_heard_time_left_is_a_number_and_phases_go_forward(
     kind: str, heard: list[tuple[float, str]]
@@ -91,15 +108,23 @@ def test_whatever_is_heard_time_left_is_a_number_and_phases_go_forward(
         assert progress.line().count(";") == 1 and "nan" not in progress.line()
 
 
-def built(say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+def built(
+    say: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
     """A part of the guest, built by an mmdebstrap that is this script."""
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(mmdebstrap, "_mode", lambda: "root")
-    monkeypatch.setattr(mmdebstrap.apt_sources, "machine_sources", lambda: ("deb http://mirror.invalid/debian x main",))
+    monkeypatch.setattr(
+        mmdebstrap.apt_sources,
+        "machine_sources",
+        lambda: ("deb http://mirror.invalid/debian x main",),
+    )
     (tmp_path / "mmdebstrap").write_text(f"#!/bin/sh\n{script}")
     (tmp_path / "mmdebstrap").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    cache.ensure_folder("userland", "x", lambda into: mmdebstrap.extract(into / "x.tar", ["bash"], "true"), say)
+    cache.ensure_folder(
+        "userland", "x", lambda into: mmdebstrap.extract(into / "x.tar", ["bash"], "true"), say
+    )
 
 
 SCRIPT = """
@@ -109,7 +134,9 @@ echo 'I: success in 1 seconds' >&2
 """
 
 
-def test_elsewhere_than_on_a_terminal_there_is_a_line_a_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_than_on_a_terminal_there_is_a_line_a_phase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     built(told.append, tmp_path, monkeypatch, SCRIPT)
     phases = [line.partition(";")[0] for line in told]
@@ -124,7 +151,9 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_a_phase(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_on_a_terminal_there_is_one_live_line(terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_there_is_one_live_line(
+    terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TERM", "xterm" if terminal else "dumb")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100)
@@ -134,7 +163,9 @@ def test_on_a_terminal_there_is_one_live_line(terminal: bool, tmp_path: Path, mo
     assert ("\x1b[2K" in out.getvalue()) == terminal, "a live line is cleared"
 
 
-def test_quiet_says_nothing_and_fails_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quiet_says_nothing_and_fails_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     built(lambda _: None, tmp_path, monkeypatch, SCRIPT)
     build_progress.heard("nobody listens now")
 
@@ -142,38 +173,51 @@ def test_quiet_says_nothing_and_fails_all_the_same(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     "words",
     [
-        "E: Failed to fetch http://mirror.invalid/InRelease  Temporary failure resolving 'mirror.invalid'",
-        "E: Failed to fetch http://mirror.invalid/InRelease  Could not connect to mirror.invalid:80 (192.0.2.1).",
-        "E: Failed to fetch http://192.0.2.1/InRelease  Cannot initiate the connection to 192.0.2.1:80 (192.0.2.1). "
+        "E: Failed to fetch http://mirror.invalid/InRelease  Temporary failure resolving "
+        "'mirror.invalid'",
+        "E: Failed to fetch http://mirror.invalid/InRelease  Could not connect to "
+        "mirror.invalid:80 (192.0.2.1).",
+        "E: Failed to fetch http://192.0.2.1/InRelease  Cannot initiate the connection to "
+        "192.0.2.1:80 (192.0.2.1). "
         "- connect (101: Network is unreachable)",
     ],
 )
 def test_no_network_is_one_clear_sentence_and_leaves_nothing(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(HostError, match="the guest could not be built: there is no network, or none that reaches"):
+    with pytest.raises(
+        HostError, match="the guest could not be built: there is no network, or none that reaches"
+    ):
         built(lambda _: None, tmp_path, monkeypatch, f'echo "{words}" >&2; exit 25')
     assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["x.lock"]
     built(lambda _: None, tmp_path, monkeypatch, SCRIPT)
 
 
-def test_another_failure_is_not_blamed_on_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_failure_is_not_blamed_on_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(HostError) as error:
-        built(lambda _: None, tmp_path, monkeypatch, 'echo "E: No space left on device" >&2; exit 1')
+        built(
+            lambda _: None, tmp_path, monkeypatch, 'echo "E: No space left on device" >&2; exit 1'
+        )
     assert "network" not in str(error.value) and "No space left on device" in str(error.value)
 
 
 def test_killed_it_asks_mmdebstrap_to_clear_its_files_away_and_the_next_run_begins_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kill -9 of a run that builds, with an mmdebstrap that tidies up on SIGTERM, as the real one does."""
+    """kill -9 of a run that builds, with an mmdebstrap that tidies up on SIGTERM, as the real one
+    does.
+    """
     script = f"""
 trap 'touch {tmp_path}/tidied; exit 1' TERM
 echo 'I: running apt-get update...' >&2; touch {tmp_path}/under-way
 while :; do sleep 0.1; done
 """
     here = Path(__file__)
-    folders = [str(folder) for folder in (here.parent, here.parents[2] / "helpers", here.parents[3])]
+    folders = [
+        str(folder) for folder in (here.parent, here.parents[2] / "helpers", here.parents[3])
+    ]
     program = f"""
 import sys
 sys.path[:0] = {folders!r}
@@ -189,7 +233,9 @@ with pytest.MonkeyPatch.context() as patch:
     told: list[str] = []
     built(told.append, tmp_path, monkeypatch, SCRIPT)
     kept = tmp_path / "cache/guest/userland"
-    assert sorted(path.name for path in kept.iterdir()) == ["x", "x.lock"], "nothing half made is left"
+    assert sorted(path.name for path in kept.iterdir()) == ["x", "x.lock"], (
+        "nothing half made is left"
+    )
 
 
 def wait_for(path: Path) -> None:

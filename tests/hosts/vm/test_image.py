@@ -98,8 +98,11 @@ def machine(tmp_path):
 
 class TestSources:
     def test_one_line_entries_of_debian_are_kept_and_others_are_not(self):
-        assert [s.line for s in apt_sources.parse_one_line(ONE_LINE) if s.is_debian("bookworm")] == [
-            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian bookworm main",
+        assert [
+            s.line for s in apt_sources.parse_one_line(ONE_LINE) if s.is_debian("bookworm")
+        ] == [
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] "
+            "http://mirror.example/debian bookworm main",
             "deb http://mirror.example/debian-security bookworm-security main",
         ]
 
@@ -112,7 +115,10 @@ class TestSources:
         ]
 
     def test_a_key_inside_a_stanza_is_left_to_apt(self):
-        text = "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\nSigned-By:\n -----BEGIN\n x\n"
+        text = (
+            "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: "
+            "main\nSigned-By:\n -----BEGIN\n x\n"
+        )
         assert next(apt_sources.parse_deb822(text)).signed_by == ""
 
     def test_the_machine_s_files_of_both_formats_are_read_without_repetition(self, tmp_path):
@@ -125,36 +131,48 @@ class TestSources:
 
     def test_a_machine_that_is_no_debian_has_none(self, tmp_path):
         (tmp_path / "sources.list").write_text(ONE_LINE)
-        (tmp_path / "os-release").write_text('ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME="bookworm"\n')
+        (tmp_path / "os-release").write_text(
+            'ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME="bookworm"\n'
+        )
         assert apt_sources.machine_sources(tmp_path, tmp_path / "os-release") == ()
         assert apt_sources.machine_sources(tmp_path, tmp_path / "missing") == ()
 
     def test_a_source_without_a_key_has_no_option(self):
-        assert AptSource("http://m.example/debian", "sid", ("main",)).line == "deb http://m.example/debian sid main"
+        assert (
+            AptSource("http://m.example/debian", "sid", ("main",)).line
+            == "deb http://m.example/debian sid main"
+        )
 
     def test_those_of_the_guest_s_release_are_in_the_same_places(self, machine):
         assert machine("bookworm", ONE_LINE) == (
-            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie main",
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] "
+            "http://mirror.example/debian trixie main",
             "deb http://mirror.example/debian-security trixie-security main",
         )
         enabled = DEB822.replace("Enabled: no\n", "")
         assert machine("bookworm", "", enabled) == (
-            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie main",
-            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] http://mirror.example/debian trixie-updates main",
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] "
+            "http://mirror.example/debian trixie main",
+            "deb [signed-by=/usr/share/keyrings/debian-archive.gpg] "
+            "http://mirror.example/debian trixie-updates main",
             "deb mirror+file:///etc/apt/mirrors/debian-security.list trixie-security main",
             "deb http://mirror.example/debian trixie-backports main",
         )
 
     def test_an_old_name_of_the_security_archive_becomes_that_of_today(self, machine):
-        assert machine("buster", "deb http://mirror.example/debian-security buster/updates main") == (
-            "deb http://mirror.example/debian-security trixie-security main",
-        )
+        assert machine(
+            "buster", "deb http://mirror.example/debian-security buster/updates main"
+        ) == ("deb http://mirror.example/debian-security trixie-security main",)
 
     @pytest.mark.parametrize("codename", ["trixie", "forky"])
     def test_a_machine_of_that_release_or_a_newer_one_gives_the_same(self, machine, codename):
         listed = "".join(
             f"deb http://mirror.example/{where} {codename}{more} main contrib\n"
-            for where, more in (("debian", ""), ("debian-security", "-security"), ("debian", "-backports"))
+            for where, more in (
+                ("debian", ""),
+                ("debian-security", "-security"),
+                ("debian", "-backports"),
+            )
         )
         assert machine(codename, listed) == (
             "deb http://mirror.example/debian trixie main contrib",
@@ -162,11 +180,15 @@ class TestSources:
             "deb http://mirror.example/debian trixie-backports main contrib",
         )
 
-    @pytest.mark.parametrize("suite", ["sid", "unstable", "testing", "stable", "bookworm-proposed-updates"])
+    @pytest.mark.parametrize(
+        "suite", ["sid", "unstable", "testing", "stable", "bookworm-proposed-updates"]
+    )
     def test_suites_that_name_no_release_are_left_to_mmdebstrap_s_own_mirror(self, machine, suite):
         assert machine("forky", f"deb http://mirror.example/debian {suite} main\n") == ()
 
-    @pytest.mark.parametrize("listed", ["\0\udcff deb", "deb", "deb [ http://mirror.example/debian", "<html>no</html>"])
+    @pytest.mark.parametrize(
+        "listed", ["\0\udcff deb", "deb", "deb [ http://mirror.example/debian", "<html>no</html>"]
+    )
     def test_a_list_that_makes_no_sense_has_no_archives(self, machine, listed):
         assert machine("bookworm", listed, listed) == ()
 
@@ -182,7 +204,8 @@ class TestSources:
     def test_proxies_and_tls_are_taken_over_and_nothing_else(self):
         dump = (
             'Acquire "";\nAcquire::http "";\nAcquire::http::Proxy "http://proxy.example:3128";\n'
-            'Acquire::https::CAInfo "/etc/ca.pem";\nAcquire::Languages "none";\nAcquire::Retries "3";\n'
+            'Acquire::https::CAInfo "/etc/ca.pem";\nAcquire::Languages '
+            '"none";\nAcquire::Retries "3";\n'
         )
         assert apt_sources.parse_transport(dump) == (
             'Acquire::http::Proxy "http://proxy.example:3128";',
@@ -202,7 +225,11 @@ class TestArchive:
         with made.open("wb") as out:
             cpio.write(out, cpio.sorted_with_folders(members))
         listed = subprocess.run(
-            ["cpio", "-t", "-v", "--quiet"], stdin=made.open("rb"), capture_output=True, text=True, check=True
+            ["cpio", "-t", "-v", "--quiet"],
+            stdin=made.open("rb"),
+            capture_output=True,
+            text=True,
+            check=True,
         )
         lines = [line.split() for line in listed.stdout.splitlines()]
         assert [(line[0], line[8]) for line in lines] == [
@@ -212,7 +239,11 @@ class TestArchive:
             ("lrwxrwxrwx", "l"),
         ]
 
-    @given(st.dictionaries(st.text("abc/", min_size=1).map(lambda s: s.strip("/") or "x"), st.binary(max_size=700)))
+    @given(
+        st.dictionaries(
+            st.text("abc/", min_size=1).map(lambda s: s.strip("/") or "x"), st.binary(max_size=700)
+        )
+    )
     def test_every_archive_is_padded_so_that_another_may_follow(self, files):
         out = io.BytesIO()
         cpio.write(out, [cpio.file(path, content) for path, content in files.items()])
@@ -220,17 +251,25 @@ class TestArchive:
 
     def test_the_same_members_in_any_order_give_the_same_bytes(self):
         members = [cpio.file(f"d{n % 3}/f{n}", bytes([n])) for n in range(9)]
-        assert _bytes(cpio.sorted_with_folders(members)) == _bytes(cpio.sorted_with_folders(members[::-1]))
+        assert _bytes(cpio.sorted_with_folders(members)) == _bytes(
+            cpio.sorted_with_folders(members[::-1])
+        )
 
     def test_folders_come_before_what_is_in_them_and_the_last_of_two_counts(self):
-        made = cpio.sorted_with_folders([cpio.file("a-b", b""), cpio.file("a/b/c", b"1"), cpio.file("a/b/c", b"2")])
+        made = cpio.sorted_with_folders(
+            [cpio.file("a-b", b""), cpio.file("a/b/c", b"1"), cpio.file("a/b/c", b"2")]
+        )
         assert [m.path for m in made] == ["a", "a-b", "a/b", "a/b/c"]
         assert made[-1].content == b"2"
 
     def test_a_tar_loses_its_devices_and_its_hard_links_become_symlinks(self, tmp_path):
         tar = tmp_path / "a.tar"
         with tarfile.open(tar, "w") as out:
-            for name, kind in (("./usr", tarfile.DIRTYPE), ("./usr/perl", tarfile.REGTYPE), ("./dev", tarfile.CHRTYPE)):
+            for name, kind in (
+                ("./usr", tarfile.DIRTYPE),
+                ("./usr/perl", tarfile.REGTYPE),
+                ("./dev", tarfile.CHRTYPE),
+            ):
                 info = tarfile.TarInfo(name)
                 info.type, info.mode = kind, 0o755
                 out.addfile(info)
@@ -280,15 +319,23 @@ class TestRecipe:
             == "usr/src/headers/include/linux/bpf.h"
         )
         generated = "arch/x86/include/generated/asm/unistd.h"
-        assert recipe.headers(f"kernel/usr/src/linux-headers-6.12-amd64/{generated}") == f"usr/src/headers/{generated}"
-        assert recipe.headers("kernel/usr/src/linux-headers-6.12-common/include/sound/core.h") is None
+        assert (
+            recipe.headers(f"kernel/usr/src/linux-headers-6.12-amd64/{generated}")
+            == f"usr/src/headers/{generated}"
+        )
+        assert (
+            recipe.headers("kernel/usr/src/linux-headers-6.12-common/include/sound/core.h") is None
+        )
 
     def test_modules_of_networks_are_kept(self):
         assert (
             recipe.modules("kernel/lib/modules/6.12/kernel/drivers/net/veth.ko")
             == "usr/lib/modules/6.12/kernel/drivers/net/veth.ko"
         )
-        assert recipe.modules("kernel/lib/modules/6.12/modules.dep") == "usr/lib/modules/6.12/modules.dep"
+        assert (
+            recipe.modules("kernel/lib/modules/6.12/modules.dep")
+            == "usr/lib/modules/6.12/modules.dep"
+        )
         assert recipe.modules("kernel/lib/modules/6.12/kernel/drivers/gpu/drm/drm.ko") is None
 
     def test_package_versions_are_read_from_the_names_of_their_files(self):
@@ -300,11 +347,15 @@ class TestCache:
     def test_what_is_there_is_not_built_again(self, kept):
         said = []
         for _ in range(2):
-            found = cache.ensure_folder("userland", "x", lambda into: (into / "root").write_text("whole"), said.append)
+            found = cache.ensure_folder(
+                "userland", "x", lambda into: (into / "root").write_text("whole"), said.append
+            )
         assert (found / "root").read_text() == "whole"
         assert len(said) == 1
 
-    @pytest.mark.parametrize("end", [KeyboardInterrupt, OSError(28, "No space left on device"), HostError("no")])
+    @pytest.mark.parametrize(
+        "end", [KeyboardInterrupt, OSError(28, "No space left on device"), HostError("no")]
+    )
     def test_an_end_halfway_leaves_nothing_that_would_be_believed(self, kept, end):
         def build_half(into):
             (into / "root").write_text("half")
@@ -318,7 +369,9 @@ class TestCache:
         def full(into):
             raise OSError(28, "No space left on device")
 
-        with pytest.raises(HostError, match=r"userland cannot be kept in .*: No space left on device"):
+        with pytest.raises(
+            HostError, match=r"userland cannot be kept in .*: No space left on device"
+        ):
             cache.ensure_folder("userland", "x", full, lambda _: None)
 
     def test_what_a_killed_run_left_is_cleared_away(self, kept):
@@ -333,7 +386,10 @@ class TestCache:
             time.sleep(0.3)
             built.append(into)
 
-        both = [threading.Thread(target=cache.ensure_folder, args=("kernel", "x", slow, said.append)) for _ in range(2)]
+        both = [
+            threading.Thread(target=cache.ensure_folder, args=("kernel", "x", slow, said.append))
+            for _ in range(2)
+        ]
         for one in both:
             one.start()
         for one in both:
@@ -350,10 +406,16 @@ class TestCache:
 
 class TestBootstrap:
     def test_its_failure_is_told_by_its_last_words(self, monkeypatch, on_path, tmp_path):
-        on_path("mmdebstrap", 'echo "I: running apt-get update..." >&2; echo "E: cannot reach the mirror" >&2; exit 25')
+        on_path(
+            "mmdebstrap",
+            'echo "I: running apt-get update..." >&2; echo "E: cannot reach the mirror" >&2; '
+            "exit 25",
+        )
         on_path("newuidmap", "exit 0")
         on_path("unshare", "exit 0")
-        monkeypatch.setattr(requirements, "subordinate_ids", lambda *_: requirements.Requirement("ids"))
+        monkeypatch.setattr(
+            requirements, "subordinate_ids", lambda *_: requirements.Requirement("ids")
+        )
         with pytest.raises(HostError) as error:
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
         assert "exit code 25: E: cannot reach the mirror" in str(error.value)
@@ -363,16 +425,22 @@ class TestBootstrap:
         ("said", "told"),
         [
             (
-                "E: The repository 'http://mirror.example/debian trixie Release' does not have a Release file.",
-                "http://mirror.example/debian has no trixie, and the guest is Debian 13: name a mirror that has it",
+                "E: The repository 'http://mirror.example/debian trixie Release' does not "
+                "have a Release file.",
+                "http://mirror.example/debian has no trixie, and the guest is Debian 13: name "
+                "a mirror that has it",
             ),
             (
-                "E: The repository 'http://mirror.example/debian trixie Release' no longer has a Release file.",
-                "http://mirror.example/debian has no trixie, and the guest is Debian 13: name a mirror that has it",
+                "E: The repository 'http://mirror.example/debian trixie Release' no longer "
+                "has a Release file.",
+                "http://mirror.example/debian has no trixie, and the guest is Debian 13: name "
+                "a mirror that has it",
             ),
             (
-                "W: GPG error: http://mirror.example/debian trixie InRelease: not verified: NO_PUBKEY 1",
-                "the machine's keys of Debian's archive are older than Debian 13: upgrade its debian-archive-keyring",
+                "W: GPG error: http://mirror.example/debian trixie InRelease: not verified: "
+                "NO_PUBKEY 1",
+                "the machine's keys of Debian's archive are older than Debian 13: upgrade its "
+                "debian-archive-keyring",
             ),
         ],
     )
@@ -395,18 +463,27 @@ class TestBootstrap:
         with pytest.raises(HostError, match="apt-get install mmdebstrap"):
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
-    def test_without_root_and_newuidmap_the_command_that_adds_it_is_named(self, monkeypatch, on_path, tmp_path):
+    def test_without_root_and_newuidmap_the_command_that_adds_it_is_named(
+        self, monkeypatch, on_path, tmp_path
+    ):
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
         on_path("mmdebstrap", "exit 1")
-        monkeypatch.setattr(mmdebstrap.shutil, "which", lambda name: None if name == "newuidmap" else "/bin/true")
+        monkeypatch.setattr(
+            mmdebstrap.shutil, "which", lambda name: None if name == "newuidmap" else "/bin/true"
+        )
         with pytest.raises(HostError, match="apt-get install uidmap"):
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
-    def test_without_subordinate_ids_the_command_that_adds_them_is_named(self, monkeypatch, on_path, tmp_path):
+    def test_without_subordinate_ids_the_command_that_adds_them_is_named(
+        self, monkeypatch, on_path, tmp_path
+    ):
         on_path("mmdebstrap", "exit 1")
         on_path("newuidmap", "exit 0")
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-        with pytest.raises(HostError, match=r"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 12345"):
+        with pytest.raises(
+            HostError,
+            match=r"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 12345",
+        ):
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
     def test_where_user_namespaces_are_forbidden_it_says_so(self, monkeypatch, on_path, tmp_path):
@@ -414,7 +491,9 @@ class TestBootstrap:
         on_path("newuidmap", "exit 0")
         on_path("unshare", "echo 'unshare failed: Operation not permitted' >&2; exit 1")
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-        monkeypatch.setattr(requirements, "subordinate_ids", lambda *_: requirements.Requirement("ids"))
+        monkeypatch.setattr(
+            requirements, "subordinate_ids", lambda *_: requirements.Requirement("ids")
+        )
         with pytest.raises(HostError, match="user namespaces, and this machine forbids them"):
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
 
@@ -431,33 +510,52 @@ class Archive:
         for path in (f"usr/share/doc/{name}/copyright", *files):
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_text(f"{name}: {path}")
-        control = f"Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\nMaintainer: x <x@example.org>\n"
+        control = (
+            f"Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\nMaintainer: x <x@example.org>\n"
+        )
         control += f"Depends: {depends}\n" if depends else ""
         (tree / "DEBIAN").mkdir()
         (tree / "DEBIAN/control").write_text(f"{control}Description: x\n")
         package = self.folder / f"{name}_1.0-1_amd64.deb"
-        subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, package], check=True, capture_output=True)
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-b", tree, package], check=True, capture_output=True
+        )
         facts = f"Filename: ./{package.name}\nSize: {package.stat().st_size}\n"
-        self.index += f"{control}{facts}SHA256: {hashlib.sha256(package.read_bytes()).hexdigest()}\nDescription: x\n\n"
+        self.index += (
+            f"{control}{facts}SHA256: "
+            f"{hashlib.sha256(package.read_bytes()).hexdigest()}\nDescription: x\n\n"
+        )
 
     def configuration(self) -> Path:
         (self.folder / "Packages").write_text(self.index)
-        for name in ("lists/partial", "cache/archives/partial", "etc/apt.conf.d", "etc/preferences.d"):
+        for name in (
+            "lists/partial",
+            "cache/archives/partial",
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+        ):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "status").touch()
         (self.folder / "etc/sources.list").write_text(f"deb [trusted=yes] file:{self.folder} ./\n")
         path = self.folder / "apt.conf"
         path.write_text(
-            f'Dir::Etc "{self.folder}/etc"; Dir::State "{self.folder}"; Dir::State::status "{self.folder}/status";'
-            f'Dir::Cache "{self.folder}/cache"; APT::Architecture "amd64"; APT::Sandbox::User "root";'
+            f'Dir::Etc "{self.folder}/etc"; Dir::State "{self.folder}"; Dir::State::status '
+            f'"{self.folder}/status";'
+            f'Dir::Cache "{self.folder}/cache"; APT::Architecture "amd64"; APT::Sandbox::User '
+            '"root";'
         )
-        subprocess.run(["apt-get", "update", "-q"], env={**os.environ, "APT_CONFIG": str(path)}, check=True)
+        subprocess.run(
+            ["apt-get", "update", "-q"], env={**os.environ, "APT_CONFIG": str(path)}, check=True
+        )
         return path
 
 
 @pytest.mark.skipif(not shutil.which("apt-cache"), reason="asks apt")
 class TestKernelPackages:
-    """The script that fetches a kernel, with the real apt and dpkg; depmod and xz, run in its root, are none."""
+    """The script that fetches a kernel, with the real apt and dpkg.
+
+    Depmod and xz, run in its root, are none.
+    """
 
     @pytest.fixture
     def debian(self, tmp_path):
@@ -468,11 +566,17 @@ class TestKernelPackages:
     def fetch(self, debian, on_path, tmp_path):
         def fetched(wanted):
             on_path("chroot", f'shift; echo "$*" >> {tmp_path}/chrooted')
-            environment = {**os.environ, "MMDEBSTRAP_APT_CONFIG": str(debian.configuration()), "WANTED": wanted}
+            environment = {
+                **os.environ,
+                "MMDEBSTRAP_APT_CONFIG": str(debian.configuration()),
+                "WANTED": wanted,
+            }
             root = tmp_path / "root"
             root.mkdir(exist_ok=True)
             script = ["sh", "-c", recipe.FETCH_KERNEL, "exec", str(root)]
-            done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                script, env=environment, capture_output=True, text=True, check=False
+            )
             listed = root / recipe.PACKAGE_LIST
             names = set(recipe.packages(listed.read_text())) if listed.exists() else set()
             paths = {str(p.relative_to(root)) for p in root.rglob("*") if p.is_file()}
@@ -484,36 +588,68 @@ class TestKernelPackages:
         release = "6.12.9+deb12-cloud-amd64"
         module = f"lib/modules/{release}/kernel/drivers/net/veth.ko"
         debian.add("linux-base")
-        debian.add(f"linux-image-{release}", "linux-base, kmod", (f"boot/vmlinuz-{release}", module))
+        debian.add(
+            f"linux-image-{release}", "linux-base, kmod", (f"boot/vmlinuz-{release}", module)
+        )
         debian.add(f"linux-image-{release}-unsigned")
-        debian.add("linux-headers-6.12.9+deb12-common", "", ("usr/src/linux-headers-6.12.9+deb12-common/x.h",))
-        needs = f"linux-headers-6.12.9+deb12-common, gcc-12, linux-image-{release} | linux-image-{release}-unsigned"
+        debian.add(
+            "linux-headers-6.12.9+deb12-common",
+            "",
+            ("usr/src/linux-headers-6.12.9+deb12-common/x.h",),
+        )
+        needs = (
+            f"linux-headers-6.12.9+deb12-common, gcc-12, linux-image-{release} | "
+            f"linux-image-{release}-unsigned"
+        )
         debian.add(f"linux-headers-{release}", needs)
         done, names, paths = fetch("6.12")
         assert done.returncode == 0, done.stderr
-        assert names == {f"linux-image-{release}", f"linux-headers-{release}", "linux-headers-6.12.9+deb12-common"}
+        assert names == {
+            f"linux-image-{release}",
+            f"linux-headers-{release}",
+            "linux-headers-6.12.9+deb12-common",
+        }
         assert {f"kernel/usr/{module}", f"kernel/boot/vmlinuz-{release}"} <= paths
         assert f"depmod -b /kernel {release}" in (tmp_path / "chrooted").read_text()
 
     def test_one_of_many_packages_is_followed_however_they_are_called(self, debian, fetch):
         release, rest = "7.9.1+deb14-cloud-amd64", "7.9.1+deb14"
-        debian.add(f"linux-image-{release}", f"linux-core-{release} (= 1.0-1), linux-modules-{release}")
-        debian.add(f"linux-core-{release}", f"linux-base-{release}", (f"usr/lib/modules/{release}/vmlinuz",))
+        debian.add(
+            f"linux-image-{release}", f"linux-core-{release} (= 1.0-1), linux-modules-{release}"
+        )
+        debian.add(
+            f"linux-core-{release}",
+            f"linux-base-{release}",
+            (f"usr/lib/modules/{release}/vmlinuz",),
+        )
         debian.add(f"linux-base-{release}", "", (f"usr/lib/modules/{release}/modules.builtin",))
-        debian.add(f"linux-modules-{release}", f"linux-base-{release}", (f"usr/lib/modules/{release}/kernel/a.ko.xz",))
+        debian.add(
+            f"linux-modules-{release}",
+            f"linux-base-{release}",
+            (f"usr/lib/modules/{release}/kernel/a.ko.xz",),
+        )
         debian.add(f"linux-headers-{release}", f"linux-headers-{rest}-common, linux-base-{release}")
         debian.add(f"linux-headers-{rest}-common", f"linux-headers-{rest}-more")
         debian.add(f"linux-headers-{rest}-more")
         done, names, paths = fetch("7.9.1")
         assert done.returncode == 0, done.stderr
         assert len(names) == 7
-        assert {f"kernel/usr/lib/modules/{release}/{name}" for name in ("vmlinuz", "kernel/a.ko.xz")} <= paths
+        assert {
+            f"kernel/usr/lib/modules/{release}/{name}" for name in ("vmlinuz", "kernel/a.ko.xz")
+        } <= paths
 
     def test_the_newest_of_a_series_is_the_newest_that_is_whole(self, debian, fetch):
         for patch in (8, 9, 10):
-            debian.add(f"linux-image-6.19.{patch}+deb13-cloud-amd64", f"linux-modules-6.19.{patch}+deb13-cloud-amd64")
+            debian.add(
+                f"linux-image-6.19.{patch}+deb13-cloud-amd64",
+                f"linux-modules-6.19.{patch}+deb13-cloud-amd64",
+            )
         for patch in (8, 9):
-            debian.add(f"linux-modules-6.19.{patch}+deb13-cloud-amd64", "", (f"usr/lib/modules/{patch}/modules.order",))
+            debian.add(
+                f"linux-modules-6.19.{patch}+deb13-cloud-amd64",
+                "",
+                (f"usr/lib/modules/{patch}/modules.order",),
+            )
         done, names, _ = fetch("6.19")
         assert done.returncode == 0, done.stderr
         assert names == {f"linux-{part}-6.19.9+deb13-cloud-amd64" for part in ("image", "modules")}
@@ -526,13 +662,21 @@ class TestKernelPackages:
         (tmp_path / "root/etc/apt/sources.list").write_text(listed + security)
         done, _, _ = fetch("7.3")
         added = (tmp_path / "root/etc/apt/sources.list.d/backports.list").read_text()
-        assert added == "deb [signed-by=/k.gpg] http://mirror.example/debian trixie-backports main\n"
+        assert (
+            added == "deb [signed-by=/k.gpg] http://mirror.example/debian trixie-backports main\n"
+        )
         assert "no Debian kernel package for '7.3'" in done.stderr  # this archive has no backports
 
-    def test_the_backports_are_not_asked_for_one_that_the_release_has(self, debian, fetch, tmp_path):
-        debian.add("linux-image-6.12.9+deb13-cloud-amd64", "", ("lib/modules/6.12.9/modules.order",))
+    def test_the_backports_are_not_asked_for_one_that_the_release_has(
+        self, debian, fetch, tmp_path
+    ):
+        debian.add(
+            "linux-image-6.12.9+deb13-cloud-amd64", "", ("lib/modules/6.12.9/modules.order",)
+        )
         (tmp_path / "root/etc/apt").mkdir(parents=True)
-        (tmp_path / "root/etc/apt/sources.list").write_text("deb http://mirror.example/debian trixie main\n")
+        (tmp_path / "root/etc/apt/sources.list").write_text(
+            "deb http://mirror.example/debian trixie main\n"
+        )
         done, _, _ = fetch("6.12")
         assert done.returncode == 0, done.stderr
         assert not (tmp_path / "root/etc/apt/sources.list.d").exists()
@@ -548,7 +692,9 @@ class TestKernelPackages:
         )
 
     def test_one_whose_headers_are_gone_is_taken_without(self, debian, fetch):
-        debian.add("linux-image-6.17.8+deb13-cloud-amd64", "", ("lib/modules/6.17.8/modules.order",))
+        debian.add(
+            "linux-image-6.17.8+deb13-cloud-amd64", "", ("lib/modules/6.17.8/modules.order",)
+        )
         done, names, _ = fetch("6.17")
         assert done.returncode == 0, done.stderr
         assert names == {"linux-image-6.17.8+deb13-cloud-amd64"}
@@ -598,7 +744,9 @@ class TestKernels:
             ("usr/lib/modules/6.19.0-mine/vmlinuz", "usr/lib/modules/6.19.0-mine"),
         ],
     )
-    def test_wherever_an_installation_puts_them_its_modules_are_found(self, tmp_path, bzimage, modules):
+    def test_wherever_an_installation_puts_them_its_modules_are_found(
+        self, tmp_path, bzimage, modules
+    ):
         kernel = tmp_path / bzimage
         (tmp_path / modules / "kernel").mkdir(parents=True)
         kernel.parent.mkdir(parents=True, exist_ok=True)
@@ -611,7 +759,9 @@ class TestKernels:
             "usr/lib/modules/6.19.0-mine/modules.order",
         ]
 
-    def test_modules_that_the_guest_s_modprobe_cannot_read_are_unpacked_and_indexed_anew(self, tmp_path):
+    def test_modules_that_the_guest_s_modprobe_cannot_read_are_unpacked_and_indexed_anew(
+        self, tmp_path
+    ):
         bzimage = _bzimage(tmp_path / "bzImage")
         folder = tmp_path / "lib/modules/6.19.0-mine"
         folder.mkdir(parents=True)
@@ -619,7 +769,10 @@ class TestKernels:
         (folder / "kernel").mkdir()
         (folder / "kernel/veth.ko.gz").write_bytes(gzip.compress(b"ELF"))
         (member,) = build._own_modules(bzimage)
-        assert (member.path, member.content) == ("usr/lib/modules/6.19.0-mine/kernel/veth.ko", b"ELF")
+        assert (member.path, member.content) == (
+            "usr/lib/modules/6.19.0-mine/kernel/veth.ko",
+            b"ELF",
+        )
         (folder / "kernel/veth.ko.gz").write_bytes(b"ELF")
         with pytest.raises(HostError, match=r"the module .*veth.ko.gz is damaged"):
             list(build._own_modules(bzimage))
@@ -628,15 +781,23 @@ class TestKernels:
         bzimage = _bzimage(tmp_path / "bzImage")
         assert "(there are none there)" in image.advice(str(bzimage), "6.19.0-mine")
         (tmp_path / "lib/modules/6.18.0").mkdir(parents=True)
-        assert "(the modules there are of 6.18.0, not of 6.19.0-mine)" in image.advice(str(bzimage), "6.19.0-mine")
+        assert "(the modules there are of 6.18.0, not of 6.19.0-mine)" in image.advice(
+            str(bzimage), "6.19.0-mine"
+        )
         assert image.advice("6.1", "6.1.0-56-amd64") == "take another kernel"
 
     def test_a_debian_kernel_without_headers_takes_those_of_our_default(self, kept, monkeypatch):
         def kernel(wanted, into):
-            facts = {"packages": {wanted: "1"}, "release": wanted, "headers": wanted == recipe.DEFAULT_KERNEL}
+            facts = {
+                "packages": {wanted: "1"},
+                "release": wanted,
+                "headers": wanted == recipe.DEFAULT_KERNEL,
+            }
             (into / "meta.json").write_text(json.dumps(facts))
 
-        monkeypatch.setattr(build, "userland", lambda into: (into / "meta.json").write_text('{"packages": {}}'))
+        monkeypatch.setattr(
+            build, "userland", lambda into: (into / "meta.json").write_text('{"packages": {}}')
+        )
         monkeypatch.setattr(build, "kernel", kernel)
         made = image.ensure("6.17", say=lambda _: None)
         assert made.release == "6.17"
@@ -649,14 +810,17 @@ class TestKernels:
         def pretend(kind):
             def made(*arguments):
                 built.append(kind)
-                (arguments[-1] / "meta.json").write_text(json.dumps({"packages": {kind: "1"}, "release": kind}))
+                (arguments[-1] / "meta.json").write_text(
+                    json.dumps({"packages": {kind: "1"}, "release": kind})
+                )
 
             return made
 
         monkeypatch.setattr(build, "userland", pretend("userland"))
         monkeypatch.setattr(build, "kernel", pretend("kernel"))
         prints = {
-            image.ensure(kernel, say=lambda _: None).fingerprint for kernel in ("host", "6.1", "6.12.117+deb12-amd64")
+            image.ensure(kernel, say=lambda _: None).fingerprint
+            for kernel in ("host", "6.1", "6.12.117+deb12-amd64")
         }
         assert sorted(built) == ["kernel", "kernel", "kernel", "userland"]
         assert len(prints) == 1  # the pretended packages are the same
@@ -691,7 +855,9 @@ class TestBytecode:
     def test_it_is_believed_unchecked(self, kept, guest_image):
         made = bytecode.archive([self.SOURCE, cpio.file("init", b"")], guest_image.compiler)
         assert made.count(b".pyc\0") == 1 and f"yogurt/x/__pycache__/y.{TAG}.pyc\0".encode() in made
-        assert MAGIC_NUMBER + bytes([1, 0, 0, 0]) + source_hash(self.SOURCE.content) in made  # PEP 552
+        assert (
+            MAGIC_NUMBER + bytes([1, 0, 0, 0]) + source_hash(self.SOURCE.content) in made
+        )  # PEP 552
 
     def test_it_is_made_anew_for_another_python(self, kept, guest_image):
         bytecode.archive([self.SOURCE], guest_image.compiler)
@@ -700,12 +866,16 @@ class TestBytecode:
         assert len(list((kept / "bytecode").iterdir())) == 2
 
     def test_a_source_that_cannot_be_compiled_is_told(self, kept, guest_image):
-        with pytest.raises(HostError, match="the guest's Python could not compile here: SyntaxError: "):
+        with pytest.raises(
+            HostError, match="the guest's Python could not compile here: SyntaxError: "
+        ):
             bytecode.archive([cpio.file("yogurt/z.py", b"def")], guest_image.compiler)
 
     def test_a_python_that_does_not_run_or_is_gone_is_told(self, kept, guest_image):
         (guest_image.compiler / "ld-linux-x86-64.so.2").chmod(0o644)
-        with pytest.raises(HostError, match=r"the guest's Python does not run here: .*Permission denied"):
+        with pytest.raises(
+            HostError, match=r"the guest's Python does not run here: .*Permission denied"
+        ):
             bytecode.archive([self.SOURCE], guest_image.compiler)
         (guest_image.compiler / "python3").unlink()
         with pytest.raises(HostError, match=r"the guest's Python is gone: .*No such file"):
@@ -719,7 +889,11 @@ class TestBytecode:
         asked = bytecode._asked(ours)
         first, second = (bytecode._run(asked, made.compiler) for _ in range(2))
         assert first == second
-        version = next(name.removeprefix("python3.") for name in made.packages if re.fullmatch(r"python3\.\d+", name))
+        version = next(
+            name.removeprefix("python3.")
+            for name in made.packages
+            if re.fullmatch(r"python3\.\d+", name)
+        )
         paths = {member.path for member in bytecode._compiled(asked, made.compiler)}
         assert f"yogurt/yogurtbench/agent/__pycache__/__main__.cpython-3{version}.pyc" in paths
         assert len(paths) == len([member for member in ours if member.path.endswith(".py")])
@@ -727,7 +901,9 @@ class TestBytecode:
     @pytest.mark.vm
     def test_the_guest_s_own_library_has_its_bytecode(self):
         root = image.ensure(say=print).archives[0]
-        listed = subprocess.check_output(["cpio", "-t", "--quiet"], stdin=root.open("rb"), text=True)
+        listed = subprocess.check_output(
+            ["cpio", "-t", "--quiet"], stdin=root.open("rb"), text=True
+        )
         paths = listed.splitlines()
         sources = [path for path in paths if re.match(r"usr/lib/python3.*\.py$", path)]
         assert len(sources) > 400
@@ -738,7 +914,11 @@ class TestBytecode:
 class TestLuggage:
     def test_it_is_the_agent_with_what_it_imports_and_nothing_of_the_report(self):
         paths = [member.path for member in overlay._own_members()]
-        assert {"init", "yogurt/yogurtbench/agent/__main__.py", "yogurt/yogurtbench/ebpf/wire.py"} <= set(paths)
+        assert {
+            "init",
+            "yogurt/yogurtbench/agent/__main__.py",
+            "yogurt/yogurtbench/ebpf/wire.py",
+        } <= set(paths)
         assert "yogurt/yogurtbench/bpf/redirect.c" in paths
         assert "yogurt/pyroute2/__init__.py" in paths
         assert not [path for path in paths if "/report/" in path or "matrix" in path]
@@ -752,7 +932,9 @@ class TestLuggage:
 
     def test_the_bytecode_rides_along_and_is_made_once(self, kept, guest_image):
         packed = overlay.build_overlay(guest_image).read_bytes()
-        assert packed.count(f"yogurt/yogurtbench/core/__pycache__/records.{TAG}.pyc\0".encode()) == 1
+        assert (
+            packed.count(f"yogurt/yogurtbench/core/__pycache__/records.{TAG}.pyc\0".encode()) == 1
+        )
         assert f"yogurt/pyroute2/netlink/__pycache__/nlsocket.{TAG}.pyc\0".encode() in packed
         (compiled,) = (kept / "bytecode").iterdir()
         compiled.write_bytes(b"made before")
@@ -760,13 +942,20 @@ class TestLuggage:
 
     def test_wire_programs_are_what_is_measured_not_what_measures(self, monkeypatch):
         before = overlay.agent_digest()
-        monkeypatch.setattr(overlay, "_programs", lambda: [Member("yogurt/yogurtbench/bpf/new.c", stat.S_IFREG, b"")])
+        monkeypatch.setattr(
+            overlay,
+            "_programs",
+            lambda: [Member("yogurt/yogurtbench/bpf/new.c", stat.S_IFREG, b"")],
+        )
         assert overlay.agent_digest() == before
 
 
 def _is_compiled(path, paths):
     folder, _, name = path.rpartition("/")
-    return any(found.startswith(f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-") for found in paths)
+    return any(
+        found.startswith(f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-")
+        for found in paths
+    )
 
 
 def _bytes(members):

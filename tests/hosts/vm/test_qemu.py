@@ -34,12 +34,21 @@ def guest_image(folder: Path, size: int = 1 << 20) -> GuestImage:
     archive = folder / "root.cpio"
     archive.write_bytes(b"")
     os.truncate(archive, size)
-    return GuestImage(folder / "vmlinuz", "6.12", (archive,), folder / "smallest.cpio", "f" * 16, {})
+    return GuestImage(
+        folder / "vmlinuz", "6.12", (archive,), folder / "smallest.cpio", "f" * 16, {}
+    )
 
 
 def hardware(**other: object) -> MachineConfig:
     return MachineConfig(
-        **{"accelerator": "tcg", "clock": "wall", "machine": "pc", "memory": 1 << 30, "cpus": 2, **other}
+        **{
+            "accelerator": "tcg",
+            "clock": "wall",
+            "machine": "pc",
+            "memory": 1 << 30,
+            "cpus": 2,
+            **other,
+        }
     )
 
 
@@ -65,7 +74,9 @@ class TestCommand:
         assert serials == ["chardev:console", "chardev:agent"]
 
     def test_a_kernel_that_oopses_ends_the_guest(self, tmp_path):
-        arguments = value_of(qemu.qemu_command(guest_image(tmp_path), hardware(), FILES), "-append").split()
+        arguments = value_of(
+            qemu.qemu_command(guest_image(tmp_path), hardware(), FILES), "-append"
+        ).split()
         assert {"oops=panic", "panic=-1", "quiet"} <= set(arguments)
 
     def test_real_hardware_keeps_its_mitigations_and_its_model(self, tmp_path):
@@ -94,16 +105,22 @@ class TestMemory:
         few = psutil.virtual_memory()._replace(available=300 << 20)
         monkeypatch.setattr(qemu.psutil, "virtual_memory", lambda: few)
         image = guest_image(tmp_path)
-        with pytest.raises(HostError, match=r"needs \d+ MiB of memory and this machine has 300 MiB available"):
+        with pytest.raises(
+            HostError, match=r"needs \d+ MiB of memory and this machine has 300 MiB available"
+        ):
             qemu.memory_for(image, image.archives[0])
 
-    def test_more_guests_than_there_is_room_for_are_refused_and_told_how_many_would_do(self, tmp_path, monkeypatch):
+    def test_more_guests_than_there_is_room_for_are_refused_and_told_how_many_would_do(
+        self, tmp_path, monkeypatch
+    ):
         image = guest_image(tmp_path)
         needed = qemu.memory_for(image, image.archives[0])
         room = psutil.virtual_memory()._replace(available=2 * needed + 1)
         monkeypatch.setattr(qemu.psutil, "virtual_memory", lambda: room)
         assert qemu.memory_for(image, image.archives[0], 2) == needed
-        with pytest.raises(HostError, match=r"3 guests side by side need \d+ MiB .*: --jobs 2 would do"):
+        with pytest.raises(
+            HostError, match=r"3 guests side by side need \d+ MiB .*: --jobs 2 would do"
+        ):
             qemu.memory_for(image, image.archives[0], 3)
 
 
@@ -125,17 +142,23 @@ class TestConsole:
             "[    9.5] Kernel panic - not syncing: Fatal exception in interrupt\r\n"
         )
         assert console_log.failure_lines(text) == (
-            "BUG: kernel NULL pointer dereference, address: 0000000000000010 | Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI"
-            " | RIP: 0010:netkit_xmit+0x1a/0x300 [netkit] | Kernel panic - not syncing: Fatal exception in interrupt"
+            "BUG: kernel NULL pointer dereference, address: 0000000000000010 | Oops: Oops: "
+            "0000 [#1] PREEMPT SMP NOPTI"
+            " | RIP: 0010:netkit_xmit+0x1a/0x300 [netkit] | Kernel panic - not syncing: Fatal "
+            "exception in interrupt"
         )
 
     def test_without_a_panic_the_last_lines_are_told(self):
-        assert console_log.failure_lines("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
+        assert (
+            console_log.failure_lines("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
+        )
 
     def test_of_a_traceback_only_what_happened_is_told(self):
         text = (
-            'Traceback (most recent call last):\r\n  File "/usr/lib/python3.13/runpy.py", line 198, in _run\r\n'
-            "    return _run_code(code)\r\n           ^^^^^^^^^^^^^^^\r\nOSError: [Errno 1] iopl\r\nlater\r\n"
+            'Traceback (most recent call last):\r\n  File "/usr/lib/python3.13/runpy.py", '
+            "line 198, in _run\r\n"
+            "    return _run_code(code)\r\n           ^^^^^^^^^^^^^^^\r\nOSError: [Errno 1] "
+            "iopl\r\nlater\r\n"
         )
         assert console_log.failure_lines(text) == "OSError: [Errno 1] iopl | later"
 
@@ -147,7 +170,8 @@ class TestMonitor:
     def test_a_refusal_is_a_sentence(self):
         ours, theirs = socket.socketpair()
         theirs.sendall(
-            b'{"QMP": {}}\n{"return": {}}\n{"event": "STOP"}\n{"error": {"class": "x", "desc": "no such thing"}}\n'
+            b'{"QMP": {}}\n{"return": {}}\n{"event": "STOP"}\n{"error": {"class": "x", '
+            b'"desc": "no such thing"}}\n'
         )
         with theirs, pytest.raises(HostError, match="QEMU refused migrate: no such thing"):
             QmpClient(ours).execute("migrate", uri="x")
@@ -164,13 +188,18 @@ class TestMonitor:
             with pytest.raises(BlockingIOError):
                 theirs.recv(1)
 
-    def test_a_guest_that_is_to_stand_still_does_not_run_before_its_monitor_was_greeted(self, tmp_path):
+    def test_a_guest_that_is_to_stand_still_does_not_run_before_its_monitor_was_greeted(
+        self, tmp_path
+    ):
         files = GuestFds(initramfs=3, console=4, agent=5, monitor=6, order=7)
-        argv = qemu.qemu_command(guest_image(tmp_path), hardware(clock="instructions", cpus=1), files)
+        argv = qemu.qemu_command(
+            guest_image(tmp_path), hardware(clock="instructions", cpus=1), files
+        )
         assert "-S" in argv
 
 
-#: A stand-in for QEMU and its guest: its monitor agrees to everything, its agent is ready, and neither does more.
+#: A stand-in for QEMU and its guest: its monitor agrees to everything, its agent is ready, and
+#: neither does more.
 READY = {"event": "ready", "kernel": "6.12", "versions": {}, "features": {}, "lacking": []}
 AGENT = """import os, re, sys, time
 agent, monitor = (int(re.search(f"id={name},fd=([0-9]+)", str(sys.argv))[1]) for name in ("agent", "monitor"))
@@ -182,7 +211,9 @@ time.sleep(60)
 
 def _ready(folder: Path, **other: object) -> str:
     (folder / "agent.py").write_text(AGENT)
-    return f"READY='{json.dumps({**READY, **other})}' exec {sys.executable} {folder}/agent.py \"$@\""
+    return (
+        f"READY='{json.dumps({**READY, **other})}' exec {sys.executable} {folder}/agent.py \"$@\""
+    )
 
 
 def _dying(folder: Path, deaths: int) -> str:
@@ -194,7 +225,9 @@ class TestBootWithStandIns:
     @pytest.fixture
     def boot(self, tmp_path, monkeypatch):
         def with_qemu(script, order=None, say=print):
-            (tmp_path / qemu.PROGRAM).write_text(f'#!/bin/sh\n[ "$1 $2" = "-M help" ] && exit\n{script}\n')
+            (tmp_path / qemu.PROGRAM).write_text(
+                f'#!/bin/sh\n[ "$1 $2" = "-M help" ] && exit\n{script}\n'
+            )
             (tmp_path / qemu.PROGRAM).chmod(0o755)
             monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
             monkeypatch.setitem(_READY_SECONDS, "tcg", 0.5)
@@ -216,10 +249,14 @@ class TestBootWithStandIns:
 
     @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
     @pytest.mark.parametrize("deaths", [1, 2])
-    def test_one_that_dies_while_it_boots_is_booted_again_and_said(self, boot, tmp_path, deaths, order):
+    def test_one_that_dies_while_it_boots_is_booted_again_and_said(
+        self, boot, tmp_path, deaths, order
+    ):
         said = []
         with boot(
-            f"echo x >> {tmp_path}/tries\n{_dying(tmp_path, deaths)}\n{_ready(tmp_path)}", order, said.append
+            f"echo x >> {tmp_path}/tries\n{_dying(tmp_path, deaths)}\n{_ready(tmp_path)}",
+            order,
+            said.append,
         ) as guest:
             assert guest.ready["kernel"] == "6.12"
         assert len((tmp_path / "tries").read_text().split()) == deaths + 1
@@ -241,7 +278,9 @@ class TestBootWithStandIns:
         hung = f"[ $(wc -l < {tmp_path}/tries) -gt 1 ] || exec sleep 600"
         with boot(f"echo x >> {tmp_path}/tries\n{hung}\n{_ready(tmp_path)}", say=said.append):
             pass
-        assert said == ["the guest was not ready within 0.5 s: no output; booting it again (1 of 2)"]
+        assert said == [
+            "the guest was not ready within 0.5 s: no output; booting it again (1 of 2)"
+        ]
 
     def test_a_kernel_that_lacks_what_the_clock_needs_is_told_at_once(self, boot, tmp_path):
         said = []
@@ -261,7 +300,9 @@ class TestBootWithStandIns:
 @pytest.fixture(scope="module")
 def guest():
     """One guest for the tests that leave it alive."""
-    with boot_guest(made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made)) as booted:
+    with boot_guest(
+        made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made)
+    ) as booted:
         yield booted
 
 
@@ -294,7 +335,9 @@ class TestGuest:
 
 @pytest.fixture
 def own_kernel(tmp_path):
-    """A guest with our default kernel as one of one's own: with its modules, but no index of them, or without any."""
+    """A guest with our default kernel as one of one's own: with its modules, but no index of them,
+    or without any.
+    """
     debian = image.ensure(say=print)
     bzimage = tmp_path / "bzImage"
     shutil.copy(debian.kernel, bzimage)
@@ -329,11 +372,18 @@ def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
 def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_kernel):
     said = []
     told = (
-        r"has no driver of QEMU's firmware configuration .*, which the instruction clock needs: build it into .*bzImage"
+        r"has no driver of QEMU's firmware configuration .*, which the instruction clock "
+        r"needs: build it into .*bzImage"
     )
     made = own_kernel(False)
     with pytest.raises(HostError, match=told):
-        boot_guest(made, "tcg", overlay=overlay.build_overlay(made), order=NOTHING_TO_COMPILE, say=said.append)
+        boot_guest(
+            made,
+            "tcg",
+            overlay=overlay.build_overlay(made),
+            order=NOTHING_TO_COMPILE,
+            say=said.append,
+        )
     assert said == []
 
 
@@ -363,11 +413,14 @@ def test_a_trial_that_kills_its_guest_is_a_crash_and_the_next_has_a_new_guest():
 def test_killed_with_sigkill_it_leaves_no_process_and_no_file(tmp_path):
     script = (
         "from yogurtbench.hosts.vm import guest, image, overlay\n"
-        "g = guest.boot_guest(made := image.ensure(say=print), 'tcg', overlay=overlay.build_overlay(made))\n"
+        "g = guest.boot_guest(made := image.ensure(say=print), 'tcg', "
+        "overlay=overlay.build_overlay(made))\n"
         "print('up', g._process.pid, flush=True)\nimport time; time.sleep(600)\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment) as ours:
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment
+    ) as ours:
         pid = int(ours.stdout.readline().split()[1])  # type: ignore[union-attr]
         ours.kill()
     for _ in range(50):
@@ -381,7 +434,9 @@ def test_killed_with_sigkill_it_leaves_no_process_and_no_file(tmp_path):
 def in_lab(guest, script):
     """What a shell script printed inside a lab, and its exit code."""
     wire = cell(device="veth", topology="direct", hook="none", helper="none", load="reachability")
-    guest.channel.send({"op": "lab", "trial": Trial("lab", wire, 0, 0).to_json(), "argv": ["sh", "-c", script]})
+    guest.channel.send(
+        {"op": "lab", "trial": Trial("lab", wire, 0, 0).to_json(), "argv": ["sh", "-c", script]}
+    )
     printed = ""
     while (event := guest.channel.receive(60))["event"] != "exit":
         printed += event.get("text", "")

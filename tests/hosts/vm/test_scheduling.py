@@ -34,7 +34,9 @@ WITHOUT_THE_RIGHT = ["setpriv", "--bounding-set", "-sys_nice", "--inh-caps", "-s
 @contextmanager
 def threaded() -> Iterator[subprocess.Popen[str]]:
     argv = [sys.executable, "-c", THREADED]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout and process.stdin
         assert process.stdout.readline() == "up\n"
         yield process
@@ -67,7 +69,9 @@ def test_only_the_main_thread_goes_first():
     with threaded() as process:
         scheduling.prioritise_main_thread(process.pid)
         more_threads(process)
-        policies = {one.id: os.sched_getscheduler(one.id) for one in psutil.Process(process.pid).threads()}
+        policies = {
+            one.id: os.sched_getscheduler(one.id) for one in psutil.Process(process.pid).threads()
+        }
         assert policies.pop(process.pid) == os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
         assert list(policies.values()) == [os.SCHED_OTHER]
     assert scheduling.is_permitted()

@@ -1,4 +1,6 @@
-"""The saved guest is kept by all that decides its state, and made anew where a byte of it is another."""
+"""The saved guest is kept by all that decides its state, and made anew where a byte of it is
+another.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def image(tmp_path: Path) -> GuestImage:
 
 @dataclass
 class Made:
-    """The guests that were made: where each boot and each compilation was told to save its state."""
+    """The guests that were made: where each boot and each compilation was told to save its
+    state.
+    """
 
     boots: list[Path | None] = field(default_factory=list)
     compiled: list[Path | None] = field(default_factory=list)
@@ -44,9 +48,13 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
         state = path.open("w+b") if path else (tmp_path / "unkept").open("w+b")
         state.write(STATE)
         state.flush()
-        return snapshot.Snapshot(image, HARDWARE, {"event": "ready", "boot": len(made.boots)}, state)
+        return snapshot.Snapshot(
+            image, HARDWARE, {"event": "ready", "boot": len(made.boots)}, state
+        )
 
-    def boot(image: GuestImage, _overlay: Path, _say: object, path: Path | None) -> snapshot.Snapshot:
+    def boot(
+        image: GuestImage, _overlay: Path, _say: object, path: Path | None
+    ) -> snapshot.Snapshot:
         made.boots.append(path)
         return save(image, path)
 
@@ -80,13 +88,17 @@ def test_a_second_run_does_not_boot(image: GuestImage, made: Made) -> None:
     assert len(made.boots) == 1
 
 
-def test_one_guest_serves_every_matrix_with_the_programs_of_bpf(image: GuestImage, made: Made) -> None:
+def test_one_guest_serves_every_matrix_with_the_programs_of_bpf(
+    image: GuestImage, made: Made
+) -> None:
     for names in ({"head"}, {"head+trace", "drops"}, {"blind"}):
         ensure(image, ProgramBuilds(frozenset(names)))
     assert (len(made.boots), made.compiled) == (1, [])
 
 
-def test_another_guest_boots_and_other_texts_are_compiled_in_the_kept_one(image: GuestImage, made: Made) -> None:
+def test_another_guest_boots_and_other_texts_are_compiled_in_the_kept_one(
+    image: GuestImage, made: Made
+) -> None:
     ensure(image)
     ensure(image, MINE)
     ensure(image, MINE | ProgramBuilds(frozenset({"head"})))
@@ -95,7 +107,9 @@ def test_another_guest_boots_and_other_texts_are_compiled_in_the_kept_one(image:
     assert (len(made.boots), len(made.compiled)) == (2, 1)
 
 
-def test_a_guest_made_anew_takes_nothing_from_the_cache_and_keeps_nothing(image: GuestImage, made: Made) -> None:
+def test_a_guest_made_anew_takes_nothing_from_the_cache_and_keeps_nothing(
+    image: GuestImage, made: Made
+) -> None:
     ensure(image, MINE)
     with snapshot.make_snapshot(image, Path("overlay-1.cpio"), MINE, lambda _: None):
         assert made.boots[1:] == made.compiled[1:] == [None]
@@ -124,7 +138,9 @@ def empty(place: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut, remove, garble, empty])
-def test_a_damaged_one_is_made_anew_and_said(image: GuestImage, made: Made, damage: Callable[[Path], None]) -> None:
+def test_a_damaged_one_is_made_anew_and_said(
+    image: GuestImage, made: Made, damage: Callable[[Path], None]
+) -> None:
     ensure(image)
     (place,) = (path for path in cache.cache_path("saved", "").iterdir() if path.is_dir())
     damage(place)

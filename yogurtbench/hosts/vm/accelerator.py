@@ -1,4 +1,6 @@
-"""KVM or emulation: /dev/kvm may exist and yet run no guest, so only a boot that reaches user space is believed."""
+"""KVM or emulation: /dev/kvm may exist and yet run no guest, so only a boot that reaches user space
+is believed.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,11 @@ class AcceleratorChoice:
 def probe_accelerator(
     image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: Path = DEVICE
 ) -> AcceleratorChoice:
-    """KVM where a boot of the guest's kernel reaches user space under it within ``deadline`` seconds, else TCG.
+    """KVM where a boot of the guest's kernel reaches user space under it within ``deadline``
+    seconds, else TCG.
 
-    The answer is kept per kernel, QEMU and boot of this machine. Raises HostError where there is no QEMU.
+    The answer is kept per kernel, QEMU and boot of this machine. Raises HostError where there is no
+    QEMU.
     """
     if refusal := _unusable(device):
         return AcceleratorChoice("tcg", refusal)
@@ -52,8 +56,11 @@ def probe_accelerator(
     return AcceleratorChoice(**json.loads(answer.read_bytes()))
 
 
-def known_accelerator(find: Callable[[], GuestImage | None], device: Path = DEVICE) -> AcceleratorChoice | None:
-    """Return what :func:`probe` would answer, where that is known without a boot; None where it would have to try.
+def known_accelerator(
+    find: Callable[[], GuestImage | None], device: Path = DEVICE
+) -> AcceleratorChoice | None:
+    """Return what :func:`probe` would answer, where that is known without a boot; None where it
+    would have to try.
 
     ``find`` gives the guest, None where it is not built yet; called where it matters.
     """
@@ -67,10 +74,32 @@ def known_accelerator(find: Callable[[], GuestImage | None], device: Path = DEVI
 
 
 def command(image: GuestImage) -> list[str]:
-    """QEMU's command line for the smallest guest that has a user space, its console on standard output; pure."""
+    """QEMU's command line for the smallest guest that has a user space, its console on standard
+    output; pure.
+    """
     return [
-        *(qemu.PROGRAM, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"),
-        *("-accel", "kvm", "-cpu", "host", "-M", qemu.machine_type(), "-m", f"{_MEMORY_MIB}M", "-serial", "stdio"),
+        *(
+            qemu.PROGRAM,
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-nic",
+            "none",
+        ),
+        *(
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host",
+            "-M",
+            qemu.machine_type(),
+            "-m",
+            f"{_MEMORY_MIB}M",
+            "-serial",
+            "stdio",
+        ),
         *("-kernel", str(image.kernel), "-initrd", str(image.smallest)),
         *("-append", "console=ttyS0 quiet panic=-1"),
     ]
@@ -87,14 +116,22 @@ def _boot(image: GuestImage, deadline: float) -> AcceleratorChoice:
         done = process.run(process.kill_with_parent(command(image)), timeout=deadline, check=False)
     except CommandFailed as failure:
         if recipe.MARKER not in failure.completed.stdout:
-            said = "".join(f" ({line})" for line in console_log.log_lines(failure.completed.stderr)[:1])
+            said = "".join(
+                f" ({line})" for line in console_log.log_lines(failure.completed.stderr)[:1]
+            )
             return AcceleratorChoice(
-                "tcg", f"KVM is offered, but a guest under it hung: no user space within {deadline:g} s{said}"
+                "tcg",
+                "KVM is offered, but a guest under it hung: no user space within "
+                f"{deadline:g} s{said}",
             )
         done = failure.completed
     if recipe.MARKER in done.stdout:
-        return AcceleratorChoice("kvm", f"a guest reached user space under KVM in {time.monotonic() - started:.1f} s")
-    return AcceleratorChoice("tcg", f"KVM is offered, but QEMU {_end(done.code)} before user space: {_last(done)}")
+        return AcceleratorChoice(
+            "kvm", f"a guest reached user space under KVM in {time.monotonic() - started:.1f} s"
+        )
+    return AcceleratorChoice(
+        "tcg", f"KVM is offered, but QEMU {_end(done.code)} before user space: {_last(done)}"
+    )
 
 
 def _end(code: int) -> str:
@@ -115,7 +152,10 @@ def _unusable(device: Path) -> str:
     except FileNotFoundError:
         return f"there is no {device}: this machine offers no hardware virtualisation"
     except PermissionError:
-        return f"{device} may not be opened by this user: sudo usermod -aG kvm $USER, then log in again"
+        return (
+            f"{device} may not be opened by this user: sudo usermod -aG kvm $USER, then "
+            "log in again"
+        )
     except OSError as error:
         return f"{device} cannot be opened: {error.strerror}"
     return ""
@@ -125,5 +165,11 @@ def _key(image: GuestImage) -> str:
     program = shutil.which(qemu.PROGRAM)
     if program is None:
         raise HostError(qemu.missing_qemu())
-    facts = [image.fingerprint, program, qemu.qemu_version(), os.uname().release, _BOOT_ID.read_text().strip()]
+    facts = [
+        image.fingerprint,
+        program,
+        qemu.qemu_version(),
+        os.uname().release,
+        _BOOT_ID.read_text().strip(),
+    ]
     return hashlib.sha256(canonical(facts).encode()).hexdigest()[:16]

@@ -1,7 +1,8 @@
-"""How far building a part of the guest has come: a live line on a terminal, elsewhere a line a phase, or nothing.
+"""How far building a part of the guest has come: a live line on a terminal, elsewhere a line a
+phase, or nothing.
 
-The phases are read off what mmdebstrap says. What is left is known from what they take elsewhere and from how fast the
-earlier ones went here.
+The phases are read off what mmdebstrap says. What is left is known from what they take elsewhere
+and from how fast the earlier ones went here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from rich.text import Text
 
 from yogurtbench.core.sayer import Sayer
 
-#: What mmdebstrap says as a phase begins, and what it does then. The last is ours, after mmdebstrap.
+#: What mmdebstrap says as a phase begins, and what it does then. The last is ours, after
+#: mmdebstrap.
 PHASES = (
     ("I: running apt-get update", "reading what packages there are"),
     ("I: downloading packages", "downloading packages"),
@@ -25,9 +27,15 @@ PHASES = (
     ("I: creating tarball", "packing them"),
     ("I: success in", "making archives for the guest"),
 )
-_HOOKS = {"kernel": "fetching the kernel and its headers", "userland": "compiling Python's bytecode"}
+_HOOKS = {
+    "kernel": "fetching the kernel and its headers",
+    "userland": "compiling Python's bytecode",
+}
 #: Seconds from the beginning to the end of each phase, measured on two cores with a near mirror.
-USUAL = {"kernel": (2.0, 4.0, 7.0, 22.0, 27.0, 30.0), "userland": (2.0, 5.0, 16.0, 22.0, 26.0, 36.0)}
+USUAL = {
+    "kernel": (2.0, 4.0, 7.0, 22.0, 27.0, 30.0),
+    "userland": (2.0, 5.0, 16.0, 22.0, 26.0, 36.0),
+}
 #: A machine is taken to be between so many times as fast and as slow as those.
 _FASTEST, _SLOWEST = 0.2, 10.0
 
@@ -45,7 +53,11 @@ class BuildProgress:
         *lines, self._rest = (self._rest + text).split("\n")
         before = self.phase
         for line in lines:
-            begun = (n for n, (start, _) in enumerate(PHASES) if n > self.phase and line.startswith(start))
+            begun = (
+                n
+                for n, (start, _) in enumerate(PHASES)
+                if n > self.phase and line.startswith(start)
+            )
             self.phase = next(begun, self.phase)
         if self.phase != before:
             self._phase_began = self._clock()
@@ -54,7 +66,11 @@ class BuildProgress:
     @property
     def doing(self) -> str:
         """What goes on now."""
-        return "starting" if self.phase < 0 else PHASES[self.phase][1] or _HOOKS.get(self.kind, "working")
+        return (
+            "starting"
+            if self.phase < 0
+            else PHASES[self.phase][1] or _HOOKS.get(self.kind, "working")
+        )
 
     @property
     def seconds(self) -> float:
@@ -63,7 +79,10 @@ class BuildProgress:
 
     @property
     def left(self) -> float:
-        """Seconds that it will take yet, as far as can be known; negative where a phase takes longer than usual."""
+        """Seconds that it will take yet, as far as can be known.
+
+        Negative where a phase takes longer than usual.
+        """
         usual = (0.0, *USUAL.get(self.kind, (30.0,) * len(PHASES)))
         done, end = usual[max(self.phase, 0)], usual[max(self.phase, 0) + 1]
         spent = self._phase_began - self._began
@@ -89,7 +108,9 @@ def heard(text: str) -> None:
 
 @contextlib.contextmanager
 def showing(kind: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Show how building a part goes, on the console that ``say`` writes to, or in lines that it is told."""
+    """Show how building a part goes, on the console that ``say`` writes to, or in lines that it is
+    told.
+    """
     progress = BuildProgress(kind)
 
     def tell(text: str) -> None:

@@ -1,6 +1,8 @@
-"""Bytecode for the guest, made by the guest's own Python, which the userland keeps aside for that (see recipe).
+"""Bytecode for the guest, made by the guest's own Python, which the userland keeps aside for that
+(see recipe).
 
-It runs here by its own loader and with its own libraries, so it need not be this machine's version, nor is root needed.
+It runs here by its own loader and with its own libraries, so it need not be this machine's version,
+nor is root needed.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _KEPT = 4
 
 
 def archive(members: Iterable[Member], compiler: Path) -> bytes:
-    """Return an archive with the bytecode of the Python files among the members; kept, by all that decides it.
+    """Return an archive with the bytecode of the Python files among the members.
+
+    Kept, by all that decides it.
 
     Raises HostError where the guest's Python does not run here.
     """
@@ -38,12 +42,17 @@ def archive(members: Iterable[Member], compiler: Path) -> bytes:
 
 
 def compile_members(members: Iterable[Member], compiler: Path) -> list[Member]:
-    """Return the bytecode of the Python files among the members. Raises HostError as :func:`archive`."""
+    """Return the bytecode of the Python files among the members.
+
+    Raises HostError as :func:`archive`.
+    """
     return _compiled(_asked(members), compiler)
 
 
 def _asked(members: Iterable[Member]) -> bytes:
-    sources = [(f"/{member.path}", member.content) for member in members if member.path.endswith(".py")]
+    sources = [
+        (f"/{member.path}", member.content) for member in members if member.path.endswith(".py")
+    ]
     return marshal.dumps(sources, _FORMAT)
 
 
@@ -75,10 +84,14 @@ def _run(asked: bytes, compiler: Path) -> bytes:
     argv = [*loader, str(compiler / "python3"), "-B", "-s", "-S", "-P", str(_SCRIPT)]
     environment = {"PYTHONHOME": str(compiler), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(argv, input=asked, capture_output=True, env=environment, timeout=_SECONDS, check=True)
+        done = subprocess.run(
+            argv, input=asked, capture_output=True, env=environment, timeout=_SECONDS, check=True
+        )
     except subprocess.CalledProcessError as failure:
         words = failure.stderr.decode(errors="replace").strip().splitlines()
-        raise HostError(f"the guest's Python could not compile here: {words[-1] if words else failure}") from None
+        raise HostError(
+            f"the guest's Python could not compile here: {words[-1] if words else failure}"
+        ) from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostError(f"the guest's Python does not run here: {error}") from None
     return done.stdout

@@ -1,4 +1,6 @@
-"""Folders and files that are built once and kept: what is there is whole, whoever was interrupted while building it."""
+"""Folders and files that are built once and kept: what is there is whole, whoever was interrupted
+while building it.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +45,20 @@ def ensure_folder(kind: str, name: str, build: Callable[[Path], None], say: Say)
         wanted.parent.mkdir(parents=True, exist_ok=True)
         with _locked(wanted.parent / f"{name}.lock", say):
             if not wanted.is_dir():
-                say(f"building the guest's {_NAMES.get(kind, kind)} ({name}), once; kept in {wanted.parent}")
-                with build_progress.showing(kind, say) if kind in build_progress.USUAL else contextlib.nullcontext():
+                say(
+                    f"building the guest's {_NAMES.get(kind, kind)} ({name}), once; kept in "
+                    f"{wanted.parent}"
+                )
+                with (
+                    build_progress.showing(kind, say)
+                    if kind in build_progress.USUAL
+                    else contextlib.nullcontext()
+                ):
                     _build(wanted, build)
     except OSError as error:
-        raise HostError(f"the guest's {kind} cannot be kept in {wanted.parent}: {error.strerror or error}") from None
+        raise HostError(
+            f"the guest's {kind} cannot be kept in {wanted.parent}: {error.strerror or error}"
+        ) from None
     return wanted
 
 
@@ -74,9 +85,13 @@ def ensure_file(kind: str, name: str, content: Callable[[], bytes], *, keep: int
 
 
 def _build(wanted: Path, build: Callable[[Path], None]) -> None:
-    for left_over in wanted.parent.glob(f".building-{wanted.name}-*"):  # we hold the lock: nobody is at it
+    for left_over in wanted.parent.glob(
+        f".building-{wanted.name}-*"
+    ):  # we hold the lock: nobody is at it
         shutil.rmtree(left_over)
-    with tempfile.TemporaryDirectory(prefix=f".building-{wanted.name}-", dir=wanted.parent) as making:
+    with tempfile.TemporaryDirectory(
+        prefix=f".building-{wanted.name}-", dir=wanted.parent
+    ) as making:
         whole = Path(making) / "whole"
         whole.mkdir()
         build(whole)

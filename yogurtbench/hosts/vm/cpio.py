@@ -1,7 +1,9 @@
-"""Initramfs archives: cpio in the "newc" format that the kernel unpacks (its Documentation, buffer-format.rst).
+"""Initramfs archives: cpio in the "newc" format that the kernel unpacks (its Documentation,
+buffer-format.rst).
 
-Written here because an archive must come out the same, byte by byte, for the same packages: names sorted, owners root,
-times and inode numbers fixed. Uncompressed: under emulation, unpacking costs more than reading.
+Written here because an archive must come out the same, byte by byte, for the same packages: names
+sorted, owners root, times and inode numbers fixed. Uncompressed: under emulation, unpacking costs
+more than reading.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of an archive: path without leading slash, mode with its type bits, content (symlink: its target)."""
+    """One file of an archive: path without leading slash, mode with its type bits, content
+    (symlink: its target).
+    """
 
     path: str
     mode: int
@@ -54,7 +58,10 @@ def write(archive: IO[bytes], members: Iterable[Member]) -> None:
 
 
 def sorted_with_folders(members: Iterable[Member]) -> list[Member]:
-    """Members by path, the missing folders above them added; of two with one path the last one counts."""
+    """Members by path, the missing folders above them added.
+
+    Of two with one path the last one counts.
+    """
     known = {member.path: member for member in members}
     for path in list(known):
         for parent in list(Path(path).parents)[:-1]:
@@ -63,7 +70,9 @@ def sorted_with_folders(members: Iterable[Member]) -> list[Member]:
 
 
 def from_tar(tar: Path, rename: Callable[[str], str | None]) -> Iterator[Member]:
-    """Yield the members of a tar, each under the name ``rename`` gives it; None leaves it out, devices are left out.
+    """Yield the members of a tar, each under the name ``rename`` gives it.
+
+    None leaves it out, devices are left out.
 
     A hard link becomes a symlink to its first name.
     """

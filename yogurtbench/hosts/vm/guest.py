@@ -23,7 +23,8 @@ from yogurtbench.hosts.vm.qemu import GuestFds, MachineConfig, hardware_for, qem
 from yogurtbench.hosts.vm.qmp import QmpClient
 
 _READY_SECONDS = {"kvm": 60.0, "tcg": 180.0}
-#: Boots of one guest. Emulated ones with two CPUs die now and then (one in 32, in kernel text that is being patched).
+#: Boots of one guest. Emulated ones with two CPUs die now and then (one in 32, in kernel text that
+#: is being patched).
 _TRIES = 3
 _LAST_WORDS_SECONDS = 0.5
 
@@ -33,7 +34,10 @@ class NeverReady(HostError):
 
 
 class Guest:
-    """A booted guest (a hosts.machine.Machine) whose agent has said that it is ready; ``ready`` is what it said."""
+    """A booted guest (a hosts.machine.Machine) whose agent has said that it is ready.
+
+    ``ready`` is what it said.
+    """
 
     channel: Channel
     ready: dict[str, Any]
@@ -52,7 +56,9 @@ class Guest:
         agent, agents = socket.socketpair()
         monitor, monitors = socket.socketpair()
         optional = (file.fileno() if file else None for file in (order, state))
-        files = GuestFds(initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional)
+        files = GuestFds(
+            initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional
+        )
         exact = hardware.clock == "instructions"
         with agents, monitors, scheduling.pin_to_idle_cpu() if exact else nullcontext():
             self._process = _start(qemu_command(image, hardware, files), files, self._stderr)
@@ -72,7 +78,9 @@ class Guest:
             while (said := self.channel.receive(seconds)).get("event") != "ready":
                 pass
         except TimeoutError:
-            raise NeverReady(f"the guest was not ready within {seconds:g} s: {self.failure_reason()}") from None
+            raise NeverReady(
+                f"the guest was not ready within {seconds:g} s: {self.failure_reason()}"
+            ) from None
         except EOFError:
             raise NeverReady(f"the guest died while it booted: {self.failure_reason()}") from None
         self.ready = said
@@ -81,7 +89,10 @@ class Guest:
         """Why it died: the telling lines of its console, and what QEMU itself had to say."""
         with suppress(subprocess.TimeoutExpired):  # a guest that is just panicking is still writing
             self._process.wait(_LAST_WORDS_SECONDS)
-        told = (console_log.failure_lines(_text(self._console)), *console_log.log_lines(_text(self._stderr))[-3:])
+        told = (
+            console_log.failure_lines(_text(self._console)),
+            *console_log.log_lines(_text(self._stderr))[-3:],
+        )
         return " | ".join(filter(None, told)) or "no output"
 
     def close(self) -> None:
@@ -101,7 +112,10 @@ class Guest:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -119,9 +133,10 @@ def boot_guest(
     """Boot a guest and wait for its agent.
 
     One that dies or falls silent before that is booted again, at most twice, and ``say`` is told.
-    ``accelerator`` is kvm or tcg, ``memory`` bytes (default: what the image needs), ``cpus`` by default at most two.
-    One with an ``order`` for its boot counts time in instructions, and stands still when it has carried it out.
-    Raises HostError where QEMU is missing, memory is short or the guest never comes up.
+    ``accelerator`` is kvm or tcg, ``memory`` bytes (default: what the image needs), ``cpus`` by
+    default at most two. One with an ``order`` for its boot counts time in instructions, and stands
+    still when it has carried it out. Raises HostError where QEMU is missing, memory is short or the
+    guest never comes up.
     """
     exact = order is not None
     hardware = hardware_for(image, overlay, accelerator, exact=exact, memory=memory, cpus=cpus)
@@ -135,8 +150,13 @@ def boot_guest(
         return _booted(image, hardware, initramfs, written if exact else None)
 
 
-def _booted(image: GuestImage, hardware: MachineConfig, initramfs: IO[bytes], order: IO[bytes] | None) -> Guest:
-    """Return one boot. Raises NeverReady; HostError where the agent says that its kernel does not do."""
+def _booted(
+    image: GuestImage, hardware: MachineConfig, initramfs: IO[bytes], order: IO[bytes] | None
+) -> Guest:
+    """Return one boot.
+
+    Raises NeverReady; HostError where the agent says that its kernel does not do.
+    """
     with ExitStack() as undo:
         guest = Guest(image, hardware, initramfs, order)
         undo.callback(guest.close)
@@ -148,10 +168,14 @@ def _booted(image: GuestImage, hardware: MachineConfig, initramfs: IO[bytes], or
 
 
 def order_file(order: dict[str, Any]) -> IO[bytes]:
-    """Return an unlinked file with the order that a guest finds when it wakes, of the one size that the guest knows."""
+    """Return an unlinked file with the order that a guest finds when it wakes, of the one size that
+    the guest knows.
+    """
     content = json.dumps(order).encode()
     if len(content) > checkpoint.ORDER_SIZE:
-        raise HostError(f"an order of {len(content)} bytes is more than a guest takes ({checkpoint.ORDER_SIZE})")
+        raise HostError(
+            f"an order of {len(content)} bytes is more than a guest takes ({checkpoint.ORDER_SIZE})"
+        )
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
     file.write(content.ljust(checkpoint.ORDER_SIZE, b"\0"))
     file.flush()

@@ -1,7 +1,9 @@
-"""Compile what comes on standard input: pairs of a path and a source, marshalled, and so goes what becomes of them.
+"""Compile what comes on standard input: pairs of a path and a source, marshalled, and so goes what
+becomes of them.
 
-The guest's own Python runs this, where it has no library to speak of, so only what is built into it can be imported.
-The bytecode is hash-based and unchecked (PEP 552): a guest believes it whatever the times of its files are.
+The guest's own Python runs this, where it has no library to speak of, so only what is built into it
+can be imported. The bytecode is hash-based and unchecked (PEP 552): a guest believes it whatever
+the times of its files are.
 """
 
 import _imp

@@ -24,9 +24,11 @@ from yogurtbench.hosts.vm.qemu import MachineConfig
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
-    """Return a host that boots a kernel (the axis: ``host``, a Debian release, a path) and runs trials in it.
+    """Return a host that boots a kernel (the axis: ``host``, a Debian release, a path) and runs
+    trials in it.
 
-    ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built or booted.
+    ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built
+    or booted.
     """
     return AgentHost(lambda: _start(kernel, say))
 
@@ -39,18 +41,23 @@ def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment,
         guest = snapshot.start_emulated(guest_image, overlay, say)
     else:
         guest = boot_guest(guest_image, chosen.accelerator, overlay=overlay, say=say)
-    return guest, _environment(guest_image, guest.hardware, guest.ready, chosen), guest.ready["features"]
+    return (
+        guest,
+        _environment(guest_image, guest.hardware, guest.ready, chosen),
+        guest.ready["features"],
+    )
 
 
 class SnapshotHost(AgentHost):
-    """The VM host on the instruction clock: every trial begins from the same saved guest, its order in hand.
+    """The VM host on the instruction clock: every trial begins from the same saved guest, its order
+    in hand.
 
-    So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest is taken from the
-    cache, or booted and saved.
-    Raises HostError where that fails, or the memory is too small for so many guests.
+    So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest
+    is taken from the cache, or booted and saved. Raises HostError where that fails, or the memory
+    is too small for so many guests.
 
-    ``compiled``: the texts that it compiles before it is saved, so that no trial has to; ``base``: a folder
-    with the wire programs of another time, which it compiles too; ``jobs``: None for as
+    ``compiled``: the texts that it compiles before it is saved, so that no trial has to; ``base``:
+    a folder with the wire programs of another time, which it compiles too; ``jobs``: None for as
     many as CPUs and memory allow; ``anew``: the guest is booted even where a saved one is kept.
     """
 
@@ -65,7 +72,9 @@ class SnapshotHost(AgentHost):
         anew: bool = False,
     ) -> None:
         self._kernel, self._say, self._asked, self._anew = kernel, say, jobs, anew
-        self._compiled = replace(compiled, base=luggage.read_base_programs(base)) if base else compiled
+        self._compiled = (
+            replace(compiled, base=luggage.read_base_programs(base)) if base else compiled
+        )
         self._saved: snapshot.Snapshot
 
     def __enter__(self) -> Self:
@@ -75,16 +84,24 @@ class SnapshotHost(AgentHost):
         needed = qemu.memory_for(guest_image, overlay, self._asked or 1)
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)
         if not scheduling.is_permitted():
-            self._say(f"the instruction clock: {scheduling.REFUSED} (yogurtbench doctor says how to permit it)")
+            self._say(
+                f"the instruction clock: {scheduling.REFUSED} (yogurtbench doctor says how to "
+                "permit it)"
+            )
         make = snapshot.make_snapshot if self._anew else snapshot.ensure_snapshot
         self._saved = make(guest_image, overlay, self._compiled, self._say)
         chosen = AcceleratorChoice("tcg", "only emulation can count the guest's instructions")
         self.features = self._saved.ready["features"]
-        self.environment = _environment(guest_image, self._saved.hardware, self._saved.ready, chosen)
+        self.environment = _environment(
+            guest_image, self._saved.hardware, self._saved.ready, chosen
+        )
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._saved.close()
 
@@ -99,7 +116,10 @@ class SnapshotHost(AgentHost):
 
 
 def _as_many_as_fit(needed: int, say: Callable[[str], None]) -> int:
-    """Return a guest for each CPU, as far as there is memory for so many, ``needed`` bytes each; one in any case."""
+    """Return a guest for each CPU, as far as there is memory for so many, ``needed`` bytes each.
+
+    One in any case.
+    """
     cpus, memory = allowance.available_cpus(), allowance.available_memory()
     fit = min(cpus, max(1, memory // needed))
     if fit < cpus:
@@ -110,7 +130,10 @@ def _as_many_as_fit(needed: int, say: Callable[[str], None]) -> int:
 
 
 def _environment(
-    guest_image: GuestImage, hardware: MachineConfig, ready: dict[str, Any], chosen: AcceleratorChoice
+    guest_image: GuestImage,
+    hardware: MachineConfig,
+    ready: dict[str, Any],
+    chosen: AcceleratorChoice,
 ) -> Environment:
     release = ready["kernel"]
     identity = {
@@ -127,7 +150,9 @@ def _environment(
     system = {"machine": native.machine_name(), "kernel of the machine": platform.release()}
     reasons = {"accelerator": chosen.reason}
     node = platform.node()
-    return Environment(node, "vm", hardware.accelerator, hardware.clock, release, identity, system, reasons)
+    return Environment(
+        node, "vm", hardware.accelerator, hardware.clock, release, identity, system, reasons
+    )
 
 
 def _identity_on(clock: str) -> dict[str, str]:

@@ -26,16 +26,19 @@ _DEPENDENCIES = ("pyroute2", "platformdirs")
 #: Imports everything that the package has; the agent names the modules that it uses.
 _LEFT_EMPTY = f"{GUEST_HOME}/pyroute2/__init__.py"
 _AGENT = _PACKAGE / "agent/__main__.py"
-#: Characters of the programs of another time: packed, an order has room for them (ours have a tenth).
+#: Characters of the programs of another time: packed, an order has room for them (ours have a
+#: tenth).
 _MOST = 400_000
 #: Archives of earlier sources pile up; this many of the newest are kept.
 _KEPT = 4
 
 
 def build_overlay(guest: GuestImage, extra: Mapping[str, bytes] | None = None) -> Path:
-    """Return the archive with init, our own source and what its agent imports, their bytecode, and ``extra`` files.
+    """Return the archive with init, our own source and what its agent imports, their bytecode, and
+    ``extra`` files.
 
-    ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same path.
+    ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same
+    path.
     """
     ours = _own_members()
     guest_files = [cpio.file(path.lstrip("/"), content) for path, content in (extra or {}).items()]
@@ -47,9 +50,14 @@ def build_overlay(guest: GuestImage, extra: Mapping[str, bytes] | None = None) -
 
 
 def agent_digest() -> str:
-    """Return a digest of what measures in the guest; the wire programs, which are measured, do not count."""
+    """Return a digest of what measures in the guest.
+
+    The wire programs, which are measured, do not count.
+    """
     code = (member for member in _own_members() if not member.path.startswith(_PROGRAMS))
-    return hashlib.sha256(b"".join(member.path.encode() + member.content for member in code)).hexdigest()[:16]
+    return hashlib.sha256(
+        b"".join(member.path.encode() + member.content for member in code)
+    ).hexdigest()[:16]
 
 
 def _own_members() -> list[Member]:
@@ -82,13 +90,18 @@ def _agent_modules() -> list[Member]:
 
 
 def _source(path: Path, package: Path) -> Member:
-    return cpio.file(f"{GUEST_HOME}/{path.relative_to(package.parent).as_posix()}", path.read_bytes())
+    return cpio.file(
+        f"{GUEST_HOME}/{path.relative_to(package.parent).as_posix()}", path.read_bytes()
+    )
 
 
 def _dependency(name: str) -> list[Member]:
     spec = find_spec(name)
     if spec is None or spec.origin is None:
-        raise HostError(f"the guest needs the Python package {name}: reinstall yogurtbench with its dependencies")
+        raise HostError(
+            f"the guest needs the Python package {name}: reinstall yogurtbench with its "
+            "dependencies"
+        )
     package = Path(spec.origin).parent
     members = [_source(path, package) for path in sorted(package.rglob("*.py"))]
     return [cpio.file(m.path, b"") if m.path == _LEFT_EMPTY else m for m in members]
@@ -112,7 +125,10 @@ def read_base_programs(folder: Path) -> frozenset[tuple[str, str]]:
 
 def _programs() -> list[Member]:
     """Return the wire programs."""
-    return [cpio.file(f"{_PROGRAMS}/{name}", content) for name, content in _sources(paths.bundled("bpf"))]
+    return [
+        cpio.file(f"{_PROGRAMS}/{name}", content)
+        for name, content in _sources(paths.bundled("bpf"))
+    ]
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -1,8 +1,9 @@
 """The guest as a machine: QEMU's command line, its machine model, memory and version.
 
-The guest is hermetic: no disk, no network, no firmware settings of the user. QEMU is given open descriptors instead of
-paths (an unlinked initramfs, a console log in memory, socket pairs for the agent and the monitor), so that when
-either side dies, SIGKILL included, the kernel clears everything away.
+The guest is hermetic: no disk, no network, no firmware settings of the user. QEMU is given open
+descriptors instead of paths (an unlinked initramfs, a console log in memory, socket pairs for the
+agent and the monitor), so that when either side dies, SIGKILL included, the kernel clears
+everything away.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm.image import GuestImage
 
 PROGRAM = "qemu-system-x86_64"
-#: The guest's hardware must not change when QEMU does; a QEMU that has outgrown this gives its own "pc".
+#: The guest's hardware must not change when QEMU does; a QEMU that has outgrown this gives its own
+#: "pc".
 _MACHINE = "pc-i440fx-7.2"
 _MIB = 1 << 20
 #: What compiling the wires and running the loads takes beside the guest's own files.
@@ -34,15 +36,16 @@ _WORKING_MEMORY = 640 * _MIB
 #: About what the files of a guest take that is not built yet.
 USUAL_FILES = 250 * _MIB
 
-#: The emulated processor. Page tables of five levels are only slow. Without ERMS and FSRM the kernel copies and clears
-#: memory eight bytes at a time (rep movsq, clear_page_rep) instead of one; the emulator executes each repetition, and
-#: booting takes a fifth less.
+#: The emulated processor. Page tables of five levels are only slow. Without ERMS and FSRM the
+#: kernel copies and clears memory eight bytes at a time (rep movsq, clear_page_rep) instead of one;
+#: the emulator executes each repetition, and booting takes a fifth less.
 _EMULATED_CPU = "max,la57=off,erms=off,fsrm=off"
 
 _KERNEL_ARGUMENTS = (
     "console=ttyS0",
     "quiet",
-    # A wire that oopses the kernel ends the guest, its text on the console and QEMU with it (-no-reboot).
+    # A wire that oopses the kernel ends the guest, its text on the console and QEMU with it
+    # (-no-reboot).
     "oops=panic",
     "panic=-1",
     "random.trust_cpu=on",
@@ -65,7 +68,10 @@ class MachineConfig:
 
 @dataclass(frozen=True, slots=True)
 class GuestFds:
-    """Descriptors that QEMU inherits. None without: ``order`` (of guests that stop themselves), ``state`` (saved)."""
+    """Descriptors that QEMU inherits.
+
+    None without: ``order`` (of guests that stop themselves), ``state`` (saved).
+    """
 
     initramfs: int
     console: int
@@ -84,14 +90,33 @@ class GuestFds:
 def qemu_command(image: GuestImage, hardware: MachineConfig, files: GuestFds) -> list[str]:
     """QEMU's command line for a guest; pure."""
     return [
-        *(PROGRAM, "-name", "yogurtbench", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+        *(
+            PROGRAM,
+            "-name",
+            "yogurtbench",
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+        ),
         *("-nic", "none", "-M", hardware.machine, "-m", f"{hardware.memory // _MIB}M"),
         *_processor(hardware),
         *("-kernel", str(image.kernel), "-initrd", _path_of(files.initramfs)),
         *("-append", " ".join(_kernel_arguments(hardware))),
-        *("-chardev", f"file,id=console,path={_path_of(files.console)}", "-serial", "chardev:console"),
+        *(
+            "-chardev",
+            f"file,id=console,path={_path_of(files.console)}",
+            "-serial",
+            "chardev:console",
+        ),
         *("-chardev", f"socket,id=agent,fd={files.agent}", "-serial", "chardev:agent"),
-        *("-chardev", f"socket,id=monitor,fd={files.monitor}", "-mon", "chardev=monitor,mode=control"),
+        *(
+            "-chardev",
+            f"socket,id=monitor,fd={files.monitor}",
+            "-mon",
+            "chardev=monitor,mode=control",
+        ),
         *(_clock_arguments(files) if hardware.clock == "instructions" else []),
         *(["-incoming", f"fd:{files.state}"] if files.state is not None else []),
     ]
@@ -115,14 +140,25 @@ def _kernel_arguments(hardware: MachineConfig) -> tuple[str, ...]:
 
 
 def _clock_arguments(files: GuestFds) -> list[str]:
-    """Guest time is the count of instructions, nothing random is random, and the guest can stop itself.
+    """Guest time is the count of instructions, nothing random is random, and the guest can stop
+    itself.
 
-    Once woken it does not stop again (unless it is told so, see snapshot.resume): a panic then ends it, as it does any
-    other guest.
+    Once woken it does not stop again (unless it is told so, see snapshot.resume): a panic then ends
+    it, as it does any other guest.
     """
     return [
-        "-S",  # until its monitor has been greeted: what is said to QEMU while a guest runs can move it
-        *("-icount", "shift=0,sleep=off", "-rtc", "base=2024-01-01,clock=vm", "-seed", "1", "-device", "pvpanic"),
+        # until its monitor has been greeted: what is said to QEMU while a guest runs can move it
+        "-S",
+        *(
+            "-icount",
+            "shift=0,sleep=off",
+            "-rtc",
+            "base=2024-01-01,clock=vm",
+            "-seed",
+            "1",
+            "-device",
+            "pvpanic",
+        ),
         *("-fw_cfg", f"name={checkpoint.ORDER_NAME},file={_path_of(files.order or 0)}"),
         *("-action", "panic=pause" if files.state is None else "panic=shutdown"),
     ]
@@ -139,7 +175,10 @@ def missing_qemu() -> str:
 
 @cache
 def machine_type() -> str:
-    """Our pinned machine model, or the generic one of a QEMU that does not know it. Raises HostError without QEMU."""
+    """Our pinned machine model, or the generic one of a QEMU that does not know it.
+
+    Raises HostError without QEMU.
+    """
     if not shutil.which(PROGRAM):
         raise HostError(missing_qemu())
     known = process.run([PROGRAM, "-M", "help"]).stdout
@@ -160,7 +199,9 @@ def needed_memory(files: int) -> int:
 
 
 def memory_for(image: GuestImage, overlay: Path, guests: int = 1) -> int:
-    """Bytes of memory a guest needs: its files twice while they unpack, and room to work; whole 128 MiB.
+    """Bytes of memory a guest needs: its files twice while they unpack, and room to work.
+
+    Whole 128 MiB.
 
     Raises HostError where the machine has not that much to give to so many guests side by side.
     """
@@ -168,12 +209,14 @@ def memory_for(image: GuestImage, overlay: Path, guests: int = 1) -> int:
     available = psutil.virtual_memory().available
     if available < needed:
         raise HostError(
-            f"the guest needs {needed // _MIB} MiB of memory and this machine has {available // _MIB} MiB available: "
+            f"the guest needs {needed // _MIB} MiB of memory and this machine has "
+            f"{available // _MIB} MiB available: "
             "end other programs, or use --lab native"
         )
     if available < guests * needed:
         raise HostError(
-            f"{guests} guests side by side need {guests * needed // _MIB} MiB of memory and this machine has "
+            f"{guests} guests side by side need {guests * needed // _MIB} MiB of memory and "
+            "this machine has "
             f"{available // _MIB} MiB available: --jobs {available // needed} would do"
         )
     return needed
@@ -188,7 +231,10 @@ def hardware_for(
     memory: int | None = None,
     cpus: int | None = None,
 ) -> MachineConfig:
-    """Return the hardware of a guest; ``exact``: on the instruction clock. Raises HostError where memory is short."""
+    """Return the hardware of a guest; ``exact``: on the instruction clock.
+
+    Raises HostError where memory is short.
+    """
     return MachineConfig(
         accelerator,
         "instructions" if exact else "wall",
@@ -198,8 +244,14 @@ def hardware_for(
     )
 
 
-def state_fingerprint(image: GuestImage, overlay: Path, hardware: MachineConfig, order: dict[str, Any]) -> str:
-    """16 hex digits over all that decides the state in which a guest with this order comes to stand still."""
-    argv = qemu_command(replace(image, kernel=Path(image.kernel.name)), hardware, GuestFds(0, 0, 0, 0, 0))
+def state_fingerprint(
+    image: GuestImage, overlay: Path, hardware: MachineConfig, order: dict[str, Any]
+) -> str:
+    """16 hex digits over all that decides the state in which a guest with this order comes to stand
+    still.
+    """
+    argv = qemu_command(
+        replace(image, kernel=Path(image.kernel.name)), hardware, GuestFds(0, 0, 0, 0, 0)
+    )
     facts = [argv, image.fingerprint, overlay.stem, qemu_version(), order]
     return hashlib.sha256(canonical(facts).encode()).hexdigest()[:16]

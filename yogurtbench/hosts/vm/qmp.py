@@ -14,7 +14,10 @@ _QMP_SECONDS = 30.0
 
 
 class QmpClient:
-    """QEMU's monitor (QMP) over one end of a socket pair; its messages are JSON lines, as the agent's."""
+    """QEMU's monitor (QMP) over one end of a socket pair.
+
+    Its messages are JSON lines, as the agent's.
+    """
 
     def __init__(self, line: socket.socket) -> None:
         self._socket = line
@@ -22,7 +25,10 @@ class QmpClient:
         self._greeted = False
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Run a QMP command; what it returns. Raises HostError where QEMU refuses, EOFError where it is gone."""
+        """Run a QMP command; what it returns.
+
+        Raises HostError where QEMU refuses, EOFError where it is gone.
+        """
         self._greet()
         self._channel.send({"execute": command, "arguments": arguments})
         return self._answer(command)
@@ -41,7 +47,10 @@ class QmpClient:
                 return answer["return"]
 
     def wait_until_stopped(self, seconds: float) -> None:
-        """Wait for the guest to stop by itself, without a word. Raises TimeoutError, EOFError where QEMU is gone."""
+        """Wait for the guest to stop by itself, without a word.
+
+        Raises TimeoutError, EOFError where QEMU is gone.
+        """
         ends = time.monotonic() + seconds
         while self._channel.receive(ends - time.monotonic()).get("event") != "STOP":
             pass

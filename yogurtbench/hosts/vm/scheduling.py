@@ -1,10 +1,13 @@
-"""CPU scheduling under -icount: QEMU's main loop must preempt its vCPU thread, or the virtual clock can skip ahead.
+"""CPU scheduling under -icount: QEMU's main loop must preempt its vCPU thread, or the virtual clock
+can skip ahead.
 
-When a guest halts, QEMU's main loop lets the clock leap to the next timer (icount_start_warp_timer), and looks once
-more right after, since the leap itself wakes it. If that second look falls between a halt (helper_hlt) and the moment
-when the instructions before it are counted (icount_process_data), the clock leaps too far by these. Side by side this
-happens in one trial of fifteen on a busy machine; on one CPU only where the main loop is interrupted between its two
-looks, which busy neighbours bring about in one trial of some hundreds; never where it may finish first.
+When a guest halts, QEMU's main loop lets the clock leap to the next timer
+(icount_start_warp_timer), and looks once more right after, since the leap itself wakes it. If that
+second look falls between a halt (helper_hlt) and the moment when the instructions before it are
+counted (icount_process_data), the clock leaps too far by these. Side by side this happens in one
+trial of fifteen on a busy machine; on one CPU only where the main loop is interrupted between its
+two looks, which busy neighbours bring about in one trial of some hundreds; never where it may
+finish first.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ import psutil
 #: Seconds for which the CPUs are watched before one is chosen.
 _WATCHED = 0.05
 #: What it means where :func:`is_permitted` is not so.
-REFUSED = "no realtime priority for QEMU here: beside busy cores one trial in some hundreds is off by some instructions"
+REFUSED = (
+    "no realtime priority for QEMU here: beside busy cores one trial in some hundreds "
+    "is off by some instructions"
+)
 
 
 @contextmanager
@@ -35,13 +41,20 @@ def pin_to_idle_cpu() -> Iterator[None]:
 
 
 def prioritise_main_thread(process: int) -> None:
-    """Give a process's main thread, and none that it makes, realtime priority (sched(7)), where that is permitted."""
-    with suppress(PermissionError, ProcessLookupError):  # one that is dead already is told of elsewhere
+    """Give a process's main thread, and none that it makes, realtime priority (sched(7)), where
+    that is permitted.
+    """
+    with suppress(
+        PermissionError, ProcessLookupError
+    ):  # one that is dead already is told of elsewhere
         _go_first(process)
 
 
 def is_permitted() -> bool:
-    """Return whether realtime priority can be had here; tried, by a thread of ours that ends with it."""
+    """Return whether realtime priority can be had here.
+
+    Tried, by a thread of ours that ends with it.
+    """
     with ThreadPoolExecutor(1) as passing:
         return passing.submit(_go_first, 0).exception() is None
 

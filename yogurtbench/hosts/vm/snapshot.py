@@ -33,8 +33,8 @@ from yogurtbench.hosts.vm.qemu import MachineConfig
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
 _POLL = 0.02
-#: Characters of the wires of one's own that the first order has room for, escaped; what is left out is compiled by its
-#: trials.
+#: Characters of the wires of one's own that the first order has room for, escaped; what is left out
+#: is compiled by its trials.
 _SOURCES = ORDER_SIZE // 2
 _KIND, _STATE, _FACTS = "saved", "state", "meta.json"
 #: Saved guests that stay in the cache, each some 600 MB: those used last.
@@ -49,7 +49,10 @@ class _Damaged(HostError):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of a guest in an open file; ``ready`` is what its agent had said. A context manager."""
+    """The state of a guest in an open file; ``ready`` is what its agent had said.
+
+    A context manager.
+    """
 
     image: GuestImage
     hardware: MachineConfig
@@ -60,7 +63,10 @@ class Snapshot:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -69,11 +75,15 @@ class Snapshot:
         self.state.close()
 
 
-def ensure_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, say: Say) -> Snapshot:
-    """Return a guest that has compiled these texts and COMMON: the kept one, or one that is made and kept now.
+def ensure_snapshot(
+    image: GuestImage, overlay: Path, compiled: ProgramBuilds, say: Say
+) -> Snapshot:
+    """Return a guest that has compiled these texts and COMMON: the kept one, or one that is made
+    and kept now.
 
-    A guest for COMMON boots; any other goes on from that one, compiles the rest and is saved again. A kept one that is
-    damaged is made anew, and ``say`` is told. Raises HostError where it can be neither made nor saved.
+    A guest for COMMON boots; any other goes on from that one, compiles the rest and is saved again.
+    A kept one that is damaged is made anew, and ``say`` is told. Raises HostError where it can be
+    neither made nor saved.
     """
     hardware = qemu.hardware_for(image, overlay, "tcg", exact=True)
     rest = compiled - COMMON
@@ -86,17 +96,22 @@ def ensure_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, s
             return _compile(common, rest, say, path)
 
     name = qemu.state_fingerprint(image, overlay, hardware, _compile_request(rest | COMMON))
-    return _ensure(cache.cache_path(_KIND, name), image, hardware, compile_rest if rest else boot, say)
+    return _ensure(
+        cache.cache_path(_KIND, name), image, hardware, compile_rest if rest else boot, say
+    )
 
 
 def start_emulated(image: GuestImage, overlay: Path, say: Say) -> Guest:
-    """Resume an emulated guest on the wall clock that has compiled COMMON, made and kept where there is none.
+    """Resume an emulated guest on the wall clock that has compiled COMMON, made and kept where
+    there is none.
 
-    Without room for its state it is only booted, and compiles when a trial needs it. Raises HostError where it cannot
-    be started.
+    Without room for its state it is only booted, and compiles when a trial needs it. Raises
+    HostError where it cannot be started.
     """
     hardware = qemu.hardware_for(image, overlay, "tcg", exact=False)
-    place = cache.cache_path(_KIND, qemu.state_fingerprint(image, overlay, hardware, _compile_request(COMMON)))
+    place = cache.cache_path(
+        _KIND, qemu.state_fingerprint(image, overlay, hardware, _compile_request(COMMON))
+    )
     if not place.is_dir() and _lacks_room(place, hardware):
         return boot_guest(image, "tcg", overlay=overlay, say=say)
 
@@ -112,7 +127,10 @@ def start_emulated(image: GuestImage, overlay: Path, say: Say) -> Guest:
 
 
 def _request_compile(guest: Guest) -> None:
-    """Let a running guest compile COMMON. What it cannot compile, the trials that need it will report."""
+    """Let a running guest compile COMMON.
+
+    What it cannot compile, the trials that need it will report.
+    """
     guest.channel.send(_compile_request(COMMON))
     try:
         while guest.channel.receive(_SECONDS)["event"] != "exit":
@@ -120,14 +138,20 @@ def _request_compile(guest: Guest) -> None:
     except TimeoutError:
         raise HostError(f"the guest did not compile its programs within {_SECONDS:g} s") from None
     except EOFError:
-        raise HostError(f"the guest died while it compiled its programs: {guest.failure_reason()}") from None
+        raise HostError(
+            f"the guest died while it compiled its programs: {guest.failure_reason()}"
+        ) from None
 
 
 def _resume_running(saved: Snapshot) -> Guest:
-    """Return a guest that goes on from the saved state, its clock set to now, and takes requests over ``channel``."""
+    """Return a guest that goes on from the saved state, its clock set to now, and takes requests
+    over ``channel``.
+    """
     with ExitStack() as undo:
         state = undo.enter_context(_reopen(saved.state))
-        nothing = undo.enter_context(tempfile.TemporaryFile())  # the initramfs is in the state, long unpacked
+        nothing = undo.enter_context(
+            tempfile.TemporaryFile()
+        )  # the initramfs is in the state, long unpacked
         guest = Guest(saved.image, saved.hardware, nothing, state=state)
         with ExitStack() as on_failure:
             on_failure.callback(guest.close)
@@ -140,9 +164,16 @@ def _resume_running(saved: Snapshot) -> Guest:
 
 
 def _ensure(
-    place: Path, image: GuestImage, hardware: MachineConfig, make: Callable[[Path | None], Snapshot], say: Say
+    place: Path,
+    image: GuestImage,
+    hardware: MachineConfig,
+    make: Callable[[Path | None], Snapshot],
+    say: Say,
 ) -> Snapshot:
-    """Return the guest kept at a place; where there is none, what ``make`` saves in the file that it is given."""
+    """Return the guest kept at a place.
+
+    Where there is none, what ``make`` saves in the file that it is given.
+    """
     if not place.is_dir() and (short := _lacks_room(place, hardware)):
         say(f"the saved guest is not kept for the next run: {short}")
         return make(None)
@@ -181,7 +212,11 @@ def _lacks_room(place: Path, hardware: MachineConfig) -> str:
     """Why a state of at most this size cannot be kept there; empty where it can."""
     free = shutil.disk_usage(cache.existing_parent(place)).free
     needed = hardware.memory + _SPARE
-    return f"{place.parent} has {free >> 20} MiB free of the {needed >> 20} it may take" if free < needed else ""
+    return (
+        f"{place.parent} has {free >> 20} MiB free of the {needed >> 20} it may take"
+        if free < needed
+        else ""
+    )
 
 
 def _digest(state: IO[bytes]) -> str:
@@ -194,7 +229,9 @@ def _compile_request(compiled: ProgramBuilds) -> dict[str, Any]:
 
 
 def make_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, say: Say) -> Snapshot:
-    """As :func:`ensure`, but boot a guest whatever is kept, and keep nothing: its state is in unlinked files."""
+    """As :func:`ensure`, but boot a guest whatever is kept, and keep nothing: its state is in
+    unlinked files.
+    """
     common = _boot(image, overlay, say, None)
     if not (rest := compiled - COMMON):
         return common
@@ -203,12 +240,15 @@ def make_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, say
 
 
 def _boot(image: GuestImage, overlay: Path, say: Say, path: Path | None) -> Snapshot:
-    """Boot a guest on the instruction clock until it has compiled COMMON and stands still, and save it.
+    """Boot a guest on the instruction clock until it has compiled COMMON and stands still, and save
+    it.
 
     Its state is in ``path``, or in an unlinked file. Raises HostError where that fails.
     """
     say("booting a guest on the instruction clock, and saving it")
-    with boot_guest(image, "tcg", overlay=overlay, order=_compile_request(COMMON), say=say) as guest:
+    with boot_guest(
+        image, "tcg", overlay=overlay, order=_compile_request(COMMON), say=say
+    ) as guest:
         _wait_until_stopped(guest)
         return _save(guest, image, path)
 
@@ -234,13 +274,17 @@ def _save(guest: Guest, image: GuestImage, path: Path | None) -> Snapshot:
 
 
 def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
-    """Return a guest that goes on from the saved state and carries out one order; its answer comes over ``channel``.
+    """Return a guest that goes on from the saved state and carries out one order.
+
+    Its answer comes over ``channel``.
 
     Any number may be awake at once. Raises HostError where QEMU does not take the state.
     """
     with ExitStack() as undo:
         state = undo.enter_context(_reopen(saved.state))
-        nothing = undo.enter_context(tempfile.TemporaryFile())  # the initramfs is in the state, long unpacked
+        nothing = undo.enter_context(
+            tempfile.TemporaryFile()
+        )  # the initramfs is in the state, long unpacked
         written = undo.enter_context(order_file(order))
         guest = Guest(saved.image, saved.hardware, nothing, written, state)
         with ExitStack() as on_failure:
@@ -260,7 +304,9 @@ def _reopen(file: IO[bytes]) -> IO[bytes]:
 
 
 def _wait_until_stopped(guest: Guest) -> None:
-    """Wait for a guest that runs, without asking it anything: each question wakes QEMU's main loop beside it."""
+    """Wait for a guest that runs, without asking it anything: each question wakes QEMU's main loop
+    beside it.
+    """
     try:
         guest.monitor.wait_until_stopped(_SECONDS)
     except TimeoutError:
@@ -278,7 +324,9 @@ def _wait_until(guest: Guest, status: str, what: str) -> None:
         except EOFError:
             raise HostError(f"the guest could not {what}: {guest.failure_reason()}") from None
         except TimeoutError:
-            raise HostError(f"the guest could not {what}: QEMU answers no more: {guest.failure_reason()}") from None
+            raise HostError(
+                f"the guest could not {what}: QEMU answers no more: {guest.failure_reason()}"
+            ) from None
         if now == status:
             return
         time.sleep(_POLL)

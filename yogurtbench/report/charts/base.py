@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
-
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -20,10 +18,13 @@ from matplotlib.figure import Figure
 
 from yogurtbench.core.labels import INK
 
+# isort: skip  # loads Matplotlib, before all others
+
 # No backend is chosen here: SVG is written by format, and a notebook has a backend of its own.
 
 PAPER, MUTED, GRID, BAND, ALARM = "#ffffff", "#6a6a73", "#dcdce0", "#eeeef1", "#b3261e"
-#: Width of a chart in inches: the page shows two of them side by side at 1:1, and on a phone one at three quarters.
+#: Width of a chart in inches: the page shows two of them side by side at 1:1, and on a phone one at
+#: three quarters.
 WIDTH = 5.0
 #: Letters of a row's name in one line across a chart.
 _LINE = 96
@@ -31,25 +32,53 @@ _LINE = 96
 MOST = 12
 
 _VARIABLES = {
-    INK: "var(--ink)", PAPER: "var(--paper)", MUTED: "var(--muted)", GRID: "var(--grid)", BAND: "var(--band)",
+    INK: "var(--ink)",
+    PAPER: "var(--paper)",
+    MUTED: "var(--muted)",
+    GRID: "var(--grid)",
+    BAND: "var(--band)",
     ALARM: "var(--bad)",
-}  # fmt: skip
+}
 
 STYLE: dict[str, Any] = {
-    "svg.hashsalt": "yogurtbench", "svg.fonttype": "none", "font.size": 9, "axes.titlesize": 9.5,
-    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False, "text.color": INK,
-    "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": MUTED, "ytick.color": MUTED,
-    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "grid.linewidth": 0.6,
-    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "legend.frameon": False, "legend.fontsize": 8.5,
-    "axes.axisbelow": True, "lines.linewidth": 1.4, "axes.unicode_minus": True, "figure.constrained_layout.use": True,
-    "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"],
+    "svg.hashsalt": "yogurtbench",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.4,
+    "axes.unicode_minus": True,
+    "figure.constrained_layout.use": True,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
     "text.parse_math": False,  # a program may be called what it likes, dollars and backslashes too
-}  # fmt: skip
+}
 
 
 class Svg(str):
-    """SVG text that remembers the figure it was drawn from: the report keeps the text, a notebook goes on with that."""
+    """SVG text that remembers the figure it was drawn from: the report keeps the text, a notebook
+    goes on with that.
+    """
 
     __slots__ = ("figure",)
     figure: Figure
@@ -57,7 +86,9 @@ class Svg(str):
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawn chart: file name without suffix, heading, sentence below, standalone SVG, texts shown on hover."""
+    """A drawn chart: file name without suffix, heading, sentence below, standalone SVG, texts shown
+    on hover.
+    """
 
     name: str
     section: str
@@ -75,19 +106,25 @@ class Chart:
 
     @property
     def inline(self) -> str:
-        """The SVG as part of a page: no prolog, the page's colours, its own ids apart from other charts'."""
+        """The SVG as part of a page: no prolog, the page's colours, its own ids apart from other
+        charts'.
+        """
         body = self.svg[self.svg.index("<svg") :]
         for colour, variable in _VARIABLES.items():
             body = body.replace(colour, variable)
         body = re.sub(r'\b(id="|href="#|url\(#)', rf"\g<1>{self.name}-", body)
         wide = re.search(r'width="([\d.]+)pt"', body)
         width = f'style="--wide:{wide[1]}pt" ' if wide else ""
-        return body.replace("<svg ", f'<svg role="img" {width}aria-label="{html.escape(self.title)}" ', 1)
+        return body.replace(
+            "<svg ", f'<svg role="img" {width}aria-label="{html.escape(self.title)}" ', 1
+        )
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw inside this: Matplotlib's own defaults and our style on them, whatever the user's settings are."""
+    """Draw inside this: Matplotlib's own defaults and our style on them, whatever the user's
+    settings are.
+    """
     defaults = {key: value for key, value in mpl.rcParamsDefault.items() if key not in _NOT_STYLE}
     with mpl.rc_context(defaults | STYLE):  # type: ignore[arg-type]  # stubs want each key as a literal
         yield
@@ -98,13 +135,18 @@ _NOT_STYLE = ("backend", "backend_fallback", "interactive", "toolbar", "timezone
 
 
 def to_svg(figure: Figure, hover: Mapping[str, str] | None = None) -> Svg:
-    """Return the figure as SVG text, the same bytes for the same data; ``hover`` gives artists' gids a tooltip."""
+    """Return the figure as SVG text, the same bytes for the same data.
+
+    ``hover`` gives artists' gids a tooltip.
+    """
     buffer = io.StringIO()
     # Figure.savefig would draw everything once more, on nothing, before it draws.
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": "yogurtbench"})  # type: ignore[no-untyped-call]
     text = buffer.getvalue()
     for gid, said in (hover or {}).items():
-        text = text.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(said)}</title>', 1)
+        text = text.replace(
+            f'<g id="{gid}">', f'<g id="{gid}"><title>{html.escape(said)}</title>', 1
+        )
     drawn = Svg(text)
     drawn.figure = figure
     return drawn
@@ -125,8 +167,15 @@ def light_grid(axes: Axes, which: str) -> None:
 def row_name(axes: Axes, place: int, name: str) -> None:
     """Write a row's name above the row: beside it, long names would leave the numbers no room."""
     behind = {"facecolor": PAPER, "alpha": 0.8, "lw": 0, "pad": 0.5}
-    said = axes.annotate(textwrap.fill(name, _LINE), (0, place - 0.2), xycoords=("axes fraction", "data"), fontsize=7.5,
-                         va="bottom", linespacing=1.0, bbox=behind)  # fmt: skip
+    said = axes.annotate(
+        textwrap.fill(name, _LINE),
+        (0, place - 0.2),
+        xycoords=("axes fraction", "data"),
+        fontsize=7.5,
+        va="bottom",
+        linespacing=1.0,
+        bbox=behind,
+    )
     said.set_in_layout(False)
 
 

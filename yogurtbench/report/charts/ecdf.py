@@ -1,18 +1,29 @@
-"""The distribution of round trips, tail included, from the quantiles that the load itself printed."""
+"""The distribution of round trips, tail included, from the quantiles that the load itself
+printed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from statistics import median
 
-from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from yogurtbench.core.labels import load_name
-from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+
+# isort: skip  # loads Matplotlib, before all others
+from yogurtbench.report.charts.base import (
+    MOST,
+    WIDTH,
+    Chart,
+    emulation_label,
+    light_grid,
+    slug,
+    style,
+    to_svg,
+)
 from yogurtbench.report.format import format_grouped, scale_of
 from yogurtbench.report.run_data import RunData
 
@@ -26,9 +37,12 @@ def draw(story: RunData) -> Iterator[Chart]:
         title = f"{load_name(load)}, {traffic}: distribution of round trips".replace(", :", ":")
         best = dict(sorted(cells.items(), key=lambda item: item[1].get(0.5, 0.0))[:MOST])
         caption = (
-            "Further left is better; the scale widens towards the tail. Each quantile is the median over the blocks."
+            "Further left is better; the scale widens towards the tail. Each quantile "
+            "is the median over the blocks."
         )
-        yield Chart(f"ecdf-{slug(load)}-{slug(traffic)}", "distributions", title, caption, _svg(story, best))
+        yield Chart(
+            f"ecdf-{slug(load)}-{slug(traffic)}", "distributions", title, caption, _svg(story, best)
+        )
 
 
 def _collected(story: RunData) -> dict[tuple[str, str], dict[str, Quantiles]]:
@@ -37,11 +51,15 @@ def _collected(story: RunData) -> dict[tuple[str, str], dict[str, Quantiles]]:
     for attempt in story.attempts:
         if attempt.status == "ok" and attempt.trial.role in ("cell", "baseline"):
             for share, value in attempt.details.get("quantiles", {}).items():
-                kept.setdefault(attempt.trial.cell.id, {}).setdefault(float(share) / 100, []).append(float(value))
+                kept.setdefault(attempt.trial.cell.id, {}).setdefault(
+                    float(share) / 100, []
+                ).append(float(value))
     found: dict[tuple[str, str], dict[str, Quantiles]] = {}
     for cell, shares in kept.items():
         where = (story.cells[cell].load, story.traffic[cell])
-        found.setdefault(where, {})[cell] = {share: median(values) for share, values in sorted(shares.items())}
+        found.setdefault(where, {})[cell] = {
+            share: median(values) for share, values in sorted(shares.items())
+        }
     return found
 
 
@@ -54,7 +72,14 @@ def _svg(story: RunData, cells: dict[str, Quantiles]) -> str:
         for cell, quantiles in cells.items():
             inner = {share: value / factor for share, value in quantiles.items() if 0 < share < 1}
             wire = story.wire(cell)
-            axes.plot(list(inner.values()), list(inner), color=wire.colour, marker=wire.mark, ms=3, label=wire.name)
+            axes.plot(
+                list(inner.values()),
+                list(inner),
+                color=wire.colour,
+                marker=wire.mark,
+                ms=3,
+                label=wire.name,
+            )
         _frame(axes, name)
         emulation_label(figure, story.emulated)
         return to_svg(figure)
@@ -72,5 +97,7 @@ def _frame(axes: Axes, unit: str) -> None:
     )
     axes.set_xlabel(f"round trip ({unit}, logarithmic scale)")
     axes.set_ylabel("share at most this long")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5
+    )
     light_grid(axes, "both")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import INK, WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import METRICS
+
+# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import (
     BAND,
     PAPER,
@@ -47,9 +47,15 @@ def draw(story: RunData) -> Iterator[Chart]:
 def _chart(story: RunData, load: str, rows: pd.DataFrame) -> Chart:
     metric = str(rows["metric"].iloc[0])
     best_first = rows.sort_values("ratio", ascending=METRICS[metric].better == "lower")
-    shown = best_first if len(rows) <= ROWS else pd.concat([best_first[: ROWS // 2], best_first[-ROWS // 2 :]])
+    shown = (
+        best_first
+        if len(rows) <= ROWS
+        else pd.concat([best_first[: ROWS // 2], best_first[-ROWS // 2 :]])
+    )
     title = f"{load_name(load)}: {metric_name(metric)} against {_baseline(story, rows)}"
-    return Chart(f"effect-{slug(load)}", "effects", title, _caption(story, rows, shown), _svg(story, shown))
+    return Chart(
+        f"effect-{slug(load)}", "effects", title, _caption(story, rows, shown), _svg(story, shown)
+    )
 
 
 def _baseline(story: RunData, rows: pd.DataFrame) -> str:
@@ -62,11 +68,19 @@ def _caption(story: RunData, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
     side = "left" if better == "lower" else "right"
     delta = float(rows["delta"].max())
     said = [f"Better is to the {side}."]
-    said.append("Exact: no interval, a difference is a difference." if story.exact else "Lines: 95 % intervals.")
+    said.append(
+        "Exact: no interval, a difference is a difference."
+        if story.exact
+        else "Lines: 95 % intervals."
+    )
     said.append("Filled marks are decided, hollow ones are not.")
     said += [f"Band: ±{delta * 100:g} %, counted as equivalent."] if delta else []
     left = len(rows) - len(shown)
-    said += [f"The {len(shown) // 2} best and worst of {len(rows)}; all are in the table."] if left else []
+    said += (
+        [f"The {len(shown) // 2} best and worst of {len(rows)}; all are in the table."]
+        if left
+        else []
+    )
     return " ".join(said)
 
 
@@ -98,18 +112,30 @@ def _effect(axes: Axes, story: RunData, place: int, row: dict[str, Any]) -> None
 
 
 def mark(axes: Axes, wire: WireLabel, at: float, effect: Effect, *, filled: bool) -> None:
-    """Draw a wire's effect and, where there is one, its interval, in its colour; hollow where it is not ``filled``."""
+    """Draw a wire's effect and, where there is one, its interval, in its colour.
+
+    Hollow where it is not ``filled``.
+    """
     ratio, low, high = effect
     if np.isfinite(low) and np.isfinite(high) and low > 0:
         axes.plot(np.log([low, high]), [at, at], color=wire.colour, lw=1.6, solid_capstyle="butt")
     fill = wire.colour if filled else PAPER
-    axes.plot(np.log(ratio), at, marker=wire.mark, ms=5.5, color=wire.colour, mfc=fill, mew=1.2, ls="")
+    axes.plot(
+        np.log(ratio), at, marker=wire.mark, ms=5.5, color=wire.colour, mfc=fill, mew=1.2, ls=""
+    )
 
 
 def change_beside(axes: Axes, place: int, ratio: float) -> None:
     """Write a change to the right of its row."""
-    axes.annotate(format_change(ratio), (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
-                  textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+    axes.annotate(
+        format_change(ratio),
+        (1, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=8,
+    )
 
 
 def _frame(axes: Axes, story: RunData, rows: pd.DataFrame) -> None:
@@ -118,7 +144,9 @@ def _frame(axes: Axes, story: RunData, rows: pd.DataFrame) -> None:
 
 
 def frame(axes: Axes, names: Sequence[tuple[str, str]], label: str, *, below: float) -> None:
-    """Rows of (wire, traffic), an axis of log-ratios in percent, ``below`` a row's height under the last."""
+    """Rows of (wire, traffic), an axis of log-ratios in percent, ``below`` a row's height under the
+    last.
+    """
     for place, (wire, traffic) in enumerate(names):
         row_name(axes, place, f"{wire}, {traffic}".rstrip(", "))
     axes.set_yticks([])
@@ -133,15 +161,22 @@ def percent_axis(axes: Axes) -> None:
     """Name an axis of log-ratios in percent of change."""
     ticks = _ticks(*axes.get_xlim())
     axes.set_xticks(
-        [np.log(ratio) for ratio in ticks], [format_change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks]
+        [np.log(ratio) for ratio in ticks],
+        [format_change(ratio, 0 if _whole(ratio) else 1) for ratio in ticks],
     )
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Round percentages, as ratios, within an axis of logarithms."""
-    if high - low > np.log(6):  # percentages crowd on the left and leap on the right: factors read better
-        return [2.0**power for power in range(int(np.ceil(low / np.log(2))), int(high / np.log(2)) + 1)]
-    percents = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(np.expm1(low) * 100, np.expm1(high) * 100)
+    if high - low > np.log(
+        6
+    ):  # percentages crowd on the left and leap on the right: factors read better
+        return [
+            2.0**power for power in range(int(np.ceil(low / np.log(2))), int(high / np.log(2)) + 1)
+        ]
+    percents = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(
+        np.expm1(low) * 100, np.expm1(high) * 100
+    )
     return [1 + at / 100 for at in percents if at > -100 and low <= np.log1p(at / 100) <= high]
 
 

@@ -1,10 +1,11 @@
-"""Levels: round trips and throughput as measured, per payload; every block a dot, the median a mark."""
+"""Levels: round trips and throughput as measured, per payload.
+
+Every block a dot, the median a mark.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
 
 import pandas as pd
 import seaborn as sns
@@ -15,6 +16,8 @@ from matplotlib.ticker import FuncFormatter
 from yogurtbench.core.labels import WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import HEADLINE, METRICS, YES_NO
 from yogurtbench.core.records import ASIDE
+
+# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import (
     MOST,
     WIDTH,
@@ -54,11 +57,17 @@ def _chart(story: RunData, load: str, rows: pd.DataFrame) -> Chart:
     left = rows["wire"].nunique() - shown["wire"].nunique()
     caption += f" The {MOST} best wires; {left} more are in the table." if left else ""
     svg = _svg(story, shown, metric, sweep)
-    return Chart(f"level-{slug(load)}", "levels", f"{load_name(load)}: {metric_name(metric)}", caption, svg)
+    return Chart(
+        f"level-{slug(load)}", "levels", f"{load_name(load)}: {metric_name(metric)}", caption, svg
+    )
 
 
 def _best(rows: pd.DataFrame, metric: str) -> list[str]:
-    medians = rows.groupby("wire")["value"].median().sort_values(ascending=METRICS[metric].better == "lower")
+    medians = (
+        rows.groupby("wire")["value"]
+        .median()
+        .sort_values(ascending=METRICS[metric].better == "lower")
+    )
     return [str(wire) for wire in medians.index[:MOST]]
 
 
@@ -81,13 +90,26 @@ def _sweep(axes: Axes, rows: pd.DataFrame, wires: dict[str, WireLabel]) -> None:
     width = 0.6 / max(1, len(wires))
     for place, (wire, named) in enumerate(wires.items()):
         stats = rows[rows["wire"] == wire].groupby("payload")["value"].agg(["median", "min", "max"])
-        x = [payloads.index(payload) + (place - (len(wires) - 1) / 2) * width for payload in stats.index]
+        x = [
+            payloads.index(payload) + (place - (len(wires) - 1) / 2) * width
+            for payload in stats.index
+        ]
         axes.vlines(x, stats["min"], stats["max"], color=named.colour, lw=1.2)
-        axes.plot(x, stats["median"], color=named.colour, marker=named.mark, ms=5, lw=0.8, label=named.name)
+        axes.plot(
+            x,
+            stats["median"],
+            color=named.colour,
+            marker=named.mark,
+            ms=5,
+            lw=0.8,
+            label=named.name,
+        )
     axes.set_xticks(range(len(payloads)), [format_grouped(payload) for payload in payloads])
     axes.set_xlabel("payload (bytes)")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5)
+    axes.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=1, handlelength=1.4, fontsize=7.5
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_grouped(value)))
     light_grid(axes, "y")
 
@@ -97,8 +119,20 @@ def _strip(axes: Axes, rows: pd.DataFrame, wires: dict[str, WireLabel]) -> None:
     data = rows.assign(name=rows["wire"].map(names))
     colours = {named.name: named.colour for named in wires.values()}
     order = list(names.values())
-    sns.stripplot(data=data, x="value", y="name", hue="name", palette=colours, order=order, hue_order=order, size=3.2,
-                  alpha=0.55, jitter=False, legend=False, ax=axes)  # fmt: skip
+    sns.stripplot(
+        data=data,
+        x="value",
+        y="name",
+        hue="name",
+        palette=colours,
+        order=order,
+        hue_order=order,
+        size=3.2,
+        alpha=0.55,
+        jitter=False,
+        legend=False,
+        ax=axes,
+    )
     medians = data.groupby("name")["value"].median()
     for place, name in enumerate(order):
         axes.plot([medians[name]] * 2, [place - 0.18, place + 0.22], color=colours[name], lw=2)

@@ -1,11 +1,11 @@
-"""Charts of two runs: how far each wire moved from the old to the new, and both beside each other."""
+"""Charts of two runs: how far each wire moved from the old to the new, and both beside each
+other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-
-from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,13 +14,17 @@ from matplotlib.figure import Figure
 from yogurtbench.analysis.gate import Finding
 from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.metrics import HEADLINE, METRICS
+
+# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import BAND, WIDTH, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.charts.forest import ROWS, Effect, change_beside, frame, mark
 from yogurtbench.report.run_pair import RunPair
 
 
 def draw(pair: RunPair) -> Iterator[Chart]:
-    """Yield a load's change from old to new where the two may be compared, and its effects in both runs."""
+    """Yield a load's change from old to new where the two may be compared, and its effects in both
+    runs.
+    """
     loads = dict.fromkeys(cell.load for cell in pair.cells.values())
     for load in loads:
         moved = [one for one in pair.decision.findings if one.cell.load == load and _is_drawn(one)]
@@ -33,7 +37,12 @@ def draw(pair: RunPair) -> Iterator[Chart]:
 
 
 def _is_drawn(one: Finding) -> bool:
-    return one.metric == HEADLINE[one.cell.load] and one.role == "cell" and np.isfinite(one.ratio) and one.ratio > 0
+    return (
+        one.metric == HEADLINE[one.cell.load]
+        and one.role == "cell"
+        and np.isfinite(one.ratio)
+        and one.ratio > 0
+    )
 
 
 def _moved(pair: RunPair, load: str, found: list[Finding]) -> Chart:
@@ -49,11 +58,23 @@ def _moved(pair: RunPair, load: str, found: list[Finding]) -> Chart:
             fill = one.verdict not in ("inconclusive", "too_few_blocks", "one_block")
             mark(axes, pair.wire(one.cell.id), place, (one.ratio, one.low, one.high), filled=fill)
             change_beside(axes, place, one.ratio)
-        _frame(pair, axes, [one.cell.id for one in shown], f"change of the {metric_name(metric)}, new against old")
+        _frame(
+            pair,
+            axes,
+            [one.cell.id for one in shown],
+            f"change of the {metric_name(metric)}, new against old",
+        )
         svg = _finished(figure, pair)
-    caption = f"Better is to the {_side(metric)}, the worst comes first. Band: counted as unchanged. Hollow: undecided."
+    caption = (
+        f"Better is to the {_side(metric)}, the worst comes first. Band: counted as "
+        "unchanged. Hollow: undecided."
+    )
     return Chart(
-        f"moved-{slug(load)}", "moved", f"{load_name(load)}: {metric_name(metric)}, new against old", caption, svg
+        f"moved-{slug(load)}",
+        "moved",
+        f"{load_name(load)}: {metric_name(metric)}, new against old",
+        caption,
+        svg,
     )
 
 
@@ -62,9 +83,14 @@ def _both(pair: RunPair, load: str) -> dict[str, list[Effect | None]]:
     sides: list[dict[str, Effect]] = []
     for story in (pair.old, pair.new):
         rows = story.headlines[(story.headlines["load"] == load) & story.headlines["ratio"].notna()]
-        numbers = zip(*(rows[name].tolist() for name in ("cell", "ratio", "ratio_low", "ratio_high")), strict=True)
+        numbers = zip(
+            *(rows[name].tolist() for name in ("cell", "ratio", "ratio_low", "ratio_high")),
+            strict=True,
+        )
         sides.append({cell: (ratio, low, high) for cell, ratio, low, high in numbers})
-    return {cell: [side.get(cell) for side in sides] for cell in dict.fromkeys((*sides[0], *sides[1]))}
+    return {
+        cell: [side.get(cell) for side in sides] for cell in dict.fromkeys((*sides[0], *sides[1]))
+    }
 
 
 def _both_runs_chart(pair: RunPair, load: str, both: dict[str, list[Effect | None]]) -> Chart:
@@ -82,7 +108,13 @@ def _both_runs_chart(pair: RunPair, load: str, both: dict[str, list[Effect | Non
     left = f" The first {len(shown)} of {len(both)}." if len(both) > len(shown) else ""
     caption = "Each run against its own blocks' baseline: old hollow above, new filled below. "
     caption += f"Better is to the {_side(metric)}.{left}"
-    return Chart(f"beside-{slug(load)}", "beside", f"{load_name(load)}: {metric_name(metric)}, both runs", caption, svg)
+    return Chart(
+        f"beside-{slug(load)}",
+        "beside",
+        f"{load_name(load)}: {metric_name(metric)}, both runs",
+        caption,
+        svg,
+    )
 
 
 def _side(metric: str) -> str:

@@ -1,7 +1,8 @@
 """A stored baseline: a run in pyperf's file format, with what a decision needs in its metadata.
 
-pyperf shows the values; the gate reads ``yogurtbench_side`` (the environment's identity, the plan's digest, the
-margins) and one ``yogurtbench_cell_<id>_<role>`` a cell (its axes, its load's options, its exact values by block).
+pyperf shows the values; the gate reads ``yogurtbench_side`` (the environment's identity, the plan's
+digest, the margins) and one ``yogurtbench_cell_<id>_<role>`` a cell (its axes, its load's options,
+its exact values by block).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ SIDE, CELL = "yogurtbench_side", "yogurtbench_cell_"
 def write(folder: Path, file: Path) -> MeasuredRun:
     """Keep a run as a baseline.
 
-    Raises MatrixError where the folder is no run, nothing was measured or the file cannot be written, HostError where
-    a trial failed: others will be judged by this.
+    Raises MatrixError where the folder is no run, nothing was measured or the file cannot be
+    written, HostError where a trial failed: others will be judged by this.
     """
     from yogurtbench.report.export import pyperf as export
     from yogurtbench.report.run_data import RunData
@@ -34,11 +35,15 @@ def write(folder: Path, file: Path) -> MeasuredRun:
     files.check_target(file, _is_ours, "a baseline")
     side = measured_run.read_run(folder)
     if side.failed:
-        raise HostError(f"{folder}: no baseline is made of a run with failed trials ({side.failed[0]})")
+        raise HostError(
+            f"{folder}: no baseline is made of a run with failed trials ({side.failed[0]})"
+        )
     with files.explaining_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     if not export.write(RunData.read(folder), file, dict(_metadata(side))):
-        raise MatrixError(f"{folder}: nothing was measured in this run, so there is no baseline in it")
+        raise MatrixError(
+            f"{folder}: nothing was measured in this run, so there is no baseline in it"
+        )
     return side
 
 
@@ -52,10 +57,14 @@ def read(file: Path) -> MeasuredRun:
     import pyperf
 
     if file.exists() and not file.is_file():
-        raise MatrixError(f"{file}: a {'folder' if file.is_dir() else 'device or a pipe'}, not a baseline")
+        raise MatrixError(
+            f"{file}: a {'folder' if file.is_dir() else 'device or a pipe'}, not a baseline"
+        )
     if not file.is_file():
         near = close_to(str(file), map(str, file.parent.glob("*.json")))
-        raise MatrixError(f"{file}: no such file{near or f'; yogurtbench baseline RUN --out {file} makes it'}")
+        raise MatrixError(
+            f"{file}: no such file{near or f'; yogurtbench baseline RUN --out {file} makes it'}"
+        )
     try:
         suite = pyperf.BenchmarkSuite.load(str(file))
         return _side(suite.get_benchmarks()[0].get_metadata())
@@ -65,11 +74,16 @@ def read(file: Path) -> MeasuredRun:
         if _is_ours(file):
             why = versions.misread(_maker(file))
             raise MatrixError(f"{file}: a baseline that cannot be read; {why}") from error
-        raise MatrixError(f"{file}: not a baseline; yogurtbench baseline RUN --out {file} makes one") from error
+        raise MatrixError(
+            f"{file}: not a baseline; yogurtbench baseline RUN --out {file} makes one"
+        ) from error
 
 
 def _maker(file: Path) -> str:
-    """Return the version that made a baseline, whatever else stands in it; empty where nobody can tell."""
+    """Return the version that made a baseline, whatever else stands in it.
+
+    Empty where nobody can tell.
+    """
     try:
         found = _sides(json.loads(file.read_text(encoding="utf-8")))
         return next((versions.maker(json.loads(side)) for side in found), "")
@@ -105,6 +119,9 @@ def _side(metadata: Mapping[str, Any]) -> MeasuredRun:
     data = {key: value for key, value in json.loads(metadata[SIDE]).items() if key != versions.KEY}
     side = MeasuredRun.from_json({**data, "entries": entries})
     for entry in side.entries.values():
-        if unknown := {*entry.values, *entry.missing} - METRICS.keys() or {entry.cell.load} - METRICS_OF.keys():
+        if (
+            unknown := {*entry.values, *entry.missing} - METRICS.keys()
+            or {entry.cell.load} - METRICS_OF.keys()
+        ):
             raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     return side

@@ -7,7 +7,11 @@ import re
 from yogurtbench.report import measured
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters, summary, tables, warnings
-from yogurtbench.report.sections.environment import EnvironmentItem, environment_items, reproduction_steps
+from yogurtbench.report.sections.environment import (
+    EnvironmentItem,
+    environment_items,
+    reproduction_steps,
+)
 
 #: Lines that a pull request bears.
 LINES = 40
@@ -49,8 +53,15 @@ def _measured(story: RunData) -> list[str]:
         return []
     label = " (emulated)" if story.emulated else ""
     heads = [f"wire{label}", "measured", "median", "smallest … largest block", "blocks"]
-    rows = [_row([one.wire, one.heading, one.value, one.spread, str(one.blocks)]) for one in levels[:_LEVELS]]
-    rest = [f"<sub>{len(levels) - _LEVELS} more values in report.html</sub>"] if len(levels) > _LEVELS else []
+    rows = [
+        _row([one.wire, one.heading, one.value, one.spread, str(one.blocks)])
+        for one in levels[:_LEVELS]
+    ]
+    rest = (
+        [f"<sub>{len(levels) - _LEVELS} more values in report.html</sub>"]
+        if len(levels) > _LEVELS
+        else []
+    )
     return [_row(heads), _row(["---"] * len(heads), escape=False), *rows, *rest, ""]
 
 
@@ -59,7 +70,10 @@ def _mark(mark: tables.Mark) -> str:
 
 
 def _details(story: RunData) -> list[str]:
-    return [*_folded("Dead wires and failures", _troubles(story)), *_folded("Environment", _where(story))]
+    return [
+        *_folded("Dead wires and failures", _troubles(story)),
+        *_folded("Environment", _where(story)),
+    ]
 
 
 def _troubles(story: RunData) -> list[str]:
@@ -67,8 +81,11 @@ def _troubles(story: RunData) -> list[str]:
         f"- {_text(one['wire'].name)}: dead, at `{_code(one['site'])}`{_guard(one['guard'])}"
         for one in tables.dead_wires(story)
     ]
-    bad = [f"- {_text(one['wire'].name)}, {one['load']}: {one['status']} ×{one['count']}: `{_code(one['error'][:120])}`"
-           for one in tables.failure_counts(story)]  # fmt: skip
+    bad = [
+        f"- {_text(one['wire'].name)}, {one['load']}: {one['status']} ×{one['count']}: "
+        f"`{_code(one['error'][:120])}`"
+        for one in tables.failure_counts(story)
+    ]
     found = bad + dead
     return found if len(found) <= _MORE else [*found[:_MORE], f"- and {len(found) - _MORE} more"]
 
@@ -86,7 +103,8 @@ def _where(story: RunData) -> list[str]:
     facts = environment_items(story)
     cost = counters.cost_of_looking(story)
     return [
-        "- " + _text(", ".join(f"{fact.name} {fact.value}{_why_this_clock(fact)}" for fact in facts)),
+        "- "
+        + _text(", ".join(f"{fact.name} {fact.value}{_why_this_clock(fact)}" for fact in facts)),
         *([f"- {_text(cost)}"] if cost else []),
         f"- `{_code(reproduction_steps(story))}`",
     ]
@@ -101,7 +119,9 @@ def _row(cells: list[str], *, escape: bool = True) -> str:
 
 
 def _text(text: str) -> str:
-    """Text that stays text in Markdown: no markup, no HTML, no line breaks, no mentions or links."""
+    """Text that stays text in Markdown: no markup, no HTML, no line breaks, no mentions or
+    links.
+    """
     return re.sub(r"([\\`*_{}\[\]<>#|~!@&])", r"\\\1", " ".join(text.split()))
 
 

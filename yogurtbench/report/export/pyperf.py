@@ -1,7 +1,9 @@
-"""pyperf.json: the medians of cell and block in the file format of pyperf, which knows seconds, bytes and integers.
+"""pyperf.json: the medians of cell and block in the file format of pyperf, which knows seconds,
+bytes and integers.
 
-Throughput goes in as seconds per byte, round trips as seconds; words, zeros and everything counted on the
-instruction clock are metadata. Decisions are made without pyperf (its compare reads a failed test as significant).
+Throughput goes in as seconds per byte, round trips as seconds; words, zeros and everything counted
+on the instruction clock are metadata. Decisions are made without pyperf (its compare reads a failed
+test as significant).
 """
 
 from __future__ import annotations
@@ -57,9 +59,13 @@ def _benchmarks(story: RunData, more: Mapping[str, str]) -> Iterator[pyperf.Benc
     for key, trials in ok.groupby(["cell", "role"], sort=False)["trial"].nunique().items():
         cell, role = map(str, cast("Key", key))
         shared = _shared(story, cell, role) | words.get((cell, role), {})
-        for metric, unit, values, extra in _timed(story, series.get((cell, role), {})) or [_counted(int(trials))]:
+        for metric, unit, values, extra in _timed(story, series.get((cell, role), {})) or [
+            _counted(int(trials))
+        ]:
             name = _unique(_name(story, cell, role, metric), cell, names)
-            yield _benchmark({"name": name, "metric": metric, "unit": unit, **shared, **extra, **more}, values)
+            yield _benchmark(
+                {"name": name, "metric": metric, "unit": unit, **shared, **extra, **more}, values
+            )
 
 
 def _series(ok: pd.DataFrame) -> dict[Key, dict[Key, list[float]]]:
@@ -73,7 +79,9 @@ def _series(ok: pd.DataFrame) -> dict[Key, dict[Key, list[float]]]:
 
 
 def _timed(story: RunData, series: Mapping[Key, list[float]]) -> list[Exported]:
-    """Return what pyperf can hold of a cell: positive durations, or on the instruction clock positive counts."""
+    """Return what pyperf can hold of a cell: positive durations, or on the instruction clock
+    positive counts.
+    """
     convert = _as_counts if story.exact else _as_seconds
     each = (convert(metric, unit, values) for (metric, unit), values in series.items())
     return [one for one in each if one is not None]
@@ -83,13 +91,22 @@ def _as_seconds(metric: str, unit: str, values: list[float]) -> Exported | None:
     if unit not in _SECONDS or min(values) <= 0:
         return None
     to_seconds, meaning = _SECONDS[unit]
-    return metric, "second", [to_seconds(value) for value in values], {"meaning": meaning, "measured_unit": unit}
+    return (
+        metric,
+        "second",
+        [to_seconds(value) for value in values],
+        {"meaning": meaning, "measured_unit": unit},
+    )
 
 
 def _as_counts(metric: str, unit: str, values: list[float]) -> Exported | None:
     if not unit.startswith("instructions") or min(values) <= 0:
         return None
-    exact = {"meaning": unit_name(unit), "measured_unit": unit, "exact": ", ".join(map(repr, dict.fromkeys(values)))}
+    exact = {
+        "meaning": unit_name(unit),
+        "measured_unit": unit,
+        "exact": ", ".join(map(repr, dict.fromkeys(values))),
+    }
     return metric, "integer", [max(1, round(value)) for value in values], exact
 
 
@@ -99,9 +116,15 @@ def _counted(trials: int) -> Exported:
 
 
 def _words(ok: pd.DataFrame) -> dict[Key, dict[str, Any]]:
-    """Return what pyperf cannot hold as a value, by cell and role: words, and medians that may be zero."""
+    """Return what pyperf cannot hold as a value, by cell and role: words, and medians that may be
+    zero.
+    """
     numbers = ok[ok["value"].notna()].groupby(["cell", "role", "metric"])["value"].median()
-    texts = ok[ok["text"].notna()].groupby(["cell", "role", "metric"])["text"].agg(lambda said: said.mode().iloc[0])
+    texts = (
+        ok[ok["text"].notna()]
+        .groupby(["cell", "role", "metric"])["text"]
+        .agg(lambda said: said.mode().iloc[0])
+    )
     found: dict[Key, dict[str, Any]] = {}
     for key, value in [*numbers.items(), *texts.items()]:
         cell, role, metric = cast("tuple[str, str, str]", key)
@@ -110,8 +133,13 @@ def _words(ok: pd.DataFrame) -> dict[Key, dict[str, Any]]:
 
 
 def _shared(story: RunData, cell: str, role: str) -> dict[str, Any]:
-    axes = {name: _flat(value) for name, value in story.cells[cell].axes.items() if value is not None}
-    where = {name: getattr(story.environment, name) for name in ("host", "lab", "accelerator", "clock", "kernel")}
+    axes = {
+        name: _flat(value) for name, value in story.cells[cell].axes.items() if value is not None
+    }
+    where = {
+        name: getattr(story.environment, name)
+        for name in ("host", "lab", "accelerator", "clock", "kernel")
+    }
     versions = {f"version_{name}": text for name, text in story.environment.identity.items()}
     label = {"emulated": story.emulated} if story.emulated else {}
     return {**axes, **where, **versions, **label, "cell": cell, "role": role, "run": story.run}
@@ -122,7 +150,9 @@ def _flat(value: Any) -> Any:
 
 
 class _Named(pyperf.Benchmark):  # type: ignore[misc]  # pyperf is untyped
-    """A benchmark with its name at hand: a suite asks every benchmark for it whenever one is added."""
+    """A benchmark with its name at hand: a suite asks every benchmark for it whenever one is
+    added.
+    """
 
     def __init__(self, name: str, run: pyperf.Run) -> None:
         super().__init__([run])

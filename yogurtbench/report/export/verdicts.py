@@ -1,6 +1,8 @@
-"""verdicts.json: what a run came to, for scripts: every comparison with its verdict, and which wires carry packets.
+"""verdicts.json: what a run came to, for scripts: every comparison with its verdict, and which
+wires carry packets.
 
-Numbers that do not exist are null. ``difference`` stands only where it is exact, on the instruction clock.
+Numbers that do not exist are null. ``difference`` stands only where it is exact, on the instruction
+clock.
 """
 
 from __future__ import annotations
@@ -22,9 +24,15 @@ from yogurtbench.report.sections.warnings import collect_warnings
 
 #: Name here -> column of comparison.csv.
 _NUMBERS = {
-    "baseline_median": "baseline_median", "cell_median": "cell_median", "ratio": "ratio", "low": "ratio_low",
-    "high": "ratio_high", "margin": "delta", "p_adjusted": "p_adjusted", "resolution": "resolution",
-}  # fmt: skip
+    "baseline_median": "baseline_median",
+    "cell_median": "cell_median",
+    "ratio": "ratio",
+    "low": "ratio_low",
+    "high": "ratio_high",
+    "margin": "delta",
+    "p_adjusted": "p_adjusted",
+    "resolution": "resolution",
+}
 _WORDS = ("cell", "role", "load", "metric", "unit", "verdict", "family", "note")
 
 
@@ -37,13 +45,14 @@ def write(story: RunData, path: Path) -> Path:
 def verdicts(story: RunData) -> dict[str, Any]:
     """Return the run as one JSON object.
 
-    ``advice``: what would decide what is open, by which ``command`` and in how many ``seconds``; null where none is.
-    ``canary``: ``verdict`` is ``ok``, ``moved`` or (no canary was measured) ``none``, ``moved`` the comparisons that
-    show a difference. ``comparisons``: one a cell, metric and baseline, names as in comparison.csv, ``low`` and
-    ``high`` its 95 % interval, ``resolution`` how far rounding can have moved the ratio, as a share. ``cells``: of each
-    cell whether its wire carries packets (``reachability``: ``alive``, ``dead``, ``looping``, or the status of a trial
-    that could not tell), and ``words``, its share of yes (0 to 1) or commonest word by metric. ``overhead_ratio``: the
-    share of the trials' time that was no load's.
+    ``advice``: what would decide what is open, by which ``command`` and in how many ``seconds``;
+    null where none is. ``canary``: ``verdict`` is ``ok``, ``moved`` or (no canary was measured)
+    ``none``, ``moved`` the comparisons that show a difference. ``comparisons``: one a cell, metric
+    and baseline, names as in comparison.csv, ``low`` and ``high`` its 95 % interval, ``resolution``
+    how far rounding can have moved the ratio, as a share. ``cells``: of each cell whether its wire
+    carries packets (``reachability``: ``alive``, ``dead``, ``looping``, or the status of a trial
+    that could not tell), and ``words``, its share of yes (0 to 1) or commonest word by metric.
+    ``overhead_ratio``: the share of the trials' time that was no load's.
     """
     return {
         "run": story.run,
@@ -55,7 +64,10 @@ def verdicts(story: RunData) -> dict[str, Any]:
         "lab": story.environment.lab,
         "accelerator": story.environment.accelerator,
         "emulated": bool(story.emulated),
-        "cautions": [{"kind": one.kind, "grave": one.grave, "text": one.text} for one in collect_warnings(story)],
+        "cautions": [
+            {"kind": one.kind, "grave": one.grave, "text": one.text}
+            for one in collect_warnings(story)
+        ],
         "canary": _canary(story),
         "overhead_ratio": overhead.ratio(story),
         "comparisons": [_comparison(story, row) for row in rows_of(story.comparison)],

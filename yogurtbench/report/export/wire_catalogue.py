@@ -1,7 +1,8 @@
-"""The truth table as a page of Markdown: every wire tried, where the dead ones die, the way of the live ones.
+"""The truth table as a page of Markdown: every wire tried, where the dead ones die, the way of the
+live ones.
 
-Everything comes from the run: the marks from its reachability and isolation trials, the drawings from the tracepoints
-and program hits that were recorded for one echo over each live wire.
+Everything comes from the run: the marks from its reachability and isolation trials, the drawings
+from the tracepoints and program hits that were recorded for one echo over each live wire.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from yogurtbench.report.sections.reachability import answers
 
 @dataclass(frozen=True, slots=True)
 class WireOutcome:
-    """What became of one wire: its cell, its status, metrics by name, and the recorded way of an echo."""
+    """What became of one wire: its cell, its status, metrics by name, and the recorded way of an
+    echo.
+    """
 
     cell: Cell
     status: str
@@ -49,11 +52,18 @@ def tried(attempts: Iterable[Attempt]) -> list[WireOutcome]:
         elif cell.load == "reachability" and cell.hook != "none":
             path = tuple(attempt.details.get("path", ()))
             found[cell.wire_id] = WireOutcome(cell, attempt.status, values, path)
-    return [WireOutcome(t.cell, t.status, {**t.values, **isolation.get(wire, {})}, t.path) for wire, t in found.items()]
+    return [
+        WireOutcome(t.cell, t.status, {**t.values, **isolation.get(wire, {})}, t.path)
+        for wire, t in found.items()
+    ]
 
 
 def _values(attempt: Attempt) -> dict[str, float | str]:
-    values = ((o.metric, o.text if o.text is not None else o.value) for o in attempt.observations if o.status == "ok")
+    values = (
+        (o.metric, o.text if o.text is not None else o.value)
+        for o in attempt.observations
+        if o.status == "ok"
+    )
     return {metric: value for metric, value in values if value is not None}
 
 
@@ -62,19 +72,31 @@ _MARK = "--which-wire docs/which-wire.md`: nothing is written by hand."
 
 
 def check(page: Path) -> None:
-    """Raise MatrixError unless the page may be written there: nothing but such a page is overwritten."""
+    """Raise MatrixError unless the page may be written there: nothing but such a page is
+    overwritten.
+    """
     files.check_target(
-        page, lambda there: files.starts_with(there, _MARK.encode()), "a page that --which-wire has written"
+        page,
+        lambda there: files.starts_with(there, _MARK.encode()),
+        "a page that --which-wire has written",
     )
 
 
 def write(folder: Path, page: Path) -> None:
-    """Write the page of a run's folder. Raises MatrixError where it tried no wires or the page cannot be written."""
+    """Write the page of a run's folder.
+
+    Raises MatrixError where it tried no wires or the page cannot be written.
+    """
     story = RunData.read(folder)
-    planned = {wire: place for place, wire in enumerate(dict.fromkeys(cell.wire_id for cell in story.cells.values()))}
+    planned = {
+        wire: place
+        for place, wire in enumerate(dict.fromkeys(cell.wire_id for cell in story.cells.values()))
+    }
     wires = sorted(tried(story.attempts), key=lambda one: planned[one.cell.wire_id])
     if not wires:
-        raise MatrixError(f"{folder}: this run has no reachability trials of wires, and the page is about those")
+        raise MatrixError(
+            f"{folder}: this run has no reachability trials of wires, and the page is about those"
+        )
     check(page)
     with files.explaining_errors(page):
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -98,8 +120,14 @@ def render(story: RunData, wires: list[WireOutcome]) -> Iterator[str]:
 
 
 def _legend() -> Iterator[str]:
-    yield "**4**, **6**, **T**: IPv4, IPv6 and TCP get through. Otherwise the kernel function that drops the request"
-    yield "and its reason (`arp:` where resolving the neighbour dies); `loops`: packets go round in the kernel; `–`:"
+    yield (
+        "**4**, **6**, **T**: IPv4, IPv6 and TCP get through. Otherwise the kernel function "
+        "that drops the request"
+    )
+    yield (
+        "and its reason (`arp:` where resolving the neighbour dies); `loops`: packets go "
+        "round in the kernel; `–`:"
+    )
     yield "nothing was seen to drop it."
     yield ""
 
@@ -108,7 +136,9 @@ def _groups(wires: list[WireOutcome]) -> dict[str, list[WireOutcome]]:
     found: dict[str, list[WireOutcome]] = {}
     for one in wires:
         cell = one.cell
-        device = f"netkit {cell.mode}, policy {cell.policy}" if cell.device == "netkit" else cell.device
+        device = (
+            f"netkit {cell.mode}, policy {cell.policy}" if cell.device == "netkit" else cell.device
+        )
         found.setdefault(f"{device}: {cell.hook}", []).append(one)
     return dict(sorted(found.items()))
 
@@ -154,15 +184,26 @@ def _mark(one: WireOutcome | None) -> str:
 
 
 def _ways(live: list[WireOutcome]) -> Iterator[str]:
-    """Yield the live wires, those of one way together: who can listen, who can talk, and the drawing."""
+    """Yield the live wires, those of one way together: who can listen, who can talk, and the
+    drawing.
+    """
     ways: dict[tuple[str, ...], list[WireOutcome]] = {}
     for one in live:
         ways.setdefault(one.path, []).append(one)
     yield "## The way of a packet"
     yield ""
-    yield "Each live wire's round trip as it was recorded: `[device]` hands a packet on or receives it, `(backlog)` is"
-    yield "a queue on the way, `<hook: program>` a program that ran. *Listens*: an AF_PACKET socket on host end a, on"
-    yield "host end b, or unbound sees the traffic. *Talks*: what is sent from the host arrives in yogurt-2."
+    yield (
+        "Each live wire's round trip as it was recorded: `[device]` hands a packet on or "
+        "receives it, `(backlog)` is"
+    )
+    yield (
+        "a queue on the way, `<hook: program>` a program that ran. *Listens*: an AF_PACKET "
+        "socket on host end a, on"
+    )
+    yield (
+        "host end b, or unbound sees the traffic. *Talks*: what is sent from the host "
+        "arrives in yogurt-2."
+    )
     yield ""
     for path, members in sorted(ways.items(), key=lambda way: (len(way[0]), way[0])):
         for one in members:
@@ -187,7 +228,10 @@ def exposed(values: Mapping[str, Any]) -> str:
     """
     if not any(metric in values for metric in (*CAPTURES, *INJECTIONS)):
         return ""
-    return f" · listens: {_exposure_list(CAPTURES, values)} · talks: {_exposure_list(INJECTIONS, values)}"
+    return (
+        f" · listens: {_exposure_list(CAPTURES, values)} · talks: "
+        f"{_exposure_list(INJECTIONS, values)}"
+    )
 
 
 def _exposure_list(metrics: Iterable[str], values: Mapping[str, Any]) -> str:
@@ -201,7 +245,8 @@ def _exposure_list(metrics: Iterable[str], values: Mapping[str, Any]) -> str:
 def drawing(path: Iterable[str]) -> Iterator[str]:
     """Yield a recorded way as lines of a drawing, a new line where the echo turns round.
 
-    It turns where a device that received it hands the next packet on for the first time: the far end answers.
+    It turns where a device that received it hands the next packet on for the first time: the far
+    end answers.
     """
     steps = list(path)
     if not steps:

@@ -1,6 +1,8 @@
-"""Two runs side by side on one page: what changed from the old to the new, both environments, every value of either.
+"""Two runs side by side on one page: what changed from the old to the new, both environments, every
+value of either.
 
-Runs that were not measured in the same way (two kernels, say) are shown beside each other and not judged.
+Runs that were not measured in the same way (two kernels, say) are shown beside each other and not
+judged.
 """
 
 from __future__ import annotations
@@ -31,12 +33,22 @@ _MARK = "two runs · yogurtbench</title>".encode()
 #: Changes shown before the table of all.
 _FIRST = 8
 _NOT_COMPARED = "not compared"
-_SIGNS = {"regression": "▼", "improvement": "▲", "identical": "=", "equivalent": "=", "unchanged": "="}
+_SIGNS = {
+    "regression": "▼",
+    "improvement": "▲",
+    "identical": "=",
+    "equivalent": "=",
+    "unchanged": "=",
+}
 
 
 def check(file: Path) -> None:
-    """Raise MatrixError unless the page may be written there: nothing but such a page is overwritten."""
-    files.check_target(file, lambda there: files.starts_with(there, _MARK), "a page that compare has written")
+    """Raise MatrixError unless the page may be written there: nothing but such a page is
+    overwritten.
+    """
+    files.check_target(
+        file, lambda there: files.starts_with(there, _MARK), "a page that compare has written"
+    )
 
 
 def put(pair: RunPair, file: Path) -> None:
@@ -48,7 +60,9 @@ def put(pair: RunPair, file: Path) -> None:
 
 def render(pair: RunPair) -> str:
     """Return the page as text."""
-    findings = sorted(pair.decision.findings, key=_interest) or list(_beside(pair.decision.old, pair.decision.new))
+    findings = sorted(pair.decision.findings, key=_interest) or list(
+        _beside(pair.decision.old, pair.decision.new)
+    )
     return run.fill(
         "compare.html",
         pair=pair,
@@ -58,7 +72,10 @@ def render(pair: RunPair) -> str:
         changes=_changes(pair),
         environments=list(_environments(pair)),
         charts=list(run_pair.draw(pair)),
-        palette=[[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in pair.wires.values()],
+        palette=[
+            [wire.name, "var(--ink)" if wire.reference else wire.colour]
+            for wire in pair.wires.values()
+        ],
         grids={"findings": _grid(pair, findings)},
     )
 
@@ -68,26 +85,44 @@ def _beside(old: MeasuredRun, new: MeasuredRun) -> Iterator[Finding]:
     for key, before in old.entries.items():
         now = new.entries.get(key)
         for metric in before.values if now and before.role == "cell" else ():
-            values = [list(entry.values.get(metric, {}).values()) for entry in (before, now) if entry]
+            values = [
+                list(entry.values.get(metric, {}).values()) for entry in (before, now) if entry
+            ]
             if metric in METRICS and all(values):
                 unit = METRICS[metric].unit
                 units = {unit_on(side.environment.clock, unit) for side in (old, new)}
                 if len(units) == 1:
                     a, b = map(median, values)
-                    yield Finding(before.cell, before.role, metric, units.pop(), "exploratory", math.nan,
-                                  _NOT_COMPARED, "", old=a, new=b)  # fmt: skip
+                    yield Finding(
+                        before.cell,
+                        before.role,
+                        metric,
+                        units.pop(),
+                        "exploratory",
+                        math.nan,
+                        _NOT_COMPARED,
+                        "",
+                        old=a,
+                        new=b,
+                    )
 
 
 def _interest(one: Finding) -> tuple[bool, bool, bool]:
     """Return what decides first, and of that what moved."""
-    return not one.deciding, one.verdict not in ("regression", "improvement"), one.verdict in gate.FINE
+    return (
+        not one.deciding,
+        one.verdict not in ("regression", "improvement"),
+        one.verdict in gate.FINE,
+    )
 
 
 def _warnings(pair: RunPair) -> Iterator[tuple[str, bool]]:
     """(text, whether it is grave): of the two together, then of each by itself."""
     told = [*pair.decision.cautions, *(f"failed: {one}" for one in pair.decision.failed[:3])]
     left = len(pair.decision.failed) - 3
-    yield from ((text, True) for text in [*told, *([f"{left} more trials failed"] if left > 0 else [])])
+    yield from (
+        (text, True) for text in [*told, *([f"{left} more trials failed"] if left > 0 else [])]
+    )
     before, now = warnings.collect_warnings(pair.old), warnings.collect_warnings(pair.new)
     for name, found in (
         ("both", [one for one in now if one in before]),
@@ -98,7 +133,9 @@ def _warnings(pair: RunPair) -> Iterator[tuple[str, bool]]:
 
 
 def _changes(pair: RunPair) -> list[dict[str, str]]:
-    """Return what became worse, then better, then what nobody knows, of what decides: the first of each in full."""
+    """Return what became worse, then better, then what nobody knows, of what decides: the first of
+    each in full.
+    """
     decision = pair.decision
     found = [*decision.regressions, *decision.improvements, *decision.undecided]
     return [_line(pair, one) for one in found[:_FIRST]]
@@ -107,7 +144,11 @@ def _changes(pair: RunPair) -> list[dict[str, str]]:
 def _line(pair: RunPair, one: Finding) -> dict[str, Any]:
     return {
         "wire": pair.wires[one.cell.wire_id],
-        "what": ", ".join(filter(None, (load_name(one.cell.load), pair.traffic[one.cell.id], metric_name(one.metric)))),
+        "what": ", ".join(
+            filter(
+                None, (load_name(one.cell.load), pair.traffic[one.cell.id], metric_name(one.metric))
+            )
+        ),
         "old": decisions.shown(one.old, one, exact=pair.exact),
         "new": decisions.shown(one.new, one, exact=pair.exact),
         "change": _change(one, exact=pair.exact),
@@ -120,13 +161,22 @@ def _line(pair: RunPair, one: Finding) -> dict[str, Any]:
 def _change(one: Finding, *, exact: bool) -> str:
     if not math.isfinite(one.ratio):
         return ""
-    return f"{format_change(one.ratio, 2)} ({decisions.signed(one.difference)})" if exact else format_change(one.ratio)
+    return (
+        f"{format_change(one.ratio, 2)} ({decisions.signed(one.difference)})"
+        if exact
+        else format_change(one.ratio)
+    )
 
 
 def _environments(pair: RunPair) -> Iterator[tuple[str, str, str, bool]]:
-    """Return (what, old, new, whether they differ): the run first, then everything that is known of the machines."""
+    """Return (what, old, new, whether they differ): the run first, then everything that is known of
+    the machines.
+    """
     yield "run", pair.old.run, pair.new.run, False
-    sides = [{fact.name: fact.value for fact in environment_items(story)} for story in (pair.old, pair.new)]
+    sides = [
+        {fact.name: fact.value for fact in environment_items(story)}
+        for story in (pair.old, pair.new)
+    ]
     for name in dict.fromkeys((*sides[0], *sides[1])):
         before, now = (side.get(name, "–") for side in sides)
         yield name, before, now, before != now
@@ -134,12 +184,18 @@ def _environments(pair: RunPair) -> Iterator[tuple[str, str, str, bool]]:
 
 def _grid(pair: RunPair, findings: list[Finding]) -> Grid:
     columns = [
-        Column("wire", "wire"), Column("load", pick=True), Column("traffic"), Column("metric", pick=True),
-        Column("old", "number"), Column("new", "number"), Column("change", "number"),
+        Column("wire", "wire"),
+        Column("load", pick=True),
+        Column("traffic"),
+        Column("metric", pick=True),
+        Column("old", "number"),
+        Column("new", "number"),
+        Column("change", "number"),
         *[Column("difference", "number"), Column("per packet", "number")][: 2 * pair.exact],
-        *[Column("95 % interval")][: not pair.exact], Column("verdict", "verdict", pick=True),
+        *[Column("95 % interval")][: not pair.exact],
+        Column("verdict", "verdict", pick=True),
         Column("family", pick=True),
-    ]  # fmt: skip
+    ]
     places = {wire: place for place, wire in enumerate(pair.wires)}
     return Grid(columns, [_row(pair, one, places) for one in findings])
 

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from yogurtbench.report import settings  # isort: skip  # noqa: F401  # loads Matplotlib, before all others
-
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -21,7 +19,18 @@ from yogurtbench.analysis.history import PAGE, History, LevelChange, RatioSeries
 from yogurtbench.core import files
 from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.metrics import METRICS
-from yogurtbench.report.charts.base import MOST, WIDTH, Chart, emulation_label, light_grid, slug, style, to_svg
+
+# isort: skip  # loads Matplotlib, before all others
+from yogurtbench.report.charts.base import (
+    MOST,
+    WIDTH,
+    Chart,
+    emulation_label,
+    light_grid,
+    slug,
+    style,
+    to_svg,
+)
 from yogurtbench.report.format import format_change
 from yogurtbench.report.pages.run import fill
 
@@ -39,12 +48,18 @@ def shown(history: History) -> list[RatioSeries]:
     The deciding metrics, and others of a cell that changed where the deciding one did not.
     """
     told = {(one.where, one.cell.id) for one in history.series if one.deciding and one.changes}
-    return [one for one in history.series if one.deciding or (one.changes and (one.where, one.cell.id) not in told)]
+    return [
+        one
+        for one in history.series
+        if one.deciding or (one.changes and (one.where, one.cell.id) not in told)
+    ]
 
 
 def heading(one: RatioSeries) -> str:
     """Return what a series measured."""
-    return f"{metric_name(one.metric)}, " + ", ".join(filter(None, (load_name(one.cell.load), one.traffic)))
+    return f"{metric_name(one.metric)}, " + ", ".join(
+        filter(None, (load_name(one.cell.load), one.traffic))
+    )
 
 
 def sections(series: Iterable[RatioSeries]) -> dict[tuple[Setup, str], list[RatioSeries]]:
@@ -55,7 +70,7 @@ def sections(series: Iterable[RatioSeries]) -> dict[tuple[Setup, str], list[Rati
     return found
 
 
-# --- words ---------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def told(one: RatioSeries, what: LevelChange) -> str:
@@ -80,15 +95,24 @@ def answer(history: History) -> str:
     found: dict[tuple[str, str], list[str]] = {}
     for one in shown(history):
         for what in one.changes:
-            said = f"{heading(one)} {format_change(what.ratio)} ({'worse' if one.is_worse(what) else 'better'})"
+            said = (
+                f"{heading(one)} {format_change(what.ratio)} "
+                f"({'worse' if one.is_worse(what) else 'better'})"
+            )
             found.setdefault((what.run, one.wire), []).append(said)
     newest = sorted(found, key=lambda key: key[0], reverse=True)
-    told = [f"{wire} changed with {run}: {'; '.join(found[run, wire])}." for run, wire in newest[:_TOLD]]
+    told = [
+        f"{wire} changed with {run}: {'; '.join(found[run, wire])}." for run, wire in newest[:_TOLD]
+    ]
     left = len(newest) - len(told)
     if told:
         return " ".join([*told, *([f"{left} earlier changes are in the table."] if left else [])])
     searched = sum(not one.more_needed for one in shown(history))
-    return f"No change in {searched} series over {len(history.runs)} runs." if searched and not history.note else ""
+    return (
+        f"No change in {searched} series over {len(history.runs)} runs."
+        if searched and not history.note
+        else ""
+    )
 
 
 def sentences(history: History) -> list[str]:
@@ -97,9 +121,15 @@ def sentences(history: History) -> list[str]:
     places = history.places
     if len(places) > 1:
         found.append(
-            f"{len(places)} series that are not compared with each other: " + "; ".join(place.name for place in places)
+            f"{len(places)} series that are not compared with each other: "
+            + "; ".join(place.name for place in places)
         )
-    return [*found, *_waiting(history), *([history.note] if history.note else []), *_nothing(history)]
+    return [
+        *found,
+        *_waiting(history),
+        *([history.note] if history.note else []),
+        *_nothing(history),
+    ]
 
 
 def _waiting(history: History) -> Iterator[str]:
@@ -114,10 +144,13 @@ def _nothing(history: History) -> Iterator[str]:
     if not history.runs:
         yield f"{history.name}: no finished run"
     elif not history.series:
-        yield f"{history.name}: no cell has a ratio to a baseline, so there is nothing to follow over time"
+        yield (
+            f"{history.name}: no cell has a ratio to a baseline, so there is nothing to "
+            "follow over time"
+        )
 
 
-# --- terminal ------------------------------------------------------------------------------------------------------
+# --- terminal -------------------------------------------------------------------------------------
 
 
 def tables(history: History, width: int) -> Iterator[Table]:
@@ -127,14 +160,26 @@ def tables(history: History, width: int) -> Iterator[Table]:
     """
     found = sections(shown(history))
     for place in history.places:
-        yield _table(place, {name: mine for (where, name), mine in found.items() if where == place}, width)
+        yield _table(
+            place, {name: mine for (where, name), mine in found.items() if where == place}, width
+        )
 
 
 def _table(place: Setup, named: dict[str, list[RatioSeries]], width: int) -> Table:
-    title = Text(": ".join(filter(None, (place.name, place.emulated))), "bold red" if place.emulated else "bold")
+    title = Text(
+        ": ".join(filter(None, (place.name, place.emulated))),
+        "bold red" if place.emulated else "bold",
+    )
     found = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for head, right in (("wire", False), ("runs", True), ("now", True), *((("", False),) if _is_wide(width) else ())):
-        found.add_column(head, justify="right" if right else "left", no_wrap=head != "wire", overflow="fold")
+    for head, right in (
+        ("wire", False),
+        ("runs", True),
+        ("now", True),
+        *((("", False),) if _is_wide(width) else ()),
+    ):
+        found.add_column(
+            head, justify="right" if right else "left", no_wrap=head != "wire", overflow="fold"
+        )
     found.add_column("changes", overflow="fold")
     for name, mine in named.items():
         found.add_row(Text(name, style="bold"))
@@ -157,15 +202,23 @@ def _cells(one: RatioSeries, width: int) -> list[Text]:
 
 
 def sparkline(one: RatioSeries) -> str:
-    """Return the newest ratios as bars, from their least to their greatest; changes show as a gap."""
+    """Return the newest ratios as bars, from their least to their greatest.
+
+    Changes show as a gap.
+    """
     values, first = one.ratio[-_LINE:], max(0, len(one.ratio) - _LINE)
     low, high = min(values), max(values)
-    steps = [round((value - low) / (high - low) * (len(_BARS) - 1)) if high > low else 0 for value in values]
+    steps = [
+        round((value - low) / (high - low) * (len(_BARS) - 1)) if high > low else 0
+        for value in values
+    ]
     gaps = {what.place - first for what in one.changes}
-    return "".join((" " if place in gaps and place else "") + _BARS[step] for place, step in enumerate(steps))
+    return "".join(
+        (" " if place in gaps and place else "") + _BARS[step] for place, step in enumerate(steps)
+    )
 
 
-# --- charts --------------------------------------------------------------------------------------------------------
+# --- charts ---------------------------------------------------------------------------------------
 
 
 def charts(history: History) -> list[Chart]:
@@ -188,7 +241,10 @@ def _chart(number: int, place: Setup, name: str, series: list[RatioSeries]) -> C
 
 
 def _figure(place: Setup, series: list[RatioSeries]) -> Figure:
-    """Return the ratios of some series over their runs; a level a stretch, an upright line a change."""
+    """Return the ratios of some series over their runs.
+
+    A level a stretch, an upright line a change.
+    """
     runs = sorted({run for one in series for run in one.runs})
     frame = pd.DataFrame(
         [
@@ -200,9 +256,21 @@ def _figure(place: Setup, series: list[RatioSeries]) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     names = [one.wire for one in series]
-    sns.scatterplot(data=frame, x="run", y="change", hue="wire", style="wire", hue_order=names, style_order=names,
-                    palette={one.wire: one.colour for one in series}, markers={one.wire: one.mark for one in series},
-                    s=16, linewidth=0, alpha=0.75, ax=axes)  # fmt: skip
+    sns.scatterplot(
+        data=frame,
+        x="run",
+        y="change",
+        hue="wire",
+        style="wire",
+        hue_order=names,
+        style_order=names,
+        palette={one.wire: one.colour for one in series},
+        markers={one.wire: one.mark for one in series},
+        s=16,
+        linewidth=0,
+        alpha=0.75,
+        ax=axes,
+    )
     for one in series:
         _levels(axes, one, runs)
     _frame(axes, runs)
@@ -218,8 +286,16 @@ def _levels(axes: Axes, one: RatioSeries, runs: list[str]) -> None:
     for what in one.changes:
         at = runs.index(what.run) - 0.5
         axes.axvline(at, color=one.colour, lw=0.8, ls=":")
-        axes.annotate(format_change(what.ratio), (at, 1), xycoords=("data", "axes fraction"), xytext=(2, -2), va="top",
-                      textcoords="offset points", fontsize=8, color=one.colour)  # fmt: skip
+        axes.annotate(
+            format_change(what.ratio),
+            (at, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -2),
+            va="top",
+            textcoords="offset points",
+            fontsize=8,
+            color=one.colour,
+        )
 
 
 def _frame(axes: Axes, runs: list[str]) -> None:
@@ -230,7 +306,9 @@ def _frame(axes: Axes, runs: list[str]) -> None:
     axes.set_xlabel(f"run ({len(runs)}, in the order of their start, UTC)")
     axes.set_ylabel("change against the baseline")
     axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: format_change(1 + value / 100, 0 if value == int(value) else 1))
+        FuncFormatter(
+            lambda value, _: format_change(1 + value / 100, 0 if value == int(value) else 1)
+        )
     )
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), ncols=2, handlelength=1.4)
     light_grid(axes, "y")
@@ -239,16 +317,21 @@ def _frame(axes: Axes, runs: list[str]) -> None:
 def _day(run: str) -> str:
     """When a run was begun, out of its name."""
     try:
-        return datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%SZ").strftime("%Y-%m-%d\n%H:%M")
+        return datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%SZ").strftime(
+            "%Y-%m-%d\n%H:%M"
+        )
     except ValueError:
         return run
 
 
-# --- page ----------------------------------------------------------------------------------------------------------
+# --- page -----------------------------------------------------------------------------------------
 
 
 def write(history: History) -> Path:
-    """Put the page beside the runs; its path. Raises MatrixError or HostError where it cannot be written."""
+    """Put the page beside the runs; its path.
+
+    Raises MatrixError or HostError where it cannot be written.
+    """
     return files.write_text(history.folder / PAGE, render(history))
 
 

@@ -25,18 +25,35 @@ def render(story: RunData, charts: list[Chart]) -> str:
 
 
 def fill(template: str, **content: Any) -> str:
-    """Return a page from one of the templates, with style, script, and the policy that lets nothing else in."""
-    jinja = Environment(loader=PackageLoader("yogurtbench.report.pages"), autoescape=True, undefined=StrictUndefined,
-                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    """Return a page from one of the templates, with style, script, and the policy that lets nothing
+    else in.
+    """
+    jinja = Environment(
+        loader=PackageLoader("yogurtbench.report.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     jinja.filters["drawn"] = lambda one: Markup(packet_path.symbol(one))  # noqa: S704 - drawn here, texts escaped there
     jinja.filters["inline"] = lambda chart: Markup(chart.inline)  # noqa: S704 - drawn here, texts escaped by matplotlib
-    jinja.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "default": _plain}
+    jinja.policies["json.dumps_kwargs"] = {
+        "separators": (",", ":"),
+        "ensure_ascii": False,
+        "default": _plain,
+    }
     script, css = _asset(jinja, "page.js"), _asset(jinja, "page.css")
-    return jinja.get_template(template).render(script=script, css=css, policy=_policy(script), **content)
+    return jinja.get_template(template).render(
+        script=script, css=css, policy=_policy(script), **content
+    )
 
 
 def _content(story: RunData) -> dict[str, Any]:
-    glance, isolation, dead = tables.ranking_table(story, _BEST), tables.isolation(story), tables.dead_wires(story)
+    glance, isolation, dead = (
+        tables.ranking_table(story, _BEST),
+        tables.isolation(story),
+        tables.dead_wires(story),
+    )
     return {
         "answer": summary.summarise(story),
         "cautions": warnings.collect_warnings(story),
@@ -73,5 +90,6 @@ def _policy(script: str) -> str:
     """Return the policy by which nothing is fetched and no script runs but ours."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:; base-uri 'none'"
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "img-src data:; base-uri 'none'"
     )

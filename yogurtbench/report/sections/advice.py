@@ -26,16 +26,22 @@ from yogurtbench.report.run_data import RunData
 
 _OPEN = frozenset({"inconclusive", "one_block", "too_few_blocks"})
 #: What shows round trips finer than ping does, which prints whole microseconds.
-_FINER = frozenset(name for name, spec in LOADS.items() if spec.nanoseconds and "throughput" not in spec.metrics)
+_FINER = frozenset(
+    name for name, spec in LOADS.items() if spec.nanoseconds and "throughput" not in spec.metrics
+)
 #: The fewest blocks that are advised, and in what steps: 40, not 37.
 _FEWEST, _STEP = 10, 5
-#: A wall clock that takes longer than this to decide is no advice where instructions can be counted.
+#: A wall clock that takes longer than this to decide is no advice where instructions can be
+#: counted.
 _PATIENCE = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """``what`` would decide it, as the beginning of a sentence; by which command, in about how many seconds."""
+    """``what`` would decide it, as the beginning of a sentence.
+
+    By which command, in about how many seconds.
+    """
 
     what: str
     command: str
@@ -43,13 +49,22 @@ class Advice:
 
 
 def ranking(story: RunData) -> pd.DataFrame:
-    """Return the comparisons that rank the wires: the deciding ones, without ping's where there is a finer tool's."""
+    """Return the comparisons that rank the wires: the deciding ones, without ping's where there is
+    a finer tool's.
+    """
     rows = story.headlines
-    return rows[rows["load"] != "ping"] if _FINER & set(rows.loc[rows["ratio"].notna(), "load"]) else rows
+    return (
+        rows[rows["load"] != "ping"]
+        if _FINER & set(rows.loc[rows["ratio"].notna(), "load"])
+        else rows
+    )
 
 
 def sentence(story: RunData) -> str:
-    """Return what would decide what is open, its command last, to be copied; empty where nothing of ours would."""
+    """Return what would decide what is open, its command last, to be copied.
+
+    Empty where nothing of ours would.
+    """
     told = give_advice(story)
     if told:
         return f"{told.what}, in about {format_duration(told.seconds)}: {told.command}"
@@ -62,12 +77,16 @@ def sentence(story: RunData) -> str:
 
 
 def _are_rounded(rows: pd.DataFrame) -> pd.Series:
-    """Return which are undecided since they could be rounding: neither blocks nor another clock decide them."""
+    """Return which are undecided since they could be rounding: neither blocks nor another clock
+    decide them.
+    """
     return rows["note"].map(lambda note: bool(comparison.why_rounded(note))).astype(bool)
 
 
 def give_advice(story: RunData) -> Advice | None:
-    """Return the instruction clock where times are emulated or too noisy, else so many blocks as the noise asks for."""
+    """Return the instruction clock where times are emulated or too noisy, else so many blocks as
+    the noise asks for.
+    """
     rows = ranking(story)
     rows = rows[rows["verdict"].isin(_OPEN) & ~_are_rounded(rows)]
     if story.exact or rows.empty:
@@ -100,9 +119,15 @@ def _exact(plan: Plan) -> Plan | None:
         if path.is_file():
             from yogurtbench.matrix import clocks, planner
 
-            return clocks.plans_by_clock(planner.load(path), lab="vm", clock="auto", only=plan.only or None).exact
+            return clocks.plans_by_clock(
+                planner.load(path), lab="vm", clock="auto", only=plan.only or None
+            ).exact
     asked = {one.cell.named.get("cpus", "same") for one in plan.cells} - {"same"}
-    return None if asked or path.is_file() else replace(plan, clock="instructions", lab="vm", blocks=Blocks(1, 1))
+    return (
+        None
+        if asked or path.is_file()
+        else replace(plan, clock="instructions", lab="vm", blocks=Blocks(1, 1))
+    )
 
 
 def _with_blocks(story: RunData, plan: Plan, blocks: int) -> Advice:
@@ -125,7 +150,8 @@ def _ourselves() -> str:
 
 
 def _blocks(story: RunData, rows: pd.DataFrame) -> int:
-    """Return how many blocks would decide half of the comparisons that are open, by the noise that they had.
+    """Return how many blocks would decide half of the comparisons that are open, by the noise that
+    they had.
 
     More than ran.
     """
@@ -135,7 +161,8 @@ def _blocks(story: RunData, rows: pd.DataFrame) -> int:
 
 
 def _needed(row: Mapping[str, Any]) -> float:
-    """Return the blocks whose interval is narrow enough to lie on one side of the margin, or within it.
+    """Return the blocks whose interval is narrow enough to lie on one side of the margin, or within
+    it.
 
     An interval narrows with the root of the blocks.
     """
@@ -144,9 +171,12 @@ def _needed(row: Mapping[str, Any]) -> float:
         return _FEWEST
     room = abs(abs(math.log(float(row["ratio"]))) - math.log1p(float(row["delta"])))
     wanted = max(room, _NARROWEST)
-    noise = math.log(high / low) / 2 - math.log1p(float(row["resolution"]))  # blocks take no rounding away
+    noise = math.log(high / low) / 2 - math.log1p(
+        float(row["resolution"])
+    )  # blocks take no rounding away
     return n * (max(0.0, noise) / wanted) ** 2
 
 
-#: Right on the margin no number of blocks would do: nobody is told to go for a narrower half of an interval.
+#: Right on the margin no number of blocks would do: nobody is told to go for a narrower half of an
+#: interval.
 _NARROWEST = 0.01

@@ -1,4 +1,5 @@
-"""What was counted beside the results, medians over the blocks: packets, programs, devices, softnet, drops.
+"""What was counted beside the results, medians over the blocks: packets, programs, devices,
+softnet, drops.
 
 And what that counting costs the programs, where the clock can tell.
 """
@@ -20,12 +21,26 @@ from yogurtbench.report.run_data import RunData
 
 #: Metrics that stand beside a payload, in the order of the columns.
 _BESIDE = (
-    "packet_size", "bytes_per_skb", "retransmits", "loss", "packets_per_second", "cpu_ns_per_packet", "cpu_ns_per_byte",
-    "instructions_per_packet", "instructions_per_byte",
-)  # fmt: skip
+    "packet_size",
+    "bytes_per_skb",
+    "retransmits",
+    "loss",
+    "packets_per_second",
+    "cpu_ns_per_packet",
+    "cpu_ns_per_byte",
+    "instructions_per_packet",
+    "instructions_per_byte",
+)
 _DEVICE = (
-    "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped",
-)  # fmt: skip
+    "rx_packets",
+    "rx_bytes",
+    "tx_packets",
+    "tx_bytes",
+    "rx_errors",
+    "tx_errors",
+    "rx_dropped",
+    "tx_dropped",
+)
 #: Softnet columns that mean lost packets.
 _SOFTNET_LOSSES = ("dropped", "flow_limit_count")
 #: Sheets longer than this are folded; none is cut.
@@ -45,7 +60,9 @@ class CounterEntry:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table: heads behind wire, load and traffic, the first ``words`` of them columns of text, the rest numbers."""
+    """A table: heads behind wire, load and traffic, the first ``words`` of them columns of text,
+    the rest numbers.
+    """
 
     name: str
     title: str
@@ -68,12 +85,25 @@ class Sheet:
 
 def counter_sheets(story: RunData) -> list[Sheet]:
     """Everything that was counted in a run, the sheets without entries left out."""
-    made = (_packets, _losses, _drops, _programs, _counting, _run_times, _tallies, _devices, _softnet)
+    made = (
+        _packets,
+        _losses,
+        _drops,
+        _programs,
+        _counting,
+        _run_times,
+        _tallies,
+        _devices,
+        _softnet,
+    )
     return [sheet for sheet in (make(story) for make in made) if sheet.entries]
 
 
 def warned(story: RunData) -> dict[str, tuple[str, ...]]:
-    """Cell id -> what its trials warned of their packets; the same warning with other figures is told once."""
+    """Cell id -> what its trials warned of their packets.
+
+    The same warning with other figures is told once.
+    """
     found: dict[str, dict[str, str]] = {}
     for attempt in _counted(story):
         for text in attempt.details.get("warnings", ()):
@@ -83,15 +113,21 @@ def warned(story: RunData) -> dict[str, tuple[str, ...]]:
 
 def sized(story: RunData) -> int:
     """Of how many cells the packets were looked at."""
-    return len({attempt.trial.cell.id for attempt in _counted(story) if "warnings" in attempt.details})
+    return len(
+        {attempt.trial.cell.id for attempt in _counted(story) if "warnings" in attempt.details}
+    )
 
 
 def _counted(story: RunData) -> Iterator[Attempt]:
-    """Yield the attempts whose counts belong to results: canaries are baselines, asides are none."""
+    """Yield the attempts whose counts belong to results: canaries are baselines, asides are
+    none.
+    """
     return (
         one
         for one in story.attempts
-        if one.status == "ok" and one.trial.role not in {*ASIDE, "canary"} and one.trial.cell.id in story.cells
+        if one.status == "ok"
+        and one.trial.role not in {*ASIDE, "canary"}
+        and one.trial.cell.id in story.cells
     )
 
 
@@ -103,7 +139,9 @@ def _by_cell(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
 
 
 def _entries(
-    story: RunData, attempts: Iterable[Attempt], lines: Callable[[list[Attempt]], Iterable[tuple[str, ...]]]
+    story: RunData,
+    attempts: Iterable[Attempt],
+    lines: Callable[[list[Attempt]], Iterable[tuple[str, ...]]],
 ) -> list[CounterEntry]:
     """Return an entry a cell with lines, in the order of the plan."""
     groups = _by_cell(attempts)
@@ -111,8 +149,12 @@ def _entries(
     return [_entry(story, key, mine) for key, mine in made if mine]
 
 
-def _entry(story: RunData, cell: str, lines: list[tuple[str, ...]], warnings: tuple[str, ...] = ()) -> CounterEntry:
-    return CounterEntry(story.wire(cell), load_name(story.cells[cell].load), story.traffic[cell], lines, warnings)
+def _entry(
+    story: RunData, cell: str, lines: list[tuple[str, ...]], warnings: tuple[str, ...] = ()
+) -> CounterEntry:
+    return CounterEntry(
+        story.wire(cell), load_name(story.cells[cell].load), story.traffic[cell], lines, warnings
+    )
 
 
 def _count(value: float) -> str:
@@ -128,23 +170,35 @@ def _keys(maps: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(maps)))
 
 
-# --- packets -------------------------------------------------------------------------------------------------------
+# --- packets --------------------------------------------------------------------------------------
 
 
 def _packets(story: RunData) -> Sheet:
     rows = story.frame[(story.frame["status"] == "ok") & story.frame["metric"].isin(_BESIDE)]
-    rows = rows[~rows["role"].isin([*ASIDE, "canary"]) & rows["value"].notna() & rows["cell"].isin(list(story.cells))]
+    rows = rows[
+        ~rows["role"].isin([*ASIDE, "canary"])
+        & rows["value"].notna()
+        & rows["cell"].isin(list(story.cells))
+    ]
     medians = rows.groupby(["cell", "metric"])["value"].median()
-    units = {str(m): str(u) for m, u in rows.drop_duplicates("metric")[["metric", "unit"]].to_numpy()}
+    units = {
+        str(m): str(u) for m, u in rows.drop_duplicates("metric")[["metric", "unit"]].to_numpy()
+    }
     metrics, warnings, cells = [m for m in _BESIDE if m in units], warned(story), set(rows["cell"])
     entries = [
-        _entry(story, key, [tuple(_count(medians.get((key, metric), float("nan"))) for metric in metrics)],
-               warnings.get(key, ()))
-        for key in story.cells if key in cells
-    ]  # fmt: skip
+        _entry(
+            story,
+            key,
+            [tuple(_count(medians.get((key, metric), float("nan"))) for metric in metrics)],
+            warnings.get(key, ()),
+        )
+        for key in story.cells
+        if key in cells
+    ]
     heads = tuple(_head(metric, units[metric]) for metric in metrics)
     caption = (
-        "Packet size: mean bytes of the client's IP packets as they cross the wire, a GSO batch being one packet; "
+        "Packet size: mean bytes of the client's IP packets as they cross the wire, a GSO "
+        "batch being one packet; "
         "bytes per skb: the same with the link-layer header."
     )
     return Sheet("packets", "Packets, and what they cost", heads, entries, caption)
@@ -154,13 +208,14 @@ def _head(metric: str, unit: str) -> str:
     return f"{metric_name(metric)} ({unit_name(unit)})"
 
 
-# --- losses --------------------------------------------------------------------------------------------------------
+# --- losses ---------------------------------------------------------------------------------------
 
 
 def _losses(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _lost)
     caption = (
-        "Errors and drops that a device or the CPUs' backlogs counted in any trial. Where nothing stands, nothing was."
+        "Errors and drops that a device or the CPUs' backlogs counted in any trial. "
+        "Where nothing stands, nothing was."
     )
     heads = ("where", "what", "median", "most in one trial", "trials with it")
     return Sheet("losses", "Errors and drops", heads, entries, caption, words=2)
@@ -170,10 +225,14 @@ def _lost(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
     devices = _details(attempts, "devices")
     for device in _keys(devices):
         for what in _DEVICE[4:]:
-            yield from _loss(device, what, [int(one.get(device, {}).get(what, 0)) for one in devices])
+            yield from _loss(
+                device, what, [int(one.get(device, {}).get(what, 0)) for one in devices]
+            )
     softnet = _details(attempts, "softnet")
     for what in _SOFTNET_LOSSES:
-        yield from _loss("softnet, whole machine", what, [sum(one.get(what, ())) for one in softnet])
+        yield from _loss(
+            "softnet, whole machine", what, [sum(one.get(what, ())) for one in softnet]
+        )
 
 
 def _loss(where: str, what: str, counts: list[int]) -> Iterator[tuple[str, ...]]:
@@ -189,10 +248,19 @@ def _drops(story: RunData) -> Sheet:
     entries = _entries(story, attempts, _dropped)
     roles = {one.trial.role for one in attempts}
     where = (
-        "Counted in diagnostic trials, whose other figures are thrown away" if roles == {"diagnostic"} else "Counted"
+        "Counted in diagnostic trials, whose other figures are thrown away"
+        if roles == {"diagnostic"}
+        else "Counted"
     )
     caption = f"{where}: packets freed as dropped, by kernel function and reason."
-    return Sheet("drops", "Drops by function and reason", ("where", "packets", "trials"), entries, caption, words=1)
+    return Sheet(
+        "drops",
+        "Drops by function and reason",
+        ("where", "packets", "trials"),
+        entries,
+        caption,
+        words=1,
+    )
 
 
 def _dropped(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -202,7 +270,7 @@ def _dropped(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
         yield site, _count(total), _count(len(drops))
 
 
-# --- programs ------------------------------------------------------------------------------------------------------
+# --- programs -------------------------------------------------------------------------------------
 
 
 def _programs(story: RunData) -> Sheet:
@@ -216,7 +284,12 @@ def _carried(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
     counters = _details(attempts, "counters")
     for name in _keys(counters):
         packets, volume = _pair(one[name] for one in counters if name in one)
-        yield name.replace(".", " "), _count(packets), _count(volume), _count(_mean(volume, packets))
+        yield (
+            name.replace(".", " "),
+            _count(packets),
+            _count(volume),
+            _count(_mean(volume, packets)),
+        )
 
 
 def _pair(pairs: Iterable[Iterable[float]]) -> tuple[float, float]:
@@ -230,7 +303,8 @@ def _mean(volume: float, packets: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CounterCost:
-    """What the counters of a wire's programs cost: a cell's median round trip with and without them, in instructions.
+    """What the counters of a wire's programs cost: a cell's median round trip with and without
+    them, in instructions.
 
     ``packets``: how often a program counts in one round trip.
     """
@@ -251,9 +325,16 @@ def counting_costs(story: RunData) -> list[CounterCost]:
 
     See Plan.diagnostics.
     """
-    blind = _by_cell(one for one in story.attempts if one.status == "ok" and one.trial.role == "blind")
-    seen = _by_cell(one for one in _counted(story) if one.trial.cell.id in blind and one.details.get("messages"))
-    found = [CounterCost(key, _round_trip(seen[key]), _round_trip(blind[key]), _counts(seen[key])) for key in seen]
+    blind = _by_cell(
+        one for one in story.attempts if one.status == "ok" and one.trial.role == "blind"
+    )
+    seen = _by_cell(
+        one for one in _counted(story) if one.trial.cell.id in blind and one.details.get("messages")
+    )
+    found = [
+        CounterCost(key, _round_trip(seen[key]), _round_trip(blind[key]), _counts(seen[key]))
+        for key in seen
+    ]
     return [one for one in found if one.packets]
 
 
@@ -265,7 +346,10 @@ def _round_trip(attempts: list[Attempt]) -> float:
 
 
 def _counts(attempts: list[Attempt]) -> int:
-    """Return how often the programs count in a round trip; the last answer may come too late to be counted."""
+    """Return how often the programs count in a round trip.
+
+    The last answer may come too late to be counted.
+    """
     return round(median(_total(one) / float(one.details["messages"]) for one in attempts))
 
 
@@ -285,7 +369,8 @@ def cost_of_looking(story: RunData) -> str:
 def _counting(story: RunData) -> Sheet:
     entries = [_entry(story, one.cell, [_looked(one)]) for one in counting_costs(story)]
     caption = (
-        f"{cost_of_looking(story)} The same cell was run once more, its programs compiled without their counters; "
+        f"{cost_of_looking(story)} The same cell was run once more, its programs compiled "
+        "without their counters; "
         "the difference of the medians, shared among the packets counted in a round trip, is exact."
     )
     heads = (
@@ -302,11 +387,14 @@ def _looked(one: CounterCost) -> tuple[str, ...]:
 
 
 def _run_times(story: RunData) -> Sheet:
-    attempts = [one for one in story.attempts if one.status == "ok" and one.details.get("run_times")]
+    attempts = [
+        one for one in story.attempts if one.status == "ok" and one.details.get("run_times")
+    ]
     entries = _entries(story, attempts, _ran)
     unit = unit_name(unit_on(story.plan.clock, "ns"))
     caption = (
-        "Measured in separate diagnostic trials, with the kernel's BPF statistics switched on; they slow every run, so "
+        "Measured in separate diagnostic trials, with the kernel's BPF statistics switched "
+        "on; they slow every run, so "
         "all other figures of those trials are thrown away."
     )
     heads = ("program", "runs", f"all runs ({unit})", f"a run ({unit})")
@@ -316,14 +404,22 @@ def _run_times(story: RunData) -> Sheet:
 def _ran(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
     times = _details(attempts, "run_times")
     for name in _keys(times):
-        runs, spent = (median(float(one[name][what]) for one in times if name in one) for what in ("runs", "ns"))
+        runs, spent = (
+            median(float(one[name][what]) for one in times if name in one)
+            for what in ("runs", "ns")
+        )
         yield name.replace(".", " "), _count(runs), _count(spent), _count(_mean(spent, runs))
 
 
 def _tallies(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _tallied)
-    caption = "What a wire of one's own counted with YB_COUNT, by way and slot; slots where nothing was are left out."
-    return Sheet("tallies", "Tallies of one's own", ("slot", "packets", "bytes"), entries, caption, words=1)
+    caption = (
+        "What a wire of one's own counted with YB_COUNT, by way and slot; slots where "
+        "nothing was are left out."
+    )
+    return Sheet(
+        "tallies", "Tallies of one's own", ("slot", "packets", "bytes"), entries, caption, words=1
+    )
 
 
 def _tallied(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -336,13 +432,16 @@ def _tallied(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
                 yield f"{way} {place}", _count(packets), _count(volume)
 
 
-# --- machine -------------------------------------------------------------------------------------------------------
+# --- machine --------------------------------------------------------------------------------------
 
 
 def _devices(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _device_lines)
     heads = ("device", *(name.replace("_", " ") for name in _DEVICE))
-    caption = "Differences of the devices' own counters (rtnl_link_stats64) from the load's beginning to its end."
+    caption = (
+        "Differences of the devices' own counters (rtnl_link_stats64) from the load's "
+        "beginning to its end."
+    )
     return Sheet("devices", "Devices", heads, entries, caption, words=1, folded=True)
 
 
@@ -356,7 +455,9 @@ def _device_lines(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
 def _softnet(story: RunData) -> Sheet:
     columns = _keys(_details(_counted(story), "softnet"))
     entries = _entries(story, _counted(story), lambda attempts: _softnet_line(attempts, columns))
-    caption = "/proc/net/softnet_stat, summed over all CPUs of the machine, packets of others included."
+    caption = (
+        "/proc/net/softnet_stat, summed over all CPUs of the machine, packets of others included."
+    )
     heads = tuple(name.replace("_", " ") for name in columns)
     return Sheet("softnet", "Softnet", heads, entries, caption, folded=True)
 

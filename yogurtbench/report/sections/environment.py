@@ -25,13 +25,17 @@ def environment_items(story: RunData) -> list[EnvironmentItem]:
         EnvironmentItem("kernel", where.kernel),
         EnvironmentItem("lab", where.lab, why.get("lab", "")),
         EnvironmentItem("accelerator", where.accelerator, why.get("accelerator", "")),
-        EnvironmentItem("clock", "guest instructions" if story.exact else "wall", why.get("clock", "")),
+        EnvironmentItem(
+            "clock", "guest instructions" if story.exact else "wall", why.get("clock", "")
+        ),
         EnvironmentItem("blocks", f"{story.blocks}, {len(story.attempts)} trials"),
         EnvironmentItem("host", where.host),
     ]
     told = {fact.name for fact in first}
     rest = {**where.identity, **where.system}
-    return first + [EnvironmentItem(name, str(value)) for name, value in rest.items() if name not in told]
+    return first + [
+        EnvironmentItem(name, str(value)) for name, value in rest.items() if name not in told
+    ]
 
 
 def reproduction_steps(story: RunData) -> str:
@@ -48,6 +52,8 @@ def versions(story: RunData) -> str:
     """With what it was run, in one line; the guest's fingerprint stands for every package in it."""
     told = {"Linux": story.environment.kernel, **story.environment.identity}
     said = ", ".join(
-        f"{name} {value}" for name, value in told.items() if name not in ("kernel", "lab", "accelerator", "clock")
+        f"{name} {value}"
+        for name, value in told.items()
+        if name not in ("kernel", "lab", "accelerator", "clock")
     )
     return f"yogurtbench {__version__} (this report); {said}"

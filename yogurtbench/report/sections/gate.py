@@ -15,21 +15,42 @@ from rich.text import Text
 
 from yogurtbench.analysis.gate import FINE, Decision, Finding
 from yogurtbench.analysis.measured_run import MeasuredRun
-from yogurtbench.core.labels import WireLabel, group_digits, load_name, metric_name, traffic_names, wire_names
+from yogurtbench.core.labels import (
+    WireLabel,
+    group_digits,
+    load_name,
+    metric_name,
+    traffic_names,
+    wire_names,
+)
 from yogurtbench.core.metrics import METRICS
-from yogurtbench.report.format import format_change, format_interval, format_number, scale_of, sign_of, unit_name
+from yogurtbench.report.format import (
+    format_change,
+    format_interval,
+    format_number,
+    scale_of,
+    sign_of,
+    unit_name,
+)
 
 #: Findings that nobody needs to see where nothing hangs on them.
 _QUIET = FINE - {"improvement"}
-_STYLES = {"regression": "bold red", "improvement": "green", "missing": "yellow", "failed": "yellow"}
+_STYLES = {
+    "regression": "bold red",
+    "improvement": "green",
+    "missing": "yellow",
+    "failed": "yellow",
+}
 #: Trials that failed, of which this many are told.
 _TOLD = 5
-#: Columns of text from which there is room for the measured values, and as many as a summary on a page takes.
+#: Columns of text from which there is room for the measured values, and as many as a summary on a
+#: page takes.
 ROOM_FOR_VALUES, _PAGE = 95, 140
 
 
 def as_json(decision: Decision, renew: str = "") -> str:
-    """Return the decision as JSON: verdict, exit code, both sides, why not comparable, every finding.
+    """Return the decision as JSON: verdict, exit code, both sides, why not comparable, every
+    finding.
 
     Absent numbers: null.
     """
@@ -47,12 +68,25 @@ def _side(side: MeasuredRun) -> dict[str, Any]:
     return {"run": side.name, "plan": side.plan, "environment": side.environment.to_json()}
 
 
-_NUMBERS = ("old", "new", "difference", "per_packet", "ratio", "low", "high", "p", "p_adjusted", "margin")
+_NUMBERS = (
+    "old",
+    "new",
+    "difference",
+    "per_packet",
+    "ratio",
+    "low",
+    "high",
+    "p",
+    "p_adjusted",
+    "margin",
+)
 
 
 def _finding(one: Finding) -> dict[str, Any]:
     numbers = {name: _or_null(getattr(one, name)) for name in _NUMBERS}
-    words = {name: getattr(one, name) for name in ("role", "metric", "unit", "family", "verdict", "note")}
+    words = {
+        name: getattr(one, name) for name in ("role", "metric", "unit", "family", "verdict", "note")
+    }
     return {"cell": one.cell.id, "axes": one.cell.axes, **words, **numbers}
 
 
@@ -67,7 +101,11 @@ def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
     yield from decision.cautions
     yield from (f"failed: {one}" for one in decision.failed[:_TOLD])
     yield from (f"not comparable: {one}" for one in decision.unlike)
-    yield from (f"run with --clock {one.old} to measure as then" for one in decision.unlike if one.what == "clock")
+    yield from (
+        f"run with --clock {one.old} to measure as then"
+        for one in decision.unlike
+        if one.what == "clock"
+    )
     names = _names(decision)
     for verdict, found in (("regression", decision.regressions), ("undecided", decision.undecided)):
         yield from (f"{verdict}: {_said(one, names)}" for one in found)
@@ -81,10 +119,13 @@ def answer(decision: Decision) -> str:
     improved = len(decision.improvements)
     better = f", {improved} of them improved" if improved else ""
     return {
-        "failed": f"Failed: {len(decision.failed)} trials failed or crashed, so the run is no evidence.",
-        "regression": f"Regression: {len(decision.regressions)} of {len(decision.deciding)} values became worse.",
+        "failed": f"Failed: {len(decision.failed)} trials failed or crashed, so the run is no "
+        "evidence.",
+        "regression": f"Regression: {len(decision.regressions)} of {len(decision.deciding)} "
+        "values became worse.",
         "not comparable": "Not comparable: the two were not measured in the same way.",
-        "inconclusive": f"Inconclusive: {len(decision.undecided)} of {len(decision.deciding)} values are undecided.",
+        "inconclusive": f"Inconclusive: {len(decision.undecided)} of {len(decision.deciding)} "
+        "values are undecided.",
         "fine": f"Fine: none of {len(decision.deciding)} values became worse{better}.",
     }[decision.verdict]
 
@@ -97,7 +138,11 @@ def _said(one: Finding, names: dict[str, str]) -> str:
 
 def _effect(one: Finding) -> str:
     exact = one.unit.startswith("instructions")
-    return f"{format_change(one.ratio, 2)}, {signed(one.difference, one.unit)}" if exact else format_change(one.ratio)
+    return (
+        f"{format_change(one.ratio, 2)}, {signed(one.difference, one.unit)}"
+        if exact
+        else format_change(one.ratio)
+    )
 
 
 def _names(decision: Decision) -> dict[str, str]:
@@ -115,13 +160,18 @@ def _wires(decision: Decision) -> dict[str, str]:
 def _sent(decision: Decision) -> dict[str, str]:
     cells = {one.cell.id: one.cell for one in decision.findings}
     traffic = traffic_names(cells)
-    return {key: ", ".join(filter(None, (load_name(cell.load), traffic[key]))) for key, cell in cells.items()}
+    return {
+        key: ", ".join(filter(None, (load_name(cell.load), traffic[key])))
+        for key, cell in cells.items()
+    }
 
 
 def markdown(decision: Decision, renew: str = "") -> str:
-    """Return the decision for a job's summary: the answer, and folded below it the table and what it rests on.
+    """Return the decision for a job's summary: the answer, and folded below it the table and what
+    it rests on.
 
-    Those stand in a block of code whose fence is longer than any row of backticks in them: names stay text.
+    Those stand in a block of code whose fence is longer than any row of backticks in them: names
+    stay text.
     """
     page = StringIO()
     console = Console(file=page, width=_PAGE, color_system=None)
@@ -154,7 +204,9 @@ def table(decision: Decision, width: int) -> Table:
     heads = _heads(decision, width)
     for head in heads:
         words = head in ("wire", "verdict")
-        found.add_column(head, justify="left" if words else "right", no_wrap=head != "wire", overflow="fold")
+        found.add_column(
+            head, justify="left" if words else "right", no_wrap=head != "wire", overflow="fold"
+        )
     wires, sent = _wires(decision), _sent(decision)
     for heading, findings in _sections(decision, sent).items():
         found.add_row(Text(heading, style="bold"))
@@ -217,7 +269,8 @@ def _columns(one: Finding, name: str, *, exact: bool) -> dict[str, Text]:
 def _left_out(decision: Decision) -> str:
     """Return how much the table leaves out; empty where nothing."""
     same = sum(
-        one.deciding and METRICS[one.metric].unit == "bool" and one.verdict in _QUIET for one in decision.findings
+        one.deciding and METRICS[one.metric].unit == "bool" and one.verdict in _QUIET
+        for one in decision.findings
     )
     rest = [one for one in decision.findings if not one.deciding]
     unknown = sum(one.verdict == "inconclusive" for one in rest)
@@ -229,7 +282,9 @@ def _left_out(decision: Decision) -> str:
 
 
 def shown(value: float, one: Finding, *, exact: bool) -> str:
-    """Return a side's value: a yes or no, exactly what was counted, or with the figures that matter and its unit."""
+    """Return a side's value: a yes or no, exactly what was counted, or with the figures that matter
+    and its unit.
+    """
     if METRICS[one.metric].unit == "bool" and value in (0.0, 1.0):
         return "yes" if value else "no"
     return _figures(value) if exact and math.isfinite(value) else format_number(value, one.unit)

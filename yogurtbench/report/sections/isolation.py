@@ -9,7 +9,11 @@ from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.reachability import liveness
 
 #: Isolation metric -> where packets are captured.
-CAPTURES = {"eavesdrop_host_a": "host end a", "eavesdrop_host_b": "host end b", "eavesdrop_any": "an unbound socket"}
+CAPTURES = {
+    "eavesdrop_host_a": "host end a",
+    "eavesdrop_host_b": "host end b",
+    "eavesdrop_any": "an unbound socket",
+}
 #: Isolation metric -> who injects packets.
 INJECTIONS = {
     "inject_raw": "raw packets",
@@ -60,21 +64,32 @@ class IsolationResult:
 def isolation_results(story: RunData) -> list[IsolationResult]:
     """Return one entry a live wire whose isolation was measured, in the order of the plan."""
     alive, found, unanswered = liveness(story), _open(story), _unanswered(story)
-    told = [(key, cell) for key, cell in story.cells.items() if cell.load == "isolation" and alive.get(cell.wire_id)]
+    told = [
+        (key, cell)
+        for key, cell in story.cells.items()
+        if cell.load == "isolation" and alive.get(cell.wire_id)
+    ]
     return [
         IsolationResult(
-            story.wire(key), cell.hook != "none", tuple(metric for metric in CAPTURES if metric in found[key]),
-            tuple(metric for metric in INJECTIONS if metric in found[key]), frozenset(unanswered.get(key, ())),
+            story.wire(key),
+            cell.hook != "none",
+            tuple(metric for metric in CAPTURES if metric in found[key]),
+            tuple(metric for metric in INJECTIONS if metric in found[key]),
+            frozenset(unanswered.get(key, ())),
         )
-        for key, cell in told if key in found
-    ]  # fmt: skip
+        for key, cell in told
+        if key in found
+    ]
 
 
 def _open(story: RunData) -> dict[str, set[str]]:
     """Cell -> the metrics that were yes in any trial: what is open sometimes is open."""
     metrics = [metric for metric in (*CAPTURES, *INJECTIONS) if metric in story.words]
     shares = story.words[metrics].dropna(how="all")
-    return {str(key): {metric for metric in metrics if row[metric] > 0} for key, row in shares.iterrows()}
+    return {
+        str(key): {metric for metric in metrics if row[metric] > 0}
+        for key, row in shares.iterrows()
+    }
 
 
 def _unanswered(story: RunData) -> dict[str, set[str]]:

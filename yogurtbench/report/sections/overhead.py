@@ -29,16 +29,29 @@ class Phase:
 
 
 def phases(story: RunData) -> list[Phase]:
-    """Return the phases of all trials, asides included, in the order of a trial; empty where nothing ran."""
+    """Return the phases of all trials, asides included, in the order of a trial.
+
+    Empty where nothing ran.
+    """
     total: Counter[str] = Counter()
     for attempt in story.attempts:
         total.update(attempt.seconds)
     whole = sum(total.values())
-    names = [*(name for name in PHASES if name in total), *(name for name in total if name not in PHASES)]
-    return [Phase(name, total[name], total[name] / whole, _WHAT.get(name, "")) for name in names] if whole else []
+    names = [
+        *(name for name in PHASES if name in total),
+        *(name for name in total if name not in PHASES),
+    ]
+    return (
+        [Phase(name, total[name], total[name] / whole, _WHAT.get(name, "")) for name in names]
+        if whole
+        else []
+    )
 
 
 def ratio(story: RunData) -> float | None:
-    """Return the share of the trials' time that was no load's (``overhead_ratio``); None where nothing ran."""
+    """Return the share of the trials' time that was no load's (``overhead_ratio``).
+
+    None where nothing ran.
+    """
     found = phases(story)
     return 1 - sum(phase.share for phase in found if phase.name == "load") if found else None

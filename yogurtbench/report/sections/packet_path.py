@@ -1,7 +1,7 @@
 """The path of a packet over each live wire, from the recording of one echo.
 
-A lane a device, a row a recorded step, downwards in time: where a packet was queued, where it was received, which
-program ran. Wires of one way share the drawing.
+A lane a device, a row a recorded step, downwards in time: where a packet was queued, where it was
+received, which program ran. Wires of one way share the drawing.
 """
 
 from __future__ import annotations
@@ -16,14 +16,21 @@ from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.reachability import liveness
 
 #: What a recorded step is called.
-_SAID = {"queue": "queued to send", "backlog": "in the CPU's backlog", "receive": "received", "drop": "dropped"}
+_SAID = {
+    "queue": "queued to send",
+    "backlog": "in the CPU's backlog",
+    "receive": "received",
+    "drop": "dropped",
+}
 
 _LANE, _LEFT, _TOP, _ROW, _HEAD, _WIDTH = 30, 34, 16, 22, 15, 480
 
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """A recorded step: its kind (queue, backlog, receive, drop, program), on which device, which hook and program."""
+    """A recorded step: its kind (queue, backlog, receive, drop, program), on which device, which
+    hook and program.
+    """
 
     kind: str
     device: str
@@ -32,7 +39,9 @@ class PathStep:
 
     @classmethod
     def read(cls, text: str) -> PathStep:
-        """From the words of details.path, e.g. ``program tcx_ingress of yg1-host: redirect_forward``."""
+        """From the words of details.path, e.g. ``program tcx_ingress of yg1-host:
+        redirect_forward``.
+        """
         kind, _, what = text.partition(" ")
         if kind != "program":
             return cls(kind, what)
@@ -43,7 +52,9 @@ class PathStep:
 
 @dataclass(frozen=True, slots=True)
 class PacketPath:
-    """A recorded way with its drawing (an SVG symbol's id and size) and the live wires that have it."""
+    """A recorded way with its drawing (an SVG symbol's id and size) and the live wires that have
+    it.
+    """
 
     name: str
     steps: tuple[PathStep, ...]
@@ -58,9 +69,12 @@ class PacketPath:
     @property
     def said(self) -> str:
         """A round trip in a few words."""
-        programs, queues = (sum(one.kind == kind for one in self.steps) for kind in ("program", "backlog"))
+        programs, queues = (
+            sum(one.kind == kind for one in self.steps) for kind in ("program", "backlog")
+        )
         return (
-            f"{count_of(programs, 'program run')}, {count_of(queues, 'backlog')}, {count_of(len(self.steps), 'step')}"
+            f"{count_of(programs, 'program run')}, {count_of(queues, 'backlog')}, "
+            f"{count_of(len(self.steps), 'step')}"
         )
 
     @property
@@ -75,7 +89,10 @@ class PacketPath:
 
 
 def ways(story: RunData) -> list[PacketPath]:
-    """Return the recorded ways of the live wires, the shortest first; empty where no echo was witnessed."""
+    """Return the recorded ways of the live wires, the shortest first.
+
+    Empty where no echo was witnessed.
+    """
     found: dict[tuple[str, ...], list[WireLabel]] = {}
     for wire, path in paths(story).items():
         found.setdefault(path, []).append(story.wires[wire])
@@ -87,7 +104,10 @@ def ways(story: RunData) -> list[PacketPath]:
 
 
 def paths(story: RunData) -> dict[str, tuple[str, ...]]:
-    """Wire id -> the recorded way of an echo over it, its last; of the live wires for which there is one."""
+    """Wire id -> the recorded way of an echo over it, its last.
+
+    Of the live wires for which there is one.
+    """
     alive, found = liveness(story), dict[str, tuple[str, ...]]()
     for attempt in story.attempts:
         path = attempt.details.get("path")
@@ -98,18 +118,23 @@ def paths(story: RunData) -> dict[str, tuple[str, ...]]:
 
 
 def turn(steps: Sequence[str]) -> int:
-    """Return the step at which the answer sets out: the far end queues a packet for the first time."""
+    """Return the step at which the answer sets out: the far end queues a packet for the first
+    time.
+    """
     sent = [place for place, step in enumerate(steps) if step.startswith("queue ")]
     first = steps[sent[0]] if sent else ""
     ends = [place for place in sent if steps[place].endswith("-cont") and steps[place] != first]
     return ends[0] if ends else len(steps)
 
 
-# --- the drawing ---------------------------------------------------------------------------------------------------
+# --- the drawing ----------------------------------------------------------------------------------
 
 
 def symbol(way: PacketPath) -> str:
-    """Return the drawing as an SVG symbol; programs in currentColor, so that each wire shows its own."""
+    """Return the drawing as an SVG symbol.
+
+    Programs in currentColor, so that each wire shows its own.
+    """
     lanes = {device: _LEFT + _LANE * place for place, device in enumerate(_devices(way))}
     rows = _rows(way.steps, way.turn)
     parts = [*_lanes(lanes, rows), *_line(way, lanes, rows)]
@@ -119,7 +144,9 @@ def symbol(way: PacketPath) -> str:
         parts.append(_text(_WIDTH - 4, at + 13, "the answer", "end muted"))
     for step, y in zip(way.steps, rows, strict=True):
         parts += _drawn(step, lanes[step.device], y, _LEFT + _LANE * len(lanes))
-    return f'<symbol id="{way.name}" viewBox="0 0 {way.width} {way.height}">{"".join(parts)}</symbol>'
+    return (
+        f'<symbol id="{way.name}" viewBox="0 0 {way.width} {way.height}">{"".join(parts)}</symbol>'
+    )
 
 
 def _devices(way: PacketPath) -> list[str]:
@@ -142,7 +169,10 @@ def _rows(steps: Sequence[PathStep], turned: int) -> list[int]:
 def _lanes(lanes: dict[str, int], rows: list[int]) -> Iterator[str]:
     for device, x in lanes.items():
         yield f'<path class="lane" d="M{x} {_TOP + 58}V{rows[-1] + 8}"/>'
-        yield f'<g transform="translate({x + 3} {_TOP + 54}) rotate(-40)">{_text(0, 0, device, "")}</g>'
+        yield (
+            f'<g transform="translate({x + 3} {_TOP + 54}) '
+            f'rotate(-40)">{_text(0, 0, device, "")}</g>'
+        )
 
 
 def _line(way: PacketPath, lanes: dict[str, int], rows: list[int]) -> Iterator[str]:

@@ -18,7 +18,10 @@ from yogurtbench.report.run_data import RunData
 
 @dataclass(frozen=True, slots=True)
 class WireRank:
-    """A wire's effects: load -> its rows of the comparison; ``gain`` > 0 is better than the baseline (log ratio)."""
+    """A wire's effects: load -> its rows of the comparison.
+
+    ``gain`` > 0 is better than the baseline (log ratio).
+    """
 
     wire: WireLabel
     loads: dict[str, pd.DataFrame]
@@ -34,10 +37,11 @@ class WireRank:
 
 
 def rank_wires(story: RunData, rows: pd.DataFrame | None = None) -> list[WireRank]:
-    """Return the wires with effects, best first: mean gain over the loads, each load the mean over its traffic.
+    """Return the wires with effects, best first: mean gain over the loads, each load the mean over
+    its traffic.
 
-    ``rows``: those of the comparison to stand by, the deciding ones where not given. What has no ratio (dead, failed,
-    not run) counts neither for nor against a wire.
+    ``rows``: those of the comparison to stand by, the deciding ones where not given. What has no
+    ratio (dead, failed, not run) counts neither for nor against a wire.
     """
     return _ranked(story, rows) if rows is not None else _headlined(story)
 
@@ -68,4 +72,6 @@ def _gain(rows: pd.DataFrame) -> float:
 
 def effect(row: Mapping[str, Any]) -> tuple[str, str]:
     """Return a row of the comparison as (change, interval) in percent."""
-    return format_change(float(row["ratio"])), format_interval(float(row["ratio_low"]), float(row["ratio_high"]))
+    return format_change(float(row["ratio"])), format_interval(
+        float(row["ratio_low"]), float(row["ratio_high"])
+    )

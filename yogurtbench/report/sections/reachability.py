@@ -45,7 +45,8 @@ def drop_sites(story: RunData) -> pd.Series[str]:
 def liveness(story: RunData) -> dict[str, bool]:
     """Wire id -> whether it carries IPv4, of the wires that were asked.
 
-    Reachability decides; where it was not asked any other load does, and a looping wire does not count as alive.
+    Reachability decides; where it was not asked any other load does, and a looping wire does not
+    count as alive.
     """
     by_load: dict[str, bool] = {}
     for attempt in story.attempts:

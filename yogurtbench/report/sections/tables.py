@@ -16,14 +16,27 @@ from yogurtbench.core.records import Attempt, Cell, canonical
 from yogurtbench.report.format import format_number
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
-from yogurtbench.report.sections.isolation import CAPTURES, INJECTIONS, IsolationResult, isolation_results
+from yogurtbench.report.sections.isolation import (
+    CAPTURES,
+    INJECTIONS,
+    IsolationResult,
+    isolation_results,
+)
 from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
-from yogurtbench.report.sections.reachability import PROTOCOLS, drop_sites, liveness, reachable_shares, states
+from yogurtbench.report.sections.reachability import (
+    PROTOCOLS,
+    drop_sites,
+    liveness,
+    reachable_shares,
+    states,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A cell of a table that carries a verdict: what it says, its class for colour, the longer form on hover."""
+    """A cell of a table that carries a verdict: what it says, its class for colour, the longer form
+    on hover.
+    """
 
     text: str
     kind: str
@@ -40,7 +53,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Heads and rows; the first column is the wire. ``of``: how many rows there are where not all are given."""
+    """Heads and rows; the first column is the wire.
+
+    ``of``: how many rows there are where not all are given.
+    """
 
     heads: list[str]
     rows: list[Row]
@@ -49,7 +65,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a grid: its head, what its cells are, whether its few words are offered to choose from."""
+    """A column of a grid: its head, what its cells are, whether its few words are offered to choose
+    from.
+    """
 
     name: str
     kind: Literal["words", "number", "wire", "verdict"] = "words"
@@ -60,8 +78,8 @@ class Column:
 class Grid:
     """A long table that the page sorts, filters and shows bit by bit.
 
-    Cells by kind of column: a text; a number (or None) and its text; a wire's place in :func:`palette`; a class, a
-    text and a longer text.
+    Cells by kind of column: a text; a number (or None) and its text; a wire's place in
+    :func:`palette`; a class, a text and a longer text.
     """
 
     columns: list[Column]
@@ -70,7 +88,10 @@ class Grid:
 
 def palette(story: RunData) -> list[list[str]]:
     """Name and colour of each wire, in the order of ``story.wires``."""
-    return [[wire.name, "var(--ink)" if wire.reference else wire.colour] for wire in story.wires.values()]
+    return [
+        [wire.name, "var(--ink)" if wire.reference else wire.colour]
+        for wire in story.wires.values()
+    ]
 
 
 def ranking_table(story: RunData, most: int | None = None) -> Table:
@@ -78,7 +99,9 @@ def ranking_table(story: RunData, most: int | None = None) -> Table:
     ranked = rank_wires(story)
     loads = list(dict.fromkeys(load for one in ranked for load in one.loads))
     shown = ranked[:most]
-    return Table([load_name(load) for load in loads], [_glance_row(one, loads) for one in shown], len(ranked))
+    return Table(
+        [load_name(load) for load in loads], [_glance_row(one, loads) for one in shown], len(ranked)
+    )
 
 
 def _glance_row(one: WireRank, loads: list[str]) -> Row:
@@ -89,32 +112,49 @@ def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     if rows is None:
         return Mark("–", "none")
     told = [
-        (effect(row), str(row["verdict"])) for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])
+        (effect(row), str(row["verdict"]))
+        for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])
     ]
     texts = list(dict.fromkeys(change for (change, _), _ in told))
     words = {word for _, word in told}
     kind = words.pop() if len(words) == 1 else "mixed"
-    hover = "; ".join(f"{word} {change} ({span})" if span else f"{word} {change}" for (change, span), word in told)
+    hover = "; ".join(
+        f"{word} {change} ({span})" if span else f"{word} {change}" for (change, span), word in told
+    )
     return Mark(" / ".join(texts if len(texts) <= 3 else (texts[0], "…", texts[-1])), kind, hover)
 
 
 def comparisons(story: RunData) -> Grid:
-    """Return every comparison, the deciding metrics first; each wire's own metrics against each of its baselines."""
+    """Return every comparison, the deciding metrics first.
+
+    Each wire's own metrics against each of its baselines.
+    """
     rows = story.comparison[story.comparison["baseline"].notna()]
     first, warned = rows["metric"] == rows["load"].map(HEADLINE), counters.warned(story)
     columns = [
-        Column("wire", "wire"), Column("against", "wire", pick=True), Column("load", pick=True), Column("traffic"),
-        Column("metric", pick=True), Column("baseline", "number"), Column("measured", "number"),
-        Column("change", "number"), Column("95 % interval"), Column("verdict", "verdict", pick=True),
-        Column("family", pick=True), Column("blocks", "number"),
-    ]  # fmt: skip
+        Column("wire", "wire"),
+        Column("against", "wire", pick=True),
+        Column("load", pick=True),
+        Column("traffic"),
+        Column("metric", pick=True),
+        Column("baseline", "number"),
+        Column("measured", "number"),
+        Column("change", "number"),
+        Column("95 % interval"),
+        Column("verdict", "verdict", pick=True),
+        Column("family", pick=True),
+        Column("blocks", "number"),
+    ]
     places = _wire_places(story)
     told = rows_of(pd.concat([rows[first], rows[~first]]))
     return Grid(columns, [_comparison(story, row, places, warned) for row in told])
 
 
 def _comparison(
-    story: RunData, row: dict[str, Any], places: Mapping[str, int], warned: Mapping[str, tuple[str, ...]]
+    story: RunData,
+    row: dict[str, Any],
+    places: Mapping[str, int],
+    warned: Mapping[str, tuple[str, ...]],
 ) -> list[Any]:
     change, span = effect(row)
     verdict, note = (
@@ -122,12 +162,24 @@ def _comparison(
         "; ".join(filter(None, (row["note"], *warned.get(row["cell"], ())))),
     )
     return [
-        places[story.cells[row["cell"]].wire_id], places[story.cells[row["baseline"]].wire_id], load_name(row["load"]),
-        story.traffic[row["cell"]], metric_name(row["metric"]), _figure(row["baseline_median"], row["unit"]),
-        _figure(row["cell_median"], row["unit"]), [or_none(row["ratio"]), change], span,
-        [verdict, f"{verdict_mark(str(row['verdict']))} {verdict}{' ⚠' * bool(warned.get(row['cell']))}".strip(), note],
-        row["family"], [int(row["n"]), str(row["n"])],
-    ]  # fmt: skip
+        places[story.cells[row["cell"]].wire_id],
+        places[story.cells[row["baseline"]].wire_id],
+        load_name(row["load"]),
+        story.traffic[row["cell"]],
+        metric_name(row["metric"]),
+        _figure(row["baseline_median"], row["unit"]),
+        _figure(row["cell_median"], row["unit"]),
+        [or_none(row["ratio"]), change],
+        span,
+        [
+            verdict,
+            f"{verdict_mark(str(row['verdict']))} "
+            f"{verdict}{' ⚠' * bool(warned.get(row['cell']))}".strip(),
+            note,
+        ],
+        row["family"],
+        [int(row["n"]), str(row["n"])],
+    ]
 
 
 def _wire_places(story: RunData) -> dict[str, int]:
@@ -153,7 +205,9 @@ def isolation(story: RunData) -> Table:
 
 
 def group_identical(table: Table) -> list[tuple[list[WireLabel], list[Mark]]]:
-    """Return the wires of a table with the same marks together, those with the fewest open ends first."""
+    """Return the wires of a table with the same marks together, those with the fewest open ends
+    first.
+    """
     found: dict[tuple[Mark, ...], list[WireLabel]] = {}
     for row in table.rows:
         found.setdefault(tuple(row.marks), []).append(row.wire)
@@ -162,7 +216,9 @@ def group_identical(table: Table) -> list[tuple[list[WireLabel], list[Mark]]]:
 
 
 def live_wires(story: RunData) -> Table:
-    """Return the live wires that are open to the fewest on the host: the best where nothing was compared."""
+    """Return the live wires that are open to the fewest on the host: the best where nothing was
+    compared.
+    """
     told = {one.wire.id: one for one in isolation_results(story)}
     living = [wire for wire, alive in liveness(story).items() if alive and wire in story.wires]
     carried = {wire: _protocols(story, wire) for wire in living}
@@ -174,14 +230,21 @@ def live_wires(story: RunData) -> Table:
     ordered = sorted(carried, key=rank)
     heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
     marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
-    rows = [Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))]) for wire in ordered]
+    rows = [
+        Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))])
+        for wire in ordered
+    ]
     return Table(heads, rows, len(rows))
 
 
 def _protocols(story: RunData, wire: str) -> list[str]:
     cells = [key for key, cell in story.cells.items() if cell.wire_id == wire]
     values = story.words[story.words.index.isin(cells)]
-    return [word for metric, word in PROTOCOLS.items() if metric in values and (values[metric] == 1).any()]
+    return [
+        word
+        for metric, word in PROTOCOLS.items()
+        if metric in values and (values[metric] == 1).any()
+    ]
 
 
 def _exposed(one: IsolationResult | None, asked: bool) -> list[Mark]:
@@ -200,7 +263,9 @@ def _exposure_mark(names: list[str], *, shut: bool) -> Mark:
 
 
 def omitted_count(story: RunData) -> int:
-    """Return how many dead wires are missing from :func:`isolation`: nobody uses them, so nobody can listen in."""
+    """Return how many dead wires are missing from :func:`isolation`: nobody uses them, so nobody
+    can listen in.
+    """
     return sum(not alive for _, alive in _asked_isolation(story))
 
 
@@ -227,7 +292,9 @@ def _open_or_shut(share: float) -> Mark:
 
 
 def dead_wires(story: RunData) -> list[dict[str, Any]]:
-    """Return the dead wires: where their packets die, and in ``guard`` what is known of the guard they have."""
+    """Return the dead wires: where their packets die, and in ``guard`` what is known of the guard
+    they have.
+    """
     state, sites = states(story), drop_sites(story)
     cells: dict[str, str] = {}
     for key in reachable_shares(story):
@@ -255,7 +322,9 @@ def by_drop_site(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, 
 
 
 def _guard(cell: Cell, living: Container[str]) -> str:
-    """Return which guard stands in a dead wire's way, and whether the wire lives without it; empty where it has none.
+    """Return which guard stands in a dead wire's way, and whether the wire lives without it.
+
+    Empty where it has none.
 
     ``living``: the live wires without a guard, as :func:`_but_guard` names them.
     """
@@ -272,7 +341,9 @@ def _is_guarded(cell: Cell) -> bool:
 
 def _but_guard(cell: Cell) -> str:
     """Return a wire but for its guard and the scrub that lets a guard's mark pass."""
-    return canonical({axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")})
+    return canonical(
+        {axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")}
+    )
 
 
 def failure_counts(story: RunData) -> list[dict[str, Any]]:
@@ -280,21 +351,37 @@ def failure_counts(story: RunData) -> list[dict[str, Any]]:
     bad = [one for one in story.attempts if one.status not in ("ok", "skipped")]
     counts = Counter((one.trial.cell.id, one.status, one.error) for one in bad)
     return [
-        {"wire": story.wire(cell), "load": story.cells[cell].load, "traffic": story.traffic[cell], "status": status,
-         "error": error, "count": count}
-        for (cell, status, error), count in counts.most_common() if cell in story.cells
-    ]  # fmt: skip
+        {
+            "wire": story.wire(cell),
+            "load": story.cells[cell].load,
+            "traffic": story.traffic[cell],
+            "status": status,
+            "error": error,
+            "count": count,
+        }
+        for (cell, status, error), count in counts.most_common()
+        if cell in story.cells
+    ]
 
 
 def trials(story: RunData) -> Grid:
     """Return every trial with what it measured first of all."""
     columns = [
-        Column("block", "number"), Column("position", "number"), Column("wire", "wire"), Column("role", pick=True),
-        Column("load", pick=True), Column("traffic"), Column("metric"), Column("value", "number"),
+        Column("block", "number"),
+        Column("position", "number"),
+        Column("wire", "wire"),
+        Column("role", pick=True),
+        Column("load", pick=True),
+        Column("traffic"),
+        Column("metric"),
+        Column("value", "number"),
         Column("status", "verdict", pick=True),
-    ]  # fmt: skip
+    ]
     places = _wire_places(story)
-    return Grid(columns, [_trial(story, one, places) for one in story.attempts if one.trial.cell.id in story.cells])
+    return Grid(
+        columns,
+        [_trial(story, one, places) for one in story.attempts if one.trial.cell.id in story.cells],
+    )
 
 
 def _trial(story: RunData, one: Attempt, places: Mapping[str, int]) -> list[Any]:
@@ -306,10 +393,16 @@ def _trial(story: RunData, one: Attempt, places: Mapping[str, int]) -> list[Any]
     if not text and value is not None and found is not None:
         text = _value_text(value, found.unit)
     return [
-        [one.trial.block, str(one.trial.block)], [one.trial.position, str(one.trial.position)], places[cell.wire_id],
-        one.trial.role, cell.load, story.traffic[cell.id], metric, [None if value is None else or_none(value), text],
+        [one.trial.block, str(one.trial.block)],
+        [one.trial.position, str(one.trial.position)],
+        places[cell.wire_id],
+        one.trial.role,
+        cell.load,
+        story.traffic[cell.id],
+        metric,
+        [None if value is None else or_none(value), text],
         [one.status, one.status, ""],
-    ]  # fmt: skip
+    ]
 
 
 def _value_text(value: float, unit: str) -> str:

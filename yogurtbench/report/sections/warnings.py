@@ -20,7 +20,9 @@ from yogurtbench.report.sections import counters
 class ReportWarning:
     """Something to know before believing a number. ``grave`` ones change what the numbers mean."""
 
-    kind: Literal["emulated", "canary", "drift", "failures", "unfinished", "mixed", "packets", "resolution"]
+    kind: Literal[
+        "emulated", "canary", "drift", "failures", "unfinished", "mixed", "packets", "resolution"
+    ]
     text: str
     grave: bool = True
 
@@ -35,11 +37,19 @@ def _emulated(story: RunData) -> ReportWarning | None:
     if not story.emulated:
         return None
     if story.exact:
-        text = "Emulated (TCG): values are counts of guest instructions, without caches, contention or a second CPU. "
-        return ReportWarning(
-            "emulated", text + "They are exact, and not a statement about time on hardware.", grave=False
+        text = (
+            "Emulated (TCG): values are counts of guest instructions, without caches, "
+            "contention or a second CPU. "
         )
-    text = "Emulated (TCG): not a statement about hardware. Which wires work is true of this kernel; how fast is not."
+        return ReportWarning(
+            "emulated",
+            text + "They are exact, and not a statement about time on hardware.",
+            grave=False,
+        )
+    text = (
+        "Emulated (TCG): not a statement about hardware. Which wires work is true of this "
+        "kernel; how fast is not."
+    )
     return ReportWarning("emulated", text)
 
 
@@ -48,9 +58,14 @@ def _canary(story: RunData) -> ReportWarning | None:
     if seen.empty:
         return None
     worst = seen.iloc[int(np.argmax(np.abs(np.log(seen["ratio"].to_numpy(dtype=float)))))]
-    text = f"The baseline differs from itself by {format_change(worst['ratio'])} ({worst['metric']}, {worst['load']}): "
+    text = (
+        f"The baseline differs from itself by {format_change(worst['ratio'])} "
+        f"({worst['metric']}, {worst['load']}): "
+    )
     return ReportWarning(
-        "canary", text + "something other than the wires moves these numbers; do not trust differences of that size."
+        "canary",
+        text + "something other than the wires moves these numbers; do not trust differences of "
+        "that size.",
     )
 
 
@@ -60,16 +75,25 @@ def _drift(story: RunData) -> ReportWarning | None:
         return None
     worst = seen.loc[np.log(seen["ratio"]).abs().idxmax()]
     span = format_interval(worst["ratio_low"], worst["ratio_high"])
-    text = f"The baseline drifted within the blocks: {format_change(worst['ratio'])} ({span}) from first to last."
+    text = (
+        f"The baseline drifted within the blocks: {format_change(worst['ratio'])} ({span}) "
+        "from first to last."
+    )
     return ReportWarning("drift", text, grave=False)
 
 
 def _failures(story: RunData) -> ReportWarning | None:
-    counts = Counter(attempt.status for attempt in story.attempts if attempt.status in ("failed", "crashed", "looping"))
+    counts = Counter(
+        attempt.status
+        for attempt in story.attempts
+        if attempt.status in ("failed", "crashed", "looping")
+    )
     if not counts:
         return None
     said = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return ReportWarning("failures", f"Of {len(story.attempts)} trials: {said}. See Failures.", grave=False)
+    return ReportWarning(
+        "failures", f"Of {len(story.attempts)} trials: {said}. See Failures.", grave=False
+    )
 
 
 def _unfinished(story: RunData) -> ReportWarning | None:
@@ -79,14 +103,20 @@ def _unfinished(story: RunData) -> ReportWarning | None:
         return None
     lost = f"; {absent} cells have no trial" if absent else ""
     return ReportWarning(
-        "unfinished", f"The run is not complete: {story.blocks} of at least {planned} blocks{lost}.", grave=False
+        "unfinished",
+        f"The run is not complete: {story.blocks} of at least {planned} blocks{lost}.",
+        grave=False,
     )
 
 
 def _mixed(story: RunData) -> ReportWarning | None:
-    mixed = [name for name in ("host", "lab", "accelerator", "clock") if story.frame[name].nunique() > 1]
+    mixed = [
+        name for name in ("host", "lab", "accelerator", "clock") if story.frame[name].nunique() > 1
+    ]
     return (
-        ReportWarning("mixed", f"Trials differ in {', '.join(mixed)}; cells are only compared within a block.")
+        ReportWarning(
+            "mixed", f"Trials differ in {', '.join(mixed)}; cells are only compared within a block."
+        )
         if mixed
         else None
     )
@@ -98,19 +128,32 @@ def _resolution(story: RunData) -> ReportWarning | None:
     found = Counter(why.rpartition(": ")[2] for row in asked if (why := why_rounded(row["note"])))
     if not found:
         return None
-    undecided = f"Of {len(asked)} comparisons, {found.total()} are undecided whatever the number of blocks"
-    return ReportWarning("resolution", f"{undecided}, for they could be rounding: {'; '.join(found)}.", grave=False)
+    undecided = (
+        f"Of {len(asked)} comparisons, {found.total()} are undecided whatever the number of blocks"
+    )
+    return ReportWarning(
+        "resolution", f"{undecided}, for they could be rounding: {'; '.join(found)}.", grave=False
+    )
 
 
 def _packets(story: RunData) -> ReportWarning | None:
     # TCP's default payload is as much as a write takes: nobody expects packets of it.
-    asked_for = [key for key in counters.warned(story) if story.cells[key].payload != PAYLOAD[story.cells[key].load]]
+    asked_for = [
+        key
+        for key in counters.warned(story)
+        if story.cells[key].payload != PAYLOAD[story.cells[key].load]
+    ]
     warned, measured = len(asked_for), counters.sized(story)
     if not warned:
         return None
-    text = f"In {warned} of {measured} cells the packets are not of the size that the payload says (see Counters): "
+    text = (
+        f"In {warned} of {measured} cells the packets are not of the size that the payload "
+        "says (see Counters): "
+    )
     return ReportWarning(
-        "packets", text + "go by their packet size. To choose it, use UDP and payloads that fit the MTU.", grave=False
+        "packets",
+        text + "go by their packet size. To choose it, use UDP and payloads that fit the MTU.",
+        grave=False,
     )
 
 

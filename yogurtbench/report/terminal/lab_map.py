@@ -32,7 +32,10 @@ def _devices(devices: list[dict[str, Any]]) -> Iterator[str]:
         yield line.plain
         for program in device["programs"]:
             calls = f", calls {', '.join(program['helpers'])}" if program["helpers"] else ""
-            yield f"{' ' * (4 + index)}{program['hook']}: {program['name']} (program {program['id']}{calls})"
+            yield (
+                f"{' ' * (4 + index)}{program['hook']}: {program['name']} (program "
+                f"{program['id']}{calls})"
+            )
 
 
 def _row(device: Mapping[str, Any]) -> tuple[str, ...]:
@@ -54,7 +57,13 @@ def _row(device: Mapping[str, Any]) -> tuple[str, ...]:
 def _commands(plan: Mapping[str, Any]) -> Iterator[str]:
     """Commands for the tools that are there, with this lab's own names."""
     client, server = plan["client"], plan["server"]
-    devices = [d for n in plan["namespaces"] if n["name"] == "host" for d in n["devices"] if d["ifindex"] != 1]
+    devices = [
+        d
+        for n in plan["namespaces"]
+        if n["name"] == "host"
+        for d in n["devices"]
+        if d["ifindex"] != 1
+    ]
     programs = [p for n in plan["namespaces"] for d in n["devices"] for p in d["programs"]]
     tools = {
         "ping": [

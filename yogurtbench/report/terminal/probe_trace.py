@@ -28,10 +28,15 @@ def headline(probe: Mapping[str, Any]) -> str:
     """Return what came of a probe, in one sentence."""
     asked = f"IPv{probe['ip']}: echo from {probe['source']} to {probe['destination']}"
     if probe["looped"] is not None:
-        return f"{asked}: went round inside the kernel until it was silenced after {probe['looped']:.2f} s"
+        return (
+            f"{asked}: went round inside the kernel until it was silenced after "
+            f"{probe['looped']:.2f} s"
+        )
     if probe["answered"]:
         return f"{asked}: answered"
-    return f"{asked}: no answer; " + (f"dropped at {probe['dropped']}" if probe["dropped"] else "no drop was seen")
+    return f"{asked}: no answer; " + (
+        f"dropped at {probe['dropped']}" if probe["dropped"] else "no drop was seen"
+    )
 
 
 def _probe(probe: Mapping[str, Any]) -> Iterator[str]:
@@ -39,9 +44,16 @@ def _probe(probe: Mapping[str, Any]) -> Iterator[str]:
     events = probe["events"]
     yield from (line.plain for line in lines_of(_table(events[:_MOST])))
     if len(events) > _MOST or probe["overflowed"]:
-        more = f"{len(events) - _MOST} more events" if len(events) > _MOST else "more than the record holds"
-        yield f"  … {more}{' and more than the record holds' if probe['overflowed'] and len(events) > _MOST else ''}"
-    if probe["answered"] and any(e["what"] == "kfree_skb" and e["packet"] == "echo reply" for e in events):
+        more = (
+            f"{len(events) - _MOST} more events"
+            if len(events) > _MOST
+            else "more than the record holds"
+        )
+        cut = probe["overflowed"] and len(events) > _MOST
+        yield f"  … {more} and more than the record holds" if cut else f"  … {more}"
+    if probe["answered"] and any(
+        e["what"] == "kfree_skb" and e["packet"] == "echo reply" for e in events
+    ):
         yield "  (a reply is freed like a dropped packet once the asking socket has its copy)"
 
 

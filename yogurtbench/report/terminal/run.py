@@ -1,6 +1,9 @@
-"""The result on a terminal: effects with bars and intervals, or which wires live; for wide and narrow screens.
+"""The result on a terminal: effects with bars and intervals, or which wires live.
 
-Everything is lines of text: signs and words carry all that colour does, so that it reads the same without.
+For wide and narrow screens.
+
+Everything is lines of text: signs and words carry all that colour does, so that it reads the same
+without.
 """
 
 from __future__ import annotations
@@ -34,9 +37,15 @@ from yogurtbench.report.terminal.lines import lines_of, make_grid
 _BAR, _WIDEST_BAR = 21, 41
 _GAP, _INDENT = "  ", "  "
 _STYLES = {
-    "faster": "green", "slower": "red", "failed": "bold red", "crashed": "bold red", "incomplete": "yellow",
-    "inconclusive": "dim", "too_few_blocks": "dim", "dead": "dim",
-}  # fmt: skip
+    "faster": "green",
+    "slower": "red",
+    "failed": "bold red",
+    "crashed": "bold red",
+    "incomplete": "yellow",
+    "inconclusive": "dim",
+    "too_few_blocks": "dim",
+    "dead": "dim",
+}
 
 
 _VALUES = ("baseline", "measured")
@@ -53,14 +62,19 @@ _LAYOUTS: tuple[tuple[bool, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which columns there is room for, ``widths`` of each by its head; ``stacked``: the wire on a line of its own."""
+    """Which columns there is room for, ``widths`` of each by its head.
+
+    ``stacked``: the wire on a line of its own.
+    """
 
     widths: Mapping[str, int]
     stacked: bool
 
 
 def comparisons(story: RunData, width: int) -> list[Text]:
-    """Return the deciding comparisons of a run in lines ``width`` wide, best wire first, maybe none."""
+    """Return the deciding comparisons of a run in lines ``width`` wide, best wire first, maybe
+    none.
+    """
     rows = rows_of(story.deciding)
     if not rows:
         return []
@@ -82,14 +96,24 @@ def comparisons(story: RunData, width: int) -> list[Text]:
 
 
 def _undecided(rows: Iterable[Mapping[str, Any]], width: int) -> Iterator[Text]:
-    """Why rounding leaves some of these undecided, and what would decide: below them, each reason once."""
+    """Why rounding leaves some of these undecided, and what would decide: below them, each reason
+    once.
+    """
     for why, times in Counter(why for row in rows if (why := why_rounded(row["note"]))).items():
-        lines = textwrap.wrap(f"{times} undecided: {why}", width, initial_indent=_INDENT, subsequent_indent=_INDENT * 2)
+        lines = textwrap.wrap(
+            f"{times} undecided: {why}",
+            width,
+            initial_indent=_INDENT,
+            subsequent_indent=_INDENT * 2,
+        )
         yield from (Text(line, style="dim") for line in lines)
 
 
 def _fit_columns(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
-    """Return the richest layout that there is room for, with bars; else the change and the verdict alone."""
+    """Return the richest layout that there is room for, with bars.
+
+    Else the change and the verdict alone.
+    """
     lengths = {head: max(one[head].cell_len for one in cells) for head in cells[0]}
     needed = {head: max(cell_len(head), length) for head, length in lengths.items() if length}
     for stacked, left_out in _LAYOUTS:
@@ -99,7 +123,10 @@ def _fit_columns(cells: Sequence[Mapping[str, Text]], width: int) -> _Columns:
         room = width - sum(widths.values()) - len(_GAP) * len(widths)
         if room >= _BAR:
             return _Columns(_make_room(widths, min(room, _WIDEST_BAR)), stacked)
-    return _Columns({"wire": len(_INDENT), **{head: needed[head] for head in ("change", "verdict")}}, stacked=True)
+    return _Columns(
+        {"wire": len(_INDENT), **{head: needed[head] for head in ("change", "verdict")}},
+        stacked=True,
+    )
 
 
 def _make_room(widths: Mapping[str, int], room: int) -> dict[str, int]:
@@ -117,18 +144,24 @@ def _heads(columns: _Columns, reach: float) -> dict[str, Text]:
     return {head: Text(own.get(head, head), style="dim") for head in columns.widths}
 
 
-def _with_bar(story: RunData, row: Mapping[str, Any], columns: _Columns, reach: float) -> dict[str, Text]:
+def _with_bar(
+    story: RunData, row: Mapping[str, Any], columns: _Columns, reach: float
+) -> dict[str, Text]:
     bar = _bar(row, reach, columns.widths.get("bar", 0))
     return {**_cells(story, row), "bar": Text(bar, _STYLES.get(row["verdict"], ""))}
 
 
 def _hanging(name: str, width: int) -> list[Text]:
-    lines = textwrap.wrap(name, width, initial_indent=_INDENT, subsequent_indent=_INDENT * 2, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        name, width, initial_indent=_INDENT, subsequent_indent=_INDENT * 2, break_on_hyphens=False
+    )
     return [Text(line) for line in lines]
 
 
 def _heading(text: str, width: int) -> list[Text]:
-    return [Text(line, style="bold") for line in textwrap.wrap(text, width, subsequent_indent=_INDENT)]
+    return [
+        Text(line, style="bold") for line in textwrap.wrap(text, width, subsequent_indent=_INDENT)
+    ]
 
 
 def _lines(rows: Iterable[Mapping[str, Text]], columns: _Columns) -> list[Text]:
@@ -159,7 +192,9 @@ def _cells(story: RunData, row: Mapping[str, Any]) -> dict[str, Text]:
 
 
 def _sections(story: RunData, rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows by what was sent and measured, each section from best to worst, those without a ratio last."""
+    """Rows by what was sent and measured, each section from best to worst, those without a ratio
+    last.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         parts = (metric_name(row["metric"]), load_name(row["load"]), story.traffic[row["cell"]])
@@ -198,7 +233,7 @@ def _place(ratio: float, reach: float, size: int) -> int:
     return round((math.log(ratio) / reach + 1) / 2 * (size - 1))
 
 
-# -- what was measured where nothing is compared -----------------------------------------------------------------------
+# -- what was measured where nothing is compared ---------------------------------------------------
 
 
 def measured(story: RunData, width: int) -> list[Text]:
@@ -243,7 +278,7 @@ def _spread(one: Level) -> str:
     return f"{_GAP}({one.spread}, {count_of(one.blocks, 'block')})" if one.spread else ""
 
 
-# -- what gave no value -----------------------------------------------------------------------------------------------
+# -- what gave no value ----------------------------------------------------------------------------
 
 #: More kinds of trouble than this are left to the report.
 _TROUBLES = 5
@@ -251,10 +286,15 @@ _TROUBLES = 5
 
 def failures(attempts: Iterable[Attempt], width: int) -> list[Text]:
     """Why trials failed, crashed or could not be made, alike ones counted, most frequent first."""
-    counts = Counter((one.status, " ".join(one.error.split())) for one in attempts if one.status in _TOLD)
+    counts = Counter(
+        (one.status, " ".join(one.error.split())) for one in attempts if one.status in _TOLD
+    )
     lines: list[Text] = []
     for (status, error), times in counts.most_common(_TROUBLES):
-        said = f"{status}, {count_of(times, 'trial')}: {textwrap.shorten(error, 300, placeholder=' …')}"
+        said = (
+            f"{status}, {count_of(times, 'trial')}: "
+            f"{textwrap.shorten(error, 300, placeholder=' …')}"
+        )
         wrapped = textwrap.wrap(said, width, subsequent_indent=_INDENT)
         lines += [Text(line, style=_STYLES.get(status, "dim")) for line in wrapped]
     left = len(counts) - _TROUBLES
@@ -264,7 +304,7 @@ def failures(attempts: Iterable[Attempt], width: int) -> list[Text]:
 _TOLD = ("failed", "crashed", "unsupported")
 
 
-# -- which wires live --------------------------------------------------------------------------------------------------
+# -- which wires live ------------------------------------------------------------------------------
 
 
 def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
@@ -276,10 +316,14 @@ def reachability(wires: Sequence[WireOutcome], width: int) -> list[Text]:
     for one in wires:
         fates.setdefault((not one.alive, _outcome(one)), []).append(wire_catalogue.spoken(one.cell))
     lines: list[Text] = []
-    for (dead, fate), names in sorted(fates.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])):
+    for (dead, fate), names in sorted(
+        fates.items(), key=lambda item: (item[0][0], -len(item[1]), item[0][1])
+    ):
         lines += _heading(f"{fate}: {len(names)} wire{'s' if len(names) > 1 else ''}", width)
         for name in sorted(names):
-            lines += [Text(line.plain, style="dim" if dead else "") for line in _hanging(name, width)]
+            lines += [
+                Text(line.plain, style="dim" if dead else "") for line in _hanging(name, width)
+            ]
     return lines
 
 

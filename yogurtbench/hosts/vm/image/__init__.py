@@ -1,10 +1,12 @@
-"""The guest's image: built once by mmdebstrap, kept in the user's cache as initramfs archives, fingerprinted.
+"""The guest's image: built once by mmdebstrap, kept in the user's cache as initramfs archives,
+fingerprinted.
 
 Its parts are kept apart, so that another kernel rebuilds no userland:
 
 - userland: Debian packages, extracted and pruned
 - kernel: bzImage, modules, headers for bcc
-- the overlay (hosts.vm.overlay): this package and what its agent imports, remade when a file of it changes
+- the overlay (hosts.vm.overlay): this package and what its agent imports, remade when a file of it
+  changes
 """
 
 from __future__ import annotations
@@ -32,11 +34,13 @@ _RECIPE = ("recipe.py", "../cpio.py", "build.py")
 
 @dataclass(frozen=True, slots=True)
 class GuestImage:
-    """A guest ready to boot: a kernel, its release, and the archives that make its initramfs, in order.
+    """A guest ready to boot: a kernel, its release, and the archives that make its initramfs, in
+    order.
 
-    ``fingerprint`` is 16 hex digits over package versions and recipe; ``packages`` are versions by name;
-    ``smallest`` is an initramfs with a shell alone, ``headers`` the path of kernel headers inside the guest;
-    ``advice`` is for who finds that the kernel lacks something; ``compiler`` is the guest's Python (see bytecode).
+    ``fingerprint`` is 16 hex digits over package versions and recipe; ``packages`` are versions by
+    name; ``smallest`` is an initramfs with a shell alone, ``headers`` the path of kernel headers
+    inside the guest; ``advice`` is for who finds that the kernel lacks something; ``compiler`` is
+    the guest's Python (see bytecode).
     """
 
     kernel: Path
@@ -55,8 +59,13 @@ class GuestImage:
         return sum(path.stat().st_size for path in self.archives)
 
     def lacks(self, what: Iterable[str], why: str) -> str:
-        """Return a sentence about a kernel that has none of these things, ``why`` being who needs them."""
-        return f"the guest's kernel {self.release} has no {' and no '.join(what)}, {why}: {self.advice}"
+        """Return a sentence about a kernel that has none of these things, ``why`` being who needs
+        them.
+        """
+        return (
+            f"the guest's kernel {self.release} has no {' and no '.join(what)}, {why}: "
+            f"{self.advice}"
+        )
 
 
 #: How a part of the guest is had: its kind and name, what builds it, and who is told.
@@ -64,7 +73,10 @@ _Get = Callable[[str, str, Callable[[Path], None], Say], Path]
 
 
 def kept(kernel: str = "host") -> GuestImage | None:
-    """Return the guest with a kernel where the cache has all of it; builds nothing, and says nothing."""
+    """Return the guest with a kernel where the cache has all of it.
+
+    Builds nothing, and says nothing.
+    """
 
     def get(kind: str, name: str, _build: Callable[[Path], None], _say: Say) -> Path:
         if found := cache.kept_path(kind, name):
@@ -78,16 +90,22 @@ def kept(kernel: str = "host") -> GuestImage | None:
 
 
 def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.ensure_folder) -> GuestImage:
-    """Return the guest with a kernel: ``host`` (our default), a Debian release or series, or the path of a bzImage.
+    """Return the guest with a kernel: ``host`` (our default), a Debian release or series, or the
+    path of a bzImage.
 
-    A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` (or ``usr/lib/…``) beside
-    it, as ``make modules_install INSTALL_MOD_PATH=.`` puts them. What the cache lacks is built; ``say`` is told.
-    Raises HostError where it cannot be built.
+    A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` (or
+    ``usr/lib/…``) beside it, as ``make modules_install INSTALL_MOD_PATH=.`` puts them. What the
+    cache lacks is built; ``say`` is told. Raises HostError where it cannot be built.
     """
     if platform.machine() != "x86_64":
-        raise HostError(f"the guest is made for x86_64, and this machine is {platform.machine()}: use --lab native")
+        raise HostError(
+            f"the guest is made for x86_64, and this machine is {platform.machine()}: use "
+            "--lab native"
+        )
     kernel_part, headers = (
-        _own_kernel(paths.expanded(Path(kernel)), say, get) if is_path(kernel) else _debian_kernel(kernel, say, get)
+        _own_kernel(paths.expanded(Path(kernel)), say, get)
+        if is_path(kernel)
+        else _debian_kernel(kernel, say, get)
     )
     userland = get("userland", f"{recipe.SUITE}-{_recipe()}", build.userland, say)
     made = _image(userland, kernel_part, headers)
@@ -104,7 +122,8 @@ def advice(kernel: str, release: str) -> str:
     if not is_path(kernel):
         return "take another kernel"
     return (
-        f"build it into {kernel}, or put its module, built with it, into lib/modules/{release} beside it "
+        f"build it into {kernel}, or put its module, built with it, into "
+        f"lib/modules/{release} beside it "
         f"({build.told_of_modules(Path(kernel))})"
     )
 
@@ -116,12 +135,18 @@ def _debian_kernel(kernel: str, say: Say, get: _Get) -> tuple[Path, Path]:
     """
     wanted = recipe.DEFAULT_KERNEL if kernel == "host" else kernel
     if not re.fullmatch(r"\d+\.\d+[\w.+~-]*", wanted):
-        raise HostError(f"kernel '{kernel}': want host, a Debian release such as '6.12', or the path of a bzImage")
+        raise HostError(
+            f"kernel '{kernel}': want host, a Debian release such as '6.12', or the path of a "
+            "bzImage"
+        )
     folder = get("kernel", f"{wanted}-{_recipe()}", lambda into: build.kernel(wanted, into), say)
     if _facts(folder).get("headers", True):
         return folder, folder
     if wanted == recipe.DEFAULT_KERNEL:
-        raise HostError(f"no source has the headers of Debian's kernel {_facts(folder)['release']}, which bcc needs")
+        raise HostError(
+            f"no source has the headers of Debian's kernel {_facts(folder)['release']}, which "
+            "bcc needs"
+        )
     return folder, _debian_kernel("host", say, get)[1]
 
 
@@ -153,4 +178,6 @@ def _facts(part: Path) -> dict[str, Any]:
 
 
 def _recipe() -> str:
-    return hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _RECIPE)).hexdigest()[:12]
+    return hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _RECIPE)).hexdigest()[
+        :12
+    ]

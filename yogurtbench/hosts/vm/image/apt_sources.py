@@ -1,7 +1,9 @@
-"""Where Debian packages come from: the machine's own apt sources, its Debian entries alone, for the guest's release.
+"""Where Debian packages come from: the machine's own apt sources, its Debian entries alone, for the
+guest's release.
 
-Formats: sources.list(5), both one-line and deb822. The guest must never meet third-party repositories, and this
-project names no mirror of its own: a machine without Debian entries gets mmdebstrap's built-in one.
+Formats: sources.list(5), both one-line and deb822. The guest must never meet third-party
+repositories, and this project names no mirror of its own: a machine without Debian entries gets
+mmdebstrap's built-in one.
 """
 
 from __future__ import annotations
@@ -21,14 +23,20 @@ from yogurtbench.hosts.vm.image import recipe
 _MORE = ("-updates", "-security", "-backports")
 _APT = Path("/etc/apt")
 _OS_RELEASE = Path("/etc/os-release")
-_ONE_LINE = re.compile(r"^deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>[^#]+)")
+_ONE_LINE = re.compile(
+    r"^deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>[^#]+)"
+)
 #: How the machine reaches its mirrors, as apt-config names it.
-_TRANSPORT = re.compile(r"^Acquire::(https?|Retries|ForceIPv[46]|Check-Valid-Until|Proxy-Auto-Detect)\b", re.IGNORECASE)
+_TRANSPORT = re.compile(
+    r"^Acquire::(https?|Retries|ForceIPv[46]|Check-Valid-Until|Proxy-Auto-Detect)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AptSource:
-    """One archive: where it is, which suite, which components, and who signs it ("" = apt's own keys)."""
+    """One archive: where it is, which suite, which components, and who signs it ("" = apt's own
+    keys).
+    """
 
     uri: str
     suite: str
@@ -44,28 +52,45 @@ class AptSource:
     @property
     def stanza(self) -> str:
         """As a stanza of a .sources file."""
-        fields = {"Types": "deb", "URIs": self.uri, "Suites": self.suite, "Components": " ".join(self.components)}
+        fields = {
+            "Types": "deb",
+            "URIs": self.uri,
+            "Suites": self.suite,
+            "Components": " ".join(self.components),
+        }
         signed = {"Signed-By": self.signed_by} if self.signed_by else {}
         return "".join(f"{name}: {value}\n" for name, value in {**fields, **signed}.items())
 
     def is_debian(self, codename: str) -> bool:
-        """Return whether this is Debian's own archive (or a mirror of it) for the release with this code name."""
+        """Return whether this is Debian's own archive (or a mirror of it) for the release with this
+        code name.
+        """
         path = re.split(r"[:/]+", self.uri)
         return (
             any(part.startswith("debian") for part in path[2:])
-            and self.suite in (codename, f"{codename}/updates", *(codename + more for more in _MORE))
+            and self.suite
+            in (codename, f"{codename}/updates", *(codename + more for more in _MORE))
             and "main" in self.components
         )
 
     def of(self, release: str) -> AptSource:
         """Return the same archive of another release."""
-        codename, slash, _ = self.suite.partition("/")  # until Debian 10 its security suite was called buster/updates
-        more = "-security" if slash else next((more for more in _MORE if codename.endswith(more)), "")
+        codename, slash, _ = self.suite.partition(
+            "/"
+        )  # until Debian 10 its security suite was called buster/updates
+        more = (
+            "-security" if slash else next((more for more in _MORE if codename.endswith(more)), "")
+        )
         return replace(self, suite=release + more)
 
 
-def machine_sources(apt: Path = _APT, os_release: Path = _OS_RELEASE, *, suite: str = recipe.SUITE) -> tuple[str, ...]:
-    """Return the machine's Debian archives, of the guest's release, as sources.list(5) lines; where it has any."""
+def machine_sources(
+    apt: Path = _APT, os_release: Path = _OS_RELEASE, *, suite: str = recipe.SUITE
+) -> tuple[str, ...]:
+    """Return the machine's Debian archives, of the guest's release, as sources.list(5) lines.
+
+    Where it has any.
+    """
     codename = _codename(os_release)
     if not codename:
         return ()
@@ -83,8 +108,12 @@ def transport_options() -> tuple[str, ...]:
 
 
 def parse_transport(dump: str) -> tuple[str, ...]:
-    """Return the lines of an ``apt-config dump`` that say how to reach a mirror, and carry a value."""
-    return tuple(line for line in dump.splitlines() if _TRANSPORT.match(line) and not line.endswith('"";'))
+    """Return the lines of an ``apt-config dump`` that say how to reach a mirror, and carry a
+    value.
+    """
+    return tuple(
+        line for line in dump.splitlines() if _TRANSPORT.match(line) and not line.endswith('"";')
+    )
 
 
 def parse_one_line(text: str) -> Iterator[AptSource]:
@@ -93,19 +122,28 @@ def parse_one_line(text: str) -> Iterator[AptSource]:
         if found := _ONE_LINE.match(line.strip()):
             options = dict(o.partition("=")[::2] for o in shlex.split(found["options"] or ""))
             yield AptSource(
-                found["uri"], found["suite"], tuple(found["components"].split()), options.get("signed-by", "")
+                found["uri"],
+                found["suite"],
+                tuple(found["components"].split()),
+                options.get("signed-by", ""),
             )
 
 
 def parse_deb822(text: str) -> Iterator[AptSource]:
-    """Yield the enabled binary archives of a .sources file. A key embedded in a stanza is left to apt's own keys."""
+    """Yield the enabled binary archives of a .sources file.
+
+    A key embedded in a stanza is left to apt's own keys.
+    """
     bare = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", bare):
         yield from _of_stanza(HeaderParser().parsestr(stanza.strip()))
 
 
 def _of_stanza(fields: Message[str, str]) -> Iterator[AptSource]:
-    if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes").lower() in ("no", "false"):
+    if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes").lower() in (
+        "no",
+        "false",
+    ):
         return
     key = fields.get("Signed-By", "").strip()
     signed_by = key if key.startswith("/") and "\n" not in key else ""
@@ -134,4 +172,8 @@ def _codename(os_release: Path) -> str:
     if not os_release.is_file():
         return ""
     fields = dict(line.partition("=")[::2] for line in os_release.read_text().splitlines())
-    return shlex.split(fields.get("VERSION_CODENAME", "") or "''")[0] if "debian" in fields.get("ID", "") else ""
+    return (
+        shlex.split(fields.get("VERSION_CODENAME", "") or "''")[0]
+        if "debian" in fields.get("ID", "")
+        else ""
+    )

@@ -1,4 +1,6 @@
-"""The parts of a guest's image, each built into a folder that the cache gives: userland, a Debian kernel, one's own."""
+"""The parts of a guest's image, each built into a folder that the cache gives: userland, a Debian
+kernel, one's own.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _BZIMAGE = r"(\./)?kernel/(.*/)?vmlinuz(-[^/]*)?"
 
 
 def userland(into: Path) -> None:
-    """root.cpio with the packages, smallest.cpio with a shell alone, the compiler (see bytecode), meta.json."""
+    """root.cpio with the packages, smallest.cpio with a shell alone, the compiler (see bytecode),
+    meta.json.
+    """
     tar = into / "root.tar"
     extract(tar, recipe.PACKAGES, recipe.FINISH_USERLAND)
     for name, rename, files in (
@@ -50,7 +54,9 @@ def _unpack(tar: Path, folder: str, into: Path) -> None:
 
 
 def kernel(wanted: str, into: Path) -> None:
-    """vmlinuz, modules.cpio, headers.cpio and meta.json of a Debian kernel: a release, or the newest of a series."""
+    """vmlinuz, modules.cpio, headers.cpio and meta.json of a Debian kernel: a release, or the
+    newest of a series.
+    """
     tar = into / "kernel.tar"
     extract(tar, recipe.KERNEL_TOOLS, recipe.FETCH_KERNEL, WANTED=wanted)
     (into / "vmlinuz").write_bytes(_from_tar(tar, _BZIMAGE))
@@ -71,7 +77,9 @@ def own_kernel(bzimage: Path, into: Path) -> None:
 
 
 def own_kernel_key(bzimage: Path) -> str:
-    """Release and digest of a kernel and its modules (of these names, sizes and times: they may be many)."""
+    """Release and digest of a kernel and its modules (of these names, sizes and times: they may be
+    many).
+    """
     digest = hashlib.sha256(_content(bzimage))
     for path in _module_files(bzimage):
         facts = path.stat()
@@ -80,19 +88,27 @@ def own_kernel_key(bzimage: Path) -> str:
 
 
 def kernel_release(bzimage: Path) -> str:
-    """Return the release inside a bzImage (the kernel's Documentation, arch/x86/boot.rst: ``kernel_version``)."""
+    """Return the release inside a bzImage (the kernel's Documentation, arch/x86/boot.rst:
+    ``kernel_version``).
+    """
     head = _content(bzimage)[: 1 << 16]
     if head[0x202:0x206] != b"HdrS":
-        raise HostError(f"{bzimage} is not a bzImage (an x86 Linux kernel as `make bzImage` builds it)")
+        raise HostError(
+            f"{bzimage} is not a bzImage (an x86 Linux kernel as `make bzImage` builds it)"
+        )
     start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
     words = head[start:].partition(b"\0")[0].decode(errors="replace").split()
     if start == 0x200 or not words:
-        raise HostError(f"{bzimage} does not say which release it is: it is damaged, or was cut off")
+        raise HostError(
+            f"{bzimage} does not say which release it is: it is damaged, or was cut off"
+        )
     return words[0]
 
 
 def modules_folder(bzimage: Path) -> Path | None:
-    """Return where the modules of a kernel of one's own are: beside it, or around it where it lies among them."""
+    """Return where the modules of a kernel of one's own are: beside it, or around it where it lies
+    among them.
+    """
     release = kernel_release(bzimage)
     if (bzimage.parent.parent.name, bzimage.parent.name) == ("modules", release):
         return bzimage.parent
@@ -104,27 +120,41 @@ def told_of_modules(bzimage: Path) -> str:
     """Return what lies beside a kernel of one's own, for one that lacks something."""
     if found := modules_folder(bzimage):
         return f"its modules are those of {found}"
-    others = sorted({path.name for root in _module_roots(bzimage) if root.is_dir() for path in root.iterdir()})
+    others = sorted(
+        {path.name for root in _module_roots(bzimage) if root.is_dir() for path in root.iterdir()}
+    )
     release = kernel_release(bzimage)
-    return f"the modules there are of {', '.join(others)}, not of {release}" if others else "there are none there"
+    return (
+        f"the modules there are of {', '.join(others)}, not of {release}"
+        if others
+        else "there are none there"
+    )
 
 
 def _module_roots(bzimage: Path) -> Iterator[Path]:
     """Beside the kernel, and beside the boot folder that it is in."""
-    for folder in (bzimage.parent, *([bzimage.parent.parent] if bzimage.parent.name == "boot" else [])):
+    for folder in (
+        bzimage.parent,
+        *([bzimage.parent.parent] if bzimage.parent.name == "boot" else []),
+    ):
         yield from (folder / "lib/modules", folder / "usr/lib/modules")
 
 
 def _module_files(bzimage: Path) -> list[Path]:
-    """Modules and their indexes, without what else lies in that folder (the kernel itself, its build tree)."""
+    """Modules and their indexes, without what else lies in that folder (the kernel itself, its
+    build tree).
+    """
     folder = modules_folder(bzimage)
     found = folder.rglob("*") if folder else ()
     files = (path for path in found if path.is_file() and not path.is_symlink())
-    return sorted(path for path in files if path.parent != folder or path.name.startswith("modules."))
+    return sorted(
+        path for path in files if path.parent != folder or path.name.startswith("modules.")
+    )
 
 
 def _own_modules(bzimage: Path) -> Iterator[Member]:
-    """As they are, but for gzip, which Debian's modprobe does not read: those are unpacked, and lose their index.
+    """As they are, but for gzip, which Debian's modprobe does not read: those are unpacked, and
+    lose their index.
 
     Without an index, which modprobe does not do without, the guest makes one (guest/init).
     """
@@ -135,7 +165,10 @@ def _own_modules(bzimage: Path) -> Iterator[Member]:
         if not (zipped and path.name == _INDEX):
             where = f"usr/lib/modules/{kernel_release(bzimage)}/{path.relative_to(folder or path)}"
             content = path.read_bytes()
-            yield cpio.file(where.removesuffix(".gz"), _unzipped(path, content) if path.suffix == ".gz" else content)
+            yield cpio.file(
+                where.removesuffix(".gz"),
+                _unzipped(path, content) if path.suffix == ".gz" else content,
+            )
 
 
 def _unzipped(path: Path, content: bytes) -> bytes:
@@ -168,6 +201,8 @@ def _package_list(tar: Path) -> dict[str, str]:
 def _from_tar(tar: Path, pattern: str) -> bytes:
     """Return the content of the first member with a matching path."""
     with tarfile.open(tar) as opened:
-        content = opened.extractfile(next(m for m in opened if m.isfile() and re.fullmatch(pattern, m.name)))
+        content = opened.extractfile(
+            next(m for m in opened if m.isfile() and re.fullmatch(pattern, m.name))
+        )
         assert content is not None
         return content.read()

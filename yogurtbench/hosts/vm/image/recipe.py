@@ -1,4 +1,7 @@
-"""What the guest is made of: packages, what is pruned from them, our own files. Data only; its text is hashed."""
+"""What the guest is made of: packages, what is pruned from them, our own files.
+
+Data only; its text is hashed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from yogurtbench.hosts.vm.cpio import Member, file, folder, symlink
 #: The guest's Debian, 13, whichever release the machine has: so guests of all machines are one.
 SUITE = "trixie"
 
-#: The Debian series that has netkit, tcx and long-term support: the guest's kernel where a matrix names none.
+#: The Debian series that has netkit, tcx and long-term support: the guest's kernel where a matrix
+#: names none.
 DEFAULT_KERNEL = "6.12"
 
 #: The loads, bcc, what the lab calls, and what a person in its shell misses first.
@@ -44,7 +48,8 @@ PACKAGE_LIST = "yogurt-packages"
 #: Debian merged /bin, /sbin and /lib into /usr; extracting alone does not make the links.
 MERGE_USR = 'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
 
-#: The guest's Python with what it needs to compile and no more: it runs on the machine, whichever that has.
+#: The guest's Python with what it needs to compile and no more: it runs on the machine, whichever
+#: that has.
 COMPILER = "yogurt-compiler"
 
 #: Bytecode is made now and never checked again, since the files' times are fixed later on.
@@ -62,10 +67,11 @@ chroot "$1" sh -eu -c '
 '
 """.replace("@LIST@", PACKAGE_LIST).replace("@COMPILER@", COMPILER)
 
-#: Fetches one kernel and its headers. $1: root, WANTED: a release or a series. Cloud flavour first: it is a third the
-#: size of the generic one and has every driver of ours. Which packages a kernel is made of is for its dependencies to
-#: say: one up to Linux 6.18, four later on. Archives also keep images whose other packages, or headers, are gone.
-#: The backports, which have most kernels, are asked where the release itself has not the one that is wanted.
+#: Fetches one kernel and its headers. $1: root, WANTED: a release or a series. Cloud flavour first:
+#: it is a third the size of the generic one and has every driver of ours. Which packages a kernel
+#: is made of is for its dependencies to say: one up to Linux 6.18, four later on. Archives also
+#: keep images whose other packages, or headers, are gone. The backports, which have most kernels,
+#: are asked where the release itself has not the one that is wanted.
 FETCH_KERNEL = r"""set -eu
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 
@@ -167,7 +173,8 @@ _PRUNED = re.compile(
     re.VERBOSE,
 )
 
-#: Network drivers and the like that Debian builds as modules; all else a netkit lab needs is built in.
+#: Network drivers and the like that Debian builds as modules; all else a netkit lab needs is built
+#: in.
 _MODULES = re.compile(
     r"""modules\.
     | kernel/drivers/net/(veth|dummy|tun|tap|ifb|macvlan|macvtap|vxlan|netdevsim|nlmon|vrf)
@@ -216,7 +223,10 @@ _SMALLEST = re.compile(
 
 
 def smallest(path: str) -> str | None:
-    """Return where a path of the bootstrapped root goes in the guest that has just a shell; None: nowhere."""
+    """Return where a path of the bootstrapped root goes in the guest that has just a shell.
+
+    None: nowhere.
+    """
     return path if _SMALLEST.fullmatch(path) else None
 
 
@@ -227,7 +237,10 @@ def userland(path: str) -> str | None:
 
 
 def modules(path: str) -> str | None:
-    """Return where a path of the fetched kernel's root goes in the archive of modules; None: nowhere."""
+    """Return where a path of the fetched kernel's root goes in the archive of modules.
+
+    None: nowhere.
+    """
     found = re.fullmatch(r"kernel/(?:usr/)?lib/modules/(?P<release>[^/]+)/(?P<path>.+)", path)
     if not found or not _MODULES.match(found["path"]):
         return None
@@ -235,9 +248,14 @@ def modules(path: str) -> str | None:
 
 
 def headers(path: str) -> str | None:
-    """Return where a path of the fetched kernel's root goes in the one merged tree of headers; None: nowhere."""
+    """Return where a path of the fetched kernel's root goes in the one merged tree of headers.
+
+    None: nowhere.
+    """
     found = _HEADER.fullmatch(path.removeprefix("kernel/"))
-    return None if not found or _PRUNED_HEADERS.match(found["path"]) else f"{HEADERS}/{found['path']}"
+    return (
+        None if not found or _PRUNED_HEADERS.match(found["path"]) else f"{HEADERS}/{found['path']}"
+    )
 
 
 def packages(listing: str) -> dict[str, str]:
