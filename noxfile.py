@@ -89,6 +89,8 @@ def vm(session: nox.Session) -> None:
     Two files side by side, since an emulated guest keeps about one core busy.
     """
     _ensure(session, "cpio")
+    if not session.posargs:
+        session.run(sys.executable, "-I", "tools/boot_guests.py")
     _pytest(session, "vm", *_side_by_side("loadfile"), "--no-loadscope-reorder")
 
 
