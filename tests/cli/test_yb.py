@@ -31,7 +31,7 @@ TELLTALE = (
 #: A stand-in for pip: it notes that it ran, and does what the file "pip" beside it says.
 INSTALLER = """\
 import pathlib, subprocess, sys
-home = pathlib.Path(__file__).parents[2]
+home = pathlib.Path(__file__).parent.parent
 with (home / "installed").open("a") as note:
     print(pathlib.Path(sys.argv[1]).name, file=note)
 sys.exit(subprocess.run(["sh", "-c", (home / "pip").read_text()], cwd=home).returncode)

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
+
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from yogurtbench.core.labels import INK
-
-# isort: skip  # loads Matplotlib, before all others
 
 # No backend is chosen here: SVG is written by format, and a notebook has a backend of its own.
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from yogurtbench.core.labels import load_name
-
-# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import (
     MOST,
     WIDTH,

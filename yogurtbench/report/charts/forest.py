@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,8 +16,6 @@ from matplotlib.ticker import MaxNLocator
 from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import INK, WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import METRICS
-
-# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import (
     BAND,
     PAPER,

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
+
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -15,8 +17,6 @@ from matplotlib.patches import Rectangle
 
 from yogurtbench.core.records import Cell
 from yogurtbench.matrix.axes import HELPERS, HOOKS
-
-# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import PAPER, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.reachability import answers, drop_sites, looping, reachable_shares

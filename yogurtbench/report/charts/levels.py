@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -16,8 +18,6 @@ from matplotlib.ticker import FuncFormatter
 from yogurtbench.core.labels import WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import HEADLINE, METRICS, YES_NO
 from yogurtbench.core.records import ASIDE
-
-# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import (
     MOST,
     WIDTH,

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,8 +16,6 @@ from matplotlib.figure import Figure
 from yogurtbench.analysis.gate import Finding
 from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.metrics import HEADLINE, METRICS
-
-# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import BAND, WIDTH, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.charts.forest import ROWS, Effect, change_beside, frame, mark
 from yogurtbench.report.run_pair import RunPair

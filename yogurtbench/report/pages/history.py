@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -19,8 +21,6 @@ from yogurtbench.analysis.history import PAGE, History, LevelChange, RatioSeries
 from yogurtbench.core import files
 from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.metrics import METRICS
-
-# isort: skip  # loads Matplotlib, before all others
 from yogurtbench.report.charts.base import (
     MOST,
     WIDTH,
