@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_runs import Invented, cell, environment
+from fake_runs import Invented, cell, side_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -18,18 +18,12 @@ from yogurtbench.analysis.gate import Decision, Finding, decide
 from yogurtbench.analysis.measured_run import MeasuredCell, MeasuredRun, plan_digest
 from yogurtbench.analysis.statistics import mann_whitney_cdf, shift
 from yogurtbench.core.records import Attempt, Environment, Observation, canonical
-from yogurtbench.results import run_folder
 
 WIRE, OTHER = cell("netkit"), cell("veth", "tcx_ingress")
 KEY = ("netkit", "netkit_peer", "redirect")
 BASE = cell("veth", "none", "none")
 HERE = Environment("yard", "vm", "kvm", "wall", "6.12", {"iperf3": "3.12", "guest": "aa"})
 THERE = replace(HERE, accelerator="tcg", clock="instructions")
-
-
-def side_of(run: Invented, attempts: list[Attempt] | None = None, name: str = "run") -> MeasuredRun:
-    told = list(run.attempts()) if attempts is None else attempts
-    return MeasuredRun.of(name, run.plan(), environment(run), run_folder.to_frame(told, name))
 
 
 def sweep(seed: int = 1, **changes: Any) -> Invented:

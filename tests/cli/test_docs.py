@@ -310,9 +310,9 @@ def once_each(lines: list[Command]) -> list[Command]:
 
 
 def can_run(line: Command) -> bool:
-    """Not a run that is broken off, nor a kernel of one's own: we have neither here.
+    """Not a run that is broken off, nor a custom kernel: we have neither here.
 
-    Of the wires of one's own on the instruction clock one is enough.
+    Of the custom wires on the instruction clock one is enough.
     """
     return (
         "--resume" not in line.words and "bzImage" not in str(line) and line.words[2:5] != OWN_AGAIN

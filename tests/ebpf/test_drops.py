@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trials import WIRE, cell, trial
+from trials import LOSSY, WIRE, cell, trial
 
 from yogurtbench.agent.trial import run_trial
 from yogurtbench.ebpf import tracer
@@ -104,16 +104,6 @@ def test_what_is_dropped_in_other_namespaces_is_not_counted(in_room: InRoom) -> 
 
 
 #: Carries what is small, and every other of what is large.
-LOSSY = """#include "yogurt.h"
-int wire(struct __sk_buff *skb)
-{
-	if (skb->len > 1000 && bpf_get_prandom_u32() & 1) {
-		YB_COUNT(0, skb);
-		return YB_DROP;
-	}
-	return bpf_redirect(YB_TARGET, 0);
-}
-"""
 
 
 def dropped_by_the_wire() -> dict[str, Any]:

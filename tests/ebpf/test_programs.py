@@ -1,4 +1,4 @@
-"""Wires of one's own: what a file defines, and how the compiler's and the verifier's complaints are
+"""Custom wires: what a file defines, and how the compiler's and the verifier's complaints are
 told.
 """
 

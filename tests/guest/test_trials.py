@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 from conftest import Swept
 from guest_pool import WarmHost
-from test_drops import LOSSY
-from trials import trial
+from trials import LOSSY, trial
 
 pytestmark = pytest.mark.vm
 

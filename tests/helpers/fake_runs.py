@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.analysis import comparison
+from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.core.records import Attempt, Cell, Environment, Observation, Role, Trial
 from yogurtbench.plan.plan import Blocks, Plan, PlannedCell
@@ -329,3 +330,9 @@ def _line(attempt: Attempt) -> bytes:
     from yogurtbench.core.records import canonical
 
     return canonical(attempt.to_json()).encode() + b"\n"
+
+
+def side_of(run: Invented, attempts: list[Attempt] | None = None, name: str = "run") -> MeasuredRun:
+    """A run as the gate sees it; with other attempts than its own where they are given."""
+    told = list(run.attempts()) if attempts is None else attempts
+    return MeasuredRun.of(name, run.plan(), environment(run), run_folder.to_frame(told, name))

@@ -19,6 +19,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 DIRECT = {"device": "veth", "topology": "direct", "hook": "none", "helper": "none"}
 WIRE = {"device": "veth", "hook": "tcx_ingress", "helper": "redirect"}
+#: A wire that drops half of what is large, and counts it.
+LOSSY = """#include "yogurt.h"
+int wire(struct __sk_buff *skb)
+{
+	if (skb->len > 1000 && bpf_get_prandom_u32() & 1) {
+		YB_COUNT(0, skb);
+		return YB_DROP;
+	}
+	return bpf_redirect(YB_TARGET, 0);
+}
+"""
 
 
 def cell(load: str = "reachability", **axes: Any) -> Cell:

@@ -166,7 +166,7 @@ IMPOSSIBLE = [
     ({"helper": "redirect_map"}, "only XDP programs have", "helper"),
     ({"hook": "xdp_generic", "helper": "redirect_neigh"}, "XDP programs can only", "helper"),
     ({"hook": "xdp_generic", "helper": "redirect_container"}, "XDP programs can only", "helper"),
-    ({"program": "./mine.c", "topology": "direct"}, "needs a hook to hang on", "program"),
+    ({"program": "./mine.c", "topology": "direct"}, "needs a hook to attach to", "program"),
     ({"ip": 6, "mtu": 1279}, "IPv6 needs an mtu", "mtu"),
     ({"payload": 13}, "payload is out of range for sockperf: 14 to 65507", "payload"),
     ({"payload": 15, "load": "ping"}, "payload is out of range for ping: 16 to 65507", "payload"),

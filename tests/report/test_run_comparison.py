@@ -15,7 +15,7 @@ from typing import Any
 import pyperf
 import pytest
 from cli_runner import Said, caller
-from fake_runs import Invented, cell, environment, stored, yogurt_phone
+from fake_runs import Invented, cell, environment, side_of, stored, yogurt_phone
 from rich.console import Console
 
 from yogurtbench.analysis import gate, measured_run
@@ -242,8 +242,6 @@ def test_compare_has_checks_exit_codes(tmp_path: Path, call: Callable[..., Said]
 
 @pytest.mark.parametrize("width", [60, 100, 180])
 def test_the_table_fits_and_needs_no_colour(width: int) -> None:
-    from test_gate import side_of
-
     decision = gate.decide(side_of(noisy(1)), side_of(noisy(2, effects={KEY: 1.2})))
     console = Console(width=width, no_color=True, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(reports.table(decision, width))

@@ -323,7 +323,7 @@ def _half_of_wires(one: Cell) -> float:
     return 0.5 if one.hook != "none" else 1.0
 
 
-# --- exact, and programs of one's own -------------------------------------------------------------
+# --- exact, and custom programs -------------------------------------------------------------
 
 
 def test_on_the_instruction_clock_the_difference_is_told_to_the_last_digit() -> None:

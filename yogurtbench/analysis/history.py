@@ -291,7 +291,7 @@ def _rows(
 
 
 def _changed_versions(environment: Environment, plan: Plan) -> dict[str, str]:
-    """Return what is told beside a change where it changed too: versions, and programs of one's own
+    """Return what is told beside a change where it changed too: versions, and custom programs
     by their digest.
     """
     digests = {

@@ -429,7 +429,7 @@ def doctor(
     jobs: Jobs = "auto",
     as_json: Json = False,
 ) -> int:
-    """Say what this machine can do, what is missing, and the exact command that mends it.
+    """Say what this machine can do, what is missing, and the command that fixes it.
 
     With --clock try the instruction clock in two boots instead, some minutes long: exit 0 equal, 3
     not.

@@ -17,7 +17,7 @@ QUESTIONS = {
     "which-wire": "Which eBPF wire joins two network namespaces best?",
     "payload": "From which payload on are the wires equal?",
     "regression": "Did a wire become more expensive? For a gate before a merge.",
-    "own-wire": "What does a wire of one's own cost? Writes its C file too.",
+    "own-wire": "What does a custom wire cost? Writes its C file too.",
 }
 _TEMPLATES = Path(__file__).with_name("templates")
 

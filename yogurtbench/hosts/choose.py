@@ -167,7 +167,7 @@ def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
     """Raise HostError where a guest's kernel has no veth, which is none's fault but its
     configuration's.
 
-    One of one's own must have something that a cell asks for, too. A Debian kernel too old for a
+    A custom one must have something that a cell asks for, too. A Debian kernel too old for a
     cell is a result.
     """
     from yogurtbench.hosts.vm import image

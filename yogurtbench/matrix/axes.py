@@ -227,7 +227,7 @@ WORDS: dict[str, Axis] = {
         ),
         Axis(
             "program",
-            "builtin, or a C file beside the matrix: a wire of one's own",
+            "builtin, or a C file beside the matrix: a custom wire",
             own=_program,
             schema={
                 "anyOf": [_enum("program", ["builtin"]), {"type": "string", "pattern": r"\.c$"}]

@@ -210,7 +210,7 @@ def _sift(matrix: Matrix, filler: CellBuilder) -> _ExpandedCells:
 
 
 def _misfit(cell: Cell, programs: Mapping[str, str]) -> Rule | None:
-    """Forbid a wire of one's own on a hook that hands it something else than it is written for."""
+    """Forbid a custom wire on a hook that hands it something else than it is written for."""
     written_for = wire_source.context(programs.get(cell.program, ""))
     handed = "xdp_md" if cell.hook in axes.XDP_HOOKS else "__sk_buff"
     return _misfit_rule(cell.program, written_for) if written_for not in ("", handed) else None

@@ -107,7 +107,7 @@ WIRE_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         lambda c: c.program != "builtin" and c.hook == c.return_hook == "none",
-        "a program of one's own needs a hook to hang on",
+        "a custom program needs a hook to attach to",
         ("program", "hook", "topology"),
     ),
 )

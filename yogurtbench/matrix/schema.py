@@ -255,7 +255,7 @@ class Matrix(Strict):
 
     @property
     def programs(self) -> dict[str, str]:
-        """The sources of the programs of one's own, by the word the matrix uses."""
+        """The sources of the custom programs, by the word the matrix uses."""
         return self._programs
 
     @property

@@ -85,7 +85,7 @@ class Plan:
     ``collapsed`` counts combinations that differ from another only in axes that do not apply,
     ``doubles`` those that say what another says, ``notes`` are sentences on includes and excludes
     without the effect that somebody may have meant, ``named`` the axes the matrix gives its cells,
-    ``programs`` the sources of the wires of one's own by the matrix's word, ``side`` which of the
+    ``programs`` the sources of the custom wires by the matrix's word, ``side`` which of the
     programs of bpf/ are run (texts.NOW or BASE), ``asides`` whether there are diagnostics after the
     last block, ``source`` and ``path`` the matrix itself, ``only`` the selector that chose among
     its cells.

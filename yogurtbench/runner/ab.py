@@ -53,7 +53,7 @@ def change_of_programs(plan: Plan, folder: Path) -> ProgramChange:
 
 
 def change_of_user_program(plan: Plan, file: Path) -> ProgramChange:
-    """Return a wire of one's own against an older text of it.
+    """Return a custom wire against an older text of it.
 
     Raises MatrixError where the matrix has none, or several.
     """

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A wire of one's own: sees every packet that leaves a container, and sends it to the other one.
+/* A custom wire: sees every packet that leaves a container, and sends it to the other one.
  *
  *     int wire(struct __sk_buff *skb)       required: carries a packet, or drops it, or lets it pass
  *     int primary(struct __sk_buff *skb)    optional: netkit's primary hook of both host ends

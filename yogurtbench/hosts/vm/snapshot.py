@@ -33,7 +33,7 @@ from yogurtbench.hosts.vm.qemu import MachineConfig
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
 _POLL = 0.02
-#: Characters of the wires of one's own that the first order has room for, escaped; what is left out
+#: Characters of the custom wires that the first order has room for, escaped; what is left out
 #: is compiled by its trials.
 _SOURCES = ORDER_SIZE // 2
 _KIND, _STATE, _FACTS = "saved", "state", "meta.json"

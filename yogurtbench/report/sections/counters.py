@@ -414,11 +414,11 @@ def _ran(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
 def _tallies(story: RunData) -> Sheet:
     entries = _entries(story, _counted(story), _tallied)
     caption = (
-        "What a wire of one's own counted with YB_COUNT, by way and slot; slots where "
+        "What a custom wire counted with YB_COUNT, by way and slot; slots where "
         "nothing was are left out."
     )
     return Sheet(
-        "tallies", "Tallies of one's own", ("slot", "packets", "bytes"), entries, caption, words=1
+        "tallies", "Custom counters", ("slot", "packets", "bytes"), entries, caption, words=1
     )
 
 

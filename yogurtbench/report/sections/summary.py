@@ -381,11 +381,11 @@ def _differing(cells: Iterable[Cell]) -> list[str]:
     return [axis for axis in networks[0] if len({str(one[axis]) for one in networks}) > 1]
 
 
-# --- programs of one's own ------------------------------------------------------------------------
+# --- custom programs ------------------------------------------------------------------------
 
 
 def _by_own_programs(story: RunData) -> str:
-    """Return what wires of one's own cost against the wires they are held to, where these have
+    """Return what custom wires cost against the wires they are held to, where these have
     another program.
     """
     rows = story.comparison[

@@ -93,7 +93,7 @@ def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.ensure_folder) -
     """Return the guest with a kernel: ``host`` (our default), a Debian release or series, or the
     path of a bzImage.
 
-    A bzImage of one's own brings drivers built in, or modules in ``lib/modules/<release>`` (or
+    A custom bzImage brings drivers built in, or modules in ``lib/modules/<release>`` (or
     ``usr/lib/…``) beside it, as ``make modules_install INSTALL_MOD_PATH=.`` puts them. What the
     cache lacks is built; ``say`` is told. Raises HostError where it cannot be built.
     """

@@ -1,5 +1,5 @@
 """The parts of a guest's image, each built into a folder that the cache gives: userland, a Debian
-kernel, one's own.
+kernel, a custom one.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def kernel_release(bzimage: Path) -> str:
 
 
 def modules_folder(bzimage: Path) -> Path | None:
-    """Return where the modules of a kernel of one's own are: beside it, or around it where it lies
+    """Return where the modules of a custom kernel are: beside it, or around it where it lies
     among them.
     """
     release = kernel_release(bzimage)
@@ -117,7 +117,7 @@ def modules_folder(bzimage: Path) -> Path | None:
 
 
 def told_of_modules(bzimage: Path) -> str:
-    """Return what lies beside a kernel of one's own, for one that lacks something."""
+    """Return what lies beside a custom kernel, for one that lacks something."""
     if found := modules_folder(bzimage):
         return f"its modules are those of {found}"
     others = sorted(
