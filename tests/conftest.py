@@ -18,6 +18,7 @@ import guest_pool
 import pytest
 from cli_runner import Said, caller
 from hypothesis import settings
+from private_mounts import with_private_mounts
 
 from yogurtbench import __main__ as command
 from yogurtbench.core import install_hints
@@ -168,18 +169,8 @@ def nobodys_python() -> list[str]:
     even below /root.
     """
     packages = sysconfig.get_path("purelib")
-    unshared = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-        "sh",
-        "-ec",
-        _SEEN_BY_NOBODY,
-        "sh",
-    ]
-    return [*unshared, str(HERE.parent), packages, os.path.realpath(sys.executable), "-P"]
+    folders = [str(HERE.parent), packages]
+    return [*with_private_mounts(_SEEN_BY_NOBODY), *folders, os.path.realpath(sys.executable), "-P"]
 
 
 @pytest.fixture(scope="module")

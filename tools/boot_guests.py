@@ -10,29 +10,28 @@ from concurrent.futures import ProcessPoolExecutor
 
 from yogurtbench.core.builds import COMMON
 from yogurtbench.core.errors import HostError
-from yogurtbench.hosts.vm import accelerator, image, overlay, snapshot
+from yogurtbench.hosts.vm import host, image
 
 
 def say(words: str) -> None:
     print(words, flush=True)
 
 
-def boot_exact() -> None:
-    guest = image.ensure(say=say)
-    snapshot.ensure_snapshot(guest, overlay.build_overlay(guest), COMMON, say).close()
+def start_exact() -> None:
+    with host.SnapshotHost("host", say, COMMON):
+        pass
 
 
-def boot_emulated() -> None:
-    guest = image.ensure(say=say)
-    if accelerator.probe_accelerator(guest, say=say).accelerator == "tcg":
-        snapshot.start_emulated(guest, overlay.build_overlay(guest), say).close()
+def start_timed() -> None:
+    with host.host("host", say):
+        pass
 
 
 if __name__ == "__main__":
     try:
         image.ensure(say=say)
         with ProcessPoolExecutor(2) as pool:
-            for made in [pool.submit(boot_exact), pool.submit(boot_emulated)]:
-                made.result()
+            for started in [pool.submit(start_exact), pool.submit(start_timed)]:
+                started.result()
     except HostError as error:
         sys.exit(f"the guests cannot be booted: {error}")

@@ -17,13 +17,11 @@ import json
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hosts import build, inside, reach_the_world
+from hosts import inside, ready_root
 
 HOME = Path(__file__).parent.parent
 CONTAINERFILE = HOME / "Containerfile"
@@ -140,13 +138,7 @@ def main() -> None:
         "--run", action="store_true", help="run the quickstart too, with Docker's default rights"
     )
     wanted = options.parse_args()
-    with ExitStack() as undo:
-        root = wanted.root or Path(
-            undo.enter_context(tempfile.TemporaryDirectory(prefix="container-")), "root"
-        )
-        if not (root / "etc").is_dir():
-            build(root)
-        reach_the_world(root)
+    with ready_root(wanted.root) as root:
         image = make(root)
         for rights in (DOCKERS_RIGHTS, ""):
             answer = run(root, image, [*image.entrypoint, "doctor"], rights).splitlines()[0]

@@ -17,8 +17,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from yogurtbench.hosts.vm.image import apt_sources
@@ -86,18 +86,25 @@ def main() -> None:
         "command", nargs="*", help="run this there, in a checkout, instead of what is checked"
     )
     wanted = options.parse_args()
-    with ExitStack() as undo:
-        root = wanted.root or Path(
-            undo.enter_context(tempfile.TemporaryDirectory(prefix="debian-13-")), "root"
-        )
-        if not (root / "etc").is_dir():
-            build(root)
-        reach_the_world(root)
+    with ready_root(wanted.root) as root:
         check_out(root)
         if wanted.command:
             sys.exit(subprocess.run(inside(root, wanted.command), check=False).returncode)
         check(root)
     print("Debian 13 runs native veth labs and netkit in its guest")
+
+
+@contextmanager
+def ready_root(kept: Path | None) -> Iterator[Path]:
+    """A root that reaches the world: that in a folder, built there where it is not yet, or one that
+    goes with the block.
+    """
+    with tempfile.TemporaryDirectory(prefix="debian-13-") as scratch:
+        root = kept or Path(scratch, "root")
+        if not (root / "etc").is_dir():
+            build(root)
+        reach_the_world(root)
+        yield root
 
 
 def build(root: Path) -> None:

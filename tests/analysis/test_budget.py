@@ -45,9 +45,8 @@ def test_as_many_whole_blocks_as_fit_and_no_more_than_planned(tmp_path: Path) ->
 
 
 def test_more_blocks_buy_precision_and_noise_costs_it() -> None:
-    assert expected_width(10, 0.03) == pytest.approx(
-        0.0224, abs=0.0005
-    )  # simulated: 0.717 standard deviations
+    # simulated: 0.717 standard deviations
+    assert expected_width(10, 0.03) == pytest.approx(0.0224, abs=0.0005)
     assert expected_width(5, 0.03) is None
     widths = [expected_width(n, 0.03) or math.nan for n in (10, 20, 40)]
     assert widths == sorted(widths, reverse=True)

@@ -148,10 +148,8 @@ def test_a_terminal_that_hangs_up_changes_nothing(folder: Path) -> None:
     time.sleep(0.2)
     os.close(terminal)
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) in (
-        1,
-        -1,
-    )  # hung up before it could heed the signal: -SIGHUP
+    # hung up before it could heed the signal: -SIGHUP
+    assert os.waitstatus_to_exitcode(status) in (1, -1)
     leader, follower = pty.openpty()
     termios.tcgetattr(follower)
     with subprocess.Popen(

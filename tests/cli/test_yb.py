@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from private_mounts import with_private_mounts
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -306,17 +307,7 @@ def test_a_checkout_that_cannot_be_written_runs_where_its_environment_is_whole(
 ) -> None:
     def read_only(*command: str) -> subprocess.CompletedProcess[str]:
         script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$1/yb"'
-        argv = [
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-ec",
-            script,
-            "sh",
-            str(checkout),
-        ]
+        argv = [*with_private_mounts(script), str(checkout)]
         return subprocess.run(argv, capture_output=True, text=True, check=False)
 
     refused = read_only()
@@ -334,17 +325,7 @@ def test_a_full_disk_is_told_and_the_half_made_environment_made_anew(checkout: P
         code=0; "$1/yb" || code=$?
         umount "$1/.venv"; exit $code
     """
-    argv = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-ec",
-        script,
-        "sh",
-        str(checkout),
-    ]
+    argv = [*with_private_mounts(script), str(checkout)]
     told = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert told.returncode == 3, told
     assert "yb: " in told.stderr
@@ -501,9 +482,8 @@ def test_on_a_terminal_a_live_line_tells_time_spent_and_left(checkout: Path) -> 
 
 
 def test_the_live_line_ends_with_a_killed_yb(checkout: Path) -> None:
-    (checkout / "pip").write_text(
-        "exec sleep 9"
-    )  # what a killed yb left running holds the terminal as long
+    # what a killed yb left running holds the terminal as long
+    (checkout / "pip").write_text("exec sleep 9")
     code, shown = on_a_terminal(checkout, seconds=4)
     assert code == -signal.SIGKILL
     assert max(int(found) for found in re.findall(r": (\d+) s, ", shown)) <= 5

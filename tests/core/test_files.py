@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from cli_runner import Said
 from fake_runs import Invented, cell, stored
+from private_mounts import with_private_mounts
 
 from yogurtbench.core import files, paths
 from yogurtbench.core.errors import HostError, MatrixError
@@ -172,9 +173,8 @@ def test_a_tilde_is_a_home_in_every_path(
     assert call("report", run, "--which-wire=~/w.md").code == 0
     assert call("init", "~/m.yaml").code == 0
     assert call("plan", "~/m.yaml").code == 0
-    made = sorted(
-        path.name for path in home.iterdir() if not path.name.startswith(".")
-    )  # Matplotlib keeps a cache there
+    # Matplotlib keeps a cache there
+    made = sorted(path.name for path in home.iterdir() if not path.name.startswith("."))
     assert made == ["b.json", "c.html", "m.yaml", "w.md"]
     run.parent.parent.rename(home / "results")
     assert call("report", f"~/results/{run.parent.name}/{run.name}").code == 0
@@ -210,19 +210,13 @@ def test_other_tildes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def in_namespace(script: str, *argv: str, cwd: Path) -> Said:
     """A script with mounts of its own, then a command line."""
-    unshared = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--",
-        "sh",
-        "-ec",
-        f'{script}\nexec "$@"',
-        "sh",
-    ]
     done = subprocess.run(
-        [*unshared, *YB, *argv], cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+        [*with_private_mounts(f'{script}\nexec "$@"'), *YB, *argv],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
 

@@ -270,9 +270,8 @@ def fresh_counters() -> list[int]:
 
 @pytest.mark.root
 def test_each_wire_starts_at_zero_though_its_programs_are_compiled_once(in_room: InRoom) -> None:
-    assert all(
-        packets <= 4 for packets in in_room(fresh_counters)
-    )  # what a new l2 device says of its own accord
+    # what a new l2 device says of its own accord
+    assert all(packets <= 4 for packets in in_room(fresh_counters))
 
 
 def on_a_hook_that_is_not_there() -> str:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pyroute2.ethtool.ioctl import IoctlEthtool
-from trials import WIRE, cell, trial
+from offloads import switches
+from trials import WIRE, trial
 
 from yogurtbench.agent.trial import run_trial
 from yogurtbench.ebpf.wire import Programs
-from yogurtbench.lab import bring_up
 
 InRoom = Callable[..., Any]
 pytestmark = pytest.mark.root
@@ -27,17 +26,6 @@ def bulk(*axes: dict[str, Any]) -> list[dict[str, Any]]:
         packets, volume = attempt.details["counters"]["wire.forward"]
         size = next(o.value for o in attempt.observations if o.metric == "bytes_per_skb")
         found.append({"sent": size, "carried": volume / packets, "argv": attempt.details["argv"]})
-    return found
-
-
-def switches(axes: dict[str, Any]) -> dict[str, dict[str, bool]]:
-    found = {}
-    with bring_up(cell(**WIRE, **axes)) as lab:
-        for end in lab.ends:
-            with end.namespace.entered():
-                tool = IoctlEthtool(end.name)
-                found[end.name] = {name: active for name, active, *_ in tool.get_features()}
-                tool.close()
     return found
 
 

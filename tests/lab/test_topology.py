@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyroute2.ethtool.ioctl import IoctlEthtool
+from offloads import switches
 from trials import DIRECT, WIRE, cell
 
 from yogurtbench.lab import Lab, bring_up
@@ -215,18 +215,6 @@ def again_and_again(times: int) -> int:
 
 def test_a_lab_can_be_rebuilt_at_once_under_the_same_names(in_room: InRoom) -> None:
     assert in_room(again_and_again, 10) == 10
-
-
-def switches(axes: dict[str, str]) -> dict[str, dict[str, bool]]:
-    """The offload features of every end."""
-    found = {}
-    with bring_up(cell(**WIRE, **axes)) as lab:
-        for end in lab.ends:
-            with end.namespace.entered():
-                tool = IoctlEthtool(end.name)
-                found[end.name] = {name: active for name, active, *_ in tool.get_features()}
-                tool.close()
-    return found
 
 
 @pytest.mark.parametrize(

@@ -30,14 +30,12 @@ def test_only_undisturbed_round_trips_are_measured(
     """
     stops = Stops.after(seen, seen + flowing, round_trip)
     measured_from = seen - before + WARM_UP
-    stopped = stops.second - int(
-        late * round_trip
-    )  # when the message left whose answer comes after the second stop
+    # when the message left whose answer comes after the second stop
+    stopped = stops.second - int(late * round_trip)
     last = stops.end - int(late * round_trip)  # when the last one left
     assert stops.first <= stops.on < measured_from
-    assert (
-        measured_from - stops.on >= round_trip
-    )  # the one under way at the first stop is answered before
+    # the one under way at the first stop is answered before
+    assert measured_from - stops.on >= round_trip
     assert last - COOL_DOWN < stopped  # the one under way at the second stop is left out
     assert stops.second < stops.on_again < stops.end
     assert last - COOL_DOWN - measured_from >= 8 * MS  # and enough is left

@@ -123,9 +123,8 @@ def test_softnet_counters_begin_again_at_nothing() -> None:
         "processed": [5, 3],
         "dropped": [0, 2],
     }
-    assert (
-        host_counters.softnet_counts(before, {"processed": [3], "dropped": [0]}) == {}
-    )  # a CPU left
+    # a CPU left
+    assert host_counters.softnet_counts(before, {"processed": [3], "dropped": [0]}) == {}
 
 
 def test_cpu_time_that_ran_backwards_gives_no_cost() -> None:

@@ -182,14 +182,12 @@ def test_on_the_instruction_clock_a_trial_costs_its_waking_whatever_it_waits_for
     """
     text = "name: t\nloads: [{kind: sockperf, duration: 60s}, reachability]\n"
     plan = planned(tmp_path, text, clock="instructions")
-    assert estimate_seconds(plan, "vm") == pytest.approx(
-        65 + 4 * 2.5
-    )  # two cells, a diagnostic and a blind trial
+    # two cells, a diagnostic and a blind trial
+    assert estimate_seconds(plan, "vm") == pytest.approx(65 + 4 * 2.5)
     (tmp_path / "own.c").write_text("int wire(struct __sk_buff *skb) { return 0; }")
     own = planned(tmp_path, text + "axes: {program: ./own.c}\n", clock="instructions")
-    assert estimate_seconds(own, "vm") == pytest.approx(
-        65 + 2 * 20 + 3 * 2.5
-    )  # one text looks, one does not
+    # one text looks, one does not
+    assert estimate_seconds(own, "vm") == pytest.approx(65 + 2 * 20 + 3 * 2.5)
 
 
 def test_holm_decides_as_many_as_the_smallest_p_allows() -> None:

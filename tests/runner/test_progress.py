@@ -80,9 +80,8 @@ def test_the_live_lines_fit_and_name_block_time_wire_and_failures(plan: Plan, wi
     if width >= 60:
         assert all(words in head for words in ("block 1 of 2–4, trial 2", "1 failed", "left"))
         assert "netkit l3 · " in lines[-2] + lines[-1]
-    assert width == 90 or ("╸" in head) == (
-        width > 90
-    )  # without colours the bar is only what is done
+    # without colours the bar is only what is done
+    assert width == 90 or ("╸" in head) == (width > 90)
 
 
 def test_each_phase_has_its_words(plan: Plan) -> None:

@@ -156,9 +156,8 @@ class AgentHost:
 
     def _begin(self, trial: Trial) -> RunningTrial:
         machine = self._ordered(trial)
-        crowd = max(
-            1.0, self.jobs / len(os.sched_getaffinity(0))
-        )  # more guests than CPUs: each takes longer
+        # more guests than CPUs: each takes longer
+        crowd = max(1.0, self.jobs / len(os.sched_getaffinity(0)))
         return RunningTrial(trial, machine, time.monotonic() + crowd * trial.deadline + _GRACE)
 
     def _ordered(self, trial: Trial) -> Machine:

@@ -59,9 +59,8 @@ def keyboard() -> Iterator[LocalTerminal]:
         yield LocalTerminal(None)
         return
     with ExitStack() as undo:
-        signal.signal(
-            signal.SIGHUP, signal.SIG_DFL
-        )  # a visit ends with its terminal, under nohup too
+        # a visit ends with its terminal, under nohup too
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, termios.tcgetattr(0))
         tty.setraw(0)
         told, tell = os.pipe2(os.O_NONBLOCK)

@@ -29,9 +29,8 @@ def make(run_folder: Path) -> list[Path]:
 
     Returns their paths. Raises MatrixError where the folder is no run folder or is damaged.
     """
-    from yogurtbench.report import (
-        build,
-    )  # matplotlib and pandas are slow to import: only when a report is made
+    # matplotlib and pandas are slow to import: only when a report is made
+    from yogurtbench.report import build
 
     collecting = gc.isenabled()
     # a large run is a million live objects, and looking through them for cycles is a fifth of the

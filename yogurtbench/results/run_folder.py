@@ -19,10 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self, get_args
+from typing import IO, TYPE_CHECKING, Any, get_args
 
 from yogurtbench.core import files, resolution, versions
+from yogurtbench.core.closing import Closing
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.metrics import METRICS, METRICS_OF
 from yogurtbench.core.records import (
@@ -70,7 +70,7 @@ _ORDER = ["block", "position", "cell", "role", "trial"]
 
 
 @dataclass(slots=True)
-class StoredRun:
+class StoredRun(Closing):
     """A run folder open for writing; one writer at a time. Use as a context manager.
 
     ``attempts`` are those stored before it was opened, ``done`` the ids of all trials that have an
@@ -142,17 +142,6 @@ class StoredRun:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _opened(self) -> StoredRun:
         import fcntl  # not on every system that reads runs; writing them needs Linux anyway

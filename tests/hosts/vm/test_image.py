@@ -855,9 +855,8 @@ class TestBytecode:
     def test_it_is_believed_unchecked(self, kept, guest_image):
         made = bytecode.archive([self.SOURCE, cpio.file("init", b"")], guest_image.compiler)
         assert made.count(b".pyc\0") == 1 and f"yogurt/x/__pycache__/y.{TAG}.pyc\0".encode() in made
-        assert (
-            MAGIC_NUMBER + bytes([1, 0, 0, 0]) + source_hash(self.SOURCE.content) in made
-        )  # PEP 552
+        # PEP 552
+        assert MAGIC_NUMBER + bytes([1, 0, 0, 0]) + source_hash(self.SOURCE.content) in made
 
     def test_it_is_made_anew_for_another_python(self, kept, guest_image):
         bytecode.archive([self.SOURCE], guest_image.compiler)

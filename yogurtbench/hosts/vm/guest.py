@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from yogurtbench.agent import checkpoint
 from yogurtbench.agent.channel import Channel
 from yogurtbench.core import process
+from yogurtbench.core.closing import Closing
 from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import console_log, cpio, scheduling
 from yogurtbench.hosts.vm.image import GuestImage
@@ -33,7 +33,7 @@ class NeverReady(HostError):
     """A guest died or fell silent before its agent's first word."""
 
 
-class Guest:
+class Guest(Closing):
     """A booted guest (a hosts.machine.Machine) whose agent has said that it is ready.
 
     ``ready`` is what it said.
@@ -107,17 +107,6 @@ class Guest:
             self._process.wait()
         os.close(self._console)
         os.close(self._stderr)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def boot_guest(

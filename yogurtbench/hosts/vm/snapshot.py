@@ -13,15 +13,15 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from yogurtbench.agent.checkpoint import ORDER_SIZE
 from yogurtbench.core.builds import COMMON, ProgramBuilds
+from yogurtbench.core.closing import Closing
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.records import canonical
 from yogurtbench.hosts.vm import cache, qemu
@@ -48,7 +48,7 @@ class _Damaged(HostError):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Closing):
     """The state of a guest in an open file; ``ready`` is what its agent had said.
 
     A context manager.
@@ -58,17 +58,6 @@ class Snapshot:
     hardware: MachineConfig
     ready: dict[str, Any]
     state: IO[bytes]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Forget the state."""
@@ -147,20 +136,10 @@ def _resume_running(saved: Snapshot) -> Guest:
     """Return a guest that goes on from the saved state, its clock set to now, and takes requests
     over ``channel``.
     """
-    with ExitStack() as undo:
-        state = undo.enter_context(_reopen(saved.state))
-        nothing = undo.enter_context(
-            tempfile.TemporaryFile()
-        )  # the initramfs is in the state, long unpacked
-        guest = Guest(saved.image, saved.hardware, nothing, state=state)
-        with ExitStack() as on_failure:
-            on_failure.callback(guest.close)
-            _wait_until(guest, "paused", "be restored")
-            guest.monitor.execute("cont")
-            guest.channel.send({"op": "clock", "seconds": time.time()})
-            guest.ready = saved.ready
-            on_failure.pop_all()
-        return guest
+    with _restored(saved, "paused") as guest:
+        guest.monitor.execute("cont")
+        guest.channel.send({"op": "clock", "seconds": time.time()})
+    return guest
 
 
 def _ensure(
@@ -280,22 +259,27 @@ def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
 
     Any number may be awake at once. Raises HostError where QEMU does not take the state.
     """
-    with ExitStack() as undo:
-        state = undo.enter_context(_reopen(saved.state))
-        nothing = undo.enter_context(
-            tempfile.TemporaryFile()
-        )  # the initramfs is in the state, long unpacked
-        written = undo.enter_context(order_file(order))
-        guest = Guest(saved.image, saved.hardware, nothing, written, state)
-        with ExitStack() as on_failure:
-            on_failure.callback(guest.close)
-            _wait_until(guest, "guest-panicked", "be restored")
-            if order["op"] == "compile":  # it will stop itself again
-                guest.monitor.execute("set-action", panic="pause")
-            guest.monitor.execute("cont")
-            guest.ready = saved.ready
-            on_failure.pop_all()
-        return guest
+    with order_file(order) as written, _restored(saved, "guest-panicked", written) as guest:
+        if order["op"] == "compile":  # it will stop itself again
+            guest.monitor.execute("set-action", panic="pause")
+        guest.monitor.execute("cont")
+    return guest
+
+
+@contextmanager
+def _restored(saved: Snapshot, status: str, order: IO[bytes] | None = None) -> Iterator[Guest]:
+    """Yield a guest in the saved state, which stands still in this status of QEMU's.
+
+    It stays when the block ends well, and is closed when the block raises.
+    """
+    # No initramfs: it is in the state, long unpacked.
+    with _reopen(saved.state) as state, tempfile.TemporaryFile() as nothing, ExitStack() as failed:
+        guest = Guest(saved.image, saved.hardware, nothing, order, state)
+        failed.callback(guest.close)
+        _wait_until(guest, status, "be restored")
+        guest.ready = saved.ready
+        yield guest
+        failed.pop_all()
 
 
 def _reopen(file: IO[bytes]) -> IO[bytes]:

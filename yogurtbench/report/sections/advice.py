@@ -171,9 +171,8 @@ def _needed(row: Mapping[str, Any]) -> float:
         return _FEWEST
     room = abs(abs(math.log(float(row["ratio"]))) - math.log1p(float(row["delta"])))
     wanted = max(room, _NARROWEST)
-    noise = math.log(high / low) / 2 - math.log1p(
-        float(row["resolution"])
-    )  # blocks take no rounding away
+    # blocks take no rounding away
+    noise = math.log(high / low) / 2 - math.log1p(float(row["resolution"]))
     return n * (max(0.0, noise) / wanted) ** 2
 
 

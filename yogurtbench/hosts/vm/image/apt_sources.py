@@ -75,9 +75,8 @@ class AptSource:
 
     def of(self, release: str) -> AptSource:
         """Return the same archive of another release."""
-        codename, slash, _ = self.suite.partition(
-            "/"
-        )  # until Debian 10 its security suite was called buster/updates
+        # until Debian 10 its security suite was called buster/updates
+        codename, slash, _ = self.suite.partition("/")
         more = (
             "-security" if slash else next((more for more in _MORE if codename.endswith(more)), "")
         )
