@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The witness: records what the kernel does to a lab's own packets, at its tracepoints, in order.
+/* The tracer: records what the kernel does to a lab's own packets, at its tracepoints, in order.
  *
  *     net:net_dev_queue       a packet is handed to a device for transmission
  *     net:netif_rx            a packet is queued on a CPU's backlog

@@ -101,11 +101,11 @@ static __always_inline void yb_count(u32 row, u64 bytes)
 	YB_WAYS(NAME##_guard_cb, NAME##_stamp_cb, YB_WIRE_ROW)            \
 	YB_WAYS(NAME##_guard_mark, NAME##_stamp_mark, YB_WIRE_ROW)
 
-/* For a wire of one's own (`program: ./my_wire.c`): define
+/* For a custom wire (`program: ./my_wire.c`): define
  *
  *     int wire(struct __sk_buff *skb)       required: carries a packet, or drops it, or lets it pass
  *     int primary(struct __sk_buff *skb)    optional: netkit's primary hook of both host ends
- *     int peer(struct __sk_buff *skb)       optional: netkit's peer hook, where the wire hangs elsewhere
+ *     int peer(struct __sk_buff *skb)       optional: netkit's peer hook, where the wire is attached elsewhere
  *
  * (struct xdp_md * on the XDP hooks). The file is compiled once per way; every packet that reaches a function is counted
  * for it. What it may use beside the kernel's helpers:

@@ -62,6 +62,7 @@ loads:
   - {kind: ping, count: 20, interval: 10ms}
   - {kind: sockperf, duration: 1s}
   - {kind: sockperf_tcp, duration: 1s}
+  - {kind: netperf_tcp_rr, duration: 1s}
   - {kind: rtt_under_load, duration: 1s}
   - {kind: iperf3_tcp, duration: 1s}
   - {kind: iperf3_udp, duration: 1s}

@@ -69,6 +69,22 @@ def test_every_load_passes_the_path_assertion_over_a_live_wire(in_room: InRoom, 
     assert set(METRICS_OF[load]) <= set(values(made))
 
 
+def attempt_without_tools(os_release: str) -> dict[str, Any]:
+    os.environ.update(PATH="/nowhere", YOGURTBENCH_OS_RELEASE=os_release)
+    return attempt("netperf_tcp_rr", DIRECT)
+
+
+@pytest.mark.root
+def test_a_load_whose_tool_the_machine_lacks_is_unsupported_with_the_reason(
+    in_room: InRoom, tmp_path: Path
+) -> None:
+    release = tmp_path / "os-release"
+    release.write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
+    made = in_room(attempt_without_tools, str(release))
+    assert made["status"] == "unsupported"
+    assert "no netperf here" in made["error"] and "the VM lab brings its own" in made["error"]
+
+
 @pytest.mark.root
 def test_sockperf_is_held_to_its_packets_also_where_messages_are_fragmented(
     in_room: InRoom,

@@ -180,6 +180,22 @@ def test_sockperf_tells_nanoseconds_and_how_many_it_counted() -> None:
         assert rounding_of("rtt_mean", 66_584.0, ResolutionSource("sockperf", clock)) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "moved"),
+    [
+        ("rtt_min", 5_000.0, 999.0),
+        ("rtt_p50", 16_000.0, 999.0),
+        ("rtt_p90", 99_000.0, 999.0),
+        ("rtt_p90", 100_000.0, 10_999.0),
+        ("rtt_p99", 5_600_000.0, 100_999.0),
+        ("rtt_mean", 16_991.0, 0.5 + 999 / 200),
+    ],
+)
+def test_netperf_sorts_its_times_into_steps(metric: str, value: float, moved: float) -> None:
+    source = ResolutionSource("netperf_tcp_rr", "wall", details={"counted": 200})
+    assert rounding_of(metric, value, source) == pytest.approx(moved)
+
+
 def test_every_metric_has_a_resolution_of_each_load_that_tells_it() -> None:
     for load, metrics in METRICS_OF.items():
         for metric in metrics:

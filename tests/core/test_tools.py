@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,24 @@ def test_what_is_not_there_is_named_with_its_package(
     found = {one.what: one for one in doctor._tools()}
     assert found["ping"].detail.startswith("no ping on PATH: iputils-ping is needed for load ping")
     assert found["util-linux"].detail.endswith("no mount on PATH: no lab at all")
+
+
+def lacking_netperf(find: Callable[[str], tools.Looked], name: str) -> tools.Looked:
+    if name != "netperf":
+        return find(name)
+    return tools.Looked(tools.TOOLS[name], "", "", "no netperf on PATH")
+
+
+@pytest.mark.parametrize(("codename", "blocks"), [("bookworm", False), ("trixie", True)])
+def test_a_load_whose_tool_has_no_package_here_does_not_keep_a_named_native_lab_from_starting(
+    codename: str, blocks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its trials will be unsupported; what can be installed is asked for beforehand."""
+    release = tmp_path / "os-release"
+    release.write_text(f"ID=debian\nVERSION_CODENAME={codename}\n")
+    monkeypatch.setenv("YOGURTBENCH_OS_RELEASE", str(release))
+    monkeypatch.setattr(tools, "find_tools", partial(lacking_netperf, tools.find_tools))
+    cells = [cell(load="netperf_tcp_rr", device="veth", topology="direct")]
+    assert choose.missing_tools(cells) == ["netperf, which is not installed"]
+    found = choose.missing_tools(cells, only_installable=True)
+    assert found == (["netperf, which is not installed"] if blocks else [])

@@ -1,4 +1,4 @@
-"""What the witness concludes from its record: pure."""
+"""The conclusions of the tracer from its record: pure."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_the_drawing_follows_the_record_of_a_wire_nobody_has_a_rule_for() -> Non
 
 
 def test_a_way_that_was_not_recorded_is_not_drawn() -> None:
-    assert list(drawing([])) == ["(no witness on this kernel: the way was not recorded)"]
+    assert list(drawing([])) == ["(no tracer on this kernel: the path was not recorded)"]
 
 
 def blob(types: list[int], strings: bytes) -> bytes:

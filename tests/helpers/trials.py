@@ -14,6 +14,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ping": {"count": 5, "interval": 0.002, "timeout": 5.0},
     "sockperf": {"duration": 1.0, "timeout": 5.0},
     "sockperf_tcp": {"duration": 1.0, "timeout": 5.0},
+    "netperf_tcp_rr": {"duration": 1.0, "timeout": 5.0},
     "iperf3_tcp": {"duration": 1.0, "timeout": 5.0},
     "iperf3_udp": {"duration": 1.0, "timeout": 5.0},
 }

@@ -54,6 +54,7 @@ def well(**but: str) -> list[CheckResult]:
         "ping",
         "sockperf",
         "iperf3",
+        "netperf",
         "util-linux",
         "qemu",
         "mmdebstrap",
@@ -163,6 +164,12 @@ def test_a_look_that_goes_wrong_is_a_finding(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_machine_that_lacks_nothing_runs_everything() -> None:
     assert doctor.native_lab(well()).state == "ok"
     assert doctor.vm_lab(well()).state == "ok" or platform.machine() != "x86_64"
+
+
+def test_a_load_whose_tool_the_distribution_has_not_is_left_out_and_said() -> None:
+    judged = doctor.native_lab(well(netperf="limited"))
+    assert judged.state == "ok"
+    assert judged.detail == "runs every cell, but not load netperf_tcp_rr"
 
 
 @pytest.mark.parametrize("what", ["root", "util-linux", "veth"])

@@ -122,7 +122,7 @@ def hung() -> None:
         while True:
             pass
 
-    unprivileged._send_as_nobody = hangs
+    unprivileged._send_as_other_user = hangs
 
 
 def lost() -> None:

@@ -13,11 +13,45 @@ from trials import DIRECT, cell
 
 from yogurtbench.core import process
 from yogurtbench.lab import Unsupported, bring_up
-from yogurtbench.loads import LoadFailed, iperf3, packets, ping, probes, sockperf
+from yogurtbench.loads import LoadFailed, iperf3, netperf, packets, ping, probes, sockperf
 from yogurtbench.loads.base import bound_ports, packets_per_message
 from yogurtbench.loads.quantiles import quantile
 
 Recorded = Callable[[str], str]
+
+
+def test_netperf_gives_round_trips_in_nanoseconds(recorded: Recorded) -> None:
+    parsed = netperf.parse(recorded("netperf_tcp_rr.txt"))
+    assert (parsed.sent, parsed.answered) == (58_863, 58_863)
+    assert parsed.values == {
+        "rtt_mean": 16_991.0,
+        "rtt_min": 5_000.0,
+        "rtt_p50": 16_000.0,
+        "rtt_p90": 20_000.0,
+        "rtt_p99": 26_000.0,
+    }
+    assert parsed.quantiles["100"] == 556_000
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (("P90_LATENCY=20", "P90_LATENCY=15"), "percentiles are out of order"),
+        (("P50_LATENCY=16\n", ""), "printed no P50_LATENCY"),
+        (("RT_LATENCY=16.991", "RT_LATENCY=-1.000"), "where a number stands"),
+        (("REMOTE_SEND_CALLS=58863", "REMOTE_SEND_CALLS=0"), "0 of 58863 requests were answered"),
+    ],
+)
+def test_netperf_whose_figures_cannot_be_fails_in_its_own_words(
+    recorded: Recorded, wrong: tuple[str, str], said: str
+) -> None:
+    with pytest.raises(LoadFailed, match=said):
+        netperf.parse(recorded("netperf_tcp_rr.txt").replace(*wrong))
+
+
+def test_a_netperf_without_a_server_fails_in_its_own_words(recorded: Recorded) -> None:
+    with pytest.raises(LoadFailed, match="are you sure there is a netserver"):
+        netperf.parse("", recorded("netperf_no_server.txt"))
 
 
 def test_ping_gives_round_trips_in_nanoseconds(recorded: Recorded) -> None:

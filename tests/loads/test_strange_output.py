@@ -25,7 +25,7 @@ from yogurtbench.core.printable import LONGEST, printable, quoted
 from yogurtbench.core.records import Attempt, Observation
 from yogurtbench.ebpf.wire import Counters
 from yogurtbench.lab import Unsupported
-from yogurtbench.loads import LoadFailed, base, host_counters, iperf3, ping, sockperf
+from yogurtbench.loads import LoadFailed, base, host_counters, iperf3, netperf, ping, sockperf
 from yogurtbench.loads.base import LoadResult
 from yogurtbench.loads.cpu_time import CpuTime
 from yogurtbench.loads.host_counters import HostCounters
@@ -372,6 +372,7 @@ OUTPUTS = [
     "ping_late.txt",
     "sockperf_udp.txt",
     "sockperf_tcp.txt",
+    "netperf_tcp_rr.txt",
 ]
 REPORTS = ["iperf3_udp.json", "iperf3_tcp.json"]
 SNIPPETS = [
@@ -404,6 +405,8 @@ def parsed(name: str, text: str) -> None:
         judged(lambda: ping.parse(text, "", 10))
     elif name.startswith("sockperf"):
         judged(lambda: sockperf.parse(text))
+    elif name.startswith("netperf"):
+        judged(lambda: netperf.parse(text))
     else:
         judged(lambda: iperf3.parse(text, udp="udp" in name))
 

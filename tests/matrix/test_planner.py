@@ -9,7 +9,7 @@ from matrices import cells_of, planned, written
 
 from yogurtbench.core.errors import MatrixError
 from yogurtbench.matrix import planner as module
-from yogurtbench.matrix.axes import HOOKS
+from yogurtbench.matrix.axes import HOOK_WORDS
 from yogurtbench.matrix.planner import json_schema, load, make_plan
 
 ROOT = Path(__file__).parents[2]
@@ -744,6 +744,6 @@ def test_the_schema_knows_the_words_and_only_draft_7() -> None:
     assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
     assert "$defs" not in text
     assert "prefixItems" not in text
-    assert schema["definitions"]["Baseline"]["properties"]["hook"]["enum"] == list(HOOKS)
+    assert schema["definitions"]["Baseline"]["properties"]["hook"]["enum"] == list(HOOK_WORDS)
     references = [part.split('"')[0] for part in text.split('"$ref": "#/definitions/')[1:]]
     assert set(references) <= set(schema["definitions"])

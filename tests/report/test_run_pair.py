@@ -38,7 +38,7 @@ NEW = {**SCRUBBING, "headroom": 0, "tailroom": 0}
 
 
 def ignored(made: dict[str, int], **shape: Any) -> list[str]:
-    return netkit.ignored(request(**shape), netkit.told(link("netkit", **made)))
+    return netkit.ignored(request(**shape), netkit.attributes(link("netkit", **made)))
 
 
 @pytest.mark.parametrize("made", [OLD, SCRUBBING, NEW])
@@ -77,5 +77,5 @@ def test_a_value_that_the_kernel_tells_otherwise_is_named_with_what_it_made() ->
 
 
 def test_a_link_without_netkit_attributes_tells_nothing() -> None:
-    assert netkit.told(link("veth")) == {}
-    assert netkit.told(ifinfmsg()) == {}
+    assert netkit.attributes(link("veth")) == {}
+    assert netkit.attributes(ifinfmsg()) == {}

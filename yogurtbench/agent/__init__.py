@@ -1,1 +1,1 @@
-"""What runs where the trials run, natively or in the guest: one process that serves requests."""
+"""The agent: one process where the trials run, natively or in the guest, that serves requests."""

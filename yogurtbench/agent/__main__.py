@@ -1,11 +1,10 @@
-"""The agent: runs where the trials run, takes requests as JSON lines, and answers each as it has
-something.
+"""The agent: it takes requests as JSON lines where the trials run, and answers each.
 
-``python -m yogurtbench.hosts.agent`` talks on its standard input and output: pipes in a native
-room, a serial port in the guest. Orders: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab",
+``python -m yogurtbench.agent`` talks on its standard input and output: pipes in a native
+sandbox, a serial port in the guest. Requests: ``{"op": "trial", "trial": {…}}``, ``{"op": "lab",
 "trial": {…}, "argv": […]}``, ``{"op": "shell", "trial": {…}, "terminal": {…} or null}`` (see
-login), ``{"op": "plan", "trial": {…}}`` (see floorplan), ``{"op": "record", "trial": {…}}`` (see
-recording), ``{"op": "control"}`` (see loads.control), ``{"op": "compile", "texts": {…}}`` and
+lab_shell), ``{"op": "plan", "trial": {…}}`` (see lab_map), ``{"op": "record", "trial": {…}}`` (see
+probe_trace), ``{"op": "control"}`` (see loads.control), ``{"op": "compile", "texts": {…}}`` and
 ``{"op": "clock", "seconds": …}`` (see hosts.vm.snapshot), ``{"op": "stop"}``.
 """
 
@@ -52,11 +51,8 @@ def main() -> None:
     try:
         sandbox.set_up()
         found = features.probe()
-    except (
-        CommandFailed,
-        NetlinkError,
-        OSError,
-    ) as error:  # the host tells the last words of an agent that ends
+    except (CommandFailed, NetlinkError, OSError) as error:
+        # The host shows the last words of an agent that ends.
         sys.exit(f"no network can be made here: {_explain(error)}")
     programs = program_sets()
     about = {"versions": versions(), "features": found, "settings": inherited.of_the_room()}
@@ -99,8 +95,9 @@ def _missing_for_clock() -> list[str]:
 def _serve_snapshot(
     programs: MutableMapping[str, Programs], orders: Mapping[str, Callable[[dict[str, Any]], None]]
 ) -> None:
-    """On the instruction clock: compile, stop where the machine is saved, and on waking carry out
-    one order.
+    """Compile, stop where the machine is saved, and on waking carry out one request.
+
+    This is the instruction clock's way.
 
     Where that is to compile more, stop again: that machine is saved too.
     """
@@ -140,7 +137,7 @@ def _serve_trial(order: dict[str, Any], programs: Mapping[str, Programs], channe
 
     try:
         attempt = run_trial(trial, programs[program_set(trial)], tell)
-    except Exception as error:  # such as programs of a side that nobody carried here
+    except Exception as error:  # such as programs of a side that were not sent here
         attempt = Attempt.without_values(trial, "failed", describe_internal_error(error))
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
 
@@ -160,8 +157,8 @@ def _serve_shell(order: dict[str, Any], programs: Mapping[str, Programs], channe
     from yogurtbench.agent import lab_shell
 
     with _reporting_exit(channel) as end:
-        with _lab_of(order, programs) as (network, hung):
-            _send_map(network, hung, programs, channel)
+        with _lab_of(order, programs) as (network, wire):
+            _send_map(network, wire, programs, channel)
             names = [namespace.name for namespace in network.namespaces if namespace.name]
             code = lab_shell.serve(network.cell.id, names, order["terminal"], channel)
         end(code)
@@ -169,17 +166,17 @@ def _serve_shell(order: dict[str, Any], programs: Mapping[str, Programs], channe
 
 def _serve_map(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
     with _reporting_exit(channel) as end:
-        with _lab_of(order, programs) as (network, hung):
-            _send_map(network, hung, programs, channel)
+        with _lab_of(order, programs) as (network, wire):
+            _send_map(network, wire, programs, channel)
         end(0)
 
 
 def _send_map(
-    network: Lab, hung: Wire | None, programs: Mapping[str, Programs], channel: Channel
+    network: Lab, wire: Wire | None, programs: Mapping[str, Programs], channel: Channel
 ) -> None:
     from yogurtbench.agent import lab_map
 
-    channel.send({"event": "plan", "plan": lab_map.draw(network, hung, programs[NOW])})
+    channel.send({"event": "plan", "plan": lab_map.draw(network, wire, programs[NOW])})
 
 
 def _serve_probe(order: dict[str, Any], programs: Mapping[str, Programs], channel: Channel) -> None:
@@ -222,13 +219,13 @@ def _lab_of(
     trial = Trial.from_json(order["trial"])
     with (
         bring_up(trial.cell) as network,
-        attached_wire(programs[NOW], network, user_program(trial), traced=False) as hung,
+        attached_wire(programs[NOW], network, user_program(trial), traced=False) as wire,
     ):
         try:
-            yield network, hung
+            yield network, wire
         finally:
-            if hung:
-                hung.silence()
+            if wire:
+                wire.silence()
 
 
 @contextmanager

@@ -40,9 +40,7 @@ _LEFT_FREE = 64 << 20
 
 
 def missing_features() -> list[str]:
-    """Return what this kernel lacks and a guest that stands still needs, each with the setting that
-    brings it.
-    """
+    """Return what this kernel lacks to be stopped, each with the setting that brings it."""
     needed = {
         "driver of QEMU's firmware configuration (qemu_fw_cfg, "
         "CONFIG_FW_CFG_SYSFS)": _ORDER.exists(),
@@ -83,10 +81,11 @@ def read_request() -> dict[str, Any]:
 
 
 def flush_serial() -> None:
-    """Return when all that was said is with the host: a machine that powers off loses what is still
-    on its way.
+    """Return when all output is with the host.
 
-    QEMU holds bytes back while nobody takes them (side by side, the host is busy waking another
+    A machine that powers off loses what is still under way.
+
+    QEMU holds bytes back while they are not taken (side by side, the host is busy waking another
     guest), and tcdrain(3) does not wait for the chip's own queue for long: the kernel is asked
     whether that is empty (TIOCSERGETLSR).
     """
@@ -123,8 +122,7 @@ def _may_use_ports(libc: ctypes.CDLL) -> bool:
 
 
 def _stop_code() -> bytes:
-    """Return the stop, as a C function that returns at one exact instruction, whatever the clock
-    did meanwhile.
+    """Return the stop: a C function that returns at one exact instruction, whatever the clock did.
 
     Where QEMU's main loop finds the CPU stopped and the machine still running, it lets the clock
     leap to the next event (icount_start_warp_timer); beside busy cores it mostly does not. So

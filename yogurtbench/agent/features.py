@@ -1,4 +1,4 @@
-"""What the kernel that we are on can do, found out by trying it.
+"""The features of the running kernel, found out by trying them.
 
 Runs where the agent lives, in its own namespace.
 """
@@ -10,11 +10,12 @@ import struct
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from yogurtbench.core.hook_specs import HOOKS
 from yogurtbench.ebpf.syscall import bpf
 from yogurtbench.lab import namespace, netkit
 
 _BPF_PROG_QUERY = 16
-_TCX_INGRESS = 46
+_TCX_INGRESS = HOOKS["tcx_ingress"].number
 _LOOPBACK = 1
 _PROBE_INDEX = 4_000
 
@@ -22,7 +23,7 @@ _PROBE_INDEX = 4_000
 def probe() -> dict[str, bool]:
     """``netkit``, ``veth`` and ``tcx``: whether this kernel has them.
 
-    Raises NetlinkError where it may not be tried: then nobody knows.
+    Raises NetlinkError where it may not be tried: then it is unknown.
     """
     return {"netkit": _can_make("netkit"), "veth": _can_make("veth"), "tcx": _supports_tcx()}
 

@@ -19,7 +19,7 @@ from yogurtbench.lab.inventory import read_inventory
 _TOOLS = ("tcpdump", "ping", "bpftool", "ip", "iperf3")
 
 
-def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
+def draw(lab: Lab, wire: Wire | None, programs: Programs) -> dict[str, Any]:
     """Return the floor plan, as a dictionary that may travel.
 
     ``cell`` (its id), ``client`` and ``server`` (``namespace, device, ipv4, ipv6``), ``namespaces``
@@ -27,11 +27,11 @@ def draw(lab: Lab, hung: Wire | None, programs: Programs) -> dict[str, Any]:
     (those that are there).
     """
     namespaces = read_inventory(lab)
-    names = attached.full_names(hung.functions) if hung else {}
-    helper = attached.helper_names(programs.ours(traced=False)) if hung else _unnamed
-    for namespace, told in zip(lab.namespaces, namespaces, strict=True):
+    names = attached.full_names(wire.functions) if wire else {}
+    helper = attached.helper_names(programs.ours(traced=False)) if wire else _unnamed
+    for namespace, entry in zip(lab.namespaces, namespaces, strict=True):
         links = {link["index"]: link for link in namespace.ip.get_links()}
-        for device in told["devices"]:
+        for device in entry["devices"]:
             found = attached.read_attached(namespace, links[device["ifindex"]], helper)
             device["programs"] = [
                 {**asdict(one), "name": names.get(one.id, one.name)} for one in found

@@ -1,5 +1,4 @@
-"""A shell in the lab, at the agent's end: what a person types comes over the channel, what the
-shell prints goes back.
+"""The agent's end of a shell in the lab: input comes over the channel, output goes back.
 
 With a terminal the shell gets a pseudoterminal of its own (pty(7)), so that line editing, job
 control and Ctrl-C work; without, pipes. Bytes travel as Latin-1, which loses none of them.
@@ -48,9 +47,7 @@ def serve(
 
 
 class _ShellProcess:
-    """A shell under way: its process, where its input goes, and where its output comes from, by
-    name of the stream.
-    """
+    """A running shell: its process, the file of its input, and those of its output by stream."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], typed: int, printed: dict[int, str]
@@ -94,7 +91,7 @@ class _ShellProcess:
             return os.read(descriptor, _CHUNK) or None
         except BlockingIOError:
             return b""
-        except OSError:  # EIO: nobody has the pseudoterminal open
+        except OSError:  # EIO: no process has the pseudoterminal open
             return None
 
     def _shut(self, descriptor: int) -> None:
@@ -195,9 +192,7 @@ def _decode_output(descriptor: int, sitting: _ShellProcess, channel: Channel) ->
 
 
 def _startup_file(cell: str, namespaces: Sequence[str]) -> str:
-    """Return what the shell reads first: a prompt that says where it is, and the namespaces' names
-    as commands.
-    """
+    """Return the shell's start file: a prompt with the cell, and the namespaces as commands."""
     functions = "".join(f'{name}() {{ in_namespace {name} "$@"; }}\n' for name in namespaces)
     return f"""unset HISTFILE
 PS1='lab {cell} ${{LAB_NETNS:-host}}\\$ '

@@ -1,5 +1,4 @@
-"""One probe of a cell's wire, recorded: every event the witness saw of it, every frame the devices
-carried.
+"""One recorded probe of a cell's wire: the tracer's events and every frame on the devices.
 
 Runs in the lab; returns a JSON-serialisable dict. An echo for each IP version, each in a fresh lab:
 what one has done to it (a neighbour learned, a loop silenced) must not be the other's evidence.
@@ -84,11 +83,11 @@ def _record_probe(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] |
 
     with (
         bring_up(trial.cell) as network,
-        attached_wire(programs, network, user_program(trial), traced=True) as hung,
+        attached_wire(programs, network, user_program(trial), traced=True) as wire,
     ):
         if ip == 6 and network.no_ipv6:
             return None
-        beside, watchdog = hung.records() if hung else [], LoopGuard(hung)
+        beside, watchdog = wire.records() if wire else [], LoopGuard(wire)
         with (
             tapping(network) as taps,
             tracer.tracing(compiled, network.namespaces, beside, closely=True) as seen,
@@ -103,14 +102,14 @@ def _record_probe(trial: Trial, programs: Programs, ip: int) -> dict[str, Any] |
                 with watchdog.watching():
                     network.settle()
                     sent_at = time.time_ns()
-                    made |= _probe(network, ip, seen, hung)
+                    made |= _probe(network, ip, seen, wire)
                 watchdog.look()
             except Looping as loop:
                 made["looped"] = loop.seconds
             return {**made, "taps": [_describe_events(tap, sent_at) for tap in taps]}
 
 
-def _probe(network: Lab, ip: int, seen: Tracer, hung: Wire | None) -> dict[str, Any]:
+def _probe(network: Lab, ip: int, seen: Tracer, wire: Wire | None) -> dict[str, Any]:
     """Send the echo; what came of it, and its events from then on."""
     client, address = network.client, network.server.address(ip)
     with probes.open_icmp_socket(network, ip) as sender:
@@ -126,13 +125,13 @@ def _probe(network: Lab, ip: int, seen: Tracer, hung: Wire | None) -> dict[str, 
         "answered": answered,
         "dropped": tracer.drop_label(drop) if drop else None,
         "overflowed": seen.overflowed,
-        "events": list(_events(events, sent, _devices(network), _programs(network, hung))),
+        "events": list(_events(events, sent, _devices(network), _programs(network, wire))),
     }
 
 
-def _programs(network: Lab, hung: Wire | None) -> dict[int, tuple[Place, str]]:
-    """Return where each program hangs, and its hook and name, by its row."""
-    ends = {a: attachment_point(a, network)[0] for a in (hung.attached if hung else ())}
+def _programs(network: Lab, wire: Wire | None) -> dict[int, tuple[Place, str]]:
+    """Return where each program is attached, and its hook and name, by its row."""
+    ends = {a: attachment_point(a, network)[0] for a in (wire.attached if wire else ())}
     return {
         a.row: ((end.namespace.name or "host", end.name), f"{a.hook}: {a.program}")
         for a, end in ends.items()
@@ -163,7 +162,7 @@ def _events(
 ) -> Iterator[dict[str, Any]]:
     """Yield the events for people.
 
-    Net_dev_xmit events carry no packet data: report only those whose skb was seen before.
+    Events of net_dev_xmit carry no packet data: report only those whose skb was seen before.
     """
     packets: dict[int, str] = {}
     numbers: dict[int, int] = {}

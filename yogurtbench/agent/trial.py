@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -12,19 +13,21 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench import lab, loads
+from yogurtbench.core import install_hints
 from yogurtbench.core.builds import UserProgram, user_program
 from yogurtbench.core.clock import align_to_step
 from yogurtbench.core.errors import HostError
+from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, YES_NO, metrics_of
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import Attempt, Details, Observation, ProgramRuns, Trial
-from yogurtbench.ebpf import run_time, wire
+from yogurtbench.ebpf import run_time
 from yogurtbench.ebpf.drops import Drops, counting
 from yogurtbench.ebpf.loop_guard import LoopGuard, Looping
 from yogurtbench.ebpf.programs import Programs
 from yogurtbench.ebpf.run_time import RunTime
 from yogurtbench.ebpf.tracer import Tracer, layout, tracing
-from yogurtbench.ebpf.wire import Counters, Wire
+from yogurtbench.ebpf.wire import Counters, Wire, attach_wire, attachments
 from yogurtbench.loads import Flow, LoadContext, LoadFailed, LoadResult, control
 from yogurtbench.loads.probes import is_reachable, ping
 
@@ -102,7 +105,7 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _i
         return Attempt.without_values(trial, "unsupported", str(reason), seconds=phases.seconds)
     except (LoadFailed, CommandFailed, HostError, NetlinkError, OSError) as error:
         return Attempt.without_values(trial, "failed", str(error), seconds=phases.seconds)
-    # whatever a tool or a kernel did that nobody thought of: one row, and the agent lives
+    # whatever a tool or a kernel did that was not foreseen: one row, and the agent lives
     except Exception as error:
         return Attempt.without_values(
             trial, "failed", describe_internal_error(error), seconds=phases.seconds
@@ -143,9 +146,9 @@ def _confirm_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
     traced = bool(layout())
     with lab.bring_up(trial.cell) as network:
         phases.begin("wire")
-        with attached_wire(programs, network, user_program(trial), traced=traced) as hung:
+        with attached_wire(programs, network, user_program(trial), traced=traced) as wire:
             phases.begin("probe")
-            with _tracer_for(network, programs, hung, traced=traced) as seen:
+            with _tracer_for(network, programs, wire, traced=traced) as seen:
                 phases.begin("load")
                 answered = ping(network, 4, seen, probes=1).answered
                 phases.begin("undo")
@@ -159,59 +162,70 @@ def _measure(
     trial: Trial, programs: Programs, phases: Phases
 ) -> tuple[LoadResult, dict[str, Counters]]:
     traced = trial.cell.load == "reachability" and bool(layout())
+    _require_tools(trial)
     with lab.bring_up(trial.cell) as network:
         phases.begin("wire")
-        with attached_wire(programs, network, user_program(trial), traced=traced) as hung:
+        with attached_wire(programs, network, user_program(trial), traced=traced) as wire:
             phases.begin("probe")
-            watchdog, probes = LoopGuard(hung), trial.cell.load in YES_NO
+            watchdog, probes = LoopGuard(wire), trial.cell.load in YES_NO
             with watchdog.watching():
                 network.settle()
                 if not probes:
                     _require_reply(LoadContext(network, trial))
-            before, noted = (hung.counters(), hung.tallies()) if hung else ({}, {})
-            with _tracer_for(network, programs, hung, traced=traced) as seen:
+            before, noted = (wire.counters(), wire.tallies()) if wire else ({}, {})
+            with _tracer_for(network, programs, wire, traced=traced) as seen:
                 phases.begin("load")
-                bench = LoadContext(network, trial, seen, hung.places(network) if hung else {})
+                bench = LoadContext(network, trial, seen, wire.places(network) if wire else {})
                 if trial.clock == "instructions":
                     align_to_step()
                 try:
                     with watchdog.watching() if probes else nullcontext():
-                        measured = _run_load(bench, hung, programs)
+                        measured = _run_load(bench, wire, programs)
                 finally:
                     phases.begin("undo")
                 # Blind programs count nothing: there is no path to assert.
-                counted = _since(before, hung) if trial.role != "blind" else {}
-                # Before the witness leaves: the kernel does not like its code patched where packets
-                # go round.
+                counted = _since(before, wire) if trial.role != "blind" else {}
+                # Before the tracer leaves: the kernel does not like its code patched where packets
+                # loop.
                 watchdog.look()
-            return _with_tallies(measured, noted, hung), counted
+            return _with_tallies(measured, noted, wire), counted
+
+
+def _require_tools(trial: Trial) -> None:
+    """Raise Unsupported where the load's tool is not here, nor in the distribution's packages.
+
+    One that can be installed was there when the run began: without it the load fails.
+    """
+    for tool in LOADS[trial.cell.load].tools:
+        if not shutil.which(tool) and (why := install_hints.no_package(tool)):
+            raise lab.Unsupported(f"no {tool} here for the load {trial.cell.load}: {why}")
 
 
 def _with_tallies(
-    measured: LoadResult, noted: Mapping[str, list[Counters]], hung: Wire | None
+    measured: LoadResult, noted: Mapping[str, list[Counters]], wire: Wire | None
 ) -> LoadResult:
     """Add what a wire of the user counted by itself during the load.
 
     Packets and bytes by slot.
     """
-    if not noted or hung is None:
+    if not noted or wire is None:
         return measured
     new = {
         way: [now - then for now, then in zip(slots, noted[way], strict=True)]
-        for way, slots in hung.tallies().items()
+        for way, slots in wire.tallies().items()
     }
     tallies = {way: [[c.packets, c.bytes] for c in slots] for way, slots in new.items()}
     return replace(measured, details={**measured.details, "tallies": tallies})
 
 
-def _run_load(bench: LoadContext, hung: Wire | None, programs: Programs) -> LoadResult:
+def _run_load(bench: LoadContext, wire: Wire | None, programs: Programs) -> LoadResult:
     run = loads.RUN[bench.trial.cell.load]
-    if bench.trial.role != "diagnostic" or hung is None:
+    if bench.trial.role != "diagnostic" or wire is None:
         return run(bench)
     with _drop_counter(bench.lab, programs) as dropping, run_time.statistics_enabled():
-        before = hung.run_times()
+        before = wire.run_times()
         measured = run(bench)
-        spent = {name: now - before[name] for name, now in hung.run_times().items()}
+        spent = {name: now - before[name] for name, now in wire.run_times().items()}
         dropped: Details = {"drops": dropping.counted()} if dropping else {}
     return _diagnosed(replace(measured, details={**measured.details, **dropped}), spent)
 
@@ -240,24 +254,25 @@ def _diagnosed(measured: LoadResult, spent: Mapping[str, RunTime]) -> LoadResult
 def attached_wire(
     programs: Programs, network: lab.Lab, theirs: UserProgram | None, *, traced: bool
 ) -> Iterator[Wire | None]:
-    """Yield the wire, where the cell has programs at all: a plain veth baseline needs neither bcc
-    nor headers.
+    """Yield the attached wire; None where the cell has no programs.
+
+    A plain veth baseline needs neither bcc nor headers.
     """
-    if not wire.attachments(network.cell):
+    if not attachments(network.cell):
         yield None
         return
-    with wire.attach_wire(programs, network, theirs, traced=traced) as hung:
-        yield hung
+    with attach_wire(programs, network, theirs, traced=traced) as wire:
+        yield wire
 
 
 def _tracer_for(
-    network: lab.Lab, programs: Programs, hung: Wire | None, *, traced: bool
+    network: lab.Lab, programs: Programs, wire: Wire | None, *, traced: bool
 ) -> AbstractContextManager[Tracer | None]:
-    """Return the witness for reachability; no other load pays for it."""
+    """Return the tracer for reachability; no other load pays for it."""
     if not traced:
         return nullcontext()
     return tracing(
-        lambda: programs.ours(traced=True), network.namespaces, hung.records() if hung else ()
+        lambda: programs.ours(traced=True), network.namespaces, wire.records() if wire else ()
     )
 
 
@@ -273,8 +288,8 @@ def _require_reply(bench: LoadContext) -> None:
         raise _Dead(Observation.of(metric, 0.0, bench.trial.clock))
 
 
-def _since(before: Mapping[str, Counters], hung: Wire | None) -> dict[str, Counters]:
-    return {name: now - before[name] for name, now in hung.counters().items()} if hung else {}
+def _since(before: Mapping[str, Counters], wire: Wire | None) -> dict[str, Counters]:
+    return {name: now - before[name] for name, now in wire.counters().items()} if wire else {}
 
 
 def assert_path(flow: Flow | None, counted: Mapping[str, Counters]) -> None:

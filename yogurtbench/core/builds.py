@@ -1,8 +1,9 @@
-"""Which texts a trial runs: so that a guest can compile them before it is saved, and no others.
+"""The program texts that a trial runs, so that a guest compiles them, and no others, before it is
+saved.
 
 A text of bpf/ is all the wires in one: as they are now, as they were, or without their counters;
-plain, or recording what they see for reachability. The count of drops is one by itself. A wire of
-one's own is a text of its own.
+plain, or recording what they see for reachability. The count of drops is one by itself. A custom
+wire is a text of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, Self
 
+from yogurtbench.core.hook_specs import is_xdp
 from yogurtbench.core.records import Trial
 from yogurtbench.core.wire_source import defined
 
@@ -26,13 +28,13 @@ from yogurtbench.core.wire_source import defined
 NOW, BASE, BLIND = "head", "base", "blind"
 #: Ends the name of a text that records, and the name of what counts drops.
 TRACED, DROPS = "+trace", "drops"
-#: What a wire of one's own may define beside ``wire``.
+#: What a custom wire may define beside ``wire``.
 _ROLES = ("wire", "primary", "peer")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class UserProgram:
-    """A wire of one's own: the file's name and text.
+    """A custom wire: the file's name and text.
 
     ``xdp``: whether it is written for XDP hooks.
     """
@@ -43,15 +45,16 @@ class UserProgram:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Which of wire, which every file has to define, primary and peer the file defines."""
+        """The functions that the file defines, of wire (every file has it), primary and peer."""
         found = defined(self.source)
         return tuple(role for role in _ROLES if role == "wire" or role in found)
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramBuilds:
-    """Texts to compile: those of bpf/ by their names, wires of one's own each with whether it
-    records what it sees.
+    """Texts to compile: those of bpf/ by name, and custom wires.
+
+    Each custom wire stands with whether it records what it sees.
 
     ``base``: the files of bpf/ as they were, by name, for texts of BASE.
     """
@@ -70,7 +73,7 @@ class ProgramBuilds:
         return bool(self.ours or self.own or self.base)
 
     def truncated(self, size: int) -> ProgramBuilds:
-        """With as many wires of one's own as their sources fit into ``size`` characters
+        """With as many custom wires as their sources fit into ``size`` characters
         together.
         """
         own = sorted(self.own)
@@ -123,16 +126,14 @@ def program_set(trial: Trial) -> str:
 
 
 def user_program(trial: Trial) -> UserProgram | None:
-    """Return the wire of one's own that a trial's cell names.
+    """Return the custom wire that a trial's cell names.
 
     Its text rides along in the trial's options.
     """
     cell = trial.cell
     if cell.program == "builtin":
         return None
-    return UserProgram(
-        PurePath(cell.program).name, trial.options["source"], xdp=cell.hook.startswith("xdp")
-    )
+    return UserProgram(PurePath(cell.program).name, trial.options["source"], xdp=is_xdp(cell.hook))
 
 
 def required_builds(trials: Iterable[Trial]) -> ProgramBuilds:
@@ -144,7 +145,7 @@ def required_builds(trials: Iterable[Trial]) -> ProgramBuilds:
 
 
 def _required_builds(trial: Trial) -> ProgramBuilds:
-    asks = trial.cell.load == "reachability"  # the witness is needed where there is no wire too
+    asks = trial.cell.load == "reachability"  # the tracer is needed where there is no wire too
     theirs = user_program(trial)
     ours: set[str] = set()
     if asks:

@@ -13,10 +13,11 @@ _STEP = 100_000_000
 
 
 def sleep_until(moment: int) -> None:
-    """Sleep until this many nanoseconds of the monotonic clock, exactly: clock_nanosleep(2) with an
-    absolute time.
+    """Sleep until exactly this many nanoseconds of the monotonic clock.
 
-    time.sleep is told how long, and the time it takes to tell it is another each time.
+    By clock_nanosleep(2) with an absolute time.
+
+    time.sleep takes a length, and computing it takes a different time each time.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.clock_nanosleep(

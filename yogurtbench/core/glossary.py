@@ -6,33 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from yogurtbench.core.hook_specs import HELPERS, HOOKS, NONE
 from yogurtbench.core.load_specs import LOADS
 
-_HOOK = {
-    "netkit_peer": "netkit's program on what the container sends, before the host end sees it",
-    "netkit_primary": "netkit's program on what the host end sends into the container",
-    "tcx_ingress": "on the host end, what comes out of the container, by tcx",
-    "tcx_egress": "on the host end, what goes into the container, by tcx",
-    "tc_ingress": "on the host end, what comes out of the container, by a clsact qdisc",
-    "tc_egress": "on the host end, what goes into the container, by a clsact qdisc",
-    "tcx_egress_container": "on the container's own end, what it sends, by tcx",
-    "xdp_native": "on the host end, XDP in the driver; veth only",
-    "xdp_generic": "on the host end, XDP on packets that the kernel has already built",
-    "none": "no program",
-}
-_HELPER = {
-    "redirect": "bpf_redirect to the other host end, to be sent into its container",
-    "redirect_ingress": "bpf_redirect with BPF_F_INGRESS, as if the other host end had "
-    "received it: it loops",
-    "redirect_container": "bpf_redirect to the container end's ifindex, which is another "
-    "device here",
-    "redirect_peer": "bpf_redirect_peer, straight into the other container: from tc ingress only",
-    "redirect_neigh": "bpf_redirect_neigh, which finds the link-layer address for the "
-    "packet's own destination",
-    "redirect_neigh_nexthop": "bpf_redirect_neigh with the next hop named by the program",
-    "redirect_map": "bpf_redirect_map through a devmap; XDP only",
-    "none": "nothing is sent on",
-}
+_HOOK = {name: spec.meaning for name, spec in HOOKS.items()} | {NONE: "no program"}
+_HELPER = {name: spec.meaning for name, spec in HELPERS.items()} | {NONE: "nothing is sent on"}
 _ON_OFF = {"on": "on", "off": "off"}
 
 #: Axis -> word -> meaning, for every axis that takes words.

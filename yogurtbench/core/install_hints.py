@@ -1,5 +1,4 @@
-"""How to install what is missing: packages and commands as the machine's Linux distribution names
-them.
+"""Install what is missing: packages and commands as the machine's Linux distribution names them.
 
 ``packages.txt`` beside this file is the one table; ``yb`` reads it too. A thing goes by its word
 there (``bcc``), never by a package's name. YOGURTBENCH_OS_RELEASE names another os-release(5) file
@@ -17,20 +16,20 @@ from pathlib import Path
 
 TABLE = Path(__file__).with_name("packages.txt")
 _OS_RELEASE = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
-#: Whose names are told where we do not know the distribution.
+#: Whose names are used where we do not know the distribution.
 _KNOWN_BEST = "debian"
 _DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """The machine's distribution: its family in the table, its own name, and what to know where
-    that is a guess.
-    """
+    """The machine's distribution: its family in the table, its name, and what is a guess of it."""
 
     family: str
     name: str
     guess: str
+    #: Its release's, empty where the table does not know it.
+    codename: str = ""
 
 
 def distribution(release: Mapping[str, str] | None = None) -> Distribution:
@@ -54,7 +53,7 @@ def distribution(release: Mapping[str, str] | None = None) -> Distribution:
             name,
             f"{name} is unknown to us: packages are named as in {words[0]} {known[-1]}",
         )
-    return Distribution(family, name, "")
+    return Distribution(family, name, "", codename)
 
 
 def package(thing: str, release: Mapping[str, str] | None = None) -> str:
@@ -62,7 +61,8 @@ def package(thing: str, release: Mapping[str, str] | None = None) -> str:
 
     As Debian does where it is unknown.
     """
-    return _package(thing, distribution(release).family or _KNOWN_BEST)
+    there = distribution(release)
+    return _package(thing, there.family or _KNOWN_BEST, there.codename)
 
 
 def install_command(*things: str, release: Mapping[str, str] | None = None) -> str:
@@ -70,11 +70,12 @@ def install_command(*things: str, release: Mapping[str, str] | None = None) -> s
 
     Empty where there is no package, or we do not know it.
     """
-    family = distribution(release).family
-    packages = dict.fromkeys(name for thing in things if (name := _package(thing, family)))
+    there = distribution(release)
+    named = (_package(thing, there.family, there.codename) for thing in things)
+    packages = dict.fromkeys(filter(None, named))
     if not packages:
         return ""
-    command = _commands()[family]
+    command = _commands()[there.family]
     where = command.index("PACKAGES")
     return as_root([*command[:where], *packages, *command[where + 1 :]])
 
@@ -88,7 +89,7 @@ def how_to_get(*things: str, release: Mapping[str, str] | None = None) -> str:
     """
     there = distribution(release)
     if not there.family:
-        names = " ".join(_package(thing, _KNOWN_BEST) for thing in things)
+        names = " ".join(_package(thing, _KNOWN_BEST, "") for thing in things)
         return f"install what Debian calls {names} with your package manager"
     if without := no_package(things[0], release):
         return without
@@ -103,7 +104,7 @@ def no_package(thing: str, release: Mapping[str, str] | None = None) -> str:
     Empty where it has one.
     """
     there = distribution(release)
-    if not there.family or _package(thing, there.family):
+    if not there.family or _package(thing, there.family, there.codename):
         return ""
     return (
         f"we know no package of {thing} for {there.name}: "
@@ -145,9 +146,12 @@ def known_words() -> tuple[str, ...]:
     return tuple(word for word, *_ in _lines("package"))
 
 
-def _package(thing: str, family: str) -> str:
-    """Return the package of a thing in a family; empty where there is none."""
+def _package(thing: str, family: str, codename: str) -> str:
+    """Return the package of a thing in a family's release; empty where there is none."""
     named = _packages().get(thing, {}).get(family, "-")
+    have_it = _only_in().get((family, thing))
+    if have_it and codename and codename not in have_it:
+        return ""
     machine = os.uname().machine
     return (
         "" if named == "-" else named.replace("ARCH", _DEBIAN_ARCHITECTURES.get(machine, machine))
@@ -177,6 +181,12 @@ def _families() -> dict[str, str]:
 @cache
 def _releases() -> dict[str, tuple[str, ...]]:
     return {family: tuple(names.split(",")) for family, names in _lines("releases")}
+
+
+@cache
+def _only_in() -> dict[tuple[str, str], list[str]]:
+    """Return the releases that have a package which the family's others lack."""
+    return {(family, thing): names.split(",") for family, thing, names in _lines("only")}
 
 
 @cache

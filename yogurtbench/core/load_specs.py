@@ -21,13 +21,16 @@ _BITRATE = 8e8
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program that loads start: its executable, and the command that prints its version.
+    """A program that loads start.
 
-    Its package is that of the same word in packages.txt.
+    ``version``: the command that prints its version; ``maker`` and ``says`` (a pattern) tell it
+    from others of the same name. Its package is that of the same word in packages.txt.
     """
 
     executable: str
     version: tuple[str, ...]
+    maker: str
+    says: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,10 @@ def _sockperf_seconds(options: Options) -> float:
 
 def _under_load_seconds(options: Options) -> float:
     return 2 * _sockperf_seconds(options)  # the bulk transfer has to outlast sockperf
+
+
+def _netperf_seconds(options: Options) -> float:
+    return 0.3 + float(options.get("duration") or 0.0)
 
 
 def _bulk_seconds(options: Options) -> float:
@@ -102,9 +109,12 @@ _LATENCY = ("rtt_p50", "rtt_p90", "rtt_p99", "rtt_mean", "rtt_min", "loss")
 _CPU = ("cpu_ns_per_byte", "cpu_ns_per_packet")
 
 TOOLS: dict[str, Tool] = {
-    "ping": Tool("ping", ("ping", "-V")),
-    "sockperf": Tool("sockperf", ("sockperf", "--version")),
-    "iperf3": Tool("iperf3", ("iperf3", "--version")),
+    "ping": Tool("ping", ("ping", "-V"), "iputils", r"\biputils\b"),
+    "sockperf": Tool(
+        "sockperf", ("sockperf", "--version"), "Mellanox", r"\bsockperf\b.*\bversion \d"
+    ),
+    "iperf3": Tool("iperf3", ("iperf3", "--version"), "ESnet", r"^iperf 3\."),
+    "netperf": Tool("netperf", ("netperf", "-V"), "Hewlett Packard", r"^Netperf version \d"),
 }
 
 #: Payloads: sockperf has a header of 14 bytes, ping needs 16 for its time stamp, iperf3's largest
@@ -127,7 +137,7 @@ LOADS: dict[str, LoadSpec] = {
             kind="request_response",
             metrics=_LATENCY,
             module="ping",
-            rank=3,
+            rank=4,
             payload=Payload(16, _DATAGRAM, 56),
             packets_per_round_trip=2,
             tools=("ping",),
@@ -193,11 +203,24 @@ LOADS: dict[str, LoadSpec] = {
             kind="request_response",
             metrics=(*_LATENCY, "throughput"),
             module="rtt_under_load",
-            rank=4,
+            rank=5,
             payload=Payload(14, _DATAGRAM, 64),
             nanoseconds=True,
             tools=("sockperf", "iperf3"),
             seconds=_under_load_seconds,
+        ),
+        LoadSpec(
+            "netperf_tcp_rr",
+            label="netperf TCP_RR",
+            summary="round trips over TCP; quantiles in microseconds",
+            kind="request_response",
+            metrics=("rtt_mean", "rtt_p50", "rtt_p90", "rtt_p99", "rtt_min"),
+            module="netperf",
+            rank=3,
+            payload=Payload(1, 1_048_576, 64),
+            header_bytes=_TCP_HEADER,
+            tools=("netperf",),
+            seconds=_netperf_seconds,
         ),
         LoadSpec(
             "isolation",

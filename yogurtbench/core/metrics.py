@@ -1,6 +1,4 @@
-"""Every metric: its unit, which direction is an improvement, what it can be, and which loads
-measure it.
-"""
+"""The metrics: unit, better direction, possible values, and the loads that measure each."""
 
 from __future__ import annotations
 
@@ -23,8 +21,7 @@ class ImpossibleValue(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A measured quantity: its contract name, its unit, which direction is an improvement, and what
-    it can be.
+    """A measured quantity: its contract name, unit, better direction and possible values.
 
     Numbers are finite, from 0 to ``high``, and ``whole`` where they count or answer yes or no.
     ``rounding`` is how far its tools' rounding can move a value, in its unit, where that depends on
@@ -109,7 +106,7 @@ METRICS: dict[str, Metric] = {
 #: each.
 METRICS_OF: dict[str, tuple[str, ...]] = {name: spec.metrics for name, spec in LOADS.items()}
 
-#: Where the clock counts instructions, time is no CPU time in ns: the cost of a transfer is told in
+#: Where the clock counts instructions, time is no CPU time in ns: the cost of a transfer is in
 #: instructions.
 _COUNTED = {
     "cpu_ns_per_byte": "instructions_per_byte",

@@ -1,4 +1,4 @@
-"""Where we keep what is worth keeping between runs."""
+"""The folders for what is kept between runs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def cache() -> Path:
 
 
 def expanded(path: Path) -> Path:
-    """Return a path with ``~`` or ``~user`` in front as that home: a shell does so for ``~/x``, not
-    for ``--out=~/x``.
+    """Return a path with ``~`` or ``~user`` in front expanded.
 
-    A name whose user does not exist is left as it is. Raises MatrixError where nobody knows the
-    home.
+    A shell does so for ``~/x``, not for ``--out=~/x``.
+
+    A name whose user does not exist is left as it is. Raises MatrixError where the
+    home is not known.
     """
     first = path.parts[0] if path.parts else ""
     if not first.startswith("~"):

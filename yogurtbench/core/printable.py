@@ -1,6 +1,4 @@
-"""Text from elsewhere (tools, kernels, stored files) made fit to be shown: inert, and of bounded
-length.
-"""
+"""Make text from elsewhere (tools, kernels, stored files) inert and of bounded length."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ def printable(text: str, limit: int = LONGEST) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """``text`` without its middle where it is longer than ``limit``: what matters stands in front
-    or at the end.
-    """
+    """Return text without its middle where it is too long: what matters stands at its ends."""
     if len(text) <= limit:
         return text
     tail = limit // 2
@@ -36,9 +32,7 @@ def shortened(text: str, limit: int) -> str:
 
 
 def quoted(*outputs: str) -> str:
-    """Return what a tool printed, in one line for an error: each output that is not blank,
-    shortened and inert.
-    """
+    """Return a tool's outputs in one line for an error, shortened and inert."""
     found = [" ".join(shortened(output, 20 * _QUOTED).split()) for output in outputs]
     return " | ".join(printable(text, _QUOTED) for text in found if text) or "it printed nothing"
 

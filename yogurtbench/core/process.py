@@ -35,7 +35,7 @@ class Completed:
 
 
 def how_ended(code: int) -> str:
-    """Return a process's exit code in words, as subprocess tells it: negative for a signal."""
+    """Return a process's exit code in words, as subprocess returns it: negative for a signal."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -95,11 +95,11 @@ class Background:
         """Ask the whole group to end (SIGTERM), insist after half a second (SIGKILL), and reap
         it.
         """
-        for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, None)):
+        for number, timeout in ((signal.SIGTERM, 0.5), (signal.SIGKILL, None)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
             try:
-                self._finish(patience, keep=False)
+                self._finish(timeout, keep=False)
                 break
             except subprocess.TimeoutExpired:
                 continue
@@ -171,7 +171,7 @@ def start(
 
     Raises CommandFailed where it cannot start.
 
-    ``heard`` is told what it prints on stderr, while somebody waits for it.
+    ``heard`` gets what it prints on stderr, while it is waited for.
     """
     try:
         process = subprocess.Popen(
@@ -194,9 +194,7 @@ def start(
 def run_in_background(
     argv: Sequence[str], *, environment: Mapping[str, str] | None = None
 ) -> Iterator[Background]:
-    """Yield a process for the length of a ``with`` block: ended and reaped on the way out, however
-    that is.
-    """
+    """Yield a process for a ``with`` block: it is ended and reaped on any way out."""
     process = start(argv, environment=environment)
     try:
         yield process
@@ -212,9 +210,7 @@ def kill_with_parent(argv: Sequence[str]) -> list[str]:
 
 
 def chunks(pipes: Mapping[IO[str] | None, str]) -> Iterator[tuple[str, str]]:
-    """Yield what a process prints as it prints it: pairs of the pipe's label and text, until all
-    pipes are closed.
-    """
+    """Yield a process's output as it comes: pairs of the pipe's label and text."""
     with selectors.DefaultSelector() as waiting:
         for pipe, label in pipes.items():
             if pipe is not None:

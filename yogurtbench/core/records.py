@@ -1,5 +1,4 @@
-"""The nouns of the house, frozen: what is measured (Cell), once (Trial), with which result (Attempt
-of Observations).
+"""The records, frozen: what is measured (Cell), once (Trial), and its result (Attempt).
 
 Everything here crosses process and machine borders as JSON, so each record knows its way there and
 back. Everyone may import this module.
@@ -37,9 +36,8 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-@dataclass(
-    frozen=True
-)  # without slots: the ids are asked for again and again, and keep what they hashed
+# Without slots: the ids are read again and again, and are kept once computed.
+@dataclass(frozen=True)
 class Cell:
     """One point of the matrix, its load included. ``None``: the axis does not apply to this cell.
 
@@ -212,8 +210,7 @@ class Observation:
 
     @classmethod
     def measured(cls, metric: str, value: float | str | None, clock: str = "wall") -> Observation:
-        """Return what a trial measured: an ok observation, or a failed one where nothing can have
-        measured that.
+        """Return a measured value as ok, or as failed where no measurement can give it.
 
         The one border that every value of every load passes.
         """
@@ -260,7 +257,7 @@ class UnprivilegedDetails(TypedDict, total=False):
 
 
 class IsolationDetails(TypedDict, total=False):
-    """What the isolation load kept beside its answers."""
+    """Details of the isolation load, beside its answers."""
 
     carried: bool  # whether the wire carried a datagram from yogurt-1 to yogurt-2
     unprivileged: UnprivilegedDetails
@@ -268,7 +265,7 @@ class IsolationDetails(TypedDict, total=False):
 
 
 class Details(TypedDict, total=False):
-    """What an attempt keeps beside its metrics: the keys of ``details`` in trials.jsonl (contract).
+    """Details of an attempt beside its metrics: ``details`` in trials.jsonl (contract).
 
     A run of an earlier version may lack any of them.
     """
@@ -302,7 +299,7 @@ class Details(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of a trial: one line of trials.jsonl.
+    """The result of a trial: one line of trials.jsonl.
 
     ``seconds`` holds the phases' durations (``lab``, ``wire``, ``load``, ``undo`` …) in seconds of
     wall time as the host saw it, ``details`` what is worth keeping beside the metrics.
@@ -353,8 +350,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the trials ran: stored as environment.json and compared before any comparison of
-    numbers.
+    """The machine and kernel of the trials: environment.json, compared before any numbers are.
 
     ``identity`` holds what must be equal for two runs to be comparable (kernel, accelerator, clock,
     tool versions, guest fingerprint …); ``system`` what is only worth knowing; ``reasons`` why this

@@ -16,6 +16,10 @@ sockperf
 iperf3
     takes its times in whole microseconds, cut off, and counts bytes and packets exactly. What stops
     by time has a packet more or fewer in it by chance.
+netperf
+    takes the time of day in whole microseconds, and sorts the differences into steps of 1 µs below
+    100 µs, of 10 µs below 1 ms and so on (HIST_add in its src/netlib.c). Its mean is the whole
+    run's time by the number of transactions, to a nanosecond.
 counts
     A share of n packets has the steps 1/n. A quantile that fewer values than its own tail hold (the
     99th percentile of 50 round trips is their slowest) tells nothing of it.
@@ -51,6 +55,8 @@ _PING_STEPS = ((1e8 - 5e4, 1e6), (1e7 - 5e3, 1e5), (1e6, 1e4))
 #: The widest of these steps, halved, as a share of what it is a step of: 5 µs at 1 ms, 50 at 10,
 #: 500 at 100.
 _PING_SHARE = 0.005_1
+#: Below so many ns netperf's histogram has a bucket for each microsecond.
+_NETPERF_FINE = 1e5
 #: Seconds that sockperf measures nothing in, at a run's beginning and end.
 _WARM_UP = 0.45
 #: What the loads do where a matrix does not say.
@@ -107,8 +113,8 @@ def rounding_of(metric: str, value: float, source: ResolutionSource) -> float:
         return 0.0
     if is_of_few(metric, source):
         return math.inf
-    if source.load == "ping" and metric.startswith("rtt_"):
-        return _of_ping(metric, value)
+    if source.load in _OF_TOOL and metric.startswith("rtt_"):
+        return _OF_TOOL[source.load](metric, value, source)
     if metric in _OF:
         return _OF[metric](value, source)
     return METRICS[metric].rounding if metric in METRICS else 0.0
@@ -125,7 +131,7 @@ def is_of_few(metric: str, source: ResolutionSource) -> bool:
     )
 
 
-def _of_ping(metric: str, value: float) -> float:
+def _of_ping(metric: str, value: float, _source: ResolutionSource) -> float:
     """Return one round trip's, its neighbours' in print too where a quantile lies between two or a
     mean among all.
     """
@@ -135,6 +141,26 @@ def _of_ping(metric: str, value: float) -> float:
         return _STAMP_NS
     printed = next((step / 2 for least, step in _PING_STEPS if value >= least), 0.0)
     return _STAMP_NS + (printed if metric == "rtt_min" else max(printed, _PING_SHARE * value))
+
+
+def _of_netperf(metric: str, value: float, source: ResolutionSource) -> float:
+    """Return a step of netperf's histogram, or of the time that its mean is made of."""
+    if metric == "rtt_mean":
+        return 0.5 + _STAMP_NS / max(1.0, _round_trips(source) or 1.0)
+    if metric == "rtt_min" or value < _NETPERF_FINE:
+        return _STAMP_NS
+    return _STAMP_NS + _netperf_step(value)
+
+
+def _netperf_step(value: float) -> float:
+    """Return the width of the histogram's bucket: a tenth of the power of ten below (ns)."""
+    return float(10.0 ** (math.floor(math.log10(value)) - 1))
+
+
+_OF_TOOL: dict[str, Callable[[str, float, ResolutionSource], float]] = {
+    "ping": _of_ping,
+    "netperf_tcp_rr": _of_netperf,
+}
 
 
 def _of_rate(value: float, source: ResolutionSource) -> float:
@@ -250,8 +276,8 @@ def explain_rounding(metric: str, load: str, clock: str, value: float, rounding:
             f"a packet more or less is {2 * rounding:.2g} of those sent; send more (count, "
             "duration)"
         )
-    if load == "ping":
-        return _of_ping_in_words(clock, value)
+    if load in _WORDS_OF_TOOL:
+        return _WORDS_OF_TOOL[load](metric, clock, value)
     if METRICS[metric].whole:
         return "one more or less is chance; a longer transfer (duration, bytes) has more of them"
     if metric == "rtt_mean":
@@ -262,13 +288,26 @@ def explain_rounding(metric: str, load: str, clock: str, value: float, rounding:
     )
 
 
-def _of_ping_in_words(clock: str, value: float) -> str:
+def _of_ping_in_words(_metric: str, clock: str, value: float) -> str:
     exact = clock == "instructions"
     finer = "sockperf tells each instruction" if exact else "sockperf tells nanoseconds"
     step = next((step for least, step in _PING_STEPS if value >= least), 0.0)
     if step:
         return f"ping tells steps of {step / 1e3:,.0f} µs from {_decade(step):,.0f} ms on; {finer}"
     return f"ping tells whole microseconds{' (1,000 instructions)' if exact else ''}; {finer}"
+
+
+def _of_netperf_in_words(metric: str, _clock: str, value: float) -> str:
+    if metric == "rtt_mean":
+        return "netperf's mean is its time, in microseconds, by its transactions; send more"
+    step = 1_000 if value < _NETPERF_FINE else _netperf_step(value)
+    return f"netperf counts in steps of {step / 1e3:,.0f} µs; its mean is finer"
+
+
+_WORDS_OF_TOOL: dict[str, Callable[[str, str, float], str]] = {
+    "ping": _of_ping_in_words,
+    "netperf_tcp_rr": _of_netperf_in_words,
+}
 
 
 def _decade(step: float) -> float:

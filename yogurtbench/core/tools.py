@@ -8,7 +8,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from yogurtbench.core import install_hints, process
+from yogurtbench.core import install_hints, load_specs, process
 from yogurtbench.core.process import CommandFailed
 
 #: Seconds that a program has to say what it is.
@@ -40,9 +40,10 @@ _UTIL_LINUX = ("unshare", "nsenter", "setpriv", "taskset")
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
-        Tool("ping", "iputils", "ping", "-V", r"\biputils\b"),
-        Tool("sockperf", "Mellanox", "sockperf", "--version", r"\bsockperf\b.*\bversion \d"),
-        Tool("iperf3", "ESnet", "iperf3", "--version", r"^iperf 3\."),
+        *(
+            Tool(word, load_tool.maker, word, load_tool.version[1], load_tool.says)
+            for word, load_tool in load_specs.TOOLS.items()
+        ),
         *(
             Tool(name, "util-linux", "util-linux", "--version", r"\butil-linux\b")
             for name in _UTIL_LINUX

@@ -1,4 +1,4 @@
-"""The C file of a wire of one's own: read with care, and asked which functions it defines.
+"""The C file of a custom wire: read with care, and searched for the functions it defines.
 
 Pure; needs no compiler.
 
@@ -132,7 +132,7 @@ class Definition:
 
     @property
     def wrong(self) -> str:
-        """What cannot be a wire about it; empty where it may be one."""
+        """The reason why it cannot be a wire; empty where it may be one."""
         if "void" in self.before and "*" not in self.before:
             return "that returns nothing"
         number = _arguments(self.parameters)
@@ -225,10 +225,10 @@ class _Macro:
 
 @dataclass(slots=True)
 class _Preprocessor:
-    """What C's preprocessor does, as far as a file says it itself."""
+    """The work of C's preprocessor, as far as one file determines it."""
 
     macros: dict[str, _Macro] = field(default_factory=dict)
-    #: Per open condition: whether this branch holds (None: nobody knows), and whether an earlier
+    #: Per open condition: whether this branch holds (None: unknown), and whether an earlier
     #: one surely held.
     conditions: list[tuple[bool | None, bool]] = field(default_factory=list)
     produced: int = 0

@@ -1,5 +1,5 @@
-"""Which programs hang on a device, as the kernel tells it: BPF_PROG_QUERY, rtnetlink's XDP and tc
-filters (bpf(2)).
+"""The programs that are attached to a device: BPF_PROG_QUERY, rtnetlink's XDP and tc filters
+(bpf(2)).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pyroute2.netlink import nla
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl.tcmsg import sched_bpf
 
+from yogurtbench.core.hook_specs import hooks_of
 from yogurtbench.ebpf.syscall import bpf, filled
-from yogurtbench.ebpf.wire import ATTACH_TYPES, CLSACT_PARENTS
 from yogurtbench.lab.namespace import Namespace
 
 #: enum bpf_cmd, uapi/linux/bpf.h.
@@ -27,7 +27,7 @@ _MOST = 64
 _INFO = struct.Struct("=II8sIIQQQIIQ16s")
 _INSTRUCTION = struct.Struct("=BBhi")
 _CALL = 0x85  # BPF_JMP | BPF_CALL
-#: How XDP hangs, in pyroute2's words for XDP_ATTACHED_* of uapi/linux/if_link.h.
+#: How XDP is attached, in pyroute2's words for XDP_ATTACHED_* of uapi/linux/if_link.h.
 _XDP = {"xdp": "xdp_native", "xdpgeneric": "xdp_generic", "xdpoffload": "xdp_offload"}
 
 
@@ -53,9 +53,7 @@ sched_bpf.options = FilterOptions
 
 @dataclass(frozen=True, slots=True)
 class AttachedProgram:
-    """A program that hangs somewhere: ``id`` and ``name`` are the kernel's, ``helpers`` the
-    functions it calls.
-    """
+    """An attached program: ``id`` and ``name`` are the kernel's, ``helpers`` what it calls."""
 
     hook: str
     id: int
@@ -65,7 +63,7 @@ class AttachedProgram:
 
 @dataclass(frozen=True, slots=True)
 class ProgramInfo:
-    """What the kernel tells of a loaded program.
+    """The kernel's information on a loaded program.
 
     ``calls``: the offsets of the helpers it calls, in order.
     """
@@ -85,17 +83,17 @@ def read_attached(
     with namespace.entered():
         found = [*_multi(link["index"]), *_filters(namespace, link["index"]), *_xdp(link)]
     for hook, identifier in found:
-        told = read_info(identifier)
+        info = read_info(identifier)
         yield AttachedProgram(
-            hook, identifier, told.name, tuple(dict.fromkeys(filter(None, map(helper, told.calls))))
+            hook, identifier, info.name, tuple(dict.fromkeys(filter(None, map(helper, info.calls))))
         )
 
 
 def _multi(ifindex: int) -> Iterator[tuple[str, int]]:
-    """Yield what hangs on tcx and netkit hooks, which take several programs each."""
+    """Yield what is attached to tcx and netkit hooks, which take several programs each."""
     ids = (ctypes.c_uint32 * _MOST)()
-    for hook, kind in ATTACH_TYPES.items():
-        asked = struct.pack("=IIIIQI4x", ifindex, kind, 0, 0, ctypes.addressof(ids), _MOST)
+    for hook, spec in {**hooks_of("tcx"), **hooks_of("netkit")}.items():
+        asked = struct.pack("=IIIIQI4x", ifindex, spec.number, 0, 0, ctypes.addressof(ids), _MOST)
         try:
             _, answer = filled(_PROG_QUERY, asked)
         except OSError:  # the kernel knows no such hook, or the device has none
@@ -105,9 +103,9 @@ def _multi(ifindex: int) -> Iterator[tuple[str, int]]:
 
 
 def _filters(namespace: Namespace, ifindex: int) -> Iterator[tuple[str, int]]:
-    for hook, parent in CLSACT_PARENTS.items():
+    for hook, spec in hooks_of("clsact").items():
         try:
-            filters = list(namespace.ip.get_filters(index=ifindex, parent=parent))
+            filters = list(namespace.ip.get_filters(index=ifindex, parent=spec.number))
         except NetlinkError:  # no clsact there
             continue
         for one in filters:
@@ -118,10 +116,10 @@ def _filters(namespace: Namespace, ifindex: int) -> Iterator[tuple[str, int]]:
 
 
 def _xdp(link: Any) -> Iterator[tuple[str, int]]:
-    told = link.get_attr("IFLA_XDP")
-    identifier = told.get_attr("IFLA_XDP_PROG_ID") if told else None
+    xdp = link.get_attr("IFLA_XDP")
+    identifier = xdp.get_attr("IFLA_XDP_PROG_ID") if xdp else None
     if identifier:
-        mode = str(told.get_attr("IFLA_XDP_ATTACHED"))
+        mode = str(xdp.get_attr("IFLA_XDP_ATTACHED"))
         yield _XDP.get(mode, mode), int(identifier)
 
 
@@ -138,9 +136,9 @@ def read_info_of(descriptor: int) -> ProgramInfo:
     """Return a loaded program by its file descriptor."""
     size = _asked(descriptor, 0, 0)[4]
     code = ctypes.create_string_buffer(size)
-    told = _asked(descriptor, size, ctypes.addressof(code))
-    name = told[11].split(b"\0")[0].decode(errors="replace")
-    return ProgramInfo(told[1], name, tuple(_calls(code.raw[: told[4]])))
+    fields = _asked(descriptor, size, ctypes.addressof(code))
+    name = fields[11].split(b"\0")[0].decode(errors="replace")
+    return ProgramInfo(fields[1], name, tuple(_calls(code.raw[: fields[4]])))
 
 
 def _asked(descriptor: int, size: int, address: int) -> tuple[Any, ...]:

@@ -1,4 +1,5 @@
-"""Where the members of kernel structures lie, from the running kernel's own type information (BTF).
+"""Offsets of the members of kernel structures, from the running kernel's own type information
+(BTF).
 
 Format: Documentation/bpf/btf.rst of the kernel. Only what is needed to find members of structs by
 name is read.

@@ -1,5 +1,6 @@
-"""Compiles what others wrote in a child first: LLVM ends the process it lives in where it gives up
-(exit(3), abort(3)).
+"""Compile custom programs in a child first.
+
+LLVM ends the process it lives in where it fails (exit(3), abort(3)).
 
 What is wrong with a text ends there with the compiler's words; what comes back can be compiled
 where it is needed.
@@ -36,7 +37,7 @@ def try_compiling(
 
     Raises HostError, with the compiler's words, where it does not come back well.
 
-    ``complaint`` finds the first error in what was said; empty: the last lines are told.
+    ``complaint`` finds the first error in what was said; empty: the last lines are shown.
     """
     said = os.memfd_create("compiler")
     try:

@@ -1,6 +1,4 @@
-"""What the kernel drops of a lab's packets during a load, by function and reason, from
-bpf/drops.c.
-"""
+"""A lab's packets that the kernel drops during a load, by function and reason (bpf/drops.c)."""
 
 from __future__ import annotations
 

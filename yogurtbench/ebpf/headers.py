@@ -1,5 +1,4 @@
-"""Kernel headers for bcc: the running kernel's where they exist, else those of any other kernel on
-this machine.
+"""Kernel headers for bcc: the running kernel's, else those of any kernel on this machine.
 
 Our programs use only UAPI headers, and those of another release compile them just as well. Debian
 splits its headers into a ``-common`` and a flavour tree; bcc wants one folder, so the two are
@@ -40,8 +39,7 @@ def find_headers() -> Path | None:
 
 
 def provide_headers() -> None:
-    """See that bcc finds headers: sets BCC_KERNEL_SOURCE for this process where bcc would not find
-    any by itself.
+    """Set BCC_KERNEL_SOURCE for this process where bcc would find no headers by itself.
 
     Raises HostError where the machine has no kernel headers at all.
     """

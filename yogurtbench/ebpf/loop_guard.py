@@ -1,8 +1,7 @@
-"""The watchdog: while a probe runs, packets that go round inside the kernel are silenced in less
-than two seconds.
+"""The watchdog: it stops packets that loop inside the kernel in less than two seconds.
 
 Whoever waits for an answer cannot look, so a timer does (setitimer(2), SIGALRM): its handler takes
-the wire's devices down and lets the probe go on, to end by its own patience; then :class:`Looping`
+the wire's devices down and lets the probe go on, to end by its own timeout; then :class:`Looping`
 is raised. Nothing is thrown out of the handler, so nothing is ever left half done.
 """
 
@@ -19,7 +18,7 @@ from yogurtbench.ebpf.wire import Counters
 #: Seconds between two looks. With what a look and taking devices down cost, far below the two
 #: seconds promised.
 PERIOD = 0.25
-#: A loop is more packets than this, and some in each of so many looks (seconds each), with nobody
+#: A loop is more packets than this, and some in each of so many looks (seconds each), with nothing
 #: sending. Of a probe that is interrupted at most 64 KiB are under way, for less than one look.
 _PACKETS = 50
 _LOOKS, _LOOK_SECONDS = 3, 0.01
@@ -34,7 +33,7 @@ class Looping(Exception):
 
 
 class Stoppable(Protocol):
-    """What the watchdog needs of a wire."""
+    """The part of a wire that the watchdog uses."""
 
     def counters(self) -> Mapping[str, Counters]:
         """Packets by program."""
@@ -76,7 +75,7 @@ class LoopGuard:
         self._judge()
 
     def look(self) -> None:
-        """Look now, with nobody sending. Raises Looping."""
+        """Look now, with nothing sending. Raises Looping."""
         if self._wire:
             self._stop_if_looping()
             self._judge()

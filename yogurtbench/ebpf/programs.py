@@ -1,4 +1,4 @@
-"""The C programs, compiled: ours of bpf/ once a sweep as one text, a wire of one's own once per
+"""The C programs, compiled: ours of bpf/ once a sweep as one text, a custom wire once per
 way.
 
 Beside kernel_symbols the only module that imports bcc.
@@ -18,20 +18,20 @@ from typing import Any, Protocol
 from yogurtbench.core import install_hints, paths
 from yogurtbench.core.builds import BASE, BLIND, DROPS, NOW, TRACED, ProgramBuilds, UserProgram
 from yogurtbench.core.errors import HostError
+from yogurtbench.core.hook_specs import HELPERS
 from yogurtbench.core.printable import printable
 from yogurtbench.ebpf import headers, tracer
 from yogurtbench.ebpf.child_compiler import try_compiling
 from yogurtbench.ebpf.kernel_symbols import symbol_at
 
-#: The order of the text: the header first, redirect_neigh before the variant that uses its helper
-#: declaration.
+#: In the table's order: redirect_neigh stands before the variant that uses its declaration.
+_HELPERS = dict.fromkeys(
+    f"{helper.program_name}.c" for helper in HELPERS.values() if "SCHED_CLS" in helper.program_types
+)
+#: In the order of the text.
 _FILES = (
     "yogurt.h",
-    "redirect.c",
-    "redirect_ingress.c",
-    "redirect_peer.c",
-    "redirect_neigh.c",
-    "redirect_neigh_nexthop.c",
+    *_HELPERS,
     "pass.c",
     "next.c",
     "redirect_in.c",
@@ -39,7 +39,7 @@ _FILES = (
     "guard_mark.c",
     "xdp.c",
 )
-_WITNESS = ("netns.h", "trace.c")
+_TRACER = ("netns.h", "trace.c")
 _DROPS = ("netns.h", "drops.c")
 _WAYS = ("forward", "return")
 
@@ -54,7 +54,7 @@ class NoSuchProgram(HostError):
 
 
 class ProgramRef(Protocol):
-    """What decides which compiled text a program comes from: its C name and its way."""
+    """The key of a program's compiled text: its C name and its way."""
 
     @property
     def program(self) -> str:
@@ -84,13 +84,13 @@ class Programs:
     _drops: Any = None
 
     def ours(self, *, traced: bool) -> Any:
-        """Bcc's handle of our own programs; ``traced``: with the witness, and recording their hits.
+        """Return bcc's handle of our programs; ``traced``: with the tracer, recording their hits.
 
         Raises HostError where bcc or its headers are missing.
         """
         if traced not in self._ours:
             layout = _tracing_flags() if traced else ()
-            files = [*_WITNESS, *_FILES] if traced else _FILES
+            files = [*_TRACER, *_FILES] if traced else _FILES
             there = [
                 name for name in files if (self.folder / name).is_file()
             ]  # an older folder may lack some
@@ -101,7 +101,7 @@ class Programs:
         return self._ours[traced]
 
     def drops(self) -> Any:
-        """Bcc's handle of what counts drops. The kernel must have a :func:`witness.layout`."""
+        """Return bcc's handle of the drop counter. The kernel must have a :func:`tracer.layout`."""
         source = join_sources(source_folder(), *_DROPS)
         self._drops = self._drops or self._compiled(source, tracer.layout(), "the count of drops")
         return self._drops
@@ -116,7 +116,7 @@ class Programs:
         return self.theirs(own, placed.way, traced=traced)
 
     def theirs(self, own: UserProgram, way: str, *, traced: bool) -> Any:
-        """Return the handle of a wire of one's own for one way.
+        """Return the handle of a custom wire for one way.
 
         Raises HostError as :meth:`handle` does.
         """
@@ -187,7 +187,7 @@ def compile_builds(programs: MutableMapping[str, Programs], texts: ProgramBuilds
     Raises HostError where bcc or its headers are missing.
 
     A kernel that does not say how its packets are laid out is not traced. What is wrong with a text
-    that others wrote (a wire of one's own, the programs of another time) its trials will say.
+    that others wrote (a custom wire, the programs of another time) its trials will say.
     """
     if texts.base:
         programs[BASE] = Programs(_write_base(texts.base))
@@ -222,7 +222,7 @@ def _tracing_flags() -> tuple[str, ...]:
 
 
 def user_source(own: UserProgram, *, traced: bool = False) -> str:
-    """Return a wire of one's own between our header and the programs that count and call it.
+    """Return a custom wire between our header and the programs that count and call it.
 
     ``traced``: they record their hits too, each in a record of its own.
     """
@@ -234,16 +234,14 @@ def user_source(own: UserProgram, *, traced: bool = False) -> str:
         f"\tyb_count(YB_{role.upper()}_ROW + YB_WAY, {size});\n\treturn {role}(ctx);\n}}\n"
         for role in own.roles
     )
-    header = join_sources(source_folder(), *(_WITNESS if traced else ()), "yogurt.h")
+    header = join_sources(source_folder(), *(_TRACER if traced else ()), "yogurt.h")
     return (
         f'{header}{before}#line 1 "{_quoted(own.name)}"\n{own.source}\n#line 1 "generated"\n{after}'
     )
 
 
 def verifier_error(log: str, own: UserProgram | None) -> str:
-    """Return the verifier's reason out of its log, with the last line of the user's file it was
-    looking at.
-    """
+    """Return the verifier's reason from its log, and the last line of the user's file in it."""
     said = [
         line for line in log.strip().splitlines() if not re.match(r"processed \d+ insns|\s*$", line)
     ]

@@ -1,4 +1,4 @@
-"""How long BPF programs run, by the kernel's own statistics.
+"""The run time of BPF programs, by the kernel's own statistics.
 
 They cost every run some 20 ns: for diagnosis alone.
 """
@@ -38,8 +38,7 @@ class RunTime:
 
 @contextmanager
 def statistics_enabled() -> Iterator[None]:
-    """Statistics for the length of the block, by a file descriptor: whatever becomes of us, they
-    end with it.
+    """Turn statistics on for a block, by a file descriptor, with which they end.
 
     The machine's sysctl (kernel.bpf_stats_enabled) is left as it is. Raises Unsupported where the
     kernel refuses.
@@ -56,9 +55,7 @@ def statistics_enabled() -> Iterator[None]:
 
 
 def read_run_time(descriptor: int) -> RunTime:
-    """Return what a program's file descriptor says until now (bpf_prog_show_fdinfo in
-    kernel/bpf/syscall.c).
-    """
+    """Return a program's run time until now (bpf_prog_show_fdinfo in kernel/bpf/syscall.c)."""
     return parse_run_time(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
 
 

@@ -1,4 +1,4 @@
-"""The witness: what the kernel did to a lab's own packets, from bpf/trace.c at its tracepoints.
+"""The tracer: what the kernel did to a lab's own packets, from bpf/trace.c at its tracepoints.
 
 Two questions are answered from its record: where did a request die, and through how many queues
 does a round trip go.
@@ -109,8 +109,7 @@ def count_hops(events: Sequence[Event], ip: int, sequence: int) -> dict[str, flo
 def packet_path(
     events: Sequence[Event], devices: Mapping[int, str], programs: Mapping[int, str]
 ) -> list[str]:
-    """Return an echo's way there and back as recorded, a step an event: what happened and where, in
-    order of time.
+    """Return an echo's path there and back: a step an event, in order of time.
 
     ``devices`` names ifindexes, ``programs`` the rows of attached programs. The events must be one
     echo's alone.
@@ -132,9 +131,7 @@ def _belongs(event: Event, ip: int, sequence: int) -> bool:
 
 
 def function(symbol: str) -> str:
-    """Return a kernel symbol without offset and without what compilers append:
-    ``f.constprop.0+0x1b`` is ``f``.
-    """
+    """Return a kernel symbol without offset and suffix: ``f.constprop.0+0x1b`` is ``f``."""
     return re.split(r"[.+ ]", symbol.strip(), maxsplit=1)[0]
 
 
@@ -240,7 +237,7 @@ class Tracer:
     def events(self) -> list[Event]:
         """Everything recorded since it was attached, in order of time.
 
-        Of what goes round, the first 1024 events.
+        Of a loop, the first 1024 events.
         """
         return sorted(
             (event for record in self._records for event in record.events()), key=lambda e: e.time
@@ -267,7 +264,7 @@ def tracing(
     *,
     closely: bool = False,
 ) -> Iterator[Tracer | None]:
-    """Yield a witness of these namespaces for the length of the block; None without bcc.
+    """Yield a tracer of these namespaces for the length of the block; None without bcc.
 
     ``beside``: handles that record hits of their own (wire.Wire.records). ``closely``: net_dev_xmit
     too.

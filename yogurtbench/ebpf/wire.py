@@ -14,17 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yogurtbench.core.builds import UserProgram
+from yogurtbench.core.hook_specs import HELPERS, HOOKS, Family, HelperSpec
 from yogurtbench.core.records import Cell
 from yogurtbench.ebpf import run_time
 from yogurtbench.ebpf.programs import NoSuchProgram, Programs
 from yogurtbench.ebpf.run_time import RunTime
 from yogurtbench.lab import Endpoint, Interface, Lab, Unsupported
 from yogurtbench.lab.link_down import LinkDown, switch
-
-#: enum bpf_attach_type, uapi/linux/bpf.h
-ATTACH_TYPES = {"tcx_ingress": 46, "tcx_egress": 47, "netkit_primary": 54, "netkit_peer": 55}
-_XDP_FLAGS = {"xdp_generic": 1 << 1, "xdp_native": 1 << 2}  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
-CLSACT_PARENTS = {"tc_ingress": 0xFFFFFFF2, "tc_egress": 0xFFFFFFF3}
 
 #: Rows of the maps, as in yogurt.h: role row + way.
 ROLE_ROWS = {"wire": 0, "primary": 2, "peer": 4}
@@ -35,7 +31,7 @@ TALLIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What one row's programs saw since they were attached: packets and bytes, summed over CPUs."""
+    """Packets and bytes of one row's programs since they were attached, summed over CPUs."""
 
     packets: int
     bytes: int
@@ -66,10 +62,10 @@ class Attachment:
 def attachments(cell: Cell, own: UserProgram | None = None) -> tuple[Attachment, ...]:
     """Return which programs go where, for a cell: pure, in the order in which they are attached.
 
-    ``own`` is the wire of one's own that the cell names; what it does not define is built in.
+    ``own`` is the custom wire that the cell names; what it does not define is built in.
 
-    What hangs on netkit's primary hook of an end serves the packets on their way *into* that end's
-    container, so on end b it serves the forward way.
+    What is attached to netkit's primary hook of an end serves the packets on their way *into* that
+    end's container, so on end b it serves the forward way.
     """
     found: list[Attachment] = []
     for end, way, hook, helper in (
@@ -114,8 +110,8 @@ def _companion_program(role: str, word: str, own: Collection[str], way: str) -> 
 
 
 def _program(cell: Cell, hook: str, helper: str, way: str) -> str:
-    name = "redirect" if helper == "redirect_container" else helper
-    if hook.startswith("xdp"):
+    name = HELPERS[helper].program_name
+    if HOOKS[hook].family == "xdp":
         return f"xdp_{name}_{way}"
     stamp = f"_{cell.primary}" if cell.primary in ("guard_cb", "guard_mark") else ""
     return f"{name}{stamp}_{way}"
@@ -148,7 +144,7 @@ class Wire:
         }
 
     def tallies(self) -> dict[str, list[Counters]]:
-        """Return what a wire of one's own counted by itself (YB_COUNT), per way: a list by slot.
+        """Return what a custom wire counted by itself (YB_COUNT), per way: a list by slot.
 
         Empty for built-in wires.
         """
@@ -156,7 +152,7 @@ class Wire:
         return {a.way: [self._row("yb_tallies", a, slot) for slot in range(TALLIES)] for a in wires}
 
     def places(self, lab: Lab) -> dict[int, str]:
-        """Return where each program hangs, by its row: ``tcx_ingress of yg1-host:
+        """Return where each program is attached, by its row: ``tcx_ingress of yg1-host:
         redirect_forward``.
         """
         return {
@@ -169,8 +165,8 @@ class Wire:
         return _sum(table[table.Key(row)])
 
     def records(self) -> list[Any]:
-        """Return the handles of a traced wire of one's own: its hits stand in records beside the
-        witness's.
+        """Return the handles of a traced custom wire: its hits stand in records beside the
+        tracer's.
         """
         if not (self.own and self.traced):
             return []
@@ -205,7 +201,7 @@ def attach_wire(
 ) -> Iterator[Wire]:
     """Yield the wire of the lab's cell for the length of the block, its counters at zero.
 
-    ``traced``: for a witness.
+    ``traced``: for a tracer.
 
     The programs leave with their devices when the lab goes down, all at once; detaching each would
     wait for an RCU grace period apiece. ``Wire.detach`` is for those who cannot wait.
@@ -221,7 +217,7 @@ def attach_wire(
         handle = programs.handle(attachment, own, traced=traced)
         try:
             functions[attachment] = programs.load(
-                handle, attachment.program, _program_type(attachment), own
+                handle, attachment.program, HOOKS[attachment.hook].program_type, own
             )
         except NoSuchProgram as absent:
             raise Unsupported(str(absent)) from absent
@@ -239,8 +235,8 @@ def _destination(attachment: Attachment, lab: Lab) -> tuple[Interface, Endpoint]
 def _set_target(bpf: Any, attachment: Attachment, lab: Lab) -> None:
     """Write the row's target and zero its counters."""
     host_end, pot = _destination(attachment, lab)
-    helper = lab.cell.helper if attachment.way == "forward" else lab.cell.return_helper
-    into_container = attachment.role == "primary" or helper == "redirect_container"
+    helper = _helper(attachment, lab)
+    into_container = attachment.role == "primary" or helper.into_container
     ifindex = pot.end.ifindex if into_container else host_end.ifindex
     targets, traffic = bpf["targets"], bpf["traffic"]
     row = targets.Key(attachment.row)
@@ -248,31 +244,35 @@ def _set_target(bpf: Any, attachment: Attachment, lab: Lab) -> None:
     (nexthop4,) = struct.unpack("=I", ipaddress.ip_address(pot.ipv4).packed)
     targets[row] = targets.Leaf(ifindex, pot.end.ifindex, nexthop4, nexthop6)
     traffic[row] = traffic.Leaf()
-    if helper == "redirect_map" and attachment.role == "wire":
+    if helper.by_map and attachment.role == "wire":
         devices = bpf["devices"]
         devices[devices.Key(attachment.row)] = devices.Leaf(ifindex)
 
 
-def _program_type(attachment: Attachment) -> str:
-    return "XDP" if attachment.hook.startswith("xdp") else "SCHED_CLS"
+def _helper(attachment: Attachment, lab: Lab) -> HelperSpec:
+    """Return the helper of an attachment's way; a custom wire without one redirects."""
+    name = lab.cell.helper if attachment.way == "forward" else lab.cell.return_helper
+    return HELPERS.get(name, HELPERS["redirect"])
 
 
 def attachment_point(attachment: Attachment, lab: Lab) -> tuple[Interface, str]:
     """Return the end a program is attached to, and its hook there."""
+    hook = HOOKS[attachment.hook]
+    if hook.in_container:
+        pot = lab.client if attachment.end == "a" else lab.server
+        return pot.end, hook.attach_point
     host_end = lab.a if attachment.end == "a" else lab.b
     assert host_end
-    if not attachment.hook.endswith("_container"):
-        return host_end, attachment.hook
-    pot = lab.client if attachment.end == "a" else lab.server
-    return pot.end, attachment.hook.removesuffix("_container")
+    return host_end, hook.attach_point
 
 
 def _attach(handle: Any, function: Any, attachment: Attachment, lab: Lab, undo: ExitStack) -> None:
     """Attach one program and register its undoing."""
-    end, hook = attachment_point(attachment, lab)
+    end, _ = attachment_point(attachment, lab)
+    hook = HOOKS[attachment.hook]
     try:
         with end.namespace.entered():
-            detach = _ATTACH[hook](handle, function, end, hook)
+            detach = _ATTACH[hook.family](handle, function, end, hook.number)
     except (
         Exception
     ) as error:  # bcc raises bare Exception, pyroute2 NetlinkError: both mean "this kernel says no"
@@ -287,29 +287,29 @@ def _detach(end: Interface, detach: Callable[[], Any]) -> None:
         detach()
 
 
-def _attach_by_type(bpf: Any, function: Any, end: Interface, hook: str) -> Callable[[], Any]:
-    kind = ATTACH_TYPES[hook]
+def _attach_by_type(bpf: Any, function: Any, end: Interface, kind: int) -> Callable[[], Any]:
     bpf.attach_func(function, end.ifindex, kind)
     return lambda: bpf.detach_func(function, end.ifindex, kind)
 
 
-def _attach_clsact(_bpf: Any, function: Any, end: Interface, hook: str) -> Callable[[], Any]:
+def _attach_clsact(_bpf: Any, function: Any, end: Interface, parent: int) -> Callable[[], Any]:
     """Return a direct-action filter on clsact (tc-bpf(8))."""
     ip = end.namespace.ip
     ip.tc("add", "clsact", end.ifindex)
     arguments = {"fd": function.fd, "name": "yogurt", "classid": 1, "direct_action": True}
-    ip.tc("add-filter", "bpf", end.ifindex, ":1", parent=CLSACT_PARENTS[hook], **arguments)
+    ip.tc("add-filter", "bpf", end.ifindex, ":1", parent=parent, **arguments)
     return lambda: ip.tc("del", "clsact", end.ifindex)
 
 
-def _attach_xdp(bpf: Any, function: Any, end: Interface, hook: str) -> Callable[[], Any]:
-    flags = _XDP_FLAGS[hook]
+def _attach_xdp(bpf: Any, function: Any, end: Interface, flags: int) -> Callable[[], Any]:
     bpf.attach_xdp(end.name, function, flags)
     return lambda: bpf.remove_xdp(end.name, flags)
 
 
-_ATTACH: dict[str, Callable[[Any, Any, Interface, str], Callable[[], Any]]] = {
-    **dict.fromkeys(ATTACH_TYPES, _attach_by_type),
-    **dict.fromkeys(CLSACT_PARENTS, _attach_clsact),
-    **dict.fromkeys(_XDP_FLAGS, _attach_xdp),
+#: By a hook's family; each takes the hook's number.
+_ATTACH: dict[Family, Callable[[Any, Any, Interface, int], Callable[[], Any]]] = {
+    "netkit": _attach_by_type,
+    "tcx": _attach_by_type,
+    "clsact": _attach_clsact,
+    "xdp": _attach_xdp,
 }

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from yogurtbench.core import install_hints, tools
 from yogurtbench.core.errors import HostError, MatrixError
+from yogurtbench.core.hook_specs import attach_family
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import Cell
 from yogurtbench.ebpf import headers
@@ -198,7 +199,7 @@ def _start_native(cells: list[Cell], clock: str, undo: ExitStack) -> AgentHost:
         raise MatrixError(
             f"kernel {named[0]!r} needs the VM, which can boot it: use lab: vm or auto"
         )
-    if missing := missing_tools(cells):
+    if missing := missing_tools(cells, only_installable=True):
         raise HostError(f"the native lab needs {missing[0]}; yogurtbench doctor says how to add it")
     host = undo.enter_context(native.host())
     lacking = _missing_features(cells, host.features)
@@ -276,14 +277,16 @@ def _other_kernels(cells: list[Cell]) -> list[str]:
     return sorted({cell.kernel for cell in cells if cell.kernel != "host"})
 
 
-def missing_tools(cells: list[Cell]) -> list[str]:
-    """Return what the cells need and PATH, Python or the headers lack, a clause each."""
-    needed = {tool for cell in cells for tool in LOADS[cell.load].tools} | {
-        "unshare",
-        "nsenter",
-        "taskset",
-        "mount",
-    }
+def missing_tools(cells: list[Cell], *, only_installable: bool = False) -> list[str]:
+    """Return what the cells need and PATH, Python or the headers lack, a clause each.
+
+    ``only_installable``: leave out the loads' tools that this distribution has no package of; what
+    needs them will be unsupported.
+    """
+    needed = {tool for cell in cells for tool in LOADS[cell.load].tools}
+    if only_installable:
+        needed = {tool for tool in needed if not install_hints.no_package(tool)}
+    needed |= {"unshare", "nsenter", "taskset", "mount"}
     missing = [lacking for tool in sorted(needed) if (lacking := tools.find_tools(tool).lacking)]
     if any(cell.has_programs for cell in cells):
         missing += (
@@ -308,7 +311,6 @@ def _has_bcc() -> bool:
 
 def _missing_features(cells: list[Cell], features: dict[str, bool]) -> list[str]:
     needed = {cell.device for cell in cells}
-    needed |= {
-        "tcx" for cell in cells for hook in (cell.hook, cell.return_hook) if hook.startswith("tcx")
-    }
+    hooks = {hook for cell in cells for hook in (cell.hook, cell.return_hook)}
+    needed |= {family for hook in hooks if (family := attach_family(hook)) == "tcx"}
     return sorted(name for name in needed if not features.get(name, False))

@@ -59,8 +59,6 @@ def _loads_with(tool: str) -> str:
     return f"loads {', '.join(most)} and {last}" if most else f"load {last}"
 
 
-#: Programs, and what a machine without them cannot do.
-_TOOLS = tuple((tool, _loads_with(tool)) for tool in TOOLS)
 _ROOM_TOOLS = ("unshare", "nsenter", "setpriv", "taskset", "mount")
 #: What marks the bcc of the BPF Compiler Collection; PyPI's package of that name has no such
 #: module.
@@ -159,11 +157,17 @@ def native_lab(found: Sequence[CheckResult]) -> CheckResult:
     states = {f.what: f.state for f in found}
     if blocking := [what for what in ("root", "util-linux", "veth") if states.get(what) != "ok"]:
         return CheckResult(NATIVE, "missing", f"cannot run: see {', '.join(blocking)}")
-    wanted = ("bcc", "kernel headers", "netkit", "tcx", *(tool for tool, _ in _TOOLS))
+    wanted = ("bcc", "kernel headers", "netkit", "tcx", *TOOLS)
+    # A load's tool is limited where the distribution has none: its trials are unsupported.
+    without = [tool for tool in TOOLS if states.get(tool) == "limited"]
     unanswered = [what for what in map(answering, _QUESTIONS) if states.get(what, "ok") != "ok"]
-    if lacking := [what for what in wanted if states.get(what) != "ok"] + unanswered:
+    if (
+        lacking := [what for what in wanted if what not in without and states.get(what) != "ok"]
+        + unanswered
+    ):
         return CheckResult(NATIVE, "limited", f"runs, but not cells that need {', '.join(lacking)}")
-    return CheckResult(NATIVE, "ok", "runs every cell")
+    loads = f", but not {' and '.join(map(_loads_with, without))}" if without else ""
+    return CheckResult(NATIVE, "ok", f"runs every cell{loads}")
 
 
 def vm_lab(found: Sequence[CheckResult]) -> CheckResult:
@@ -379,8 +383,10 @@ _FEATURES = {
 
 
 def _tools() -> Iterator[CheckResult]:
-    for tool, use in _TOOLS:
-        yield _program(tool, tool, use)
+    for tool in TOOLS:
+        found = _program(tool, tool, _loads_with(tool))
+        without = found.state == "missing" and install_hints.no_package(tool)
+        yield replace(found, state="limited") if without else found
     lacking = [looked for tool in _ROOM_TOOLS if (looked := tools.find_tools(tool)).fault]
     if lacking:
         mend = install_command(*dict.fromkeys(one.tool.thing for one in lacking))

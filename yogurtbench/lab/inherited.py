@@ -1,10 +1,10 @@
-"""What a new network namespace takes over from the machine, where somebody may have set it.
+"""Settings that a new network namespace takes over from the machine.
 
 Of the settings below a namespace begins with the machine's own (devconf_inherit_init_net,
 tcp_sk_init, neigh_parms): a lab on a machine that forwards, filters by source or uses another
 congestion control would measure that. ``differing`` compares a fresh room with what kernels begin
 with; each namespace of a lab is then given those back. What belongs to the whole machine cannot be
-set from here: ``of_the_machine`` tells it, and it stands in the run's identity.
+set from here: ``of_the_machine`` returns it, and it stands in the run's identity.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stands in a lab that is up, as the kernel tells it: namespaces, devices, addresses
+"""The namespaces, devices and addresses of a lab that is up, as the kernel reports them
 (rtnetlink(7)).
 """
 
@@ -22,7 +22,7 @@ def read_inventory(lab: Lab) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
         {"name": _name(namespace), "devices": _devices(namespace)} for namespace in lab.namespaces
     ]
-    # No two devices of a lab share an index, lo apart: who is whose peer can be told by it.
+    # No two devices of a lab share an index, lo apart: so it shows who is whose peer.
     names = {
         d["ifindex"]: f"{n['name']}:{d['name']}"
         for n in found
@@ -50,12 +50,12 @@ def _devices(namespace: Namespace) -> list[dict[str, Any]]:
 
 def _device(link: Any, addresses: list[str]) -> dict[str, Any]:
     info = link.get_attr("IFLA_LINKINFO")
-    told = netkit.told(link)
+    details = netkit.attributes(link)
     return {
         "name": link.get_attr("IFLA_IFNAME"),
         "ifindex": link["index"],
         "kind": info.get_attr("IFLA_INFO_KIND") if info else None,
-        "mode": _MODES.get(told.get("IFLA_NETKIT_MODE", -1)),
+        "mode": _MODES.get(details.get("IFLA_NETKIT_MODE", -1)),
         "mtu": link.get_attr("IFLA_MTU"),
         "state": "up" if link["state"] == "up" else "down",
         "mac": link.get_attr("IFLA_ADDRESS"),

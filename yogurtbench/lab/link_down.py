@@ -20,15 +20,16 @@ _IFREQ = struct.Struct("=16sH22x")
 
 @dataclass(frozen=True, slots=True)
 class LinkDown:
-    """By ioctl(2) on a socket kept for it (netdevice(7)): a signal may come while netlink waits for
-    an answer.
+    """The switch, by ioctl(2) on a socket kept for it (netdevice(7)).
+
+    A signal may come while netlink waits for an answer.
     """
 
     control: socket.socket
     devices: tuple[str, ...]
 
     def off(self) -> None:
-        """Take the host ends down: what goes round in the kernel ends where a device is down."""
+        """Take the host ends down: what loops in the kernel ends where a device is down."""
         for device in self.devices:
             with suppress(OSError):  # it is gone already
                 asked = fcntl.ioctl(self.control, _SIOCGIFFLAGS, _IFREQ.pack(device.encode(), 0))

@@ -94,18 +94,16 @@ def host() -> Namespace:
 
 
 def create(name: str) -> Namespace:
-    """Return a new, quiet namespace: loopback up, and nothing in it that would send a packet of its
-    own accord.
+    """Return a new, quiet namespace: loopback is up and nothing in it sends by itself.
 
     IPv6 makes no link-local addresses, solicits no routers and repeats its multicast reports at
     once (how often is the whole machine's setting); neighbours stay reachable for an hour. So a
-    wire's counters can be held against the load's packets exactly.
+    wire's counters can be compared with the load's packets exactly.
     """
     home = os.open(_SELF, os.O_RDONLY)
     try:
-        netns.setns(
-            name, fork=False
-        )  # O_CREAT: made by this very process, not by a child of its size
+        # O_CREAT: made by this very process, not by a child of its size
+        netns.setns(name, fork=False)
     finally:
         netns.setns(home)
         os.close(home)
@@ -141,7 +139,7 @@ _NEIGHBOURS: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """What the machine has set otherwise than kernels begin with, and what a lab sets instead."""
+    """The machine's settings that differ from the kernel's defaults, and a lab's instead."""
 
     of_a_namespace: dict[str, str]
     of_neighbours: dict[str, str]
@@ -149,8 +147,9 @@ class _Machine:
 
 @cache
 def _machine() -> _Machine:
-    """Look for it once, in the lab's host namespace while it is as new: a guest of ours has nothing
-    of the kind.
+    """Compare once, in the lab's host namespace while it is new.
+
+    A guest of ours has no such setting.
     """
     with host().entered():
         of_lo = {

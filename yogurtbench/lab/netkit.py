@@ -1,5 +1,4 @@
-"""Device pairs over rtnetlink: a netkit plugin for pyroute2, and veth beside it with explicit peer
-indexes.
+"""Device pairs over rtnetlink: a netkit plugin for pyroute2, and veth with peer indexes.
 
 Attribute numbers: enum in uapi/linux/if_link.h (IFLA_NETKIT_*). pyroute2 has no netkit, and its
 veth shorthand cannot give the peer an ifindex; both are added through its own registry.
@@ -54,9 +53,7 @@ ifinfmsg.ifinfo.register_link_kind(module={"netkit": NetkitData, "veth": VethDat
 
 
 def peer_info(name: str, index: int, netns_fd: int, mtu: int) -> dict[str, Any]:
-    """Return the nested link message of the far end: made in its own namespace at once, under its
-    own index.
-    """
+    """Return the far end's nested link message: its own namespace and index at once."""
     attributes = [("IFLA_IFNAME", name), ("IFLA_NET_NS_FD", netns_fd), ("IFLA_MTU", mtu)]
     return {"index": index, "attrs": attributes}
 
@@ -109,7 +106,7 @@ def netkit_request(
     return request
 
 
-#: What a request may ask for and a link tells back, and what each value means.
+#: What a request may ask for and a link reports back, and what each value means.
 _TOLD: dict[str, tuple[str, dict[int, str]]] = {
     "IFLA_NETKIT_MODE": ("mode", {number: word for word, number in MODES.items()}),
     "IFLA_NETKIT_POLICY": ("policy", {number: word for word, number in POLICIES.items()}),
@@ -120,7 +117,7 @@ _TOLD: dict[str, tuple[str, dict[int, str]]] = {
 }
 
 
-def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+def ignored(request: Mapping[str, Any], attributes: Mapping[str, Any]) -> list[str]:
     """Return what of a netkit request the kernel did not do, by the attributes that the made link
     tells.
 
@@ -128,7 +125,7 @@ def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     """
     found = []
     for attribute, (name, words) in _TOLD.items():
-        wanted, is_so = request.get(attribute), told.get(attribute)
+        wanted, is_so = request.get(attribute), attributes.get(attribute)
         if wanted is not None and is_so != wanted:
             outcome = (
                 "it knows no such attribute"
@@ -139,7 +136,7 @@ def ignored(request: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def told(link: Any) -> dict[str, Any]:
+def attributes(link: Any) -> dict[str, Any]:
     """Return the netkit attributes of a link message by name; empty where it has none."""
     info = link.get_attr("IFLA_LINKINFO")
     data = info.get_attr("IFLA_INFO_DATA") if info else None

@@ -18,9 +18,7 @@ NUD_PERMANENT = 0x80
 
 @dataclass(frozen=True, slots=True)
 class StaticNeighbour:
-    """Who sends through ``end`` to ``addresses`` (IPv4, IPv6) has to know the link-layer address of
-    ``neighbour``.
-    """
+    """Enter ``neighbour``'s link-layer address for what ``end`` sends to ``addresses``."""
 
     end: Interface
     addresses: tuple[str, str]

@@ -3,7 +3,7 @@ them.
 
 gso, checksum: on as the kernel makes them. Without checksum offload the kernel segments nothing
 late either
-    (netdev_fix_features): checksum off takes gso with it, and bytes_per_skb tells.
+    (netdev_fix_features): checksum off takes gso with it, and bytes_per_skb shows it.
 gro: off as the kernel makes veth (since 5.13, veth_setup). On, a veth end polls (NAPI) and merges
 what it receives.
     netkit delivers through the backlog and never merges: there the switch changes nothing.

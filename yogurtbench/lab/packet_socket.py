@@ -1,6 +1,4 @@
-"""A tap on every device of a lab: AF_PACKET sockets (packet(7)), as tcpdump's, whose frames are
-read afterwards.
-"""
+"""A capture on every device of a lab: AF_PACKET sockets (packet(7)), read afterwards."""
 
 from __future__ import annotations
 
@@ -79,9 +77,8 @@ class Tap:
             except BlockingIOError:
                 break
             except OSError as error:
-                if (
-                    error.errno != errno.ENETDOWN
-                ):  # told once to who listens when a device is taken down
+                # Each listener gets it once when a device is taken down.
+                if error.errno != errno.ENETDOWN:
                     raise
                 continue
             found.append(Frame(_stamp(messages), address[2] == _PACKET_OUTGOING, content))

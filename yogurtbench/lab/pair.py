@@ -35,9 +35,8 @@ def make_pair(cell: Cell, near: Place, far: Place) -> list[Interface]:
     if cell.device == "veth":
         request = netkit.veth_request(near_name, near_index, cell.mtu, peer)
     else:
-        assert (
-            cell.policy and cell.scrub and cell.headroom is not None
-        )  # a netkit cell has them by construction
+        # A netkit cell has them by construction.
+        assert cell.policy and cell.scrub and cell.headroom is not None
         shape = {
             "mode": cell.mode,
             "policy": cell.policy,
@@ -69,7 +68,7 @@ def _verify_attributes(where: Namespace, index: int, request: Mapping[str, Any])
     Raises Unsupported.
     """
     (link,) = where.ip.get_links(index)
-    if ignored := netkit.ignored(request, netkit.told(link)):
+    if ignored := netkit.ignored(request, netkit.attributes(link)):
         raise Unsupported(f"this kernel does not support netkit with {' and '.join(ignored)}")
 
 

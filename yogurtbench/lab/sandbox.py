@@ -1,5 +1,4 @@
-"""The lab's room of its own: private network, mount and PID namespaces that the kernel takes down
-with the agent.
+"""The lab's sandbox: private network, mount and PID namespaces that end with the agent.
 
 The room is entered by exec'ing through unshare(1); ``furnish`` then runs once inside it.
 """
@@ -61,8 +60,7 @@ def _keep_machine_proc() -> None:
     if mounts.count("/proc") < 2:
         return
     MACHINE_PROC.mkdir()
-    run(
-        ["umount", "--lazy", "/proc"]
-    )  # a tool that is just being asked for its version may be reading it
+    # Lazily: a tool that is just printing its version may be reading it.
+    run(["umount", "--lazy", "/proc"])
     run(["mount", "--bind", "-o", "ro", "/proc", str(MACHINE_PROC)])
     run(["mount", "-t", "proc", "proc", "/proc"])

@@ -46,9 +46,7 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
 
 
 def _removing_devices(of: Namespace, undo: ExitStack) -> None:
-    """On the way out remove the lab's devices of a namespace, and with them their peers and the
-    programs on them.
-    """
+    """Remove a namespace's lab devices at the end, and with them peers and programs."""
     undo.callback(_remove_devices, of)
 
 
@@ -163,9 +161,7 @@ def _bridge(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
 
 
 def _routed(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """Two pairs and IP forwarding between the host ends, each host end a gateway with an address of
-    its own.
-    """
+    """Build two pairs and IP forwarding between host ends that are gateways with addresses."""
     lab = _two_pairs(cell, host, undo)
     assert lab.a and lab.b
     _forwarding(host)
@@ -178,8 +174,7 @@ def _routed(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
 
 
 def _uplink(cell: Cell, host: Namespace, undo: ExitStack) -> Lab:
-    """North-south: a client outside, the host's uplink, and the container behind it as a runtime
-    sets it up.
+    """Build north-south: a client outside, the host's uplink, and a container behind it.
 
     namespace "outside"          the lab's host namespace           namespace "yogurt-2"
       up-out ──veth── up-host ═══ eBPF wire, or IP forwarding ═══ yg2-host ──pair── yg2-cont

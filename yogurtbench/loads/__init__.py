@@ -1,4 +1,4 @@
-"""What is sent over a network that is up: each load a ``run`` that talks to real tools and a pure
+"""The loads: each is a ``run`` that starts real tools over a network that is up, and a pure
 ``parse``.
 """
 

@@ -1,4 +1,4 @@
-"""Tells what the network answered from what only says that we could not ask.
+"""Distinguish what the network answered from what only says that we could not ask.
 
 "Nothing answered" is a result, and makes a wire dead. A right that is missing, an address family
 that is not there, a socket option that is refused, or no descriptor or buffer left say nothing

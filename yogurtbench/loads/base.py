@@ -1,6 +1,4 @@
-"""What the loads share: the bench they run on, what they give back, pinning, readiness, packet
-arithmetic.
-"""
+"""Parts that the loads share: context, results, pinning, readiness, packet arithmetic."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """How many packets the wire must have seen each way for the load's result to be believed.
+    """The packets that the wire must have counted each way for the result to be believed.
 
     Both bounds inclusive; ``None``: no upper bound.
     """
@@ -45,8 +43,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """A load's result: contract metrics by name, the flow for the path assertion, and what else is
-    worth keeping.
+    """A load's result: contract metrics by name, the flow for the path assertion, and details.
 
     ``missing``: metrics that came to no value while others did, each with its status and why.
     """
@@ -63,18 +60,18 @@ class LoadContext:
 
     lab: Lab
     trial: Trial
-    witness: Tracer | None = None
-    #: Where the wire's programs hang, by row (see wire.Wire.places).
+    tracer: Tracer | None = None
+    #: Where the wire's programs are attached, by row (see wire.Wire.places).
     places: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def client(self) -> Endpoint:
-        """Who asks."""
+        """The end that sends requests."""
         return self.lab.client
 
     @property
     def server(self) -> Endpoint:
-        """Who answers."""
+        """The end that answers."""
         return self.lab.server
 
     @property
@@ -84,7 +81,7 @@ class LoadContext:
 
     @property
     def payload(self) -> int:
-        """Bytes per message or write; loads without a payload do not ask."""
+        """Bytes per message or write; loads without a payload do not read it."""
         assert self.trial.cell.payload is not None
         return self.trial.cell.payload
 

@@ -1,5 +1,6 @@
-"""The probes' positive control: what they use is tried once where it has to work whatever the wires
-do.
+"""The probes' positive control.
+
+What they use is tried once where it has to work, whatever the wires do.
 
 One pair of devices without any program joins two namespaces; over it go an ICMP echo of each IP
 version, a TCP exchange, a datagram, and a frame that an AF_PACKET socket sends and another one
@@ -27,7 +28,7 @@ from yogurtbench.loads.mailbox import UdpReceiver, send
 #: What can be asked, by the word in its sentences.
 IPV4, IPV6, TCP, UDP, PACKETS = "IPv4", "IPv6", "TCP", "UDP", "packet sockets"
 
-_PATIENCE = 0.5
+_TIMEOUT = 0.5
 _LAB_IS_UP = Path("/run/netns/yogurt-2")
 _PLAIN: dict[str, object] = {
     "topology": "direct",
@@ -123,14 +124,14 @@ def _hears_packets(lab: Lab) -> bool:
     with closing(sniffer):
         with closing(raw.Transmitter(lab.server.namespace)) as transmitter:
             transmitter.send(sent, raw.ETH_P_EXPERIMENT, mark, heard.mac())
-        return mark in sniffer.hear([], [mark], _PATIENCE)
+        return mark in sniffer.hear([], [mark], _TIMEOUT)
 
 
 def _takes_datagrams(lab: Lab) -> bool:
     token = secrets.token_bytes(16)
     with closing(UdpReceiver(lab.server)) as mailbox:
         return send(lab.client, lab.server.ipv4, mailbox.port, token) and mailbox.receives(
-            token, _PATIENCE
+            token, _TIMEOUT
         )
 
 

@@ -1,5 +1,4 @@
-"""CPU time of a load, from the kernel's own accounting, softirqs included, unrelated processes
-excluded.
+"""CPU time of a load by the kernel's accounting: with softirqs, without other processes.
 
 Counted is what the scheduler gave
 
@@ -53,7 +52,7 @@ class CpuTime:
 
     @property
     def beside(self) -> float:
-        """What the kernel did for the load outside its processes' time."""
+        """The kernel's work for the load outside its processes' time."""
         return self.ksoftirqd + (self.interrupts if interrupts_are_apart() else 0.0)
 
     def to_json(self) -> CpuSeconds:
@@ -93,8 +92,9 @@ def stat_seconds(table: str, cpus: Sequence[int]) -> tuple[float, float]:
 
 
 def _ksoftirqd(cpus: Sequence[int]) -> float:
-    """Seconds that the ksoftirqd of some CPUs ran: schedstat begins with ns
-    (Documentation/scheduler/sched-stats).
+    """Return the seconds that some CPUs' ksoftirqd ran.
+
+    schedstat begins with ns (Documentation/scheduler/sched-stats).
     """
     threads = _ksoftirqd_threads()
     try:

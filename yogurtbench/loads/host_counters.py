@@ -1,4 +1,4 @@
-"""What a load did to its machine: device counters, softnet columns, packet sizes and, for bulk, CPU
+"""A load's effect on its machine: device counters, softnet columns, packet sizes and, for bulk, CPU
 time.
 """
 
@@ -186,8 +186,8 @@ def softnet_counts(before: dict[str, list[int]], now: dict[str, list[int]]) -> d
 
     The kernel's counters have 32 bits and begin again at 0.
 
-    Where a CPU came or left meanwhile its rows cannot be told from others': there is nothing to
-    say.
+    Where a CPU came or left meanwhile its rows cannot be told apart from others': there is
+    nothing to say.
     """
     if any(len(before[name]) != len(values) for name, values in now.items()):
         return {}

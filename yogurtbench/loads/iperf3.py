@@ -54,12 +54,12 @@ _Figures = tuple[dict[str, float], int, float]
 
 @dataclass(frozen=True, slots=True)
 class IperfReport:
-    """What iperf3 reported: ``values`` are metrics (bit/s, packets/s …), ``delivered`` the
-    receiver's bytes.
+    """iperf3's report: ``values`` are metrics, ``delivered`` are the receiver's bytes.
 
     ``seconds`` is how long it took, ``cpu_seconds`` the CPU time of both ends. ``threaded``: of an
     iperf3 whose streams are threads; its main thread notices up to a second late that they have
-    sent a number of bytes (iperf_run_client, which looks when a timer fires), and tells that time.
+    sent a number of bytes (iperf_run_client, which looks when a timer fires), and reports that
+    time.
     """
 
     values: dict[str, float]
@@ -108,9 +108,7 @@ def run(bench: LoadContext) -> LoadResult:
 
 
 def end_by(options: dict[str, Any], *, threaded: bool) -> dict[str, Any]:
-    """Choose the end that this iperf3 tells exactly, where the plan gives both a number of bytes
-    and a duration.
-    """
+    """Choose the end that this iperf3 reports exactly, where the plan has bytes and a duration."""
     left_out = "bytes" if threaded else "duration"
     return {name: value for name, value in options.items() if name != left_out}
 
@@ -203,7 +201,7 @@ def parse(stdout: str, stderr: str = "", *, udp: bool) -> IperfReport:
     """iperf3's JSON.
 
     The receiver's figures count: what the sender got rid of may still lie in a queue. Raises
-    LoadFailed where iperf3 reports an error, moved nothing or tells what cannot be, Unsupported
+    LoadFailed where iperf3 reports an error, moved nothing or reports what cannot be, Unsupported
     where the payload is smaller than this iperf3 sends.
     """
     if not stdout.lstrip().startswith("{") and (too_small := _TOO_SMALL.search(stderr)):

@@ -1,4 +1,4 @@
-"""Who on the host can listen in, or talk into the wire? Asked with the host's own means, over IPv4.
+"""Try who on the host can capture from the wire or inject into it, over IPv4.
 
 A yes is its own proof: the packet was there. A no is believed only beside a positive control with
 the same socket on the same device: the sniffer sees a control frame sent through its device, the
@@ -25,11 +25,10 @@ from functools import partial
 from yogurtbench.core.records import IsolationDetails, Status
 from yogurtbench.lab import Interface, Lab
 from yogurtbench.lab.namespace import Namespace
-from yogurtbench.loads import control, raw
-from yogurtbench.loads import unprivileged as nobody
+from yogurtbench.loads import control, raw, unprivileged
 from yogurtbench.loads.asking import CannotAsk, probing
 from yogurtbench.loads.base import LoadContext, LoadResult
-from yogurtbench.loads.mailbox import PATIENCE, TOKEN_BYTES, UdpReceiver, send
+from yogurtbench.loads.mailbox import TIMEOUT, TOKEN_BYTES, UdpReceiver, send
 from yogurtbench.loads.packets import echo_request, udp_packet
 
 #: How far a device's counters may lag behind (seconds): some drivers count when the far end polls.
@@ -77,7 +76,7 @@ class Verdicts:
 def run(bench: LoadContext) -> LoadResult:
     """Return the metrics of the contract that apply to the topology.
 
-    Bounded by a few times ``PATIENCE``.
+    Bounded by a few times ``TIMEOUT``.
 
     Without host ends (direct, loopback) there is no device to listen or send on: only
     ``eavesdrop_any`` and ``host_ping`` remain.
@@ -151,7 +150,7 @@ def _delivered(lab: Lab, mailbox: UdpReceiver, token: bytes) -> bool:
     """Return whether a datagram from yogurt-1 arrives in yogurt-2."""
     return any(
         send(lab.client, lab.server.ipv4, mailbox.port, token)
-        and mailbox.receives(token, PATIENCE / _TRIES)
+        and mailbox.receives(token, TIMEOUT / _TRIES)
         for _ in range(_TRIES)
     )
 
@@ -183,7 +182,7 @@ def _judge_sniffers(
     for metric, sniffer in sniffers.items():
         end = own.get(metric)
         expected = {end.name: controls[end.name]} if end else controls
-        heard = sniffer.hear([traffic], list(expected.values()), PATIENCE)
+        heard = sniffer.hear([traffic], list(expected.values()), TIMEOUT)
         deaf = [name for name, token in expected.items() if token not in heard]
         doubt = (
             f"the socket did not see a control frame sent through {deaf[0]} either" if deaf else ""
@@ -232,8 +231,8 @@ def _inject(
             if shot.cannot and not arrived:
                 raise CannotAsk(shot.cannot)
             verdicts.judge(shot.metric, arrived, shot.doubt or doubt)
-    unprivileged = zip(nobody.WAYS, shots[-1].tokens, strict=True)
-    got = [way for way, token in unprivileged if token in mailbox.got]
+    sent = zip(unprivileged.WAYS, shots[-1].tokens, strict=True)
+    got = [way for way, token in sent if token in mailbox.got]
     verdicts.details["unprivileged"]["arrived"] = got
 
 
@@ -246,7 +245,7 @@ def _receiver_works(lab: Lab, mailbox: UdpReceiver, carried: bool) -> bool:
     if carried:
         return _delivered(lab, mailbox, token)
     return send(lab.server, lab.server.ipv4, mailbox.port, token) and mailbox.receives(
-        token, PATIENCE
+        token, TIMEOUT
     )
 
 
@@ -277,9 +276,9 @@ def _inject_unprivileged(
     lab: Lab, end: Interface, port: int, verdicts: Verdicts
 ) -> InjectionAttempt:
     """Datagrams of a user without any privilege, from a socket bound to a host end."""
-    tokens, before = tuple(_token() for _ in nobody.WAYS), _tx_count(end)
+    tokens, before = tuple(_token() for _ in unprivileged.WAYS), _tx_count(end)
     with lab.host.entered():
-        sent = nobody.send_unprivileged(end.name, lab.server.ipv4, port, tokens, PATIENCE)
+        sent = unprivileged.send_unprivileged(end.name, lab.server.ipv4, port, tokens, TIMEOUT)
     verdicts.details["unprivileged"] = {"sent": sent.ways, "errors": sent.errors}
     doubt = f"the sender kept capabilities ({sent.capabilities:x})" if sent.capabilities else ""
     if not sent.ways or not _device_counted(end, before, len(sent.ways)):
@@ -337,7 +336,9 @@ def _icmp_socket(where: Namespace) -> socket.socket:
 
 
 def _ping_error(sender: socket.socket, address: str) -> str:
-    """Why a ping was not answered; empty where it was. Raises CannotAsk where it could not be sent.
+    """Return why a ping was not answered; empty where it was.
+
+    Raises CannotAsk where it could not be sent.
 
     The host has no route to a container behind a wire: ENETUNREACH is an answer here.
     """
@@ -347,7 +348,7 @@ def _ping_error(sender: socket.socket, address: str) -> str:
             sender.sendto(echo_request(4, 0, 1, token), (address, 0))
     except OSError as error:
         return raw.error_name(error)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while (left := deadline - time.monotonic()) > 0 and select.select([sender], [], [], left)[0]:
         packet = sender.recv(2048)
         message = packet[(packet[0] & 0x0F) * 4 :]  # the IP header comes with it

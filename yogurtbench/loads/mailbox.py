@@ -1,4 +1,4 @@
-"""Datagrams that are told from one another by a token: who sends them, and who receives them."""
+"""Senders and receivers of datagrams, each with a token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from yogurtbench.loads.asking import probing
 
 #: How long a packet is waited for (seconds); a live path takes microseconds natively, milliseconds
 #: emulated.
-PATIENCE = 0.3
+TIMEOUT = 0.3
 #: After the control datagram, what had to wait for a neighbour to be resolved may still come
 #: (seconds of quiet).
 QUIET = 0.02
@@ -28,24 +28,24 @@ class UdpReceiver:
         self.port: int = self._socket.getsockname()[1]
         self.got: set[bytes] = set()
 
-    def receives(self, token: bytes, patience: float) -> bool:
-        """Return whether the token came within ``patience`` seconds.
+    def receives(self, token: bytes, timeout: float) -> bool:
+        """Return whether the token came within ``timeout`` seconds.
 
         Everything else that came is remembered too.
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while token not in self.got and (left := deadline - time.monotonic()) > 0:
             self._collect(left)
         return token in self.got
 
     def settle(self) -> None:
-        """Collect until nothing has come for ``QUIET`` seconds, at most for ``PATIENCE``."""
-        deadline = time.monotonic() + PATIENCE
+        """Collect until nothing has come for ``QUIET`` seconds, at most for ``TIMEOUT``."""
+        deadline = time.monotonic() + TIMEOUT
         while self._collect(QUIET) and time.monotonic() < deadline:
             pass
 
-    def _collect(self, patience: float) -> bool:
-        if not select.select([self._socket], [], [], patience)[0]:
+    def _collect(self, timeout: float) -> bool:
+        if not select.select([self._socket], [], [], timeout)[0]:
             return False
         with probing("UDP", "receiving"):
             self.got.add(self._socket.recv(2048)[:TOKEN_BYTES])

@@ -34,9 +34,7 @@ def echo_request(
 
 
 def udp_packet(source: str, destination: str, port: int, payload: bytes) -> bytes:
-    """Return an IPv4 packet with one UDP datagram in it, without a UDP checksum (RFC 768 allows
-    that over IPv4).
-    """
+    """Return an IPv4 packet with one UDP datagram, without a checksum (RFC 768 allows that)."""
     udp = struct.pack("!HHHH", port, port, 8 + len(payload), 0) + payload
     addresses = socket.inet_aton(source) + socket.inet_aton(destination)
     header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP, 0)

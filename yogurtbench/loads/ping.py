@@ -24,14 +24,13 @@ _ODD = re.compile(r"\+\d+ (?:duplicates|corrupted)", re.ASCII)
 _CLOCK_SET = "time of day goes back"
 #: Exit codes: 1 where an answer is missing, which is a result (finish in ping_common.c).
 _FINE = (0, 1)
-#: Answers that ping tells apart: icmp_seq has 16 bits.
+#: Answers that ping can distinguish: icmp_seq has 16 bits.
 MOST_REQUESTS = 65_535
 
 
 @dataclass(frozen=True, slots=True)
 class PingReport:
-    """What ping printed: requests ``sent``, answers ``received``, requests ``under_way`` at its
-    end.
+    """ping's report: requests ``sent``, answers ``received``, requests ``under_way`` at its end.
 
     ``values`` are metrics (ns, ratio), ``quantiles`` are by percent (ns).
     """

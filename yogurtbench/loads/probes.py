@@ -24,13 +24,13 @@ from yogurtbench.loads.packets import ECHO, ICMP, echo_request
 #: Tries, and how long each waits for its answer (seconds). A wire that is alive answers within
 #: milliseconds.
 PROBES = 3
-PATIENCE = 0.5
-#: How often the witness is asked while waiting, and how long an answer may still come after a drop
+TIMEOUT = 0.5
+#: How often the tracer is read while waiting, and how long an answer may still come after a drop
 #: (seconds).
 _LOOK = 0.005
 _AFTER_DROP = 0.03
 #: How long nothing may move in a TCP exchange (seconds).
-_STALLED = PROBES * PATIENCE
+_STALLED = PROBES * TIMEOUT
 
 _TCP_PORT = 7007
 
@@ -39,7 +39,7 @@ _TCP_PORT = 7007
 class Echo:
     """Whether an echo came back.
 
-    The drop site of each request that did not, where the witness saw one.
+    The drop site of each request that did not, where the tracer saw one.
     """
 
     answered: bool
@@ -57,7 +57,7 @@ def is_reachable(lab: Lab, ip: int) -> bool:
 def ping(lab: Lab, ip: int, seen: Tracer | None, probes: int = PROBES) -> Echo:
     """Send echo requests until one is answered.
 
-    With a witness a request seen dropped is not waited for.
+    With a tracer a request seen dropped is not waited for.
 
     Raises Unsupported where the lab has no IPv6, CannotAsk where what is missing is not the answer.
     """
@@ -99,7 +99,7 @@ def echo_once(
 ) -> bool:
     """Send one echo request; whether its answer came.
 
-    With a witness a request seen dropped is not waited for.
+    With a tracer a request seen dropped is not waited for.
 
     Raises CannotAsk where it could not be sent, or what came could not be read.
     """
@@ -109,7 +109,7 @@ def echo_once(
             sender.sendto(echo_request(ip, identifier, sequence), (address, 0))
     except OSError:  # the network says that nobody is there
         return False
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while (left := deadline - time.monotonic()) > 0:
         if select.select([sender], [], [], min(left, _LOOK) if seen else left)[0]:
             if _is_reply(_received(sender, ip), ip, identifier, sequence):

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 
 def quantile(ordered: Sequence[float], p: float) -> float:
-    """Quantile ``p`` (0–1) of sorted values, linear between neighbours (numpy's default; Hyndman &
-    Fan type 7).
+    """Return quantile ``p`` (0–1) of sorted values, linear (numpy's default; Hyndman & Fan type 7).
 
     >>> quantile([1.0, 2.0, 4.0], 0.5)
     2.0

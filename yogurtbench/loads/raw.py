@@ -28,16 +28,15 @@ class Transmitter:
     """An AF_PACKET socket of a namespace that only sends.
 
     One serves all: closing each would wait for an RCU grace period. A socket that is refused is
-    told by :meth:`send`.
+    returned by :meth:`send`.
     """
 
     def __init__(self, where: Namespace) -> None:
         self._refused: CannotAsk | None = None
         try:
             with where.entered(), probing(_WHAT, "one that sends"):
-                self._socket = socket.socket(
-                    socket.AF_PACKET, socket.SOCK_DGRAM, 0
-                )  # protocol 0: it hears nothing
+                # Protocol 0: it receives nothing.
+                self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         except CannotAsk as reason:
             self._refused = reason
 
@@ -84,7 +83,7 @@ class Sniffer:
         with probing(_WHAT, "one that listens"):
             self._socket = packet_socket.listen(end.name if end else None)
 
-    def hear(self, marks: Iterable[bytes], until: Sequence[bytes], patience: float) -> set[bytes]:
+    def hear(self, marks: Iterable[bytes], until: Sequence[bytes], timeout: float) -> set[bytes]:
         """Return those of ``marks`` and ``until`` that it has packets of.
 
         Ends once all of ``until`` were heard, or in time.
@@ -93,7 +92,7 @@ class Sniffer:
         read.
         """
         wanted, heard, last = {*marks, *until}, set[bytes](), set(until)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         for _ in range(_MOST_PACKETS):
             left = deadline - time.monotonic()
             if last <= heard or left <= 0 or not select.select([self._socket], [], [], left)[0]:
@@ -105,7 +104,7 @@ class Sniffer:
     def _received(self) -> bytes:
         """Return the next packet.
 
-        Empty for the word that the device went down, which each listener is told once.
+        Empty for the word that the device went down, which each listener gets once.
         """
         try:
             with probing(_WHAT, "receiving"):

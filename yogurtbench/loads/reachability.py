@@ -37,10 +37,10 @@ def run(bench: LoadContext) -> LoadResult:
     """
     found = _Answers(bench)
     four = found.echo("reachable", 4)
-    # Where IPv4 is dead and a witness watches, one IPv6 request seen dropped is enough: dead wires
+    # Where IPv4 is dead and a tracer runs, one IPv6 request seen dropped is enough: dead wires
     # are tried twice.
     six = found.echo(
-        "reachable_v6", 6, 1 if bench.witness and four is not None and not four.answered else PROBES
+        "reachable_v6", 6, 1 if bench.tracer and four is not None and not four.answered else PROBES
     )
     found.tcp(four)
     found.follow(four, six)
@@ -49,7 +49,7 @@ def run(bench: LoadContext) -> LoadResult:
 
 @dataclass(slots=True)
 class _Answers:
-    """What has been found so far, and why there is no answer where there is none."""
+    """The answers so far, and why there is no answer where there is none."""
 
     bench: LoadContext
     values: dict[str, float | str | None] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class _Answers:
         """Ask over an IP version; None where it could not be asked."""
 
         def attempt() -> Echo:
-            echo = ping(self.bench.lab, ip, self.bench.witness, probes)
+            echo = ping(self.bench.lab, ip, self.bench.tracer, probes)
             if not echo.answered:
                 control.require_measurable(f"IPv{ip}")
             return echo
@@ -85,9 +85,9 @@ class _Answers:
             self.values["tcp_ok"] = float(exchanged)
 
     def follow(self, four: Echo | None, six: Echo | None) -> None:
-        """Count what one more echo passes, and note its way, where a witness watches."""
+        """Count what one more echo passes, and note its way, where a tracer runs."""
         alive = [ip for ip, echo in ((4, four), (6, six)) if echo and echo.answered]
-        if not alive or not self.bench.witness:
+        if not alive or not self.bench.tracer:
             return
         seen = self._or_missing(_HOPS[0], lambda: _way(self.bench, alive[0]))
         if seen is None:
@@ -107,7 +107,7 @@ class _Answers:
         details: Details = {
             "dropped": dropped,
             "path": self.way,
-            "witness": self.bench.witness is not None,
+            "witness": self.bench.tracer is not None,
         }
         return LoadResult(self.values, details=details, missing=self.missing)
 
@@ -126,13 +126,12 @@ class _Answers:
 
 
 def _way(bench: LoadContext, ip: int) -> tuple[dict[str, float], list[str]]:
-    """Return what one more echo passes, now that the neighbours are known: the ``hops_*``, and its
-    way step by step.
+    """Return the path of one more echo, its neighbours known: ``hops_*``, and step by step.
 
-    Raises CannotAsk where the witness saw nothing of an echo that was answered: then it sees
+    Raises CannotAsk where the tracer saw nothing of an echo that was answered: then it sees
     nothing at all.
     """
-    seen: Tracer | None = bench.witness
+    seen: Tracer | None = bench.tracer
     assert seen
     with open_icmp_socket(bench.lab, ip) as sender:
         seen.reset()
@@ -143,7 +142,5 @@ def _way(bench: LoadContext, ip: int) -> tuple[dict[str, float], list[str]]:
         return {}, []
     hops = tracer.count_hops(events, ip, PROBES + 1)
     if not any(hops.values()):
-        raise CannotAsk(
-            "could not count hops: the witness saw nothing of an echo that was answered"
-        )
+        raise CannotAsk("could not count hops: the tracer saw nothing of an echo that was answered")
     return hops, tracer.packet_path(events, devices, bench.places)

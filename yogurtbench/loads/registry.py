@@ -1,4 +1,4 @@
-"""Which function runs which load."""
+"""The function that runs each load."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A few hundred of sockperf's round trips on the instruction clock, where each one executed costs
-the emulator time.
+"""Run sockperf for a few hundred round trips on the instruction clock.
+
+Each one executed costs the emulator time.
 
 sockperf 3.7 leaves the first 400 ms and the last 50 ms of its round trips out of its figures
 (TEST_START_WARMUP_MSEC and TEST_END_COOLDOWN_MSEC in its defs.h, client_statistics in its
@@ -41,9 +42,7 @@ RATE = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """When the client is stopped and goes on, twice, and when it is interrupted (ns of the
-    monotonic clock).
-    """
+    """The times of a client's stops and its end (ns of the monotonic clock)."""
 
     first: int
     on: int
@@ -53,8 +52,7 @@ class Stops:
 
     @classmethod
     def after(cls, seen: int, now: int, round_trip: int) -> Self:
-        """Plan the stops of a client whose first message was seen at ``seen``, at most a poll after
-        it had left.
+        """Plan a client's stops from its first message, seen at ``seen``, at most a poll late.
 
         ``round_trip`` (ns) is rounded up to a power of two, so that wires that cost nearly the same
         are stopped at the same moments. The round trip under way at the second stop began after the

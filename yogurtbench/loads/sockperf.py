@@ -55,8 +55,7 @@ _NEEDED = {"0", "50", "90", "99", "100"}
 
 @dataclass(frozen=True, slots=True)
 class SockperfReport:
-    """What sockperf printed: messages ``sent`` and ``received`` in the whole run, and how many were
-    ``counted``.
+    """sockperf's report: messages ``sent``, ``received``, and ``counted`` in its figures.
 
     ``values`` are metrics (ns, ratio) of the valid part of it, ``quantiles`` are by percent (ns).
     """
@@ -141,9 +140,7 @@ def ask_version(bench: LoadContext, *, alone: bool = True) -> LoadResult:
 
 
 def check_memory(duration: float, meminfo: str) -> None:
-    """Raise Unsupported where sockperf would keep more times than the machine has memory for, by
-    /proc/meminfo.
-    """
+    """Raise Unsupported where /proc/meminfo has less than sockperf's times would take."""
     available = re.search(r"^MemAvailable:\s*(\d+) kB$", meminfo, re.ASCII | re.MULTILINE)
     needed = int((duration + 1) * _BYTES_PER_SECOND)
     if available and needed > int(available[1]) * 1024:

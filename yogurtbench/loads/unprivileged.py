@@ -1,5 +1,4 @@
-"""What a user without any privilege can send: datagrams from a child process that gave up all it
-had.
+"""Send datagrams as a user without privileges, from a child process that dropped all of them.
 
 A child and not a change of our own user: capabilities that a process has given up for good do not
 come back.
@@ -31,8 +30,7 @@ WAYS = ("broadcast", "unicast")
 
 @dataclass(frozen=True, slots=True)
 class SendReport:
-    """What the child could send: the ways that the kernel took, its complaints, and the
-    capabilities it still had.
+    """The child's result: the ways that the kernel took, errors, remaining capabilities.
 
     ``failed``: why there was no unprivileged sender at all.
     """
@@ -44,18 +42,18 @@ class SendReport:
 
 
 def send_unprivileged(
-    device: str, address: str, port: int, payloads: Sequence[bytes], patience: float
+    device: str, address: str, port: int, payloads: Sequence[bytes], timeout: float
 ) -> SendReport:
     """Send one datagram each way of ``WAYS`` through a socket bound to ``device``, as nobody.
 
-    Runs in the namespace we are in. Without a child that says something within ``patience`` seconds
+    Runs in the namespace we are in. Without a child that says something within ``timeout`` seconds
     it has failed.
     """
     try:
         return SendReport(
-            **_in_a_child(lambda: _send_as_nobody(device, address, port, payloads), patience)
+            **_in_a_child(lambda: _send_as_other_user(device, address, port, payloads), timeout)
         )
-    except ValueError:  # it died or hung before it could report
+    except ValueError:  # it died or stopped before it could report
         return SendReport([], [], 0, "the unprivileged sender did not report")
     except OSError as error:  # no process, no pipe
         return SendReport(
@@ -63,7 +61,7 @@ def send_unprivileged(
         )
 
 
-def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:
+def _in_a_child(work: Callable[[], dict[str, Any]], timeout: float) -> Any:
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -72,17 +70,16 @@ def _in_a_child(work: Callable[[], dict[str, Any]], patience: float) -> Any:
         os._exit(0)
     os.close(write_end)
     try:
-        said = os.read(read_end, 1 << 16) if select.select([read_end], [], [], patience)[0] else b""
+        said = os.read(read_end, 1 << 16) if select.select([read_end], [], [], timeout)[0] else b""
     finally:
         os.close(read_end)
-        os.kill(
-            child, signal.SIGKILL
-        )  # it has reported or never will; an ended child waits for us and is harmless
+        # It has reported or never will; an ended child waits to be reaped and is harmless.
+        os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     return json.loads(said)
 
 
-def _send_as_nobody(
+def _send_as_other_user(
     device: str, address: str, port: int, payloads: Sequence[bytes]
 ) -> dict[str, Any]:
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from yogurtbench.core.glossary import meaning
+from yogurtbench.core.hook_specs import HELPERS, HOOKS, NONE
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import AXES
 from yogurtbench.core.wording import format_words, in_quotes, is_whole, kind, suggest_nearest
@@ -15,20 +16,9 @@ from yogurtbench.core.wording import format_words, in_quotes, is_whole, kind, su
 Value = str | int | tuple[int, int]
 Point = dict[str, Value]
 
-TC_HELPERS = (
-    "redirect",
-    "redirect_ingress",
-    "redirect_container",
-    "redirect_peer",
-    "redirect_neigh",
-    "redirect_neigh_nexthop",
-)
-XDP_HELPERS = ("redirect", "redirect_map")
-XDP_HOOKS = ("xdp_native", "xdp_generic")
-NETKIT_HOOKS = ("netkit_peer", "netkit_primary")
-TC_HOOKS = ("tcx_ingress", "tcx_egress", "tc_ingress", "tc_egress", "tcx_egress_container")
-HOOKS = (*NETKIT_HOOKS, *TC_HOOKS, *XDP_HOOKS, "none")
-HELPERS = (*TC_HELPERS, "redirect_map", "none")
+#: The words of the axes hook and helper.
+HOOK_WORDS = (*HOOKS, NONE)
+HELPER_WORDS = (*HELPERS, NONE)
 #: The kernel that is there; every other one has to be booted.
 HOST_KERNEL = "host"
 
@@ -199,10 +189,10 @@ WORDS: dict[str, Axis] = {
             "the container behind it; loopback: both ends in one namespace",
             ("wire", "direct", "bridge", "routed", "uplink", "loopback"),
         ),
-        Axis("hook", "where the wire's program hangs", HOOKS),
-        Axis("helper", "how the program sends a packet on", HELPERS),
-        Axis("return_hook", "the hook of the way back; left out: the same", HOOKS),
-        Axis("return_helper", "the helper of the way back; left out: the same", HELPERS),
+        Axis("hook", "the hook that the wire's program is attached to", HOOK_WORDS),
+        Axis("helper", "how the program sends a packet on", HELPER_WORDS),
+        Axis("return_hook", "the hook of the way back; left out: the same", HOOK_WORDS),
+        Axis("return_helper", "the helper of the way back; left out: the same", HELPER_WORDS),
         Axis(
             "policy", "netkit's own verdict where no program is attached", ("blackhole", "forward")
         ),
@@ -213,7 +203,7 @@ WORDS: dict[str, Axis] = {
         ),
         Axis(
             "peer",
-            "the program on netkit's peer hook when the wire hangs elsewhere",
+            "the program on netkit's peer hook when the wire is attached elsewhere",
             ("none", "pass"),
         ),
         Axis(

@@ -10,17 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from yogurtbench.core.hook_specs import can_call, has_raw_frames, is_xdp
 from yogurtbench.core.metrics import BULK, YES_NO
 from yogurtbench.core.records import Cell
-from yogurtbench.matrix.axes import (
-    HOST_KERNEL,
-    PAYLOAD,
-    TC_HELPERS,
-    XDP_HELPERS,
-    XDP_HOOKS,
-    Point,
-    Value,
-)
+from yogurtbench.matrix.axes import HOST_KERNEL, PAYLOAD, Point, Value
 from yogurtbench.matrix.rules import TRAFFIC_RULES, WIRE_RULES, Rule
 
 _Seen = Mapping[str, Any]
@@ -43,11 +36,8 @@ def _hook(seen: _Seen) -> str:
 def _helper(seen: _Seen) -> str:
     if seen["hook"] == "none":
         return "none"
-    return (
-        "redirect_peer"
-        if seen["topology"] == "uplink" and seen["hook"] not in XDP_HOOKS
-        else "redirect"
-    )
+    into_peer = seen["topology"] == "uplink" and not is_xdp(seen["hook"])
+    return "redirect_peer" if into_peer else "redirect"
 
 
 def _return_hook(seen: _Seen) -> str:
@@ -62,9 +52,8 @@ def _return_helper(seen: _Seen) -> str:
         return "none"
     # Out through the uplink the next hop's address must be found: redirect_neigh.
     if seen["topology"] == "uplink":
-        return "redirect" if hook in XDP_HOOKS else "redirect_neigh"
-    fits = helper in (XDP_HELPERS if hook in XDP_HOOKS else TC_HELPERS)
-    return str(helper) if fits else "redirect"
+        return "redirect" if is_xdp(hook) else "redirect_neigh"
+    return str(helper) if can_call(hook, helper) else "redirect"
 
 
 def _policy(seen: _Seen) -> str | None:
@@ -100,7 +89,7 @@ def _gro(seen: _Seen) -> str:
 
     Native XDP redirects into a veth only where its end polls, which gro makes it do.
     """
-    return "on" if "xdp_native" in (seen["hook"], seen["return_hook"]) else "off"
+    return "on" if has_raw_frames(seen["hook"], seen["return_hook"]) else "off"
 
 
 def _gso(seen: _Seen) -> str:
@@ -111,7 +100,7 @@ def _gso(seen: _Seen) -> str:
     Packets that were left to be segmented later would be dropped, and TCP would crawl from time-out
     to time-out.
     """
-    return "off" if {*XDP_HOOKS} & {seen["hook"], seen["return_hook"]} else "on"
+    return "off" if is_xdp(seen["hook"]) or is_xdp(seen["return_hook"]) else "on"
 
 
 def _checksum(seen: _Seen) -> str:
@@ -119,7 +108,7 @@ def _checksum(seen: _Seen) -> str:
 
     A struct xdp_frame has no csum_start: the far end would drop its UDP and TCP as corrupt.
     """
-    return "off" if "xdp_native" in (seen["hook"], seen["return_hook"]) else "on"
+    return "off" if has_raw_frames(seen["hook"], seen["return_hook"]) else "on"
 
 
 def _neighbours(seen: _Seen) -> str | None:

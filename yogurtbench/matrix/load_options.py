@@ -104,6 +104,14 @@ class SockperfTcp(_PingPong):
     kind: Literal["sockperf_tcp"]
 
 
+class NetperfTcpRr(_Load):
+    """netperf's TCP_RR: request and response over TCP, quantiles in whole microseconds."""
+
+    kind: Literal["netperf_tcp_rr"]
+    duration: WholeSeconds = 1.0
+    """How long to measure (default 1s). The instruction clock takes 200 transactions."""
+
+
 class RttUnderLoad(_PingPong):
     """sockperf while iperf3 fills the wire."""
 
@@ -259,7 +267,15 @@ def _with_kind(value: object) -> object:
 
 
 _Known = (
-    Ping | Sockperf | SockperfTcp | IperfTcp | IperfUdp | RttUnderLoad | Reachability | Isolation
+    Ping
+    | Sockperf
+    | SockperfTcp
+    | NetperfTcpRr
+    | IperfTcp
+    | IperfUdp
+    | RttUnderLoad
+    | Reachability
+    | Isolation
 )
 AnyLoad = Annotated[_Known, Field(discriminator="kind"), BeforeValidator(_with_kind)]
 #: Every kind of load by its word.

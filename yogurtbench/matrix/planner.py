@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from yogurtbench.core import files, wire_source
 from yogurtbench.core import paths as places
 from yogurtbench.core.errors import MatrixError
+from yogurtbench.core.hook_specs import context
 from yogurtbench.core.labels import axis_text
 from yogurtbench.core.metrics import YES_NO
 from yogurtbench.core.records import AXES, Cell
@@ -212,8 +213,8 @@ def _sift(matrix: Matrix, filler: CellBuilder) -> _ExpandedCells:
 def _misfit(cell: Cell, programs: Mapping[str, str]) -> Rule | None:
     """Forbid a custom wire on a hook that hands it something else than it is written for."""
     written_for = wire_source.context(programs.get(cell.program, ""))
-    handed = "xdp_md" if cell.hook in axes.XDP_HOOKS else "__sk_buff"
-    return _misfit_rule(cell.program, written_for) if written_for not in ("", handed) else None
+    fits = written_for in ("", context(cell.hook))
+    return None if fits else _misfit_rule(cell.program, written_for)
 
 
 @cache

@@ -9,8 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from yogurtbench.core.hook_specs import (
+    HELPERS,
+    HOOKS,
+    can_call,
+    has_hook,
+    is_in_container,
+    is_xdp,
+)
 from yogurtbench.core.records import Cell
-from yogurtbench.matrix.axes import NETKIT_HOOKS, PAYLOADS, XDP_HELPERS, XDP_HOOKS
+from yogurtbench.matrix.axes import PAYLOADS
 
 #: RFC 8200, section 5: no IPv6 below this MTU.
 IPV6_MTU = 1280
@@ -32,12 +40,27 @@ def _ways(cell: Cell) -> tuple[tuple[str, str], ...]:
 
 
 def _pair_hooks(cell: Cell) -> tuple[str, ...]:
-    """Return the hooks on the pairs under test: an uplink's way in hangs on its uplink, always a
-    veth.
+    """Return the hooks on the pairs under test.
+
+    An uplink's way in is attached to its uplink, always a veth.
     """
     return (cell.return_hook,) if cell.topology == "uplink" else (cell.hook, cell.return_hook)
 
 
+def _refusals(cell: Cell) -> set[str]:
+    """Return why the cell's device does not have its hooks; empty where it has them."""
+    return {HOOKS[hook].refusal for hook in _pair_hooks(cell) if not has_hook(cell.device, hook)}
+
+
+def _calls_in_vain(cell: Cell, name: str) -> bool:
+    """Return whether a program on a hook that may not call it is to call this helper."""
+    return any(
+        hook in HOOKS and helper == name and not can_call(hook, name)
+        for hook, helper in _ways(cell)
+    )
+
+
+_XDP_HELPERS = [name for name, spec in HELPERS.items() if "XDP" in spec.program_types]
 _HOOKS = ("hook", "return_hook")
 _HELPERS = ("helper", "return_helper", *_HOOKS)
 
@@ -47,23 +70,21 @@ WIRE_RULES: tuple[Rule, ...] = (
         "veth has no mode l3: it is always l2",
         ("mode", "device"),
     ),
-    Rule(
-        lambda c: c.device == "veth" and any(hook in NETKIT_HOOKS for hook in _pair_hooks(c)),
-        "veth has no netkit hooks: use tcx_ingress, or device netkit",
-        (*_HOOKS, "device"),
+    *(
+        Rule(
+            lambda c, refusal=refusal: refusal in _refusals(c),  # type: ignore[misc]
+            refusal,
+            (*_HOOKS, "device"),
+        )
+        for refusal in dict.fromkeys(hook.refusal for hook in HOOKS.values() if hook.refusal)
     ),
     Rule(
-        lambda c: c.device == "netkit" and "xdp_native" in _pair_hooks(c),
-        "netkit has no native XDP: use xdp_generic, or device veth",
-        (*_HOOKS, "device"),
-    ),
-    Rule(
-        lambda c: c.topology == "uplink" and c.hook in NETKIT_HOOKS,
-        "the way in of an uplink hangs on the uplink, a veth, which has no netkit hooks",
+        lambda c: c.topology == "uplink" and not has_hook("veth", c.hook),
+        "the way in of an uplink is attached to the uplink, a veth, which has no netkit hooks",
         ("hook", "topology"),
     ),
     Rule(
-        lambda c: c.topology == "uplink" and c.hook == "tcx_egress_container",
+        lambda c: c.topology == "uplink" and is_in_container(c.hook),
         "an uplink's container end only sends outwards: it can be the return_hook, not the hook",
         ("hook", "topology"),
     ),
@@ -85,19 +106,21 @@ WIRE_RULES: tuple[Rule, ...] = (
         "a program on a hook needs a helper to send packets with",
         _HELPERS,
     ),
-    Rule(
-        lambda c: any(
-            hook not in (*XDP_HOOKS, "none") and helper == "redirect_map"
-            for hook, helper in _ways(c)
-        ),
-        "redirect_map sends through a devmap, which only XDP programs have",
-        _HELPERS,
+    *(
+        Rule(
+            lambda c, name=name: _calls_in_vain(c, name),  # type: ignore[misc]
+            helper.refusal,
+            _HELPERS,
+        )
+        for name, helper in HELPERS.items()
+        if helper.refusal
     ),
     Rule(
         lambda c: any(
-            hook in XDP_HOOKS and helper not in (*XDP_HELPERS, "none") for hook, helper in _ways(c)
+            is_xdp(hook) and helper != "none" and not can_call(hook, helper)
+            for hook, helper in _ways(c)
         ),
-        "XDP programs can only redirect and redirect_map",
+        f"XDP programs can only {' and '.join(_XDP_HELPERS)}",
         _HELPERS,
     ),
     Rule(

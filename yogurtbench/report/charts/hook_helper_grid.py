@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from yogurtbench.core.records import Cell
-from yogurtbench.matrix.axes import HELPERS, HOOKS
+from yogurtbench.matrix.axes import HELPER_WORDS, HOOK_WORDS
 from yogurtbench.report.charts.base import PAPER, Chart, emulation_label, slug, style, to_svg
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.reachability import answers, drop_sites, looping, reachable_shares
@@ -67,8 +67,8 @@ def _device(cell: Cell) -> str:
 
 def _svg(story: RunData, device: str, found: Found) -> tuple[str, dict[str, str]]:
     hooks, helpers = (
-        _ordered(HOOKS, (hook for hook, _ in found)),
-        _ordered(HELPERS, (sent for _, sent in found)),
+        _ordered(HOOK_WORDS, (hook for hook, _ in found)),
+        _ordered(HELPER_WORDS, (sent for _, sent in found)),
     )
     shares = np.array([[_share(found.get((hook, helper))) for helper in helpers] for hook in hooks])
     with style():

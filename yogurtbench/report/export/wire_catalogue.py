@@ -250,7 +250,7 @@ def drawing(path: Iterable[str]) -> Iterator[str]:
     """
     steps = list(path)
     if not steps:
-        yield "(no witness on this kernel: the way was not recorded)"
+        yield "(no tracer on this kernel: the path was not recorded)"
         return
     answered = turn(steps)
     yield " → ".join(map(_step, steps[:answered]))

@@ -178,6 +178,5 @@ def _facts(part: Path) -> dict[str, Any]:
 
 
 def _recipe() -> str:
-    return hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _RECIPE)).hexdigest()[
-        :12
-    ]
+    texts = b"".join((_HERE / name).read_bytes() for name in _RECIPE)
+    return hashlib.sha256(texts + canonical(recipe.PACKAGES).encode()).hexdigest()[:12]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from yogurtbench.core import install_hints
+from yogurtbench.core.load_specs import TOOLS
 from yogurtbench.hosts.vm.cpio import Member, file, folder, symlink
 
 #: The guest's Debian, 13, whichever release the machine has: so guests of all machines are one.
@@ -16,7 +18,7 @@ SUITE = "trixie"
 #: names none.
 DEFAULT_KERNEL = "6.12"
 
-#: The loads, bcc, what the lab calls, and what a person in its shell misses first.
+#: bcc, what the lab calls, what a person in its shell misses first, and the loads' tools.
 PACKAGES = (
     "bash",
     "bpftool",
@@ -24,9 +26,7 @@ PACKAGES = (
     "dash",
     "ethtool",
     "grep",
-    "iperf3",
     "iproute2",
-    "iputils-ping",
     "kmod",
     "less",
     "libc-bin",
@@ -37,9 +37,9 @@ PACKAGES = (
     "python3",
     "python3-bpfcc",
     "sed",
-    "sockperf",
     "tcpdump",
     "util-linux",
+    *(install_hints.package(tool, {"ID": "debian", "VERSION_CODENAME": SUITE}) for tool in TOOLS),
 )
 
 #: The userland's tar also carries this list of the packages that were extracted.
