@@ -46,7 +46,7 @@ clock: instructions
 include:
   - {device: veth, topology: direct, hook: none, helper: none}
   - {device: netkit, hook: tcx_ingress, helper: redirect_peer}
-loads: [reachability, {kind: sockperf, duration: 1s}]
+loads: [reachability, {kind: sockperf, duration: 1s}, netperf_tcp_rr]
 """
 ONE = """#include "yogurt.h"
 int wire(struct __sk_buff *skb)

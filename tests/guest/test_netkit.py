@@ -28,6 +28,7 @@ MATRIX = textwrap.dedent("""
       - reachability
       - {kind: ping, count: 10, interval: 10ms, timeout: 10s}
       - {kind: sockperf, duration: 1s}
+      - {kind: netperf_tcp_rr, duration: 1s}
       - {kind: iperf3_tcp, duration: 1s}
       - {kind: iperf3_udp, duration: 1s}
     blocks: {min: 1, max: 1}
@@ -78,7 +79,7 @@ def test_a_dead_wires_other_loads_are_skipped_rows(frame: pd.DataFrame) -> None:
         & (frame["helper"] == DEAD[1])
         & (frame["load"] != "reachability")
     ]
-    assert set(dead["load"]) == {"ping", "sockperf", "iperf3_tcp", "iperf3_udp"}
+    assert set(dead["load"]) == {"ping", "sockperf", "netperf_tcp_rr", "iperf3_tcp", "iperf3_udp"}
     assert set(dead[dead["metric"] != "reachable"]["status"]) == {"skipped"}
 
 
