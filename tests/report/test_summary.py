@@ -20,6 +20,7 @@ from yogurtbench.core.records import Attempt, Cell, Observation
 from yogurtbench.core.wording import format_duration
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, tables
+from yogurtbench.report.sections.dead_wires import dead_wires
 from yogurtbench.report.sections.isolation import isolation_results
 from yogurtbench.report.sections.ranking import rank_wires
 from yogurtbench.report.sections.reachability import liveness
@@ -279,7 +280,7 @@ def test_a_payload_nobody_can_judge_is_no_equal_payload() -> None:
 
 
 def test_the_payload_below_an_undecided_one_is_no_turn() -> None:
-    from yogurtbench.report.sections.summary import _turn
+    from yogurtbench.report.sections.summary.sweeps import _turn
 
     story = story_of(sweep(dict.fromkeys(SIZES, 1.0)))
     rows = story.headlines.assign(
@@ -414,14 +415,13 @@ def test_a_dead_wire_counts_neither_for_nor_against_anybody() -> None:
 def test_a_dead_wire_names_the_guard_in_its_way() -> None:
     run = Invented(wires("pass", "guard_mark", loads=("reachability", "sockperf")), blocks=2)
     gone = frozenset(one.id for one in run.cells if one.primary == "guard_mark")
-    (one,) = tables.dead_wires(story_of(replace(run, dead=gone)))
+    (one,) = dead_wires(story_of(replace(run, dead=gone)))
     assert (
-        one["wire"].name.endswith("(primary guard_mark)")
-        and one["site"] == "netkit_xmit:NOT_SPECIFIED"
+        one.wire.name.endswith("(primary guard_mark)") and one.site == "netkit_xmit:NOT_SPECIFIED"
     )
-    assert one["guard"] == "guarded by guard_mark: without its guard it carries packets"
+    assert one.guard == "guarded by guard_mark: without its guard it carries packets"
     both = frozenset(one.id for one in run.cells)
-    assert [one["guard"] for one in tables.dead_wires(story_of(replace(run, dead=both)))] == [
+    assert [one.guard for one in dead_wires(story_of(replace(run, dead=both)))] == [
         "",
         "guarded by guard_mark",
     ]

@@ -4,11 +4,9 @@ more costs.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from matrices import cells_of, planned
@@ -18,7 +16,6 @@ from yogurtbench.core.errors import MatrixError
 from yogurtbench.plan.plan import Plan
 from yogurtbench.runner import ab
 
-HERE = Path(__file__).parents[2]
 NOW = """#include "yogurt.h"
 int wire(struct __sk_buff *skb)
 {
@@ -136,54 +133,3 @@ def test_what_cannot_be_held_against_anything_is_told_in_one_sentence(
 
 
 # --- in the guest ---------------------------------------------------------------------------------
-
-
-def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
-    return {
-        one["axes"]["primary"]: one
-        for one in json.loads(done.stdout)["findings"]
-        if one["metric"] == "rtt_p50"
-    }
-
-
-@pytest.mark.vm
-def test_one_helper_call_more_in_a_program_of_bpf_is_found_and_nothing_else(tmp_path: Path) -> None:
-    """The old folder has a dearer guard and no ``next`` at all: one improved, one unchanged, one
-    without a past.
-    """
-    old = tmp_path / "bpf"
-    old.mkdir()
-    for file in (HERE / "bpf").glob("*.[ch]"):
-        (old / file.name).write_bytes(file.read_bytes())
-    guard = (old / "guard_cb.c").read_text()
-    assert "skb->cb[0] != YB_STAMP" in guard
-    (old / "guard_cb.c").write_text(
-        guard.replace(
-            "if (skb->cb[0] != YB_STAMP", "if (bpf_get_prandom_u32() == 7 || skb->cb[0] != YB_STAMP"
-        )
-    )
-    (old / "next.c").unlink()
-    (tmp_path / "m.yaml").write_text(
-        "name: m\naxes: {device: netkit, hook: netkit_peer, helper: redirect, primary: [pass, "
-        "next, guard_cb]}\n"
-        "loads: [{kind: sockperf, duration: 1s}]\nmargins: {rtt_p50: 0.05%}\n"
-    )
-    done = yogurtbench(
-        "check", "m.yaml", "--base-programs", "bpf", "--json", "--quiet", cwd=tmp_path
-    )
-    found = findings(done)
-    assert found["pass"]["verdict"] == "identical", found
-    assert found["guard_cb"]["verdict"] == "improvement"
-    assert -200 < found["guard_cb"]["difference"] < -10
-    assert found["next"]["family"] == "exploratory"
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.vm
-def test_a_dearer_text_of_ones_own_is_a_regression(tmp_path: Path) -> None:
-    (tmp_path / "mine.c").write_text(DEARER)
-    (tmp_path / "old.c").write_text(NOW)
-    (tmp_path / "m.yaml").write_text(MATRIX.replace("payload: [64, 1400]", "payload: 64"))
-    done = yogurtbench("check", "m.yaml", "--base-program", "old.c", "--quiet", cwd=tmp_path)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "regression" in done.stdout

@@ -7,11 +7,13 @@ import re
 from yogurtbench.report import measured
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters, summary, tables, warnings
+from yogurtbench.report.sections.dead_wires import dead_wires
 from yogurtbench.report.sections.environment import (
     EnvironmentItem,
     environment_items,
     reproduction_steps,
 )
+from yogurtbench.report.sections.failures import failure_counts
 
 #: Lines that a pull request bears.
 LINES = 40
@@ -78,13 +80,13 @@ def _details(story: RunData) -> list[str]:
 
 def _troubles(story: RunData) -> list[str]:
     dead = [
-        f"- {_text(one['wire'].name)}: dead, at `{_code(one['site'])}`{_guard(one['guard'])}"
-        for one in tables.dead_wires(story)
+        f"- {_text(one.wire.name)}: dead, at `{_code(one.site)}`{_guard(one.guard)}"
+        for one in dead_wires(story)
     ]
     bad = [
-        f"- {_text(one['wire'].name)}, {one['load']}: {one['status']} ×{one['count']}: "
-        f"`{_code(one['error'][:120])}`"
-        for one in tables.failure_counts(story)
+        f"- {_text(one.wire.name)}, {one.load}: {one.status} ×{one.count}: "
+        f"`{_code(one.error[:120])}`"
+        for one in failure_counts(story)
     ]
     found = bad + dead
     return found if len(found) <= _MORE else [*found[:_MORE], f"- and {len(found) - _MORE} more"]

@@ -13,7 +13,9 @@ from markupsafe import Markup
 from yogurtbench.report.charts.base import Chart
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters, overhead, packet_path, summary, tables, warnings
+from yogurtbench.report.sections.dead_wires import dead_wires, group_by_drop_site
 from yogurtbench.report.sections.environment import environment_items, reproduction_steps, versions
+from yogurtbench.report.sections.failures import failure_counts
 
 #: Wires on the first screen.
 _BEST = 6
@@ -52,7 +54,7 @@ def _content(story: RunData) -> dict[str, Any]:
     glance, isolation, dead = (
         tables.ranking_table(story, _BEST),
         tables.isolation(story),
-        tables.dead_wires(story),
+        dead_wires(story),
     )
     return {
         "answer": summary.summarise(story),
@@ -66,8 +68,8 @@ def _content(story: RunData) -> dict[str, Any]:
         "ways": packet_path.ways(story),
         "counters": counters.counter_sheets(story),
         "dead": dead,
-        "deaths": tables.by_drop_site(dead),
-        "failures": tables.failure_counts(story),
+        "deaths": group_by_drop_site(dead),
+        "failures": failure_counts(story),
         "phases": overhead.phases(story),
         "overhead_ratio": overhead.ratio(story),
         "grids": {"comparisons": tables.comparisons(story), "trials": tables.trials(story)},

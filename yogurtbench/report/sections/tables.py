@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import pandas as pd
 from yogurtbench.analysis.values import rows_of
 from yogurtbench.core.labels import VERDICT_MARKS, WireLabel, load_name, metric_name
 from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, HEADLINE, METRICS_OF
-from yogurtbench.core.records import Attempt, Cell, canonical
+from yogurtbench.core.records import Attempt
 from yogurtbench.report.format import format_number
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import counters
@@ -25,10 +24,7 @@ from yogurtbench.report.sections.isolation import (
 from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
 from yogurtbench.report.sections.reachability import (
     PROTOCOLS,
-    drop_sites,
     liveness,
-    reachable_shares,
-    states,
 )
 
 
@@ -289,79 +285,6 @@ def _open_or_shut(share: float) -> Mark:
     if share in (0.0, 1.0):
         return Mark("open", "open") if share else Mark("shut", "shut")
     return Mark(f"{share:.0%}", "open", "open in this share of the trials")
-
-
-def dead_wires(story: RunData) -> list[dict[str, Any]]:
-    """Return the dead wires: where their packets die, and in ``guard`` what is known of the guard
-    they have.
-    """
-    state, sites = states(story), drop_sites(story)
-    cells: dict[str, str] = {}
-    for key in reachable_shares(story):
-        cells.setdefault(story.cells[key].wire_id, key)
-    living = {
-        _but_guard(cell)
-        for cell in story.cells.values()
-        if state.get(cell.wire_id) == "alive" and not _is_guarded(cell)
-    }
-    found = []
-    for wire, label in story.wires.items():
-        if state.get(wire) == "dead" and wire in cells:
-            key = cells[wire]
-            guard = _guard(story.cells[key], living)
-            found.append({"wire": label, "site": sites.get(key, "–"), "guard": guard})
-    return found
-
-
-def by_drop_site(found: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Dead wires by where their packets die, the most frequent site first."""
-    sites: dict[str, list[dict[str, Any]]] = {}
-    for one in found:
-        sites.setdefault(one["site"], []).append(one)
-    return sorted(sites.items(), key=lambda item: -len(item[1]))
-
-
-def _guard(cell: Cell, living: Container[str]) -> str:
-    """Return which guard stands in a dead wire's way, and whether the wire lives without it.
-
-    Empty where it has none.
-
-    ``living``: the live wires without a guard, as :func:`_but_guard` names them.
-    """
-    if not _is_guarded(cell):
-        return ""
-    return f"guarded by {cell.primary}" + (
-        ": without its guard it carries packets" if _but_guard(cell) in living else ""
-    )
-
-
-def _is_guarded(cell: Cell) -> bool:
-    return str(cell.primary).startswith("guard_")
-
-
-def _but_guard(cell: Cell) -> str:
-    """Return a wire but for its guard and the scrub that lets a guard's mark pass."""
-    return canonical(
-        {axis: value for axis, value in cell.wire.items() if axis not in ("primary", "scrub")}
-    )
-
-
-def failure_counts(story: RunData) -> list[dict[str, Any]]:
-    """Return what went wrong, alike ones counted, most frequent first."""
-    bad = [one for one in story.attempts if one.status not in ("ok", "skipped")]
-    counts = Counter((one.trial.cell.id, one.status, one.error) for one in bad)
-    return [
-        {
-            "wire": story.wire(cell),
-            "load": story.cells[cell].load,
-            "traffic": story.traffic[cell],
-            "status": status,
-            "error": error,
-            "count": count,
-        }
-        for (cell, status, error), count in counts.most_common()
-        if cell in story.cells
-    ]
 
 
 def trials(story: RunData) -> Grid:

@@ -1,0 +1,74 @@
+"""A sentence on who on the host can capture from the cheapest wires or inject into them."""
+
+from __future__ import annotations
+
+from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.isolation import (
+    CAPTURES,
+    INJECTIONS,
+    IsolationResult,
+    isolation_results,
+)
+from yogurtbench.report.sections.summary.wording import join_words
+
+
+def describe_isolation(story: RunData) -> str:
+    """Return how many live wires are shut to the rest of the host, and the tightest.
+
+    Wires without a program beside none.
+    """
+    told = isolation_results(story)
+    told = [one for one in told if one.has_program] or told
+    known = [one for one in told if not one.unknown]
+    if not told:
+        return ""
+    counts = f"{_shut(told)}; " if len(told) > 2 else ""
+    if not known:
+        return f"{counts}who can listen in or talk in could not be told of any." if counts else ""
+    best = min(known, key=lambda one: one.opens)
+    same = [
+        one for one in known if (one.captures, one.injections) == (best.captures, best.injections)
+    ]
+    more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+    verb = "are" if more else "is"
+    lead = f"tightest towards the host {verb} " if len(told) > 1 else ""
+    kept_out = "" if counts else _kept_out(known, best)
+    said = f"{counts}{lead}{best.wire.name}{more}: {_open_to(best)}{kept_out}."
+    return said[0].upper() + said[1:] if counts or lead else said
+
+
+def _shut(told: list[IsolationResult]) -> str:
+    mute, deaf = sum(one.injection_proof for one in told), sum(one.capture_proof for one in told)
+    unsure = sum(bool(one.unknown) for one in told)
+    doubt = f" ({unsure} not fully measured)" if unsure else ""
+    are = "is" if mute == 1 or not mute else "are"
+    return (
+        f"of {len(told)} live wires {mute or 'none'} {are} closed to whoever on the host "
+        "would talk in, "
+        f"{deaf or 'none'} to whoever would listen in{doubt}"
+    )
+
+
+def _open_to(one: IsolationResult) -> str:
+    heard, spoke = (
+        [CAPTURES[metric] for metric in one.captures],
+        [INJECTIONS[metric] for metric in one.injections],
+    )
+    if not heard and not spoke:
+        return "nobody on the host listens in or talks in"
+    listens = f"{join_words(heard)} can listen in" if heard else "nobody can listen in"
+    talks = f"{join_words(spoke)} get in" if spoke else "nobody can talk in"
+    return f"{listens}, {talks}"
+
+
+def _kept_out(known: list[IsolationResult], best: IsolationResult) -> str:
+    """Return what the baseline lets in and the tightest does not."""
+    reference = next((one for one in known if one.wire.reference), None)
+    if reference is None or best.wire.reference:
+        return ""
+    shut = [
+        (CAPTURES | INJECTIONS)[metric]
+        for metric in (*reference.captures, *reference.injections)
+        if metric not in (*best.captures, *best.injections)
+    ]
+    return f"; {reference.wire.name} is also open to {join_words(shut)}" if shut else ""
