@@ -1,6 +1,4 @@
-"""``python -m yogurtbench`` and the ``yogurtbench`` command: runs the CLI and turns what happened
-into an exit code.
-"""
+"""Run the CLI and turn the result into an exit code: ``yogurtbench``, ``python -m yogurtbench``."""
 
 from __future__ import annotations
 

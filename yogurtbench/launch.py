@@ -68,9 +68,7 @@ def isolate() -> None:
 
 
 def _is_foreign() -> bool:
-    """Return whether more than the installation decides what is imported here, or text files are
-    not read as UTF-8.
-    """
+    """Return whether the environment changes what is imported, or files are not UTF-8."""
     if not sys.flags.utf8_mode and _locale.getencoding().lower() not in ("utf-8", "utf8"):
         return True
     if sys.flags.isolated:
@@ -123,9 +121,7 @@ def _dependencies_elsewhere() -> str:
 
 
 def put_on_path(path: list[str], root: str = ROOT, packages: str = "") -> None:
-    """Put this package's folder behind the standard library and before all that is installed,
-    ``packages`` last.
-    """
+    """Put this package's folder right behind the standard library, ``packages`` last."""
     if root in path:
         path.remove(root)
     installed = [place for place, entry in enumerate(path) if os.path.basename(entry) in _INSTALLED]

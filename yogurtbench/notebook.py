@@ -51,7 +51,7 @@ class Run:
 
     @property
     def environment(self) -> Environment:
-        """Where it was measured."""
+        """The machine and kernel of the run."""
         return self.story.environment
 
     @property

@@ -1,5 +1,4 @@
-"""The report's charts for notebooks: same colours, same marks, same labels, as matplotlib figures
-to go on with.
+"""The report's charts for notebooks, as Matplotlib figures.
 
 Each function draws one chart of a run. Where a run has several (one a load, one a kind of device)
 the first in the report's order is drawn; name another with ``load``, ``traffic`` or ``device``.
@@ -26,8 +25,7 @@ __all__ = ["charts", "ecdf", "forest", "levels", "truth"]
 
 
 def forest(run: Run, load: str | None = None) -> Figure:
-    """Return each wire's effect against its baseline with the 95 % interval: the deciding metric of
-    a load.
+    """Draw each wire's effect against its baseline in a load's deciding metric.
 
     Ratios on a logarithmic axis, labelled in percent. Raises MatrixError where there is no such
     chart.
@@ -90,9 +88,7 @@ def _one(run: Run, function: str, *wanted: str | None) -> Figure:
 
 
 def _drawn(run: Run, function: str) -> Iterator[tuple[tuple[str, ...], Chart]]:
-    """Yield each chart with the words that it is asked for by, in the report's order, drawn when
-    its turn comes.
-    """
+    """Yield each chart with the words that name it, in the report's order."""
     loads = {
         f"{kind}-{slug(one.load)}": (one.load,)
         for one in run.story.cells.values()

@@ -267,7 +267,7 @@ def test_ping_at_11_against_12_is_undecided_and_says_why(
         return
     for verdict, note in ((row["verdict"], row["note"]), (found.verdict, found.note)):
         assert verdict == "inconclusive"
-        assert "could be rounding: ping tells whole microseconds" in note and "sockperf" in note
+        assert "could be rounding: ping prints whole microseconds" in note and "sockperf" in note
 
 
 @BOTH
@@ -302,7 +302,7 @@ def test_pings_that_dither_between_two_steps_decide_nothing_of_their_size(seed: 
         dithering(rng, 20, 11_000.0, 11_000.0, 12_000.0),
     )
     row = compared(list(zip(cells, base, strict=True)), "ping", "wall")
-    assert row["verdict"] == "inconclusive" and "ping tells whole microseconds" in row["note"]
+    assert row["verdict"] == "inconclusive" and "ping prints whole microseconds" in row["note"]
     assert gated(base, cells, "ping", "wall").verdict == "inconclusive"
 
 
@@ -556,7 +556,7 @@ def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, cl
     )
     folder = stored(run, tmp_path)
     report.make(folder)
-    why = "ping tells whole microseconds"
+    why = "ping prints whole microseconds"
     lines = " ".join(line.plain.strip() for line in terminal.comparisons(RunData.read(folder), 100))
     assert f"1 undecided: could be rounding: {why}" in lines and "sockperf tells" in lines
     assert why in (folder / "report.md").read_text() and why in (folder / "report.html").read_text()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.vm
 
 MATRIX = textwrap.dedent("""
     name: isolation
-    question: Who on the host can listen in, or talk into it?
+    question: Who on the host can capture packets, or inject some?
     lab: vm
     include:
       - &seed {device: netkit, mode: [l3, l2], hook: netkit_peer, helper: redirect, primary: pass}

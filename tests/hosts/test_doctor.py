@@ -359,7 +359,7 @@ def test_text_has_a_line_a_finding_and_its_mend_below() -> None:
     ]
     assert doctor.as_text(found).splitlines() == [
         "missing  iperf3  no iperf3",
-        "                 mend: apt-get install iperf3",
+        "                 fix: apt-get install iperf3",
         "ok       cpus    2 usable",
     ]
 

@@ -1,4 +1,4 @@
-"""Isolation: who listens in on veth wires of this kernel, and who talks into them.
+"""Isolation: who captures from veth wires of this kernel, and who injects into them.
 
 No no without its control.
 """
@@ -82,7 +82,7 @@ def test_a_dead_wire_is_not_listened_to_but_still_talked_into(in_room: InRoom) -
     (dead,) = in_room(asked, {**WIRE, "helper": "redirect_neigh"})
     assert dead["status"] == "ok" and dead["isolation"]["carried"] is False
     assert {dead["answers"][metric][0] for metric in EAVESDROPS} == {"skipped"}
-    assert "nothing to listen in on" in dead["answers"]["eavesdrop_any"][1]
+    assert "nothing to capture" in dead["answers"]["eavesdrop_any"][1]
     assert {metric: dead["answers"][metric] for metric in TALK} == TALK
 
 

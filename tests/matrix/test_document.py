@@ -242,7 +242,7 @@ def test_a_pipe_is_read_and_nobody_waits_for_one_without_a_writer(
     monkeypatch.setattr(module, "PATIENCE", 1)
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(MatrixError, match="this is a pipe, and for 1 s nobody has written to it"):
+    with pytest.raises(MatrixError, match="this is a pipe, and for 1 s nothing was written to it"):
         read(pipe)
     writer = threading.Thread(target=pipe.write_text, args=["name: a\n"])
     writer.start()

@@ -140,11 +140,9 @@ def test_isolation_counts_the_shut_wires_and_names_the_tightest() -> None:
     run = opened(Invented(wires("pass", "next", "guard_cb"), blocks=2),
                  **{"pass": EARS | MOUTHS, "next": MOUTHS, "guard_cb": EARS})  # fmt: skip
     assert said(run) == (
-        "3 of 3 wires carry packets. Of 3 live wires 1 is closed to whoever on the host would "
-        "talk in, 1 to whoever "
-        "would listen in; tightest towards the host is netkit l3 · netkit_peer → redirect "
-        "(primary next): nobody can "
-        "listen in, raw packets and the host's ping get in."
+        "3 of 3 wires carry packets. Of 3 live wires 1 is closed to injection from the host, "
+        "1 to capture; tightest towards the host is netkit l3 · netkit_peer → redirect "
+        "(primary next): nobody can capture, raw packets and the host's ping can inject."
     )
 
 
@@ -189,10 +187,7 @@ def test_what_could_not_be_told_is_not_called_shut() -> None:
     assert "guard_cb" not in text and "2 live wires" not in text.replace("Of 2 live", "")
     partly = [replace(one, observations=tuple(_failing(one))) for one in run.attempts()]
     text = summarise(story_of(run, partly))
-    assert (
-        "1 is closed to whoever on the host would talk in, none to whoever would listen in (1 "
-        "not fully" in text
-    )
+    assert "1 is closed to injection from the host, none to capture (1 not fully" in text
     assert "(primary next)" in text and "guard_cb" not in text
 
 
@@ -232,8 +227,8 @@ def test_a_guard_is_told_by_what_it_keeps_out_and_what_it_costs() -> None:
     assert "; against veth direct: 33 % longer median round trip (sockperf UDP: about 2" in first
     assert second == (
         f"Tightest towards the host is {name('guard_cb')}: host end a and an unbound socket "
-        "can listen in, nobody can "
-        f"talk in; {name('pass')} is also open to raw packets and the host's ping."
+        "can capture, nobody can "
+        f"inject; {name('pass')} is also open to raw packets and the host's ping."
     )
 
 

@@ -1,5 +1,4 @@
-"""What a budget of time buys: how many blocks, how precise they will be, how many gate cells they
-can decide.
+"""The value of a time budget: how many blocks, how precise, how many gate cells decided.
 
 The precision hangs on the noise, which a plan does not know: it is told for assumed standard
 deviations, or for those that a stored run of the same experiment had.
@@ -28,9 +27,7 @@ ASSUMED = (0.01, 0.03, 0.05)
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The standard deviation of a block's log-ratio: the median and the noisiest cell of the run in
-    ``source``.
-    """
+    """A block's log-ratio deviation: of the median and of the noisiest cell of run ``source``."""
 
     median: float
     most: float
@@ -39,8 +36,7 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class BudgetEstimate:
-    """What ``seconds`` buy on ``lab``: whole blocks of ``block_seconds`` each, at most as many as
-    the plan takes.
+    """The whole blocks that ``seconds`` buy on ``lab``, ``block_seconds`` each, as the plan allows.
 
     ``half_widths``: (standard deviation, half the width of the 95 % interval to expect as a share,
     None where no interval exists), empty where nothing is estimated. ``noise``: where the
@@ -111,9 +107,7 @@ def measured_deviations(plan: Plan, out: Path, lab: str) -> Noise | None:
 
 
 def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
-    """Return each deciding comparison's standard deviation, as its interval shows it: a wild block
-    moves it little.
-    """
+    """Return each deciding comparison's standard deviation, from its robust interval."""
     try:
         if (where := run_folder.read_environment(folder)).lab != lab or where.clock != "wall":
             return []

@@ -1,4 +1,4 @@
-"""Where a series of runs changed its level. Pure.
+"""Find where a series of runs changed its level. Pure.
 
 On the wall clock: PELT [1] as ruptures [2] has it, on least squares, with a penalty that the
 series' own noise sets. On the instruction clock nothing is estimated: a difference beyond the
@@ -37,7 +37,7 @@ _RUNS_A_DEGREE = 4
 
 
 def why_unavailable() -> str:
-    """Why nothing can be searched here, in a sentence; empty where it can."""
+    """Return why nothing can be searched, in a sentence; empty where it can."""
     if find_spec("ruptures"):
         return ""
     return (
@@ -47,8 +47,7 @@ def why_unavailable() -> str:
 
 
 def change_points(logs: Floats, family: int = 1) -> list[int]:
-    """Return the places (0 … n-1, each the first of a new level) where a series of log-ratios,
-    oldest first, changes.
+    """Return the indexes at which a series of log-ratios, oldest first, begins a new level.
 
     ``family``: how many series are searched together. None below :data:`FEWEST` values, nor where
     :func:`lacking`.
@@ -83,8 +82,9 @@ def penalty(logs: Floats, family: int = 1) -> float:
 
 
 def estimate_noise(logs: Floats) -> float:
-    """Return the standard deviation between runs, robust: from the median absolute deviation of
-    successive differences.
+    """Return the robust standard deviation between runs.
+
+    It is the median absolute deviation of successive differences, scaled.
 
     A step is in one difference only and an outlier in two, so neither is taken for noise.
     """
@@ -110,9 +110,7 @@ def _steps(logs: Floats, limit: float, moved: Floats) -> Iterator[int]:
 
 
 def beyond_rounding(logs: Floats, places: list[int], moved: Floats) -> list[int]:
-    """Of places where a level changes, those whose step is more than rounding can have made of two
-    equal levels.
-    """
+    """Return the change points whose step is larger than rounding can have made."""
     kept = list(places)
     while kept:
         level, most = levels(logs, kept), levels(moved, kept)

@@ -1,5 +1,4 @@
-"""Frames to comparisons: how a cell compares with its own block's baseline, how sure that is, and
-what to call it.
+"""Compare each cell with its own block's baseline: ratio, interval, verdict.
 
 One value a cell and block; the logarithm of its ratio to the same block's baseline; over the blocks
 the Hodges-Lehmann estimate with the interval of Wilcoxon's signed-rank test (see
@@ -151,8 +150,7 @@ class _Comparison:
 
 
 def compare(frame: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Return one row a cell (its baselines apart), metric and baseline: columns :data:`COLUMNS`,
-    medians in ``unit``.
+    """Return a row per cell, metric and baseline: columns :data:`COLUMNS`, medians in ``unit``.
 
     ``ratio`` is the Hodges-Lehmann estimate of cell over baseline, ``ratio_low``/``ratio_high`` its
     95 % interval, not adjusted; ``difference`` the median of the blocks' differences in ``unit``;
@@ -181,9 +179,7 @@ def _first_rows(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
 def _kernel_locations(
     plan: Plan, shared: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Return where cells of the same axis kernel ran, by that word: a cell that never ran would
-    have run there too.
-    """
+    """Return the kernel release by word of the axis kernel, for cells that never ran too."""
     cells = [planned.cell for planned in plan.cells]
     return {cell.kernel: shared[cell.id] for cell in cells if cell.id in shared}
 
@@ -284,9 +280,7 @@ def _measured(
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Blocks' values of a cell and its baseline, how far rounding can have moved each, and the
-    log-ratios if any.
-    """
+    """A cell's and its baseline's values by block, their rounding, and the log-ratios if any."""
 
     x: Floats
     y: Floats
@@ -309,7 +303,7 @@ def _paired(
 
 
 def _rounded(pairs: _Pairs, asked: _Comparison) -> str:
-    """Why rounding leaves undecided what would else be decided; empty where it does not."""
+    """Return why rounding leaves undecided what would else be decided; empty where it does not."""
     logs = pairs.logs
     if logs is None or not logs.are_rounded:
         return ""
@@ -422,9 +416,7 @@ def _describe_rounding(named: str | None, gaps: Mapping[int, str], n: int) -> st
 
 
 def _with_verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Fill in what depends on how many were asked: adjusted p, the verdict, and the note that goes
-    with it.
-    """
+    """Fill in adjusted p, verdict and note, which depend on how many comparisons there are."""
     for family, adjust in (("gate", holm), ("canary", holm), ("exploratory", benjamini_hochberg)):
         asked = [row for row in rows if row["family"] == family and row["verdict"] is None]
         for row, adjusted in zip(asked, adjust([row["p"] for row in asked]), strict=True):
@@ -441,8 +433,7 @@ def _with_verdicts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def precision_reached(frame: pd.DataFrame, precision: float, baseline: str | None = None) -> bool:
-    """Return whether every cell of a group is known well enough: half the 95 % interval's width at
-    most ``precision``.
+    """Return whether half of each cell's interval is at most ``precision``.
 
     ``frame`` holds one group's rows, ``baseline`` is the id of its main baseline (the group's name;
     the first baseline seen where not given), ``precision`` a share (0.01: ±1 %). Only the deciding
@@ -477,8 +468,7 @@ def _unrounded_logs(cell: Series, base: Series) -> Floats:
 
 
 def drift(frame: pd.DataFrame, margins: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """Return the baselines that ran first and last in a block: last over first, a row a baseline,
-    rounding allowed for.
+    """Return the ratio of a block's last baseline to its first, rounding allowed for.
 
     Columns cell, metric, n, ratio, ratio_low, ratio_high, verdict (``drift``: beyond the margin;
     ``steady``: within it; ``inconclusive``).

@@ -118,13 +118,16 @@ class Finding:
 
     @property
     def deciding(self) -> bool:
-        """Whether the gate hangs on it."""
+        """True where it takes part in the gate's decision."""
         return self.family == "gate"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the gate says. Nothing was compared where ``unlike`` is not empty."""
+    """The gate's decision.
+
+    Nothing was compared where ``unlike`` is not empty.
+    """
 
     old: MeasuredRun
     new: MeasuredRun
@@ -144,12 +147,12 @@ class Decision:
 
     @property
     def regressions(self) -> tuple[Finding, ...]:
-        """What became worse by more than its margin."""
+        """The findings that are worse by more than their margin."""
         return tuple(one for one in self.deciding if one.verdict == "regression")
 
     @property
     def improvements(self) -> tuple[Finding, ...]:
-        """What became better by more than its margin."""
+        """The findings that are better by more than their margin."""
         return tuple(one for one in self.deciding if one.verdict == "improvement")
 
     @property
@@ -206,9 +209,7 @@ def decide(
 
 
 def mismatches(old: MeasuredRun, new: MeasuredRun) -> Iterator[Mismatch]:
-    """In what the sides differ that must be equal: the environment's identity, the loads' options,
-    the baselines.
-    """
+    """Return what differs and must be equal: environment's identity, options, baselines."""
     ours, theirs = _identity(old.environment), _identity(new.environment)
     for name in dict.fromkeys((*ours, *theirs)):
         if ours.get(name) != theirs.get(name):
@@ -245,9 +246,7 @@ class _CellComparison:
     gate: Collection[str]
 
     def findings(self) -> Iterator[tuple[Finding, dict[str, float]]]:
-        """Yield one a metric, with the chances that a verdict is still to be made from (empty where
-        it is made).
-        """
+        """Yield a finding per metric, with the chances that its verdict will be made from."""
         old, new = self.before.entries.get(self.key), self.after.entries.get(self.key)
         one = old or new
         assert one is not None
@@ -480,7 +479,7 @@ def _are_identical(blank: Finding, entries: Sequence[MeasuredCell]) -> bool:
 
 
 def _why(blank: Finding, logs: Logs, *entries: MeasuredCell) -> str:
-    """Why rounding leaves it undecided, by the value that it moved the most."""
+    """Return why rounding leaves it undecided, by the value that it moved the most."""
     told = [
         pair
         for entry in entries
@@ -544,7 +543,7 @@ def _base(side: MeasuredRun, entry: MeasuredCell) -> MeasuredCell | None:
 
 
 def _why_no_ratio(cells: Sequence[Series], bases: Sequence[Series]) -> str:
-    """Why there is no ratio in every block; empty where there is."""
+    """Return why a block has no ratio; empty where all have one."""
     pairs = list(zip(cells, bases, strict=True))
     if any(not cell.keys() & base.keys() for cell, base in pairs):
         return "no_baseline"

@@ -1,5 +1,4 @@
-"""The stored runs of an experiment over time: each cell's ratio to its baseline, run after run, and
-where it changed.
+"""An experiment's runs over time: each cell's ratio to its baseline, and where it changed.
 
 Only ratios travel between runs: each is a run's own, a cell over the baseline of the same blocks,
 so that a slower machine or a busier day falls out of it. Runs of another lab, accelerator, clock,
@@ -33,7 +32,7 @@ PAGE = "history.html"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Where runs must have been made alike to stand in one series.
+    """The identity that runs of one series share.
 
     ``machine`` is empty where it does not matter.
     """
@@ -53,7 +52,7 @@ class Setup:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """The place in words."""
         accelerator = "" if self.accelerator == "none" else f" ({self.accelerator})"
         words = [
             f"{self.lab} lab{accelerator}",
@@ -71,9 +70,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class LevelChange:
-    """A new level: the first run that has it, the ratios before and from then on, what else changed
-    with that run.
-    """
+    """A change: the first run of a new level, the ratios before and after, what else changed."""
 
     run: str
     place: int
@@ -89,8 +86,7 @@ class LevelChange:
 
 @dataclass(frozen=True, slots=True)
 class RatioSeries:
-    """A cell's metric over the runs of one place: ``ratio`` to the baseline a run, oldest first,
-    its 95 % interval.
+    """A cell's metric over runs: its ratio to the baseline, oldest first, with 95 % intervals.
 
     ``resolution``: how far rounding can have moved each ratio, as a share.
 
@@ -117,7 +113,7 @@ class RatioSeries:
 
     @property
     def deciding(self) -> bool:
-        """Whether this is its load's deciding metric."""
+        """True where this is its load's deciding metric."""
         return self.metric == HEADLINE[self.cell.load]
 
     @property
@@ -135,7 +131,7 @@ class RatioSeries:
 
     @property
     def more_needed(self) -> int:
-        """How many more runs it takes until changes are looked for.
+        """The number of runs that are missing before changes are searched.
 
         None on the instruction clock.
         """
@@ -166,7 +162,7 @@ class History:
 
     @property
     def places(self) -> list[Setup]:
-        """Where the runs were made, oldest first."""
+        """The places of the runs, oldest first."""
         return list(dict.fromkeys(one.where for one in self.series))
 
     def to_json(self) -> dict[str, Any]:
@@ -291,9 +287,7 @@ def _rows(
 
 
 def _changed_versions(environment: Environment, plan: Plan) -> dict[str, str]:
-    """Return what is told beside a change where it changed too: versions, and custom programs
-    by their digest.
-    """
+    """Return versions and custom programs' digests: shown beside a change of theirs."""
     digests = {
         name: hashlib.sha256(text.encode()).hexdigest()[:8] for name, text in plan.programs.items()
     }

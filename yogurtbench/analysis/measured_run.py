@@ -151,7 +151,7 @@ class MeasuredRun:
 
     @property
     def exact(self) -> bool:
-        """Whether the clock counted guest instructions."""
+        """True where the clock counted guest instructions."""
         return self.environment.clock == "instructions"
 
     @property
@@ -179,9 +179,7 @@ class MeasuredRun:
 
 
 def plan_digest(plan: Plan) -> str:
-    """SHA-256 of what was asked: the clock, and each cell with its role, its baselines and its
-    load's options.
-    """
+    """SHA-256 of the clock and of each cell with its role, baselines and options."""
     cells = [[one.cell.id, one.role, list(one.baselines), one.options] for one in plan.cells]
     return hashlib.sha256(
         canonical([plan.clock, sorted(cells, key=canonical)]).encode()

@@ -1,6 +1,4 @@
-"""Log-ratios of rounded values: the least and the most that each can be, and what that leaves
-undecided.
-"""
+"""Log-ratios of rounded values: their bounds, and what these leave undecided."""
 
 from __future__ import annotations
 
@@ -30,9 +28,7 @@ NO_SPREAD = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """Log-ratios, or differences of them: as they were told, and the least and the most that
-    rounding leaves.
-    """
+    """Log-ratios, or differences of them, with the bounds that rounding leaves."""
 
     told: Floats
     low: Floats
@@ -40,7 +36,7 @@ class Logs:
 
     @property
     def are_rounded(self) -> bool:
-        """Whether any of them may be another than was told."""
+        """True where rounding can have moved one of them."""
         return bool((self.high - self.low > NO_SPREAD).any())
 
     @property
@@ -122,7 +118,7 @@ ROUNDED = ("could be rounding: ", "no difference larger than ", "too few round t
 def rounded_note(
     metric: str, where: tuple[str, str], logs: Logs, value: float, moved: float
 ) -> str:
-    """Why rounding leaves values undecided, and what would decide.
+    """Return why rounding leaves values undecided, and what would decide.
 
     ``where``: the load and the clock.
     """

@@ -32,9 +32,7 @@ Family = Literal["gate", "canary", "exploratory"]
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A location of log-ratios: estimate and 95 % interval (natural logarithms; nan where none
-    exists), blocks.
-    """
+    """A location of log-ratios: estimate, 95 % interval (nan where none exists), blocks."""
 
     estimate: float
     low: float
@@ -100,8 +98,9 @@ def critical(n: int, alpha: float = ALPHA) -> int:
 
 
 def hodges_lehmann(values: Sequence[float] | Floats, alpha: float = ALPHA) -> Effect:
-    """Return the median of the Walsh averages and the signed-rank interval at 1 - ``alpha`` (nan
-    below six values).
+    """Return the median of the Walsh averages and its signed-rank interval at 1 - ``alpha``.
+
+    The interval is nan below six values.
     """
     data = np.asarray(values, dtype=float)
     if not len(data):

@@ -401,8 +401,7 @@ def lab(
     lab: Lab = None,
     as_json: Json = False,
 ) -> int:
-    """Bring one cell's network up, open a shell in it (or run a command, or record one probe), take
-    it down.
+    """Bring one cell's network up, open a shell in it, run a command or record a probe.
 
     Without a command it shows what stands in the lab, and opens a shell in its host namespace;
     --json shows alone. --trace and --pcap send one echo over IPv4 and one over IPv6 and tell what
@@ -511,8 +510,7 @@ def schema(
         bool, typer.Option("--path", help="Print where the file lies instead.")
     ] = False,
 ) -> int:
-    """Print the JSON Schema (draft 7) of a matrix: editors with the YAML language server complete
-    and check by it.
+    """Print the JSON Schema (draft 7) of a matrix, for editors with the YAML language server.
 
     They read it where the matrix begins with the line: # yaml-language-server: $schema=FILE
 

@@ -1,4 +1,4 @@
-"""What a shell offers for a word that somebody begins: matrices, cells, axis values, runs.
+"""Complete words for shells: matrices, cells, axis values, runs.
 
 Quick, never a complaint.
 
@@ -185,9 +185,7 @@ def _describe_cell(cells: Sequence[Cell]) -> list[str]:
 
 
 def complete_selectors(ctx: typer.Context, incomplete: str) -> list[Offer]:
-    """``axis=word`` for the last part of a selector: what the matrix names, or everything where
-    none is known.
-    """
+    """Return ``axis=word`` for a selector's last part: the matrix's values, or all there are."""
     before, comma, part = incomplete.rpartition(",")
     named = {one.partition("=")[0] for one in before.split(",")}
     axis, equals, given = part.partition("=")

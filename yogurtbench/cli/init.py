@@ -23,8 +23,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(question: str, file: Path | None = None) -> list[Path]:
-    """Write the matrix for a question (default file: ``which_wire.yaml`` and the like), and what it
-    needs beside it.
+    """Write the matrix for a question (default: ``which_wire.yaml`` and the like) and its files.
 
     Returns the files, the matrix first. Raises MatrixError, and writes nothing, where the question
     is unknown, the name cannot name a folder of results, or one of the files is there already.

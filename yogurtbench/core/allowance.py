@@ -1,6 +1,4 @@
-"""What this process may use of the machine: a container, or a systemd unit, may be given less than
-there is.
-"""
+"""The share of the machine that a container or systemd unit gives to this process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Files that we write where people name them: what may be overwritten, and what is said where one
-cannot be written.
-"""
+"""Write files that people name: what may be overwritten, and the error where it fails."""
 
 from __future__ import annotations
 
@@ -54,8 +52,7 @@ REFUSED = NAMING | {
 def raise_unwritable(
     path: Path | str, error: OSError, what: str = "written", then: str = ""
 ) -> YogurtError:
-    """Return what to say where the machine does not let us read or write a file: ``then`` ends the
-    sentence.
+    """Return the error for a file that cannot be read or written: ``then`` ends the sentence.
 
     A MatrixError where the name is wrong, a HostError where the machine is full, read-only or
     another user's.
@@ -82,9 +79,7 @@ def explaining_errors(path: Path, what: str = "written", then: str = "") -> Iter
 
 
 def check_target(path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
-    """Raise MatrixError unless a file may be written there: nothing is overwritten but ``what`` we
-    write ourselves.
-    """
+    """Raise MatrixError where a file that is not ours would be overwritten."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):

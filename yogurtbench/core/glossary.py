@@ -1,6 +1,4 @@
-"""What each word of a matrix means, in a line: for editors, which show it beside the word, and for
-shell completion.
-"""
+"""A line on each word of a matrix, for editors and shell completion."""
 
 from __future__ import annotations
 

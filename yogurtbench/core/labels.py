@@ -47,9 +47,7 @@ VERDICT_MARKS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class WireLabel:
-    """A network as people call it: its name, its colour (hex), its mark (matplotlib), whether cells
-    are held to it.
-    """
+    """A wire's label: its name, colour (hex), mark (Matplotlib), and whether it is a baseline."""
 
     id: str
     name: str
@@ -121,9 +119,7 @@ def _suffix(axes: Mapping[str, Any], differing: list[str]) -> str:
 
 
 def traffic_names(cells: Mapping[str, Cell]) -> dict[str, str]:
-    """Return what each cell sends, by cell id: the payload, and what else differs between cells of
-    its load.
-    """
+    """Return each cell's traffic in words: the payload, and what else differs in its load."""
     loads: dict[str, list[Mapping[str, Any]]] = {}
     for cell in cells.values():
         loads.setdefault(cell.load, []).append(

@@ -225,7 +225,7 @@ LOADS: dict[str, LoadSpec] = {
         LoadSpec(
             "isolation",
             label="isolation",
-            summary="who on the host can listen in, and who can inject",
+            summary="who on the host can capture packets, and who can inject some",
             kind="yes_no",
             metrics=(
                 "eavesdrop_host_a",

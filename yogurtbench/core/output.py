@@ -1,6 +1,4 @@
-"""Standard output and standard error that cannot change how a command ends, whoever reads them and
-in what encoding.
-"""
+"""Standard output and error that cannot change how a command ends."""
 
 from __future__ import annotations
 
@@ -171,9 +169,7 @@ def finish() -> None:
 
 
 def echo_json(text: str) -> None:
-    """Print a JSON document: in UTF-8, or by JSON's own escapes where standard output has another
-    encoding.
-    """
+    """Print a JSON document in UTF-8, or escaped where standard output is encoded otherwise."""
     name = getattr(sys.stdout, "encoding", None) or "utf-8"
     if codecs.lookup(name).name != "utf-8":
         text = re.sub(r"[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)

@@ -1,5 +1,4 @@
-"""How finely a value is told: how far rounding, in a tool's clock or in its print, can have moved
-it. Pure.
+"""The resolution of values: how far rounding by a tool's clock or print moved them. Pure.
 
 What a trial told stands for every value from ``value - rounding`` to ``value + rounding``. The
 bounds are hard ones: nothing is assumed of where between two steps the truth lies, so that no
@@ -69,8 +68,7 @@ _SOCKPERF = frozenset(name for name, spec in LOADS.items() if spec.nanoseconds)
 
 @dataclass(frozen=True, slots=True)
 class ResolutionSource:
-    """The trial that told a value, as far as it is known: ``values`` are its other metrics,
-    ``details`` its attempt's.
+    """The trial that a value comes from: ``values`` are its other metrics.
 
     Of a run or a baseline stored by an older version the details may be empty.
     """
@@ -132,9 +130,7 @@ def is_of_few(metric: str, source: ResolutionSource) -> bool:
 
 
 def _of_ping(metric: str, value: float, _source: ResolutionSource) -> float:
-    """Return one round trip's, its neighbours' in print too where a quantile lies between two or a
-    mean among all.
-    """
+    """Return ping's rounding of a round trip, and of its neighbours where it lies between two."""
     if (
         metric in ("rtt_p50", "rtt_min") and value < 5e5
     ):  # the neighbour of a median is below 1 ms then, too
@@ -263,7 +259,7 @@ def explain_rounding(metric: str, load: str, clock: str, value: float, rounding:
     """Return what of a value is not told, and what would tell it.
 
     >>> because("rtt_p50", "ping", "wall", 11_000.0, 999.0)
-    'ping tells whole microseconds; sockperf tells nanoseconds'
+    'ping prints whole microseconds; sockperf prints nanoseconds'
     """
     if math.isinf(rounding):
         share = {"rtt_p90": "90th", "rtt_p99": "99th"}.get(metric, "so high a")
@@ -284,17 +280,17 @@ def explain_rounding(metric: str, load: str, clock: str, value: float, rounding:
         return "sockperf rounds a mean to a nanosecond; its median is exact"
     return (
         f"{load.partition('_')[0]}'s clocks and counts end there; a longer transfer "
-        "(duration, bytes) tells more"
+        "(duration, bytes) shows more"
     )
 
 
 def _of_ping_in_words(_metric: str, clock: str, value: float) -> str:
     exact = clock == "instructions"
-    finer = "sockperf tells each instruction" if exact else "sockperf tells nanoseconds"
+    finer = "sockperf counts each instruction" if exact else "sockperf prints nanoseconds"
     step = next((step for least, step in _PING_STEPS if value >= least), 0.0)
     if step:
-        return f"ping tells steps of {step / 1e3:,.0f} µs from {_decade(step):,.0f} ms on; {finer}"
-    return f"ping tells whole microseconds{' (1,000 instructions)' if exact else ''}; {finer}"
+        return f"ping prints steps of {step / 1e3:,.0f} µs from {_decade(step):,.0f} ms on; {finer}"
+    return f"ping prints whole microseconds{' (1,000 instructions)' if exact else ''}; {finer}"
 
 
 def _of_netperf_in_words(metric: str, _clock: str, value: float) -> str:

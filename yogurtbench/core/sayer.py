@@ -1,4 +1,4 @@
-"""What says sentences about what goes on, on stderr."""
+"""A function that prints progress in sentences on stderr."""
 
 from __future__ import annotations
 

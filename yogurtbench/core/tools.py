@@ -59,9 +59,7 @@ TOOLS: dict[str, Tool] = {
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look for a program came to: where it is, what it said, and what is wrong with it,
-    empty where nothing.
-    """
+    """The result of looking for a program: path, answer, and fault, empty where there is none."""
 
     tool: Tool
     path: str
@@ -70,7 +68,7 @@ class Looked:
 
     @property
     def lacking(self) -> str:
-        """What the machine lacks, in a clause; empty where it lacks nothing."""
+        """The lack in a clause; empty where nothing is missing."""
         if not self.fault:
             return ""
         if not self.path:

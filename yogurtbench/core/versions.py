@@ -1,4 +1,4 @@
-"""Which yogurtbench made what is stored, so that nothing newer is called damaged."""
+"""The version that made a stored thing, so that newer ones are not called damaged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def maker(stored: object) -> str:
 
 
 def misread(made_by: str, what: str = "the file") -> str:
-    """Why something stored may not be understood, to end a sentence with."""
+    """Return why something stored may not be understood, to end a sentence with."""
     if _release(made_by) > _release(this()):
         return (
             f"made by a newer yogurtbench ({made_by}; this is {this()}): read it with that "

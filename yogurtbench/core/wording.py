@@ -1,4 +1,4 @@
-"""How we speak to people: how many of what, what somebody gave, and what they probably meant."""
+"""Words for people: numbers, what was given, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ class WrittenFloat(float):
 
 
 def format_value(number: float, text: str) -> int | float:
-    """Return the number, which remembers the ``text`` it was read from where Python would write it
-    otherwise.
-    """
+    """Return the number with the ``text`` it was read from, where Python would write another."""
     if str(number) == text:
         return number
     remembered = WrittenInt(number) if isinstance(number, int) else WrittenFloat(number)

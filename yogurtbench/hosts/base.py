@@ -1,6 +1,4 @@
-"""A host drives its agents: a machine for every trial under way, a deadline for each, a new one
-when one dies.
-"""
+"""A host: a machine with an agent per trial under way, deadlines, and new ones for dead ones."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ _GRACE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class RunningTrial:
-    """A trial that was ordered: the machine that does it, and until when (monotonic seconds) it is
-    waited for.
-    """
+    """A requested trial: its machine, and its deadline (monotonic seconds)."""
 
     trial: Trial
     machine: Machine
@@ -108,9 +104,7 @@ class AgentHost:
                 self._give_up(each.machine)
 
     def cannot_ask(self) -> dict[str, str]:
-        """Return what the probes cannot ask there, each with the reason: their positive control
-        (loads.control).
-        """
+        """Return the questions that cannot be asked there, each with the reason (loads.control)."""
         told: dict[str, str] = {}
         self.ordered({"op": "control"}, lambda event: told.update(event["control"]))
         return told

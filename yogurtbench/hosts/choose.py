@@ -1,4 +1,4 @@
-"""Which host a plan runs on: native where this kernel can do every cell, else the VM.
+"""Choose the host of a plan: native where this kernel can do every cell, else the VM.
 
 Always with the reason.
 
@@ -30,7 +30,7 @@ _NEED = "which the matrix needs"
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What a run would choose, as far as it is known without a guest.
+    """The choice that a run would make, as far as it is known without a guest.
 
     ``plan``: on the clock it would take; ``lab``: native or vm, auto where nobody asked;
     ``reason``: why this clock. ``otherwise``: the plan that it would be where KVM, which a run
@@ -44,9 +44,7 @@ class Foreseen:
 
 
 def foresee_host(plans: Plans) -> Foreseen:
-    """Look ahead at :func:`settle`: asks this kernel, opens /dev/kvm, and goes by what KVM did when
-    it was tried.
-    """
+    """Predict :func:`settle`: from this kernel, /dev/kvm, and KVM's earlier answer."""
     wall, exact, plan = plans.wall, plans.exact, plans.likely
     if plans.named or wall is None:
         return Foreseen(plan, plan.lab, plans.named)
@@ -85,7 +83,7 @@ def choose_plan_and_host(
 
 
 def _clock_reason(host: AgentHost, refused: str) -> str:
-    """Why a clock that nobody named was taken."""
+    """Return why a clock that was not named was taken."""
     found = {"none": clocks.NATIVE, "kvm": clocks.KVM}
     return found.get(host.environment.accelerator, refused or clocks.EMULATED)
 
@@ -228,14 +226,14 @@ def _try_native(cells: list[Cell], clock: str, undo: ExitStack) -> tuple[AgentHo
 
 
 def _undecided_blocker(cells: list[Cell], host: AgentHost) -> str:
-    """Why some cell's probe could not be asked here; empty where all can."""
+    """Return why a cell's probe could not be asked here; empty where all can."""
     needed = {f"IPv{cell.ip or 4}" for cell in cells}
     needed |= {"packet sockets" for cell in cells if cell.load == "isolation"}
     return next((why for question, why in host.cannot_ask().items() if question in needed), "")
 
 
 def _native_blocker(cells: list[Cell], clock: str) -> str:
-    """Why native cannot do the cells, as far as that is known without trying.
+    """Return why native cannot do the cells, as far as that is known without trying.
 
     Empty where nothing speaks against it.
     """

@@ -1,4 +1,4 @@
-"""What this machine can do, what it lacks, and the command that fixes it. Changes nothing."""
+"""Find what this machine can do, what it lacks and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -88,8 +88,7 @@ def run_checks() -> list[CheckResult]:
 
 
 def judge_checks(found: Sequence[CheckResult]) -> list[CheckResult]:
-    """Return the findings with what follows from them: what can be run and how, and whether each
-    lab can run.
+    """Return the findings and what follows: what can be run and how, and by which lab.
 
     Nothing is called missing that the VM lab makes up for.
     """
@@ -127,14 +126,12 @@ def as_text(findings: Sequence[CheckResult]) -> str:
     width = max((len(f.what) for f in rest), default=0)
     for finding in rest:
         lines.append(f"{finding.state:<8} {finding.what:<{width}}  {finding.detail}")
-        lines += [f"{'':<8} {'':<{width}}  mend: {finding.mend}"] if finding.mend else []
+        lines += [f"{'':<8} {'':<{width}}  fix: {finding.mend}"] if finding.mend else []
     return "\n".join(lines)
 
 
 def as_json(findings: Sequence[CheckResult]) -> str:
-    """For scripts: an array of objects with the fields of Finding, the answer first (its ``mend``:
-    the command).
-    """
+    """Return a JSON array of findings, the answer first (its ``mend`` is the command)."""
     return json.dumps([asdict(finding) for finding in findings], indent=1, ensure_ascii=False)
 
 
@@ -519,9 +516,7 @@ def _kvm() -> Iterator[CheckResult]:
 
 
 def _closed_kvm(device: os.stat_result) -> CheckResult:
-    """KVM that this user may not open: its group is the distribution's, and in a container there
-    may be none.
-    """
+    """Return the finding for a KVM that this user may not open."""
     closed = f"{_KVM} may not be opened by this user"
     try:
         group = (

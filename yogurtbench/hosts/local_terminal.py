@@ -1,6 +1,4 @@
-"""A shell in the lab, at the person's end: the keyboard goes to the agent, what the shell prints to
-the screen.
-"""
+"""The person's end of a shell in the lab: keyboard to agent, output to screen."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ def here() -> dict[str, Any] | None:
 
 
 class LocalTerminal:
-    """Who sits at our standard input (a hosts.host.Person): bytes as they come, and each new size
-    of the window.
-    """
+    """The person at our standard input: bytes as they come, and new window sizes."""
 
     def __init__(self, resized: int | None) -> None:
         self._resized = resized

@@ -1,4 +1,4 @@
-"""What a host needs of the place where its agent lives."""
+"""The machine that an agent lives on, as a host uses it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Machine(Protocol):
     channel: Channel
 
     def failure_reason(self) -> str:
-        """Why it died, in its own words: panic text, standard error."""
+        """Return why it died, in its own words: panic text, standard error."""
         ...
 
     def close(self) -> None:

@@ -107,9 +107,7 @@ def _environment(ready: dict[str, Any]) -> Environment:
 
 
 def machine_name() -> str:
-    """Return which machine this is, without naming it: the processor's model and the number of
-    usable CPUs.
-    """
+    """Return the machine without its name: processor model and number of usable CPUs."""
     with open("/proc/cpuinfo") as info:
         model = next(
             (line.partition(":")[2].strip() for line in info if line.startswith("model name")),

@@ -1,5 +1,4 @@
-"""What building and booting the guest takes of a machine: a host raises the first that is missing,
-doctor prints all.
+"""Requirements of the guest: a host raises the first that is missing, doctor prints all.
 
 Each check says what is there, what is lacking, the sentence that ends a run without it, and the
 command that fixes it.
@@ -65,7 +64,7 @@ def user() -> tuple[str, int]:
 
 
 def debians_keys() -> Requirement:
-    """Where mmdebstrap looks for the keys of Debian's archive on a machine that is no Debian."""
+    """Find the folder of Debian's archive keys on a machine that is not Debian."""
     what = "Debian's keys"
     if DEBIANS_KEYS.exists():
         return Requirement(what, there=str(DEBIANS_KEYS))
@@ -76,7 +75,7 @@ def debians_keys() -> Requirement:
 
 
 def subordinate_ids(name: str, number: int, etc: Path = Path("/etc")) -> Requirement:
-    """Whether a user has ranges in subuid(5) and subgid(5)."""
+    """Return whether a user has ranges in subuid(5) and subgid(5)."""
     what, files = "subordinate ids", (etc / "subuid", etc / "subgid")
     lacking = [str(path) for path in files if not owners(path) & {name, str(number)}]
     if not lacking:
@@ -102,7 +101,7 @@ def owners(path: Path) -> set[str]:
 
 
 def user_namespaces() -> Requirement:
-    """Whether this user may make user namespaces: tried."""
+    """Return whether this user may make user namespaces, by trying."""
     what = "user namespaces"
     try:
         process.run(["unshare", "--user", "--map-root-user", "true"], timeout=10)

@@ -126,10 +126,7 @@ def _eavesdrop(
         verdicts.carried = _delivered(lab, mailbox, traffic)
         if not verdicts.carried:
             control.require_measurable(control.UDP)
-            why = (
-                "the wire carries nothing from yogurt-1 to yogurt-2: there is nothing to "
-                "listen in on"
-            )
+            why = "the wire carries nothing from yogurt-1 to yogurt-2: there is nothing to capture"
             verdicts.missing |= dict.fromkeys(sniffers, ("skipped", why))
             return
         with verdicts.or_missing(*sniffers):

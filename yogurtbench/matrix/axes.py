@@ -39,9 +39,7 @@ _RELEASE = re.compile(r"\d+\.\d+[A-Za-z0-9.+~_-]*")
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis: what it means and what it takes: words, numbers from ``low`` to ``high``, or what
-    ``own`` can parse.
-    """
+    """An axis: its meaning, and its words, numbers from ``low`` to ``high``, or parser ``own``."""
 
     name: str
     meaning: str

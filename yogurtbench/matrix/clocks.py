@@ -32,8 +32,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Plans:
-    """``wall`` and ``exact``: the plan for the wall clock and that for the instruction clock, at
-    least one of them.
+    """The plans of a matrix by clock, at least one of them.
 
     ``named``: why the clock is no matter of choice, empty where it is; ``refused``: why the
     instruction clock cannot measure this matrix, empty where it can.

@@ -66,9 +66,7 @@ def combine(axes: Entry, include: Sequence[Entry], exclude: Sequence[Entry]) -> 
 
 
 def idle(axes: Entry, entry: Entry) -> tuple[list[dict[str, Any]], bool]:
-    """Return the points of an exclude that no combination of the axes has, and whether that is all
-    of them.
-    """
+    """Return the points of an exclude that no combination has, and whether that is all of them."""
     there = set(itertools.product(*({*axes.get(name, ())} for name in entry)))
     points = list(_product(entry))
     missing = [point for point in points if tuple(point.values()) not in there]

@@ -1,4 +1,4 @@
-"""What a matrix leaves out: a point becomes a whole cell, a partial baseline that of a cell. Pure.
+"""Fill in what a matrix leaves out, of points and of baselines. Pure.
 
 Each default sees the axes above it in _WIRE_DEFAULTS, resolved. None: the axis does not apply, and
 whatever was named for it collapses. What keeps ids stable: a default looks only at axes above it,

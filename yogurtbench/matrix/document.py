@@ -1,5 +1,4 @@
-"""A YAML file as plain values, each with its place: so that every complaint can name file, line and
-column.
+"""A YAML file as plain values with positions, so that errors name file, line and column.
 
 Read as YAML 1.2 (``on`` and ``off`` are words, JSON is YAML) into nodes; the values are made from
 the nodes here, because a constructor would lose the places and expand aliases without a bound.
@@ -136,7 +135,7 @@ def _piped(path: Path) -> bytes:
         while len(raw) <= MAX_BYTES:
             if not select.select([line], [], [], PATIENCE)[0]:
                 raise MatrixError(
-                    f"{path}: this is a pipe, and for {PATIENCE} s nobody has written to it"
+                    f"{path}: this is a pipe, and for {PATIENCE} s nothing was written to it"
                 )
             part = os.read(line, 1 << 16)
             if not part:

@@ -1,6 +1,4 @@
-"""The loads as a matrix writes them: ``{kind: ping, count: 100, interval: 10ms}``, their options
-and defaults.
-"""
+"""The loads as a matrix writes them (``{kind: ping, count: 100}``): options, defaults."""
 
 from __future__ import annotations
 
@@ -233,16 +231,16 @@ class IperfUdp(_Bulk):
 
 
 class Reachability(_Load):
-    """Whether anything arrives, over IPv4, IPv6 and TCP.
+    """Try whether packets arrive over IPv4, IPv6 and TCP.
 
-    Where packets die and which way they take.
+    Find where they die, or which path they take.
     """
 
     kind: Literal["reachability"]
 
 
 class Isolation(_Load):
-    """Who can listen in and who can inject."""
+    """Try who on the host can capture packets, and who can inject some."""
 
     kind: Literal["isolation"]
 

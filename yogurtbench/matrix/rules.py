@@ -1,4 +1,4 @@
-"""Which cells cannot be built, and why. Pure.
+"""The rules for cells that cannot be built, with reasons. Pure.
 
 Whether a wire *works* is not asked here: a wire that drops everything is an experiment with a
 result.

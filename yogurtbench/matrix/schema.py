@@ -1,4 +1,4 @@
-"""What a matrix file may say: the YAML contract as a model, and as JSON Schema for editors."""
+"""The contract of a matrix file, as a model and as JSON Schema for editors."""
 
 from __future__ import annotations
 

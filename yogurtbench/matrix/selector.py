@@ -45,9 +45,7 @@ class Selector:
         return all(getattr(cell, name) in values for name, values in self._wanted.items())
 
     def lacking(self, cells: Iterable[Cell]) -> str:
-        """Why none of ``cells`` matches, to end a sentence with: what they have where they lack the
-        word.
-        """
+        """Return why no cell matches: the words that they have instead."""
         known = list(cells)
         for name, wanted in self._wanted.items():
             there = dict.fromkeys(getattr(cell, name) for cell in known)
@@ -67,8 +65,7 @@ def _axis_of(part: str) -> str:
 
 
 def find_cell(plan: Plan, text: str) -> Cell:
-    """Return the one cell of a plan that an id, the beginning of an id (4 or more digits) or a
-    selector names.
+    """Return a plan's one cell by id, beginning of an id (4 or more digits) or selector.
 
     Of several that differ only in what is sent, and so share one network, the first. Raises
     MatrixError where it is none, with the nearest, or cells of several networks, with the

@@ -43,9 +43,7 @@ def describe_plan(plan: Plan, *labs: str, said: Iterable[str] = (), jobs: int = 
 
 
 def plan_facts(plan: Plan, *labs: str, jobs: int = 1) -> dict[str, Any]:
-    """Return what :func:`describe` prints beside the plan itself, as a JSON object: times in
-    seconds by lab.
-    """
+    """Return a plan's description as a JSON object: times in seconds by lab."""
     roles = [planned.role for planned in plan.cells]
     return {
         "counts": {role: roles.count(role) for role in ("cell", "baseline", "canary")}

@@ -1,4 +1,4 @@
-"""What a plan takes and what it cannot decide, known before anything runs. Pure."""
+"""Estimate a plan's time and what it cannot decide, before anything runs. Pure."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ BUSY_SECONDS = 60.0
 
 
 def estimate_seconds(plan: Plan, lab: str, blocks: int | None = None, jobs: int = 1) -> float:
-    """Seconds the plan takes on ``native`` or ``vm``, for ``blocks`` blocks (default: the fewest it
-    may stop at).
+    """Return the seconds of a plan on ``native`` or ``vm``, for the fewest or so many blocks.
 
     ``jobs``: trials side by side; of account on the instruction clock alone.
     """
@@ -106,7 +105,7 @@ def too_coarse(plan: Plan) -> list[str]:
     if pings and not any(one.cell.load in REQUEST_RESPONSE - {"ping"} for one in compared):
         steps = "2,000 instructions" if plan.clock == "instructions" else "2 µs"
         found.append(
-            f"ping tells whole microseconds: what differs by less than {steps} a round trip "
+            f"ping prints whole microseconds: what differs by less than {steps} a round trip "
             "stays undecided; "
             "sockperf decides it"
         )

@@ -32,9 +32,7 @@ SLOWEST = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """How many blocks at least and at most, and the precision to stop at: half the interval's width
-    as a ratio.
-    """
+    """The fewest and most blocks, and the precision to stop at (half an interval, as a ratio)."""
 
     min: int = 10
     max: int = 40
@@ -43,9 +41,7 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class ExcludedCells:
-    """Combinations that cannot exist: why, how many fell out of the cross product, and one of them
-    as a selector.
-    """
+    """Combinations that cannot exist: the reason, their number, and one as a selector."""
 
     reason: str
     count: int

@@ -24,8 +24,7 @@ def summary(run_folder: Path) -> str:
 
 
 def make(run_folder: Path) -> list[Path]:
-    """Write report.html, report.md, charts/*.svg, comparison.csv, observations.parquet,
-    verdicts.json and pyperf.json.
+    """Write a run's report: HTML, Markdown, charts, CSV, parquet, verdicts and pyperf.
 
     Returns their paths. Raises MatrixError where the folder is no run folder or is damaged.
     """

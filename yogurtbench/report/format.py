@@ -84,9 +84,7 @@ _WORDS = {
 
 
 def better_word(metric: str, ratio: float) -> str:
-    """Return an effect as a clause: ``12 % shorter median round trip``, ``1.0 % more instructions
-    per packet``.
-    """
+    """Return an effect as a clause, such as ``12 % shorter median round trip``."""
     size = abs(ratio - 1) * 100
     words = next(
         (pair for start, pair in _WORDS.items() if metric.startswith(start)), ("less", "more")

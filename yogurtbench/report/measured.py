@@ -1,6 +1,4 @@
-"""What was measured where nothing is compared: each cell's deciding metric, median and spread of
-its blocks.
-"""
+"""The levels of cells without a baseline: the deciding metric's median and spread."""
 
 from __future__ import annotations
 
@@ -42,9 +40,7 @@ class Level:
 
 
 def levels(story: RunData) -> list[Level]:
-    """Of every cell that is held to nothing and gave a value: by what was measured in the plan's
-    order, best first.
-    """
+    """Return the level of every cell without a baseline, by metric, best first."""
     frame = story.frame
     ok = frame[(frame["status"] == "ok") & (frame["role"] == "cell") & frame["value"].notna()]
     deciding = ok[(ok["metric"] == ok["load"].map(HEADLINE)) & ~ok["load"].isin(YES_NO)]

@@ -1,6 +1,4 @@
-"""The data of a report, gathered once: plan, environment, attempts, frames, and each wire's name
-and colour.
-"""
+"""The data of a report, read once: plan, environment, attempts, frames, labels."""
 
 from __future__ import annotations
 
@@ -129,7 +127,7 @@ class RunData:
 
     @property
     def blocks(self) -> int:
-        """How many blocks were begun; diagnostic trials belong to none."""
+        """The number of blocks that began; diagnostic trials belong to none."""
         return int(self.frame["block"][~self.frame["role"].isin(ASIDE)].nunique())
 
 

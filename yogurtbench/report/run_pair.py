@@ -41,7 +41,7 @@ class RunPair:
 
     @property
     def exact(self) -> bool:
-        """Whether both counted guest instructions."""
+        """True where both counted guest instructions."""
         return self.old.exact and self.new.exact
 
     @property

@@ -50,9 +50,7 @@ def _settings_hidden() -> Iterator[None]:
 
 @contextmanager
 def _folder(path: Path) -> Iterator[None]:
-    """Make a folder the current one, and go back to where we were, though that may have been
-    removed meanwhile.
-    """
+    """Make a folder the current one for a block, and go back, if that still exists."""
     here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.chdir(path)

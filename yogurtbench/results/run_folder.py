@@ -1,5 +1,4 @@
-"""The stored run: a folder whose trials.jsonl is the truth and from which everything else can be
-made again.
+"""The stored run: a folder from whose trials.jsonl everything else can be made again.
 
 ``<out>/<name>/<UTC time>-<6 hex>/`` holds matrix.yaml, plan.json, environment.json and trials.jsonl
 (one line an attempt, on disk before the next trial starts); ``write_tables`` adds
@@ -250,8 +249,7 @@ def read_environment(path: Path) -> Environment:
 
 
 def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
-    """Return one row a measured value, columns and dtypes of the contract, in an order that does
-    not depend on timing.
+    """Return a row per value, in the contract's columns, in an order free of timing.
 
     One column more, ROUNDING, which is not stored: how far rounding can have moved the value.
     """
@@ -310,8 +308,9 @@ def schema() -> pa.Schema:
 
 
 def digest(frame: pd.DataFrame) -> str:
-    """SHA-256 over the sorted (cell, block, metric, unit, value, text, status) of a run's results
-    (contract).
+    """Return SHA-256 over a run's sorted results (contract).
+
+    Of each: cell, block, metric, unit, value, text, status.
 
     What was run aside (ASIDE) is none.
 

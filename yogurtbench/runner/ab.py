@@ -28,9 +28,7 @@ from yogurtbench.runner.sweep import Sweep
 
 @dataclass(frozen=True, slots=True)
 class ProgramChange:
-    """The plan of now, that of before, and, where programs of bpf/ are compared, the folder of the
-    old ones.
-    """
+    """The plans of before and now, and the folder of the old programs where they differ."""
 
     new: Plan
     old: Plan

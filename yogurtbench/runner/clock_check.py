@@ -65,7 +65,7 @@ class ClockCheckResult:
 
     @property
     def passed(self) -> bool:
-        """Whether all went well, twice, and equally."""
+        """True where all went well, twice, and equally."""
         return self.digests[0] == self.digests[1] and not self.bad
 
     def as_text(self) -> str:

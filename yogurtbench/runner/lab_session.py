@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class LabOptions:
-    """What to do in the lab. Nothing named: a shell.
+    """The task in the lab; a shell where nothing is named.
 
     ``pcap``: the file for a recorded probe's frames.
     """

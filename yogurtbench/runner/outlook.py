@@ -1,6 +1,4 @@
-"""What a run of a matrix would be, before anything runs: its plan, the clock it would take and why,
-and the time.
-"""
+"""Preview a run: its plan, clock with reason, and time, before anything runs."""
 
 from __future__ import annotations
 

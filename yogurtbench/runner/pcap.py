@@ -1,5 +1,4 @@
-"""A recorded probe as a capture file: pcapng, an interface for each device, read by tcpdump and
-Wireshark.
+"""Write a recorded probe as pcapng, an interface per device (tcpdump, Wireshark).
 
 https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-03.html
 """
@@ -25,8 +24,7 @@ _INBOUND, _OUTBOUND = 1, 2
 
 
 def check(path: Path) -> None:
-    """Raise MatrixError or HostError where a capture cannot be written there, before anything is
-    brought up for it.
+    """Raise MatrixError or HostError where a capture cannot be written there.
 
     Nothing but a capture of ours is overwritten.
     """

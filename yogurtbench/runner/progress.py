@@ -73,9 +73,7 @@ class NoProgress:
 
 
 class Names:
-    """What trials of a plan are called: the wire with the axes in which it differs from others of
-    its name.
-    """
+    """The names of a plan's trials: wires, with the axes that tell equal names apart."""
 
     def __init__(self, plan: Plan) -> None:
         cells = {planned.cell.id: planned.cell for planned in plan.cells}
@@ -245,9 +243,7 @@ _BAR, _LEAST_BAR, _SHOWN = 40, 8, 4
 
 
 class RateEstimator:
-    """How far a sweep is, and how long the rest takes: trials by the time their loads take, at the
-    pace so far.
-    """
+    """A sweep's progress and remaining time, by its loads' seconds at the pace so far."""
 
     def __init__(self, plan: Plan, done: Collection[str] = ()) -> None:
         self._asides = sum(map(_weight, plan.diagnostics()))

@@ -33,7 +33,7 @@ FAILED, INTERRUPTED = 3, 130
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line asks of a run beside its plan.
+    """The command line's requests for a run beside its plan.
 
     ``jobs``: None for as many as may be side by side.
     """
@@ -47,7 +47,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended: where it lies, and the exit code it deserves."""
+    """The end of a run: its folder and exit code."""
 
     folder: Path
     exit_code: int

@@ -21,7 +21,7 @@ _DEAD_AFTER = 2
 
 
 class Progress(Protocol):
-    """Who is told how the sweep goes."""
+    """The listener of a sweep's progress."""
 
     def trial(self, trial: Trial) -> None:
         """Announce a trial that is about to run."""
@@ -38,8 +38,7 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class SweepTotals:
-    """What a sweep did: attempts by status, seconds spent in loads and in all, whether its budget
-    ended it.
+    """A sweep's result: attempts by status, seconds, and whether its budget ended it.
 
     ``values``: how many values there are, those of a run that was resumed among them; ``lacking``:
     why there are none, in the words of the last attempt that gave none.
@@ -195,7 +194,8 @@ class Sweep:
 
 
 def _weight(trial: Trial) -> int:
-    """Return how often a trial that finds its wire dead has tried it: reachability does so twice by
-    itself.
+    """Return how often a trial that finds its wire dead has tried it.
+
+    Reachability does so twice by itself.
     """
     return 2 if trial.cell.load == "reachability" else 1

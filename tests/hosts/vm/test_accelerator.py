@@ -77,7 +77,7 @@ def test_a_qemu_that_hangs_means_emulation_and_is_ended(probe, tmp_path):
     found = probe(HANGS, deadline=0.5)
     assert found.accelerator == "tcg"
     assert found.reason == (
-        "KVM is offered, but a guest under it hung: no user space within 0.5 s (KVM internal "
+        "KVM is offered, but a guest under it stopped: no user space within 0.5 s (KVM internal "
         "error. Suberror: 1)"
     )
     assert time.monotonic() - began < 4

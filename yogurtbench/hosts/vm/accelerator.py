@@ -1,6 +1,4 @@
-"""KVM or emulation: /dev/kvm may exist and yet run no guest, so only a boot that reaches user space
-is believed.
-"""
+"""Choose KVM or emulation: only a boot that reaches user space is believed."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ _KEPT = 32
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorChoice:
-    """What runs the guest, and why, in one sentence."""
+    """The accelerator of the guest and why, in one sentence."""
 
     accelerator: Literal["kvm", "tcg"]
     reason: str
@@ -42,8 +40,7 @@ class AcceleratorChoice:
 def probe_accelerator(
     image: GuestImage, *, say: Say, deadline: float = _DEADLINE, device: Path = DEVICE
 ) -> AcceleratorChoice:
-    """KVM where a boot of the guest's kernel reaches user space under it within ``deadline``
-    seconds, else TCG.
+    """Return KVM where a guest reaches user space under it in ``deadline`` seconds, else TCG.
 
     The answer is kept per kernel, QEMU and boot of this machine. Raises HostError where there is no
     QEMU.
@@ -59,8 +56,7 @@ def probe_accelerator(
 def known_accelerator(
     find: Callable[[], GuestImage | None], device: Path = DEVICE
 ) -> AcceleratorChoice | None:
-    """Return what :func:`probe` would answer, where that is known without a boot; None where it
-    would have to try.
+    """Return :func:`probe`'s answer where it is known without a boot, else None.
 
     ``find`` gives the guest, None where it is not built yet; called where it matters.
     """
@@ -74,9 +70,7 @@ def known_accelerator(
 
 
 def command(image: GuestImage) -> list[str]:
-    """QEMU's command line for the smallest guest that has a user space, its console on standard
-    output; pure.
-    """
+    """Return QEMU's command line for the smallest guest with a user space."""
     return [
         *(
             qemu.PROGRAM,
@@ -121,7 +115,7 @@ def _boot(image: GuestImage, deadline: float) -> AcceleratorChoice:
             )
             return AcceleratorChoice(
                 "tcg",
-                "KVM is offered, but a guest under it hung: no user space within "
+                "KVM is offered, but a guest under it stopped: no user space within "
                 f"{deadline:g} s{said}",
             )
         done = failure.completed
@@ -144,7 +138,7 @@ def _last(done: process.Completed) -> str:
 
 
 def _unusable(device: Path) -> str:
-    """Why KVM cannot even be tried; empty where it can."""
+    """Return why KVM cannot even be tried; empty where it can."""
     try:
         if not stat.S_ISCHR(device.stat().st_mode):
             return f"{device} is not a device"

@@ -1,5 +1,4 @@
-"""How far building a part of the guest has come: a live line on a terminal, elsewhere a line a
-phase, or nothing.
+"""Progress of building the guest: a live line on a terminal, elsewhere a line a phase.
 
 The phases are read off what mmdebstrap says. What is left is known from what they take elsewhere
 and from how fast the earlier ones went here.
@@ -65,7 +64,7 @@ class BuildProgress:
 
     @property
     def doing(self) -> str:
-        """What goes on now."""
+        """The current phase."""
         return (
             "starting"
             if self.phase < 0
@@ -74,7 +73,7 @@ class BuildProgress:
 
     @property
     def seconds(self) -> float:
-        """How long it has been going on."""
+        """The seconds since it began."""
         return self._clock() - self._began
 
     @property

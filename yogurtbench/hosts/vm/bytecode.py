@@ -1,5 +1,4 @@
-"""Bytecode for the guest, made by the guest's own Python, which the userland keeps aside for that
-(see recipe).
+"""Compile bytecode for the guest with the guest's own Python (see recipe).
 
 It runs here by its own loader and with its own libraries, so it need not be this machine's version,
 nor is root needed.

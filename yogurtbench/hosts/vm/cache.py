@@ -1,6 +1,4 @@
-"""Folders and files that are built once and kept: what is there is whole, whoever was interrupted
-while building it.
-"""
+"""Folders and files that are built once and kept, each whole whatever interrupts building."""
 
 from __future__ import annotations
 

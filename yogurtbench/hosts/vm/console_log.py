@@ -1,4 +1,4 @@
-"""Why a guest died, from its console log. Pure: text in, sentences out."""
+"""Find out from a guest's console log why it died. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def log_lines(text: str) -> list[str]:
 
 
 def _without_tracebacks(raw: Iterable[str]) -> Iterator[str]:
-    """Of a Python traceback only its last line, which says what happened: where is for whoever
-    mends the tool.
-    """
+    """Return a Python traceback's last line alone."""
     inside = False
     for line in raw:
         inside = line.startswith("Traceback (most recent call last)") or (
@@ -42,7 +40,7 @@ def _without_tracebacks(raw: Iterable[str]) -> Iterator[str]:
 
 
 def failure_lines(text: str) -> str:
-    """Why the guest died: its telling lines in order, else the last ones.
+    """Return why the guest died: the telling lines of its console, else the last ones.
 
     Empty for an empty log.
     """

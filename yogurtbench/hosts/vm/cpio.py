@@ -1,5 +1,4 @@
-"""Initramfs archives: cpio in the "newc" format that the kernel unpacks (its Documentation,
-buffer-format.rst).
+"""Write initramfs archives: cpio "newc" (the kernel's Documentation, buffer-format.rst).
 
 Written here because an archive must come out the same, byte by byte, for the same packages: names
 sorted, owners root, times and inode numbers fixed. Uncompressed: under emulation, unpacking costs
@@ -24,9 +23,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of an archive: path without leading slash, mode with its type bits, content
-    (symlink: its target).
-    """
+    """A member of an archive: path without leading slash, mode, content (symlink: target)."""
 
     path: str
     mode: int

@@ -86,7 +86,7 @@ class Guest(Closing):
         self.ready = said
 
     def failure_reason(self) -> str:
-        """Why it died: the telling lines of its console, and what QEMU itself had to say."""
+        """Return why it died: its console's telling lines, and QEMU's own words."""
         with suppress(subprocess.TimeoutExpired):  # a guest that is just panicking is still writing
             self._process.wait(_LAST_WORDS_SECONDS)
         told = (
@@ -157,9 +157,7 @@ def _booted(
 
 
 def order_file(order: dict[str, Any]) -> IO[bytes]:
-    """Return an unlinked file with the order that a guest finds when it wakes, of the one size that
-    the guest knows.
-    """
+    """Return an unlinked file of fixed size with the request for a guest that wakes."""
     content = json.dumps(order).encode()
     if len(content) > checkpoint.ORDER_SIZE:
         raise HostError(

@@ -1,5 +1,4 @@
-"""Compile what comes on standard input: pairs of a path and a source, marshalled, and so goes what
-becomes of them.
+"""Compile pairs of path and source, marshalled, from standard input to standard output.
 
 The guest's own Python runs this, where it has no library to speak of, so only what is built into it
 can be imported. The bytecode is hash-based and unchecked (PEP 552): a guest believes it whatever

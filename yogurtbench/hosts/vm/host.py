@@ -24,8 +24,7 @@ from yogurtbench.hosts.vm.qemu import MachineConfig
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
-    """Return a host that boots a kernel (the axis: ``host``, a Debian release, a path) and runs
-    trials in it.
+    """Return a host that boots a kernel (``host``, a Debian release, a path) for its trials.
 
     ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built
     or booted.
@@ -49,8 +48,7 @@ def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment,
 
 
 class SnapshotHost(AgentHost):
-    """The VM host on the instruction clock: every trial begins from the same saved guest, its order
-    in hand.
+    """The VM host on the instruction clock: every trial begins from one saved guest.
 
     So trials cannot disturb each other, not even ``jobs`` of them side by side. On entry the guest
     is taken from the cache, or booted and saved. Raises HostError where that fails, or the memory

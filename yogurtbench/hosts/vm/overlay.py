@@ -34,8 +34,7 @@ _KEPT = 4
 
 
 def build_overlay(guest: GuestImage, extra: Mapping[str, bytes] | None = None) -> Path:
-    """Return the archive with init, our own source and what its agent imports, their bytecode, and
-    ``extra`` files.
+    """Return the archive of init, our source, what the agent imports, bytecode and ``extra``.
 
     ``extra`` maps absolute guest paths to contents. Content-addressed: the same files give the same
     path.

@@ -57,7 +57,10 @@ _KERNEL_ARGUMENTS = (
 
 @dataclass(frozen=True, slots=True)
 class MachineConfig:
-    """What QEMU is asked to emulate. ``memory`` in bytes; ``clock`` is wall or instructions."""
+    """The machine that QEMU emulates.
+
+    ``memory`` in bytes; ``clock`` is wall or instructions.
+    """
 
     accelerator: str
     clock: str

@@ -1,5 +1,6 @@
-"""CPU scheduling under -icount: QEMU's main loop must preempt its vCPU thread, or the virtual clock
-can skip ahead.
+"""Let QEMU's main loop preempt its vCPU thread under -icount.
+
+Else the virtual clock can skip ahead.
 
 When a guest halts, QEMU's main loop lets the clock leap to the next timer
 (icount_start_warp_timer), and looks once more right after, since the leap itself wakes it. If that
@@ -41,9 +42,7 @@ def pin_to_idle_cpu() -> Iterator[None]:
 
 
 def prioritise_main_thread(process: int) -> None:
-    """Give a process's main thread, and none that it makes, realtime priority (sched(7)), where
-    that is permitted.
-    """
+    """Give a process's main thread alone realtime priority (sched(7)), where that is permitted."""
     with suppress(
         PermissionError, ProcessLookupError
     ):  # one that is dead already is told of elsewhere

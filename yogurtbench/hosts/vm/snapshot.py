@@ -67,8 +67,7 @@ class Snapshot(Closing):
 def ensure_snapshot(
     image: GuestImage, overlay: Path, compiled: ProgramBuilds, say: Say
 ) -> Snapshot:
-    """Return a guest that has compiled these texts and COMMON: the kept one, or one that is made
-    and kept now.
+    """Return a saved guest that has compiled these texts and COMMON, made where none is kept.
 
     A guest for COMMON boots; any other goes on from that one, compiles the rest and is saved again.
     A kept one that is damaged is made anew, and ``say`` is told. Raises HostError where it can be
@@ -91,8 +90,7 @@ def ensure_snapshot(
 
 
 def start_emulated(image: GuestImage, overlay: Path, say: Say) -> Guest:
-    """Resume an emulated guest on the wall clock that has compiled COMMON, made and kept where
-    there is none.
+    """Resume an emulated wall-clock guest that has compiled COMMON, made where none is kept.
 
     Without room for its state it is only booted, and compiles when a trial needs it. Raises
     HostError where it cannot be started.
@@ -188,7 +186,7 @@ def _load_kept(place: Path, image: GuestImage, hardware: MachineConfig) -> Snaps
 
 
 def _lacks_room(place: Path, hardware: MachineConfig) -> str:
-    """Why a state of at most this size cannot be kept there; empty where it can."""
+    """Return why a state of at most this size cannot be kept there; empty where it can."""
     free = shutil.disk_usage(cache.existing_parent(place)).free
     needed = hardware.memory + _SPARE
     return (
@@ -208,9 +206,7 @@ def _compile_request(compiled: ProgramBuilds) -> dict[str, Any]:
 
 
 def make_snapshot(image: GuestImage, overlay: Path, compiled: ProgramBuilds, say: Say) -> Snapshot:
-    """As :func:`ensure`, but boot a guest whatever is kept, and keep nothing: its state is in
-    unlinked files.
-    """
+    """Do as :func:`ensure`, but boot a guest and keep nothing: its state is in unlinked files."""
     common = _boot(image, overlay, say, None)
     if not (rest := compiled - COMMON):
         return common
@@ -288,9 +284,7 @@ def _reopen(file: IO[bytes]) -> IO[bytes]:
 
 
 def _wait_until_stopped(guest: Guest) -> None:
-    """Wait for a guest that runs, without asking it anything: each question wakes QEMU's main loop
-    beside it.
-    """
+    """Wait for a running guest without polling it: each request wakes QEMU's main loop."""
     try:
         guest.monitor.wait_until_stopped(_SECONDS)
     except TimeoutError:

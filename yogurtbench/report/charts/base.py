@@ -1,4 +1,4 @@
-"""What all charts share: style, deterministic SVG, colours that follow the page's dark mode."""
+"""The common part of all charts: style, deterministic SVG, colours for dark mode."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ STYLE: dict[str, Any] = {
 
 
 class Svg(str):
-    """SVG text that remembers the figure it was drawn from: the report keeps the text, a notebook
-    goes on with that.
-    """
+    """SVG text with the figure that it was drawn from, which notebooks use."""
 
     __slots__ = ("figure",)
     figure: Figure
@@ -86,9 +84,7 @@ class Svg(str):
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawn chart: file name without suffix, heading, sentence below, standalone SVG, texts shown
-    on hover.
-    """
+    """A chart: file name without suffix, heading, caption, standalone SVG, hover texts."""
 
     name: str
     section: str
@@ -99,7 +95,7 @@ class Chart:
 
     @property
     def figure(self) -> Figure:
-        """What it was drawn as."""
+        """The figure that it was drawn from."""
         if not isinstance(self.svg, Svg):
             raise TypeError(f"{self.name} was not drawn by to_svg")
         return self.svg.figure

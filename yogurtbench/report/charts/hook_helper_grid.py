@@ -53,9 +53,7 @@ def _by_device(story: RunData) -> dict[str, Found]:
     for key, cell in story.cells.items():
         if key not in shares or cell.hook == "none":
             continue
-        site = (
-            "nowhere: it goes round in the kernel" if cell.wire_id in loops else sites.get(key, "")
-        )
+        site = "nowhere: it loops in the kernel" if cell.wire_id in loops else sites.get(key, "")
         tiles = found.setdefault(_device(cell), {})
         tiles.setdefault((cell.hook, cell.helper), []).append((shares[key], site))
     return found

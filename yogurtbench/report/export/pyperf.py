@@ -1,5 +1,4 @@
-"""pyperf.json: the medians of cell and block in the file format of pyperf, which knows seconds,
-bytes and integers.
+"""Write pyperf.json: the medians of cells and blocks, in seconds, bytes and integers.
 
 Throughput goes in as seconds per byte, round trips as seconds; words, zeros and everything counted
 on the instruction clock are metadata. Decisions are made without pyperf (its compare reads a failed

@@ -1,5 +1,4 @@
-"""verdicts.json: what a run came to, for scripts: every comparison with its verdict, and which
-wires carry packets.
+"""Write verdicts.json for scripts: every verdict, and which wires carry packets.
 
 Numbers that do not exist are null. ``difference`` stands only where it is exact, on the instruction
 clock.

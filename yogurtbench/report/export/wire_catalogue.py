@@ -1,5 +1,4 @@
-"""The truth table as a page of Markdown: every wire tried, where the dead ones die, the way of the
-live ones.
+"""Write the truth table as Markdown: every wire, drop sites, paths of live ones.
 
 Everything comes from the run: the marks from its reachability and isolation trials, the drawings
 from the tracepoints and program hits that were recorded for one echo over each live wire.
@@ -23,9 +22,7 @@ from yogurtbench.report.sections.reachability import answers
 
 @dataclass(frozen=True, slots=True)
 class WireOutcome:
-    """What became of one wire: its cell, its status, metrics by name, and the recorded way of an
-    echo.
-    """
+    """The result of one wire: its cell, status, metrics, and an echo's recorded path."""
 
     cell: Cell
     status: str
@@ -34,7 +31,7 @@ class WireOutcome:
 
     @property
     def alive(self) -> bool:
-        """Whether it carries IPv4."""
+        """True where it carries IPv4."""
         return answers(float(self.values.get("reachable", 0)))
 
 

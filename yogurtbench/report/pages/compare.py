@@ -1,5 +1,4 @@
-"""Two runs side by side on one page: what changed from the old to the new, both environments, every
-value of either.
+"""The page of two runs: what changed, both environments, every value of either.
 
 Runs that were not measured in the same way (two kernels, say) are shown beside each other and not
 judged.
@@ -133,9 +132,7 @@ def _warnings(pair: RunPair) -> Iterator[tuple[str, bool]]:
 
 
 def _changes(pair: RunPair) -> list[dict[str, str]]:
-    """Return what became worse, then better, then what nobody knows, of what decides: the first of
-    each in full.
-    """
+    """Return what decides: first worse, then better, then unknown, the first of each in full."""
     decision = pair.decision
     found = [*decision.regressions, *decision.improvements, *decision.undecided]
     return [_line(pair, one) for one in found[:_FIRST]]
@@ -169,9 +166,7 @@ def _change(one: Finding, *, exact: bool) -> str:
 
 
 def _environments(pair: RunPair) -> Iterator[tuple[str, str, str, bool]]:
-    """Return (what, old, new, whether they differ): the run first, then everything that is known of
-    the machines.
-    """
+    """Return (name, old, new, differs) of the runs and their machines."""
     yield "run", pair.old.run, pair.new.run, False
     sides = [
         {fact.name: fact.value for fact in environment_items(story)}

@@ -315,7 +315,7 @@ def _frame(axes: Axes, runs: list[str]) -> None:
 
 
 def _day(run: str) -> str:
-    """When a run was begun, out of its name."""
+    """Return the time at which a run began, from its name."""
     try:
         return datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%SZ").strftime(
             "%Y-%m-%d\n%H:%M"

@@ -27,9 +27,7 @@ def render(story: RunData, charts: list[Chart]) -> str:
 
 
 def fill(template: str, **content: Any) -> str:
-    """Return a page from one of the templates, with style, script, and the policy that lets nothing
-    else in.
-    """
+    """Return a page from a template, with style, script and a strict content policy."""
     jinja = Environment(
         loader=PackageLoader("yogurtbench.report.pages"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""What would decide what a run could not: a command to copy, and the time that it will take."""
+"""Advice on what would decide open comparisons: a command, and its time."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ class Advice:
 
 
 def ranking(story: RunData) -> pd.DataFrame:
-    """Return the comparisons that rank the wires: the deciding ones, without ping's where there is
-    a finer tool's.
-    """
+    """Return the comparisons that rank wires; ping's only where there is no finer tool's."""
     rows = story.headlines
     return (
         rows[rows["load"] != "ping"]
@@ -72,21 +70,17 @@ def sentence(story: RunData) -> str:
     rounded = bool(_are_rounded(rows).any()) or story.exact
     if rounded and not rows.empty and set(rows["load"]) == {"ping"}:
         finer = "single instructions" if story.exact else "nanoseconds"
-        return f"The load sockperf would decide it: it tells {finer}, ping whole microseconds."
+        return f"The load sockperf would decide it: it prints {finer}, ping whole microseconds."
     return ""
 
 
 def _are_rounded(rows: pd.DataFrame) -> pd.Series:
-    """Return which are undecided since they could be rounding: neither blocks nor another clock
-    decide them.
-    """
+    """Return the undecided comparisons that rounding alone leaves open."""
     return rows["note"].map(lambda note: bool(comparison.why_rounded(note))).astype(bool)
 
 
 def give_advice(story: RunData) -> Advice | None:
-    """Return the instruction clock where times are emulated or too noisy, else so many blocks as
-    the noise asks for.
-    """
+    """Return the instruction clock where times are too noisy, else the blocks to ask for."""
     rows = ranking(story)
     rows = rows[rows["verdict"].isin(_OPEN) & ~_are_rounded(rows)]
     if story.exact or rows.empty:
@@ -150,8 +144,7 @@ def _ourselves() -> str:
 
 
 def _blocks(story: RunData, rows: pd.DataFrame) -> int:
-    """Return how many blocks would decide half of the comparisons that are open, by the noise that
-    they had.
+    """Return the number of blocks that would decide half of the open comparisons.
 
     More than ran.
     """

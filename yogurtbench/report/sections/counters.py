@@ -1,5 +1,4 @@
-"""What was counted beside the results, medians over the blocks: packets, programs, devices,
-softnet, drops.
+"""Counts beside the results, medians over blocks: packets, programs, devices, drops.
 
 And what that counting costs the programs, where the clock can tell.
 """
@@ -60,9 +59,7 @@ class CounterEntry:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table: heads behind wire, load and traffic, the first ``words`` of them columns of text,
-    the rest numbers.
-    """
+    """A table: columns behind wire, load and traffic, the first ``words`` of them text."""
 
     name: str
     title: str
@@ -79,7 +76,7 @@ class Sheet:
 
     @property
     def opened(self) -> bool:
-        """Whether it is shown without being asked for."""
+        """True where it is shown unfolded."""
         return not self.folded and self.lines <= _OPEN
 
 
@@ -303,8 +300,7 @@ def _mean(volume: float, packets: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class CounterCost:
-    """What the counters of a wire's programs cost: a cell's median round trip with and without
-    them, in instructions.
+    """Return the cost of a wire's counters: its round trip with and without them.
 
     ``packets``: how often a program counts in one round trip.
     """

@@ -1,4 +1,4 @@
-"""Where a run was made and how to make it again."""
+"""The environment of a run, and the steps to make it again."""
 
 from __future__ import annotations
 

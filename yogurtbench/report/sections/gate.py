@@ -282,9 +282,7 @@ def _left_out(decision: Decision) -> str:
 
 
 def shown(value: float, one: Finding, *, exact: bool) -> str:
-    """Return a side's value: a yes or no, exactly what was counted, or with the figures that matter
-    and its unit.
-    """
+    """Return a side's value: yes or no, an exact count, or rounded with its unit."""
     if METRICS[one.metric].unit == "bool" and value in (0.0, 1.0):
         return "yes" if value else "no"
     return _figures(value) if exact and math.isfinite(value) else format_number(value, one.unit)

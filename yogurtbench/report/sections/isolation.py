@@ -1,4 +1,4 @@
-"""Who on the host can capture the packets of a live wire, and who can inject some."""
+"""Isolation results: who on the host can capture from a live wire or inject into it."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ class IsolationResult:
 
     @property
     def opens(self) -> int:
-        """How many captures and injections are open."""
+        """The number of captures and injections that are open."""
         return len(self.captures) + len(self.injections)
 
     @property
     def capture_proof(self) -> bool:
-        """Whether nobody can listen in, every capture measured."""
+        """True where no capture is open and all were measured."""
         return not self.captures and not self.unknown & CAPTURES.keys()
 
     @property
     def injection_proof(self) -> bool:
-        """Whether nobody can talk in, every injection measured."""
+        """True where no injection is open and all were measured."""
         return not self.injections and not self.unknown & INJECTIONS.keys()
 
 

@@ -1,4 +1,4 @@
-"""Where the trials' time went, by phase, and how much of it was the harness's own."""
+"""The trials' time by phase, and the harness's own share of it."""
 
 from __future__ import annotations
 

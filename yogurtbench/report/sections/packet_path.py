@@ -28,9 +28,7 @@ _LANE, _LEFT, _TOP, _ROW, _HEAD, _WIDTH = 30, 34, 16, 22, 15, 480
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """A recorded step: its kind (queue, backlog, receive, drop, program), on which device, which
-    hook and program.
-    """
+    """A recorded step: its kind (queue, backlog, receive, drop, program), device, hook, program."""
 
     kind: str
     device: str
@@ -63,7 +61,7 @@ class PacketPath:
 
     @property
     def number(self) -> int:
-        """How many wires have it."""
+        """The number of wires that have it."""
         return len(self.wires)
 
     @property

@@ -37,8 +37,7 @@ class WireRank:
 
 
 def rank_wires(story: RunData, rows: pd.DataFrame | None = None) -> list[WireRank]:
-    """Return the wires with effects, best first: mean gain over the loads, each load the mean over
-    its traffic.
+    """Return the wires with effects, best first by mean gain over the loads.
 
     ``rows``: those of the comparison to stand by, the deciding ones where not given. What has no
     ratio (dead, failed, not run) counts neither for nor against a wire.

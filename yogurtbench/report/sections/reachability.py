@@ -1,4 +1,4 @@
-"""Which wires are live, dead or loop: the one definition that every part of a report uses."""
+"""The one definition of live, dead and looping wires."""
 
 from __future__ import annotations
 

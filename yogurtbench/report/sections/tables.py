@@ -30,9 +30,7 @@ from yogurtbench.report.sections.reachability import (
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A cell of a table that carries a verdict: what it says, its class for colour, the longer form
-    on hover.
-    """
+    """A table's cell with a verdict: text, CSS class, longer form on hover."""
 
     text: str
     kind: str
@@ -224,7 +222,7 @@ def live_wires(story: RunData) -> Table:
         return opens, -len(carried[wire])
 
     ordered = sorted(carried, key=rank)
-    heads = ["carries", "who listens", "who gets in"] if told else ["carries"]
+    heads = ["carries", "who can capture", "who can inject"] if told else ["carries"]
     marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
     rows = [
         Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))])
@@ -259,9 +257,7 @@ def _exposure_mark(names: list[str], *, shut: bool) -> Mark:
 
 
 def omitted_count(story: RunData) -> int:
-    """Return how many dead wires are missing from :func:`isolation`: nobody uses them, so nobody
-    can listen in.
-    """
+    """Return the number of dead wires that :func:`isolation` leaves out."""
     return sum(not alive for _, alive in _asked_isolation(story))
 
 

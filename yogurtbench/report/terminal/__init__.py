@@ -1,1 +1,1 @@
-"""What a terminal shows of results."""
+"""Results for the terminal."""

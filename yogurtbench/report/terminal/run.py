@@ -62,7 +62,7 @@ _LAYOUTS: tuple[tuple[bool, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Which columns there is room for, ``widths`` of each by its head.
+    """Return the columns that there is room for, by their ``widths``.
 
     ``stacked``: the wire on a line of its own.
     """
@@ -96,9 +96,7 @@ def comparisons(story: RunData, width: int) -> list[Text]:
 
 
 def _undecided(rows: Iterable[Mapping[str, Any]], width: int) -> Iterator[Text]:
-    """Why rounding leaves some of these undecided, and what would decide: below them, each reason
-    once.
-    """
+    """Return each reason for which rounding leaves comparisons undecided, once."""
     for why, times in Counter(why for row in rows if (why := why_rounded(row["note"]))).items():
         lines = textwrap.wrap(
             f"{times} undecided: {why}",
@@ -285,7 +283,7 @@ _TROUBLES = 5
 
 
 def failures(attempts: Iterable[Attempt], width: int) -> list[Text]:
-    """Why trials failed, crashed or could not be made, alike ones counted, most frequent first."""
+    """Return the kinds of failed trials, most frequent first."""
     counts = Counter(
         (one.status, " ".join(one.error.split())) for one in attempts if one.status in _TOLD
     )

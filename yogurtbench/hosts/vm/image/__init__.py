@@ -1,5 +1,4 @@
-"""The guest's image: built once by mmdebstrap, kept in the user's cache as initramfs archives,
-fingerprinted.
+"""The guest's image: built once by mmdebstrap, kept in the cache, fingerprinted.
 
 Its parts are kept apart, so that another kernel rebuilds no userland:
 

@@ -1,5 +1,4 @@
-"""Where Debian packages come from: the machine's own apt sources, its Debian entries alone, for the
-guest's release.
+"""Find where Debian packages come from: the machine's own apt sources.
 
 Formats: sources.list(5), both one-line and deb822. The guest must never meet third-party
 repositories, and this project names no mirror of its own: a machine without Debian entries gets

@@ -1,6 +1,4 @@
-"""The parts of a guest's image, each built into a folder that the cache gives: userland, a Debian
-kernel, a custom one.
-"""
+"""Build the parts of a guest's image: userland, a Debian kernel, a custom one."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ _BZIMAGE = r"(\./)?kernel/(.*/)?vmlinuz(-[^/]*)?"
 
 
 def userland(into: Path) -> None:
-    """root.cpio with the packages, smallest.cpio with a shell alone, the compiler (see bytecode),
-    meta.json.
-    """
+    """Build root.cpio with the packages, smallest.cpio, the compiler and meta.json."""
     tar = into / "root.tar"
     extract(tar, recipe.PACKAGES, recipe.FINISH_USERLAND)
     for name, rename, files in (
@@ -88,9 +84,7 @@ def own_kernel_key(bzimage: Path) -> str:
 
 
 def kernel_release(bzimage: Path) -> str:
-    """Return the release inside a bzImage (the kernel's Documentation, arch/x86/boot.rst:
-    ``kernel_version``).
-    """
+    """Return the release inside a bzImage (``kernel_version`` of arch/x86/boot.rst)."""
     head = _content(bzimage)[: 1 << 16]
     if head[0x202:0x206] != b"HdrS":
         raise HostError(
@@ -141,9 +135,7 @@ def _module_roots(bzimage: Path) -> Iterator[Path]:
 
 
 def _module_files(bzimage: Path) -> list[Path]:
-    """Modules and their indexes, without what else lies in that folder (the kernel itself, its
-    build tree).
-    """
+    """Return modules and their indexes, without the kernel and its build tree."""
     folder = modules_folder(bzimage)
     found = folder.rglob("*") if folder else ()
     files = (path for path in found if path.is_file() and not path.is_symlink())
@@ -153,8 +145,7 @@ def _module_files(bzimage: Path) -> list[Path]:
 
 
 def _own_modules(bzimage: Path) -> Iterator[Member]:
-    """As they are, but for gzip, which Debian's modprobe does not read: those are unpacked, and
-    lose their index.
+    """Return modules with gzip unpacked, which Debian's modprobe does not read.
 
     Without an index, which modprobe does not do without, the guest makes one (guest/init).
     """

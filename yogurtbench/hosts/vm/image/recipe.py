@@ -1,4 +1,4 @@
-"""What the guest is made of: packages, what is pruned from them, our own files.
+"""The guest's recipe: packages, what is pruned from them, our own files.
 
 Data only; its text is hashed.
 """

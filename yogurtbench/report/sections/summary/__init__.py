@@ -1,8 +1,7 @@
-"""The answer of a run in one or two sentences, made from the verdicts and never more certain than
-they are.
+"""The answer of a run in one or two sentences, never more certain than its verdicts.
 
 The first says which wires carry packets, which of them is cheapest and by how much, against what
-they are held to. The second, where it was measured, who on the host can listen in or talk in; else
+they are held to. The second, where it was measured, who on the host can capture or inject; else
 what a sweep of payloads or of offloads came to. Where nobody can tell yet, the last is a command
 that would (see advice).
 """

@@ -83,9 +83,7 @@ def _apart(best: WireRank, other: WireRank) -> bool:
 
 
 def _is_below(mine: pd.DataFrame, theirs: pd.DataFrame) -> bool:
-    """Return whether the interval of one wire's ratios lies on the better side of another's, for
-    some traffic.
-    """
+    """Return whether one wire's interval is better than another's in some traffic."""
     lower = METRICS[str(mine["metric"].iloc[0])].better == "lower"
     sizes = theirs.set_index(theirs["payload"].fillna(-1))
     for row in rows_of(mine.assign(size=mine["payload"].fillna(-1))):

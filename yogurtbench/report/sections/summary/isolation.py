@@ -24,7 +24,9 @@ def describe_isolation(story: RunData) -> str:
         return ""
     counts = f"{_shut(told)}; " if len(told) > 2 else ""
     if not known:
-        return f"{counts}who can listen in or talk in could not be told of any." if counts else ""
+        return (
+            f"{counts}who can capture or inject could not be found out for any." if counts else ""
+        )
     best = min(known, key=lambda one: one.opens)
     same = [
         one for one in known if (one.captures, one.injections) == (best.captures, best.injections)
@@ -43,9 +45,8 @@ def _shut(told: list[IsolationResult]) -> str:
     doubt = f" ({unsure} not fully measured)" if unsure else ""
     are = "is" if mute == 1 or not mute else "are"
     return (
-        f"of {len(told)} live wires {mute or 'none'} {are} closed to whoever on the host "
-        "would talk in, "
-        f"{deaf or 'none'} to whoever would listen in{doubt}"
+        f"of {len(told)} live wires {mute or 'none'} {are} closed to injection from the host, "
+        f"{deaf or 'none'} to capture{doubt}"
     )
 
 
@@ -55,9 +56,9 @@ def _open_to(one: IsolationResult) -> str:
         [INJECTIONS[metric] for metric in one.injections],
     )
     if not heard and not spoke:
-        return "nobody on the host listens in or talks in"
-    listens = f"{join_words(heard)} can listen in" if heard else "nobody can listen in"
-    talks = f"{join_words(spoke)} get in" if spoke else "nobody can talk in"
+        return "nobody on the host can capture or inject"
+    listens = f"{join_words(heard)} can capture" if heard else "nobody can capture"
+    talks = f"{join_words(spoke)} can inject" if spoke else "nobody can inject"
     return f"{listens}, {talks}"
 
 

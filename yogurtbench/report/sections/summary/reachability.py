@@ -29,9 +29,7 @@ def _wires_asked(story: RunData) -> dict[str, bool]:
 
 
 def reach_clause(story: RunData) -> str:
-    """Return how many of the wires carry packets, where that was asked or some do not, by the names
-    of the fewer.
-    """
+    """Return how many of the wires carry packets, naming the fewer."""
     asked = _wires_asked(story)
     dead = [story.wires[wire].name for wire, lives in asked.items() if not lives]
     live = [story.wires[wire].name for wire, lives in asked.items() if lives]
