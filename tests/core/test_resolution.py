@@ -558,7 +558,7 @@ def test_the_reports_say_why_it_is_undecided_and_what_decides(tmp_path: Path, cl
     report.make(folder)
     why = "ping prints whole microseconds"
     lines = " ".join(line.plain.strip() for line in terminal.comparisons(RunData.read(folder), 100))
-    assert f"1 undecided: could be rounding: {why}" in lines and "sockperf tells" in lines
+    assert f"1 undecided: could be rounding: {why}" in lines and "; sockperf " in lines
     assert why in (folder / "report.md").read_text() and why in (folder / "report.html").read_text()
     told = json.loads((folder / "verdicts.json").read_text())
     assert [one["kind"] for one in told["cautions"]].count("resolution") == 1
