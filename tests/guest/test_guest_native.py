@@ -126,7 +126,7 @@ def locked(folder: Path) -> Iterator[tuple[str, bytes]]:
 def taken(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield from locked(packages(folder))
     for folder, suffixes in (
-        ("yogurtbench", (".py", ".html", ".css", ".js", ".json")),
+        ("yogurtbench", (".py", ".html", ".css", ".js", ".json", ".txt")),
         ("bpf", (".c", ".h")),
     ):
         for path in (HOME / folder).rglob("*"):

@@ -87,6 +87,7 @@ def burned(seconds: float) -> float:
 
 
 @pytest.mark.root
+@pytest.mark.alone
 def test_cpu_time_is_the_loads_own_and_not_a_strangers(in_room: Callable[..., float]) -> None:
     assert 0.3 <= in_room(burned, 0.3) < 0.45
 
