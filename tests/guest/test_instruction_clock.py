@@ -87,10 +87,10 @@ def runs(plan: Plan, host: SnapshotHost, tmp_path_factory: pytest.TempPathFactor
 
 @contextmanager
 def neighbours() -> Iterator[None]:
-    """More processes than CPUs, which come and go: those that come are what interrupts others."""
+    """More processes than CPUs, QEMU's among them, which come and go: that interrupts others."""
     argv = ["sh", "-c", "while :; do timeout 0.05 sh -c 'while :; do :; done'; sleep 0.05; done"]
     with ExitStack() as undo:
-        for _ in range(1 + (os.cpu_count() or 1)):
+        for _ in range(os.cpu_count() or 1):
             undo.enter_context(process.run_in_background(argv))
         yield
 

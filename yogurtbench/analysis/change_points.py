@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 import numpy as np
+import scipy  # its parts are imported when they are used: a typo must not wait for them
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def penalty(logs: Floats, family: int = 1) -> float:
     noise show a change.
     """
     places = (len(logs) - 1) * max(1, family)
-    quantile = stats.t.ppf(1 - ALPHA / (2 * places), len(logs) / _RUNS_A_DEGREE)
+    quantile = scipy.stats.t.ppf(1 - ALPHA / (2 * places), len(logs) / _RUNS_A_DEGREE)
     return float((estimate_noise(logs) * quantile) ** 2)
 
 
@@ -88,7 +88,7 @@ def estimate_noise(logs: Floats) -> float:
 
     A step is in one difference only and an outlier in two, so neither is taken for noise.
     """
-    spread = stats.median_abs_deviation(np.diff(logs), scale="normal") / np.sqrt(2)
+    spread = scipy.stats.median_abs_deviation(np.diff(logs), scale="normal") / np.sqrt(2)
     return max(float(spread), _ROUNDING)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -480,11 +481,8 @@ def _are_identical(blank: Finding, entries: Sequence[MeasuredCell]) -> bool:
 
 def _why(blank: Finding, logs: Logs, *entries: MeasuredCell) -> str:
     """Return why rounding leaves it undecided, by the value that it moved the most."""
-    told = [
-        pair
-        for entry in entries
-        for pair in zip(*_describe_finding(entry, blank.metric), strict=True)
-    ]
+    described = (_describe_finding(entry, blank.metric) for entry in entries)
+    told = chain.from_iterable(zip(*one, strict=True) for one in described)
     value, moved = max(told, key=lambda pair: pair[1])
     clock = "instructions" if "instructions" in blank.unit else "wall"
     return rounded_note(blank.metric, (blank.cell.load, clock), logs, value, moved)
@@ -549,12 +547,10 @@ def _why_no_ratio(cells: Sequence[Series], bases: Sequence[Series]) -> str:
         return "no_baseline"
     if any(cell.keys() - base.keys() for cell, base in pairs):
         return "incomplete"
-    numbers = [
-        value for cell, base in pairs for block in cell for value in (cell[block], base[block])
-    ]
-    if all(value == 0 for cell in cells for value in cell.values()):
+    if not any(any(cell.values()) for cell in cells):
         return "identical"
-    return "" if min(numbers) > 0 else "zeros"
+    least = min(min(*cell.values(), *(base[block] for block in cell)) for cell, base in pairs)
+    return "" if least > 0 else "zeros"
 
 
 def _side_logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Logs:

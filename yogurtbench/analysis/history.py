@@ -217,11 +217,8 @@ def find_runs(asked: Path, out: Path) -> Path:
 
 
 def _has_runs(folder: Path) -> bool:
-    return any(
-        (path / name).exists()
-        for path in folder.iterdir()
-        for name in (run_folder.TRIALS, run_folder.PLAN)
-    )
+    names = (run_folder.TRIALS, run_folder.PLAN)
+    return any((path / name).exists() for path, name in itertools.product(folder.iterdir(), names))
 
 
 def read(folder: Path) -> History:

@@ -18,8 +18,8 @@ from statistics import median
 from typing import Literal
 
 import numpy as np
+import scipy  # its parts are imported when they are used: a typo must not wait for them
 from numpy.typing import NDArray
-from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -120,7 +120,7 @@ def widths_in_deviations(n: int) -> float:
     if n < FEWEST:
         return math.nan
     level = 2 * float(signed_rank_cdf(n)[critical(n)])
-    return float(stats.t.ppf(1 - level / 2, n - 1)) * math.sqrt(math.pi / 3 / n)
+    return float(scipy.stats.t.ppf(1 - level / 2, n - 1)) * math.sqrt(math.pi / 3 / n)
 
 
 def p_beyond(values: Floats, margin: float) -> tuple[float, float]:
@@ -192,7 +192,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
     """Benjamini and Hochberg's adjusted p values, in the order given."""
-    return [float(value) for value in stats.false_discovery_control(list(p))] if len(p) else []
+    return (
+        [float(value) for value in scipy.stats.false_discovery_control(list(p))] if len(p) else []
+    )
 
 
 def judge(chances: Mapping[str, float], adjusted: float) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,8 @@ def complete_matrices(incomplete: str) -> list[Offer]:
     """
     folder = Path(incomplete if incomplete.endswith("/") else os.path.dirname(incomplete))
     near = [path for path in _children(folder) if not path.name.startswith(".")]
-    found = [
-        path
-        for one in near
-        for path in ([one] if one.is_file() else _children(one))
-        if path.suffix in MATRICES
-    ]
+    files = chain.from_iterable([one] if one.is_file() else _children(one) for one in near)
+    found = [path for path in files if path.suffix in MATRICES]
     ours = [] if Path("experiments").exists() else _shipped()
     return [
         (str(path), _escaped(_question(read)))
@@ -192,11 +189,11 @@ def complete_selectors(ctx: typer.Context, incomplete: str) -> list[Offer]:
     others = given.rpartition("|")[0] + "|" if "|" in given else ""
     known = _values(_matrix(ctx))
     fitting = [axis] if equals else [name for name in known if name not in named]
-    return [
-        (f"{before}{comma}{name}={others}{word}", meaning(name, word))
-        for name in fitting
-        for word in known.get(name) or list(MEANINGS.get(name, ()))
-    ]
+    offers: list[Offer] = []
+    for name in fitting:
+        words = known.get(name) or list(MEANINGS.get(name, ()))
+        offers += [(f"{before}{comma}{name}={others}{word}", meaning(name, word)) for word in words]
+    return offers
 
 
 def _values(matrix: Path | None) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -463,11 +464,8 @@ def _outside() -> bool:
     """Return whether the distribution's binding lies on this machine, out of this environment's
     sight.
     """
-    return sys.prefix != sys.base_prefix and any(
-        (path / _BCC_MARK).is_file()
-        for pattern in _SYSTEM_PYTHONS
-        for path in Path("/").glob(pattern[1:])
-    )
+    folders = chain.from_iterable(Path("/").glob(pattern[1:]) for pattern in _SYSTEM_PYTHONS)
+    return sys.prefix != sys.base_prefix and any((path / _BCC_MARK).is_file() for path in folders)
 
 
 def _kernel_headers() -> Iterator[CheckResult]:

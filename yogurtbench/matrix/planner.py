@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -180,10 +181,10 @@ def _is_double(cell: Cell, one: dict[str, Any], other: dict[str, Any]) -> bool:
     defaults.
     """
     differing = {name for name in one.keys() | other.keys() if one.get(name) != other.get(name)}
-    named = [
-        (name, values[name]) for values in (one, other) for name in differing if name in values
-    ]
-    return all(getattr(cell, name) == value for name, value in named)
+    return all(
+        values.get(name, getattr(cell, name)) == getattr(cell, name)
+        for values, name in product((one, other), differing)
+    )
 
 
 def _sift(matrix: Matrix, filler: CellBuilder) -> _ExpandedCells:

@@ -64,9 +64,10 @@ def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
         section.new_member(
             blocks.InterfaceDescription, link_type=_ETHERNET, snaplen=_SNAP_LENGTH, options=options
         )
-    numbered = sorted(
-        (frame, number) for number, each in enumerate(frames.values()) for frame in each
-    )
+    numbered = []
+    for number, each in enumerate(frames.values()):
+        numbered += [(frame, number) for frame in each]
+    numbered.sort()
     with files.explaining_errors(path), path.open("wb") as file:
         writer = FileWriter(file, section)
         for (time, outgoing, content), number in numbered:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain, product
 from types import TracebackType
 from typing import Self
 
@@ -299,15 +300,10 @@ class RateEstimator:
 def _stored(plan: Plan, done: Collection[str]) -> Iterator[Trial]:
     """Yield the trials of a plan that a resumed run has already."""
     if done:
-        blocks = (
-            plan.trials(group, block) for group in plan.groups for block in range(plan.blocks.max)
-        )
-        yield from (
-            trial
-            for trials in (*blocks, plan.diagnostics())
-            for trial in trials
-            if trial.id in done
-        )
+        orders = product(plan.groups, range(plan.blocks.max))
+        blocks = (plan.trials(group, block) for group, block in orders)
+        trials = chain(*blocks, plan.diagnostics())
+        yield from (trial for trial in trials if trial.id in done)
 
 
 #: Seconds that a trial takes beside its load: lab, wire, probe.

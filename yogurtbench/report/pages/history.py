@@ -8,6 +8,7 @@ from pathlib import Path
 
 from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -246,13 +247,12 @@ def _figure(place: Setup, series: list[RatioSeries]) -> Figure:
     A level a stretch, an upright line a change.
     """
     runs = sorted({run for one in series for run in one.runs})
-    frame = pd.DataFrame(
-        [
-            {"run": runs.index(run), "change": (ratio - 1) * 100, "wire": one.wire}
-            for one in series
-            for run, ratio in zip(one.runs, one.ratio, strict=True)
-        ]
-    )
+    rows = []
+    for one in series:
+        changes = (np.asarray(one.ratio) - 1) * 100
+        places = map(runs.index, one.runs)
+        rows += [(place, change, one.wire) for place, change in zip(places, changes, strict=True)]
+    frame = pd.DataFrame(rows, columns=["run", "change", "wire"])
     figure = Figure(figsize=(WIDTH, 3.4))
     axes = figure.subplots()
     names = [one.wire for one in series]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from rich.text import Text
@@ -57,14 +58,12 @@ def _row(device: Mapping[str, Any]) -> tuple[str, ...]:
 def _commands(plan: Mapping[str, Any]) -> Iterator[str]:
     """Commands for the tools that are there, with this lab's own names."""
     client, server = plan["client"], plan["server"]
-    devices = [
-        d
-        for n in plan["namespaces"]
-        if n["name"] == "host"
-        for d in n["devices"]
-        if d["ifindex"] != 1
-    ]
-    programs = [p for n in plan["namespaces"] for d in n["devices"] for p in d["programs"]]
+    devices: list[dict[str, Any]] = []
+    programs: list[dict[str, Any]] = []
+    for namespace in plan["namespaces"]:
+        programs += chain.from_iterable(device["programs"] for device in namespace["devices"])
+        if namespace["name"] == "host":
+            devices += [device for device in namespace["devices"] if device["ifindex"] != 1]
     tools = {
         "ping": [
             f"{client['namespace']} ping -c3 {server['ipv4']}",

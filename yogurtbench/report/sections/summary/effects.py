@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -125,9 +126,9 @@ def _kind_sentences(story: RunData, rows: pd.DataFrame) -> str:
 
 def _none_better(story: RunData, ranked: list[WireRank]) -> str:
     reference = reference_words(story)
-    counts = Counter(
-        str(word) for one in ranked for rows in one.loads.values() for word in rows["verdict"]
-    )
+    counts: Counter[str] = Counter()
+    for rows in chain.from_iterable(one.loads.values() for one in ranked):
+        counts.update(map(str, rows["verdict"]))
     equal = [one.wire.name for one in ranked if one.verdicts <= EQUAL]
     told, asked = sum(counts[word] for word in DECIDED | EQUAL), counts.total()
     if not told:
@@ -176,12 +177,11 @@ def _others(story: RunData, one: WireRank) -> str:
     rows = rows[(rows["cell"].map(story.main) != rows["baseline"])]
     rows = rows[rows["cell"].map(lambda cell: story.wire(cell).id) == one.wire.id]
     references = rows["baseline"].map(lambda cell: story.wire(cell).id)
-    found = [
-        f"; against {story.wires[str(wire)].name}: {_all_clauses(story, told)}"
-        for wire, mine in rows.groupby(references, sort=False)
-        for told in rank_wires(story, mine)
-    ]
-    return "".join(found)
+    found = ""
+    for wire, mine in rows.groupby(references, sort=False):
+        for told in rank_wires(story, mine):
+            found += f"; against {story.wires[str(wire)].name}: {_all_clauses(story, told)}"
+    return found
 
 
 def _best_of_others(story: RunData, ranked: list[WireRank], best: WireRank) -> str:
