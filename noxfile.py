@@ -91,11 +91,13 @@ def vm(session: nox.Session) -> None:
     """Real netkit in the guest.
 
     Three files side by side: an emulated guest keeps about one core busy, and waits now and then.
+    What compares two boots runs alone.
     """
     _ensure(session, "cpio")
     if not session.posargs:
         session.run(sys.executable, "-I", "tools/boot_guests.py")
-    _pytest(session, "vm", *_side_by_side("loadfile", 3), "--no-loadscope-reorder")
+    _pytest(session, "vm and not alone", *_side_by_side("loadfile", 3), "--no-loadscope-reorder")
+    _pytest(session, "vm and alone")
 
 
 #: Each session's times, as JUnit's XML; gone with this process.

@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from cli_runner import Said, is_one_sentence
-from fake_runs import Invented, cell, environment, stored
+from fake_runs import Invented, cell, environment, stored, unseal
 from rich.console import Console
 from scipy import signal
 
@@ -299,6 +299,7 @@ def test_another_machine_is_another_series(few: Path) -> None:
 
 def test_another_duration_of_the_load_is_another_series_and_named(few: Path) -> None:
     path = keep(run(2.0, 9), few, 9)
+    unseal(path)
     plan = json.loads((path / "plan.json").read_text())
     for entry in plan["cells"]:
         entry["options"]["duration"] = 3.0

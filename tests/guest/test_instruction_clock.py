@@ -30,7 +30,7 @@ from yogurtbench.runner import clock_check
 from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.alone]
 
 MATRIX = """
 name: clock

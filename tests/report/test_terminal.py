@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_runs import Invented, cell, environment, stored, yogurt_phone
+from fake_runs import Invented, cell, environment, stored, unseal, yogurt_phone
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
@@ -197,6 +197,7 @@ def story_of(run: Invented, folder: Path) -> RunData:
     path = stored(run, folder)
     plan = run_folder.read_plan(path)
     cells = (replace(one, baselines=(), group="") for one in plan.cells if one.role == "cell")
+    unseal(path)
     (path / "plan.json").write_text(json.dumps(replace(plan, cells=tuple(cells)).to_json()))
     lines = (path / "trials.jsonl").read_text().splitlines(keepends=True)
     (path / "trials.jsonl").write_text("".join(line for line in lines if '"role":"cell"' in line))

@@ -19,6 +19,16 @@ from yogurtbench.core.metrics import HEADLINE, METRICS
 from yogurtbench.core.records import ASIDE, Cell, Environment, Role, canonical
 from yogurtbench.plan.plan import Plan, PlannedCell
 from yogurtbench.results import run_folder
+from yogurtbench.results.schema import (
+    ROLES,
+    STATUSES,
+    check_cell,
+    check_counts,
+    check_environment,
+    check_finite,
+    check_types,
+    check_word,
+)
 
 Key = tuple[str, str]  # cell id and role
 State = Literal["measured", "incomplete", "missing", "failed", "looping", "unsupported", "dead"]
@@ -176,6 +186,35 @@ class MeasuredRun:
         environment, failed = Environment.from_json(data["environment"]), tuple(data["failed"])
         keyed = {(entry.cell.id, entry.role): entry for entry in entries}
         return cls(**{**data, "environment": environment, "failed": failed, "entries": keyed})
+
+
+def check_measured_run(side: MeasuredRun) -> None:
+    """Raise ValueError where a side that was read is not one that this version stores."""
+    check_environment(side.environment)
+    check_types([side.name, side.plan, *side.failed], list[str])
+    check_types(side.margins, dict[str, float])
+    check_finite(*side.margins.items())
+    cells = {cell for cell, _ in side.entries}
+    for entry in side.entries.values():
+        check_types(entry, MeasuredCell)
+        check_cell(entry.cell)
+        check_word("role", entry.role, ROLES)
+        for baseline in entry.baselines:
+            check_word("baseline", baseline, cells)
+        _check_values(entry)
+
+
+def _check_values(entry: MeasuredCell) -> None:
+    for metric, values in entry.values.items():
+        check_word("metric", metric, METRICS)
+        for block, value in values.items():
+            check_counts(("block", block))
+            METRICS[metric].check(value)
+    for metric, statuses in entry.missing.items():
+        check_word("metric", metric, METRICS)
+        for block, status in statuses.items():
+            check_counts(("block", block))
+            check_word("status", status, STATUSES)
 
 
 def plan_digest(plan: Plan) -> str:

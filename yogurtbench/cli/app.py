@@ -192,6 +192,9 @@ def report(
         Optional[Path],
         typer.Option("--which-wire", help="Also write the truth table as a page of Markdown."),
     ] = None,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Report what is whole of a damaged run.")
+    ] = False,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
@@ -209,7 +212,10 @@ def report(
         from yogurtbench.report.export import wire_catalogue as pages
 
         pages.check(which_wire)
-    RunData.read(run_folder)  # what cannot be read is told before anything is written
+    # What cannot be read is said before anything is written.
+    story = RunData.salvage(run_folder) if salvage else RunData.read(run_folder)
+    for line in story.lost:
+        typer.echo(f"yogurtbench: left out, {line}", err=True)
     code = 0
     try:
         reports.make(run_folder)

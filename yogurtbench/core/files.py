@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -104,24 +106,155 @@ def starts_with(path: Path, mark: bytes, within: int = 4096) -> bool:
         return mark in file.read(within)
 
 
-def replace_file(path: Path, write: Callable[[Path], object], then: str = "") -> Path:
-    """Let ``write`` make the file, whole or not at all; a symbolic link stays one.
+def replace_file(
+    path: Path, write: Callable[[Path], object], then: str = "", *, follow: bool = True
+) -> Path:
+    """Let ``write`` make the file, whole or not at all.
 
-    Raises as :func:`refused` says.
+    ``follow``: a symbolic link that a person named stays one. In a run folder, which others may
+    have made, no link is followed: one in the file's place is replaced.
+
+    Raises as :func:`raise_unwritable` says.
     """
-    target = Path(os.path.realpath(path))
-    part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
+    target = Path(os.path.realpath(path)) if follow else path
     try:
-        write(part)
-        part.replace(target)
+        with _private_folder(target.parent, follow=follow) as (parent, private, inside):
+            write(inside / target.name)
+            _give_to_owner(private, target.name, parent)
+            os.rename(target.name, target.name, src_dir_fd=private, dst_dir_fd=parent)
     except OSError as error:
         raise raise_unwritable(path, error, then=then) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     return path
 
 
-def write_text(path: Path, text: str, then: str = "") -> Path:
-    """Write a text, whole or not at all."""
-    return replace_file(path, lambda part: part.write_text(text, encoding="utf-8"), then)
+def write_text(path: Path, text: str, then: str = "", *, follow: bool = True) -> Path:
+    """Write a text, whole or not at all (see :func:`replace_file`)."""
+    return replace_file(
+        path, lambda part: part.write_text(text, encoding="utf-8"), then, follow=follow
+    )
+
+
+@contextmanager
+def _private_folder(parent: Path, *, follow: bool) -> Iterator[tuple[int, int, Path]]:
+    """Yield descriptors of ``parent`` and of a new folder in it that nobody else can enter.
+
+    The path of the new folder goes through its descriptor: whoever may rename things in ``parent``
+    cannot lead what is written elsewhere. It is gone afterwards, with what is left in it.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    outer = os.open(parent, flags if follow else flags | os.O_NOFOLLOW)
+    name = f".{secrets.token_hex(8)}{PART}"
+    try:
+        os.mkdir(name, 0o700, dir_fd=outer)
+        inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=outer)
+        through = Path("/proc/self/fd", str(inner))
+        try:
+            yield outer, inner, through if through.exists() else parent / name
+        finally:
+            _empty(inner)
+            os.close(inner)
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=outer)
+    finally:
+        os.close(outer)
+
+
+def _empty(folder: int) -> None:
+    for left in os.listdir(folder):
+        with suppress(OSError):
+            os.unlink(left, dir_fd=folder)
+
+
+def _give_to_owner(private: int, name: str, parent: int) -> None:
+    """Give a file that root made to the owner of the folder that it goes into."""
+    if os.geteuid() == 0:
+        owner = os.fstat(parent)
+        with suppress(OSError):  # a file system without owners
+            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=private, follow_symlinks=False)
+
+
+#: Ends the names of folders that are gone when what is written in them is whole.
+PART = ".part"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed writer left in a folder."""
+    for left in folder.glob(f".*{PART}"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def open_file(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Return a descriptor of a regular file of its folder's owner, opened through no link.
+
+    Raises MatrixError where it is another kind of file, HostError where the machine refuses.
+    """
+    links = getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags | links | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if path.is_symlink():
+            raise MatrixError(
+                f"{path}: a symbolic link, and a run folder's files are read and written through "
+                "none; put the file itself there"
+            ) from error
+        what = "read" if flags == os.O_RDONLY else "written"
+        raise raise_unwritable(path, error, what) from error
+    why = _why_untrusted(os.fstat(descriptor), path.parent)
+    if why:
+        os.close(descriptor)
+        raise MatrixError(f"{path}: {why}")
+    return descriptor
+
+
+def _why_untrusted(found: os.stat_result, folder: Path) -> str:
+    """Return why a file in a run folder is neither read nor written; empty where it is."""
+    if not stat.S_ISREG(found.st_mode):
+        return "a folder, a device or a pipe, not a file"
+    if found.st_uid != folder.stat().st_uid:
+        return "belongs to another user than its folder, so it is neither read nor written"
+    return ""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a run folder's file (see :func:`open_file`)."""
+    with os.fdopen(open_file(path), "rb") as file, explaining_errors(path, "read"):
+        return file.read()
+
+
+def sync(path: Path) -> None:
+    """Return when a file or folder is on the disk (fsync(2))."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(path: Path) -> None:
+    """Make a new folder and those above it, on the disk when this returns.
+
+    Under sudo what is made belongs to the user who called it. Raises FileExistsError.
+    """
+    missing = [path, *(above for above in path.parents if not above.exists())]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=folder != path)
+        give_to_caller(folder)
+        sync(folder.parent)
+
+
+def give_to_owner_of(folder: Path, path: Path) -> None:
+    """Give what root made in a folder to that folder's owner."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        with suppress(OSError):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+def give_to_caller(path: Path) -> None:
+    """Give a file or folder that root made to the user who called sudo(8), if one did."""
+    names = ("SUDO_UID", "SUDO_GID")
+    user, group = (os.environ.get(name, "") for name in names)
+    if os.geteuid() == 0 and user.isdecimal() and group.isdecimal():
+        with suppress(OSError):
+            os.chown(path, int(user), int(group), follow_symlinks=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 from yogurtbench.core import files
@@ -19,6 +21,7 @@ DRAWERS = (forest.draw, levels.draw, ecdf.draw, hook_helper_grid.draw)
 def write_report(folder: Path) -> list[Path]:
     """Write every file of the report; returns their paths."""
     story = RunData.read(folder)
+    files.remove_leftovers(folder)
     charts: list[Chart] = []
     for draw in DRAWERS:
         charts += draw(story)
@@ -36,11 +39,14 @@ def write_report(folder: Path) -> list[Path]:
 
 def _write_charts(folder: Path, charts: list[Chart]) -> list[Path]:
     with files.explaining_errors(folder):
+        if folder.is_symlink():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
         folder.mkdir(exist_ok=True)
+        files.give_to_owner_of(folder.parent, folder)
         for old in folder.glob("*.svg"):
             old.unlink()
     return [_write(folder / f"{chart.name}.svg", chart.svg) for chart in charts]
 
 
 def _write(path: Path, text: str) -> Path:
-    return files.write_text(path, text)
+    return files.write_text(path, text, follow=False)

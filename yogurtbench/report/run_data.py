@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,6 +41,18 @@ class RunData:
     main: dict[str, str]
     emulated: str
     exact: bool
+    #: Attempts without a check sum, and a sentence for each line that a salvage left out.
+    unchecked: int = 0
+    lost: tuple[str, ...] = ()
+
+    @classmethod
+    def salvage(cls, folder: Path) -> RunData:
+        """Return what is whole of a damaged run, from now on in this process.
+
+        Raises MatrixError where nothing can be made of it.
+        """
+        _SALVAGED.add(folder)
+        return cls.read(folder)
 
     @classmethod
     def read(cls, folder: Path) -> RunData:
@@ -58,7 +70,7 @@ class RunData:
         states = tuple(
             (one.stat().st_size, one.stat().st_mtime_ns) for one in files if one.exists()
         )
-        return _read(folder, folder.resolve().name, states)
+        return _read(folder, folder.resolve().name, states, folder in _SALVAGED)
 
     @classmethod
     def tell(
@@ -131,9 +143,16 @@ class RunData:
         return int(self.frame["block"][~self.frame["role"].isin(ASIDE)].nunique())
 
 
+#: Folders whose damaged lines are left out, since a person asked for that.
+_SALVAGED: set[Path] = set()
+
+
 @lru_cache(maxsize=1)
-def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...]) -> RunData:
+def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...], salvage: bool) -> RunData:
     """Cache the last run (keyed by file size and mtime): page and terminal read it in turn."""
-    attempts, frame = run_folder.load(folder)
+    trials = run_folder.read_trials(folder, salvage=salvage)
+    frame = run_folder.to_frame(trials.attempts, run)
     plan, environment = run_folder.read_plan(folder), run_folder.read_environment(folder)
-    return RunData.tell(run, run_folder.read_matrix(folder), plan, environment, attempts, frame)
+    matrix = run_folder.read_matrix(folder)
+    story = RunData.tell(run, matrix, plan, environment, trials.attempts, frame)
+    return replace(story, unchecked=trials.unchecked, lost=trials.lost)

@@ -10,32 +10,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from yogurtbench.core import files, resolution, versions
 from yogurtbench.core.closing import Closing
-from yogurtbench.core.errors import HostError, MatrixError
-from yogurtbench.core.metrics import METRICS, METRICS_OF
+from yogurtbench.core.errors import HostError, MatrixError, YogurtError
 from yogurtbench.core.records import (
     ASIDE,
     AXES,
     Attempt,
     Environment,
     Observation,
-    Role,
-    Status,
+    Trial,
     canonical,
 )
 from yogurtbench.core.wording import close_to
 from yogurtbench.plan.plan import Plan
+from yogurtbench.results import trial_log
+from yogurtbench.results.schema import (
+    DAMAGES,
+    check_environment,
+    check_plan,
+    decode_object,
+    describe_damage,
+)
+from yogurtbench.results.trial_log import DamagedLine, Line
 
 if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
     import pandas as pd
@@ -73,32 +80,36 @@ class StoredRun(Closing):
     """A run folder open for writing; one writer at a time. Use as a context manager.
 
     ``attempts`` are those stored before it was opened, ``done`` the ids of all trials that have an
-    attempt.
+    attempt, ``repeated`` how many were superseded when it was opened.
     """
 
     path: Path
+    run: str
     attempts: list[Attempt] = field(default_factory=list)
     done: set[str] = field(default_factory=set)
-    _lines: IO[bytes] | None = None
+    repeated: int = 0
+    _count: int = 0
+    _file: int | None = None
 
     @classmethod
     def create(
         cls, out: Path, name: str, matrix: str, plan: Plan, environment: Environment
     ) -> StoredRun:
-        """Make the folder and write what is known before the first trial.
+        """Make the folder and write what is known before the first trial, all on the disk.
 
         Raises MatrixError where it cannot.
         """
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         path = out / name / f"{stamp}-{secrets.token_hex(3)}"
         try:
-            path.mkdir(parents=True)
-            (path / MATRIX).write_text(matrix, encoding="utf-8")
-            (path / PLAN).write_text(_pretty(plan.to_json()), encoding="utf-8")
-            (path / ENVIRONMENT).write_text(
-                _pretty({versions.KEY: versions.this(), **environment.to_json()}), encoding="utf-8"
-            )
-            return cls(path)._opened()
+            files.make_folders(path)
+            plan_text = _pretty(plan.to_json())
+            _store(path / MATRIX, matrix)
+            _store(path / PLAN, plan_text)
+            _store(path / ENVIRONMENT, _environment_text(environment, path.name, plan_text))
+            _store(path / TRIALS, "")
+            files.sync(path)
+            return cls(path, path.name)._opened()
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)  # nothing was measured
             raise files.raise_unwritable(
@@ -107,13 +118,24 @@ class StoredRun(Closing):
 
     @classmethod
     def resume(cls, path: Path) -> StoredRun:
-        """Open a run that was broken off: its attempts are read, a torn last line is cut away."""
+        """Open a run that was broken off: a torn last line is cut away.
+
+        The attempts of blocks that were interrupted are marked as superseded: those blocks are
+        repeated whole.
+        """
         check_folder(path)
+        run = cls(path, read_identity(path).run or path.resolve().name)._opened()
+        lines = list(read_lines(path))
+        superseded = interrupted_trials(read_plan(path), [one.attempt for one in _valid(lines)])
         with files.explaining_errors(path):
-            run = cls(path)._opened()
-            _cut_torn_line(path / TRIALS)
-        run.attempts = list(read_attempts(path))
+            files.remove_leftovers(path)
+            if superseded:
+                lines = run._supersede(lines, superseded)
+            else:
+                _cut_torn_line(path / TRIALS)
+        run.attempts = [one.attempt for one in _valid(lines)]
         run.done = {attempt.trial.id for attempt in run.attempts}
+        run.repeated, run._count = len(superseded), len(lines)
         return run
 
     def append(self, attempt: Attempt) -> None:
@@ -121,39 +143,110 @@ class StoredRun(Closing):
 
         Raises HostError, and adds nothing, where it cannot be written.
         """
-        if self._lines is None:
+        if self._file is None:
             raise ValueError(f"{self.path} is closed")
-        before = os.fstat(self._lines.fileno()).st_size
+        before = os.fstat(self._file).st_size
         try:
-            _write_whole(self._lines.fileno(), canonical(attempt.to_json()).encode() + b"\n")
-            os.fsync(self._lines.fileno())
+            line = Line(self._count + 1, attempt, self.run)
+            _write_whole(self._file, trial_log.encode_line(line))
+            os.fsync(self._file)
         except OSError as error:
             with suppress(OSError):
-                os.truncate(self._lines.fileno(), before)
+                os.truncate(self._file, before)
             kept = f"; what was measured until then is kept, go on with --resume {self.path}"
             raise HostError(
                 f"{self.path / TRIALS}: cannot be written ({files.reason_of(error)}){kept}"
             ) from error
+        self._count += 1
         self.done.add(attempt.trial.id)
 
     def close(self) -> None:
         """Let another writer have the folder."""
-        if self._lines is not None:
-            self._lines.close()
-            self._lines = None
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
     def _opened(self) -> StoredRun:
         import fcntl  # not on every system that reads runs; writing them needs Linux anyway
 
-        self._lines = (self.path / TRIALS).open("ab", buffering=0)
+        self._file = files.open_file(self.path / TRIALS, os.O_RDWR | os.O_APPEND)
         try:
-            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
             raise MatrixError(
                 f"{self.path}: this run is still being written by another process"
             ) from None
         return self
+
+    def _supersede(self, lines: list[Line], trials: set[str]) -> list[Line]:
+        """Write the file anew with the lines of these trials marked, and go on in that file."""
+        marked = [
+            replace(line, superseded=line.superseded or line.attempt.trial.id in trials)
+            for line in lines
+        ]
+        text = b"".join(map(trial_log.encode_line, marked))
+        files.replace_file(self.path / TRIALS, lambda part: _write_synced(part, text), follow=False)
+        files.sync(self.path)
+        self.close()
+        self._opened()
+        return marked
+
+
+def _valid(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield the lines that no later ones have superseded."""
+    return (line for line in lines if not line.superseded)
+
+
+def interrupted_trials(plan: Plan, attempts: Iterable[Attempt]) -> set[str]:
+    """Return the trials that have results in blocks that were interrupted.
+
+    A block is one trial of every cell of a group and of its baselines.
+    """
+    by_block: dict[int, list[Trial]] = {}
+    for attempt in attempts:
+        if attempt.trial.block >= 0:  # what runs aside belongs to no block
+            by_block.setdefault(attempt.trial.block, []).append(attempt.trial)
+    found: set[str] = set()
+    for group in plan.groups:
+        for block, trials in by_block.items():
+            whole = Counter(map(_place, plan.trials(group, block)))
+            mine = [trial for trial in trials if _place(trial) in whole]
+            if whole - Counter(map(_place, mine)):
+                found |= {trial.id for trial in mine}
+    return found
+
+
+def _place(trial: Trial) -> tuple[str, str]:
+    """Return which trial of its block it is."""
+    return trial.cell.id, trial.role
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """The name that a run was begun under, and the digest of its plan; empty in older runs."""
+
+    run: str = ""
+    plan: str = ""
+
+
+def read_identity(path: Path) -> RunIdentity:
+    """Return what environment.json says of the run itself."""
+    data = _read_json(path / ENVIRONMENT)
+    run, plan = data.get(trial_log.RUN, ""), data.get(_PLAN_DIGEST, "")
+    if not isinstance(run, str) or not isinstance(plan, str):
+        raise MatrixError(f"{path / ENVIRONMENT}: {trial_log.RUN}: not a run's name")
+    return RunIdentity(run, plan)
+
+
+_PLAN_DIGEST = "plan"
+
+
+def _environment_text(environment: Environment, run: str, plan_text: str) -> str:
+    digest = trial_log.check_sum(plan_text.encode())
+    about = {versions.KEY: versions.this(), trial_log.RUN: run, _PLAN_DIGEST: digest}
+    data = {**about, **environment.to_json()}
+    return _pretty({**data, trial_log.CHECK: trial_log.check_sum(canonical(data).encode())})
 
 
 def check_folder(path: Path) -> None:
@@ -176,35 +269,80 @@ def check_folder(path: Path) -> None:
         raise MatrixError(f"{path}: not a run folder, {missing[0]} is missing{hint}")
 
 
+@dataclass(frozen=True, slots=True)
+class StoredTrials:
+    """What trials.jsonl holds: the attempts that count, in the order they happened.
+
+    ``unchecked``: how many have no check sum; ``lost``: a sentence for each line that is not
+    whole.
+    """
+
+    attempts: list[Attempt]
+    unchecked: int
+    lost: tuple[str, ...] = ()
+
+
 def load(path: Path) -> tuple[list[Attempt], pd.DataFrame]:
     """Return all attempts of a run in the order they happened, and its tidy frame (see
     :func:`to_frame`).
     """
     check_folder(path)
-    attempts = list(read_attempts(path))
+    attempts = read_trials(path).attempts
     return attempts, to_frame(attempts, path.resolve().name)
 
 
+def read_trials(path: Path, *, salvage: bool = False) -> StoredTrials:
+    """Return what trials.jsonl holds; ``salvage``: leave out what is damaged, and say so.
+
+    Raises MatrixError for the first damage where it is not to be salvaged.
+    """
+    known = {planned.cell.id for planned in read_plan(path).cells}
+    lines: list[Line] = []
+    lost: list[str] = []
+    for line in examine_lines(path):
+        if isinstance(line, Line) and line.attempt.trial.cell.id in known:
+            lines.append(line)
+            continue
+        damaged = line if isinstance(line, DamagedLine) else _of_no_cell(line)
+        if not salvage:
+            raise _damaged(path, damaged)
+        lost.append(f"line {damaged.place}: {damaged.why}")
+    valid = list(_valid(lines))
+    unchecked = sum(not line.run for line in valid)
+    return StoredTrials([line.attempt for line in valid], unchecked, tuple(lost))
+
+
+def _of_no_cell(line: Line) -> DamagedLine:
+    cell = line.attempt.trial.cell.id
+    return DamagedLine(line.number, f"trial.cell: {PLAN} has no cell {cell}")
+
+
 def read_attempts(path: Path) -> Iterator[Attempt]:
-    """Yield the attempts of a run folder.
+    """Yield the attempts of a run folder, without those that were superseded (see read_lines)."""
+    return (line.attempt for line in _valid(read_lines(path)))
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Yield the lines of trials.jsonl.
 
     A last line torn by a kill is left out, any other damage is a MatrixError.
     """
-    file = path / TRIALS
-    lines = _read(file).split("\n")
-    for number, line in enumerate(lines, 1):
-        if number == len(lines):  # what follows the last newline: nothing, or a torn line
-            return
-        try:
-            attempt = Attempt.from_json(json.loads(line))
-            _check_known(attempt)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            why = (
-                f"not an attempt that can be read ({_describe_damage(error)}); "
-                f"{versions.misread(_maker(path))}"
-            )
-            raise MatrixError(f"{file}:{number}: {why}") from error
-        yield attempt
+    for line in examine_lines(path):
+        if isinstance(line, DamagedLine):
+            raise _damaged(path, line)
+        yield line
+
+
+def _damaged(path: Path, line: DamagedLine) -> MatrixError:
+    return MatrixError(
+        f"{path / TRIALS}:{line.place}: not an attempt that can be read ({line.why}); "
+        f"{versions.misread(_maker(path))}; report --salvage reports what is whole"
+    )
+
+
+def examine_lines(path: Path) -> Iterator[Line | DamagedLine]:
+    """Yield each line of trials.jsonl, or why it cannot be believed."""
+    return trial_log.read_lines(files.read_bytes(path / TRIALS), read_identity(path).run)
 
 
 def read_plan(path: Path) -> Plan:
@@ -213,15 +351,15 @@ def read_plan(path: Path) -> Plan:
     Raises MatrixError where it is newer than we are, or damaged.
     """
     data = _read_json(path / PLAN)
-    try:
+    with _damage(path / PLAN, "a plan", path, PLAN):
         plan = Plan.from_json(data)
-        _check_plan(plan)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        why = (
-            f"not a plan that can be read ({_describe_damage(error)}); "
-            f"{versions.misread(_maker(path), PLAN)}"
+        check_plan(plan)
+    text = files.read_bytes(path / PLAN)
+    if read_identity(path).plan not in ("", trial_log.check_sum(text)):
+        raise MatrixError(
+            f"{path / PLAN}: it was changed after it was written, or is another run's (its digest "
+            f"stands in {ENVIRONMENT})"
         )
-        raise MatrixError(f"{path / PLAN}: {why}") from error
     return plan
 
 
@@ -230,22 +368,34 @@ def read_matrix(path: Path) -> str:
 
     Empty where it is gone (a report needs only plan.json).
     """
-    return _read(path / MATRIX) if (path / MATRIX).is_file() else ""
+    file = path / MATRIX
+    return files.read_bytes(file).decode(errors="replace") if os.path.lexists(file) else ""
 
 
 def read_environment(path: Path) -> Environment:
-    """environment.json of a run folder."""
+    """Return the environment of a run folder.
+
+    Raises MatrixError where it is newer than we are, or damaged.
+    """
     data = _read_json(path / ENVIRONMENT)
+    check = data.pop(trial_log.CHECK, None)
+    if check not in (None, trial_log.check_sum(canonical(data).encode())):
+        raise MatrixError(f"{path / ENVIRONMENT}: it was changed after it was written")
+    ours = (versions.KEY, trial_log.RUN, _PLAN_DIGEST)
+    with _damage(path / ENVIRONMENT, "an environment", path):
+        environment = Environment.from_json({k: v for k, v in data.items() if k not in ours})
+        check_environment(environment)
+    return environment
+
+
+@contextmanager
+def _damage(file: Path, what: str, folder: Path, called: str = "the file") -> Iterator[None]:
+    """Within it what is wrong with data becomes a sentence about ``file``."""
     try:
-        return Environment.from_json(
-            {key: value for key, value in data.items() if key != versions.KEY}
-        )
-    except TypeError as error:
-        why = (
-            f"not an environment that can be read ({_describe_damage(error)}); "
-            f"{versions.misread(versions.maker(data))}"
-        )
-        raise MatrixError(f"{path / ENVIRONMENT}: {why}") from error
+        yield
+    except DAMAGES as error:
+        why = f"{describe_damage(error)}); {versions.misread(_maker(folder), called)}"
+        raise MatrixError(f"{file}: not {what} that can be read ({why}") from error
 
 
 def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
@@ -291,11 +441,14 @@ def write_tables(path: Path, frame: pd.DataFrame, comparison: pd.DataFrame) -> l
     table = pa.Table.from_pandas(frame, schema=schema(), preserve_index=False)
     return [
         files.replace_file(
-            path / OBSERVATIONS, lambda part: parquet.write_table(table, part, compression="zstd")
+            path / OBSERVATIONS,
+            lambda part: parquet.write_table(table, part, compression="zstd"),
+            follow=False,
         ),
         files.replace_file(
             path / COMPARISON,
             lambda part: comparison.to_csv(part, index=False, lineterminator="\n"),
+            follow=False,
         ),
     ]
 
@@ -376,50 +529,11 @@ def _write_whole(number: int, data: bytes) -> None:
 
 
 def _maker(path: Path) -> str:
-    """Return the version that made a run; empty where nobody can tell."""
+    """Return the version that made a run; empty where it is unknown."""
     try:
-        return versions.maker(json.loads((path / ENVIRONMENT).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return versions.maker(decode_object(files.read_bytes(path / ENVIRONMENT)))
+    except (YogurtError, *DAMAGES):
         return ""
-
-
-def _describe_damage(error: Exception) -> str:
-    """Return what Python says of data that it cannot make a record of, in a reader's words."""
-    if isinstance(error, KeyError):
-        return f"{error} is missing"
-    return re.sub(
-        r"^\w+\.__init__\(\) got an unexpected keyword argument", "an unknown key,", str(error)
-    )
-
-
-def _check_known(attempt: Attempt) -> None:
-    """Raise ValueError for a word that we do not know: what is made of an attempt would go wrong
-    far from here.
-    """
-    trial = attempt.trial
-    for what, word, known in (
-        ("load", trial.cell.load, METRICS_OF),
-        ("role", trial.role, _ROLES),
-        ("status", attempt.status, _STATUSES),
-        *(("metric", one.metric, METRICS) for one in attempt.observations),
-        *(("status", one.status, _STATUSES) for one in attempt.observations),
-    ):
-        if word not in known:
-            raise ValueError(f"an unknown {what}, {word!r}")
-
-
-def _check_plan(plan: Plan) -> None:
-    """Raise ValueError where a plan has words that we do not know."""
-    for planned in plan.cells:
-        for what, word, known in (
-            ("load", planned.cell.load, METRICS_OF),
-            ("role", planned.role, _ROLES),
-        ):
-            if word not in known:
-                raise ValueError(f"an unknown {what}, {word!r}")
-
-
-_ROLES, _STATUSES = frozenset(get_args(Role)), frozenset(get_args(Status))
 
 
 def _cut_torn_line(file: Path) -> None:
@@ -429,21 +543,27 @@ def _cut_torn_line(file: Path) -> None:
         os.truncate(file, whole)
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise files.raise_unwritable(file, error, "read") from error
-
-
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(_read(file))
-    except ValueError as error:
-        raise MatrixError(f"{file}: not JSON ({error}); the file was damaged") from error
-    if not isinstance(data, dict):
-        raise MatrixError(f"{file}: not a JSON object; the file was damaged")
-    return data
+        return decode_object(files.read_bytes(file))
+    except DAMAGES as error:
+        raise MatrixError(f"{file}: {describe_damage(error)}; the file was damaged") from error
+
+
+def _store(file: Path, text: str) -> None:
+    """Write a new file, on the disk when this returns; its name follows by :func:`files.sync`."""
+    number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        _write_whole(number, text.encode())
+        os.fsync(number)
+    finally:
+        os.close(number)
+    files.give_to_caller(file)
+
+
+def _write_synced(part: Path, text: bytes) -> None:
+    part.write_bytes(text)
+    files.sync(part)
 
 
 def _pretty(data: Mapping[str, Any]) -> str:

@@ -15,7 +15,6 @@ from rich.console import Console
 from yogurtbench import report
 from yogurtbench.core import allowance, output
 from yogurtbench.core.errors import HostError, MatrixError, YogurtError
-from yogurtbench.core.records import Attempt
 from yogurtbench.core.sayer import Sayer
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.choose import choose_plan_and_host
@@ -65,12 +64,14 @@ def run(plans: Plans, wishes: RunOptions) -> RunResult:
     say = _ignore if wishes.quiet else Sayer(console)
     for note in plans.likely.notes:
         say(f"warning: {note}")
-    earlier = _earlier(plans.likely, wishes.resume)
+    _check_resumable(plans.likely, wishes.resume)
     with ExitStack() as undo:
         plan, host = choose_plan_and_host(plans, undo, say, wishes.jobs)
         say(_output_folder(host))
         stored = undo.enter_context(_run_folder(plan, wishes, host))
-        tally, code = _sweep(plan, host, stored, wishes, console, earlier, budget)
+        if stored.repeated:
+            say(f"{stored.repeated} trials of interrupted blocks are run again, their blocks whole")
+        tally, code = _sweep(plan, host, stored, wishes, console, budget)
     _log_outcome(tally, code, stored.path, say)
     say("writing the report")
     return RunResult(stored.path, code if _write_report(stored.path) else code or FAILED)
@@ -137,14 +138,13 @@ def _sweep(
     stored: run_folder.StoredRun,
     wishes: RunOptions,
     console: Console,
-    earlier: list[Attempt],
     budget: float | None,
 ) -> tuple[SweepTotals, int]:
     expected = estimate_seconds(plan, host.environment.lab, jobs=host.jobs)
     with progress.progress_for(
         console, plan, expected, quiet=wishes.quiet, done=stored.done
     ) as shown:
-        sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=earlier)
+        sweep = Sweep(plan, host, stored, shown, budget=budget, earlier=stored.attempts)
         try:
             sweep.run()
         except KeyboardInterrupt:
@@ -169,23 +169,30 @@ def how_it_began(resume: Path | None) -> Begun | None:
     return Begun(where.lab, where.clock)
 
 
-def _earlier(plan: Plan, resume: Path | None) -> list[Attempt]:
-    """Return the attempts of a run to resume.
+#: What makes two plans one, by its key in plan.json, and how a person calls it.
+_SAME = {
+    "seed": "the seed",
+    "blocks": "blocks",
+    "margins": "margins",
+    "programs": "the text of a program",
+    "side": "the programs of bpf/",
+    "cells": "cells, baselines or loads",
+}
 
-    Raises MatrixError where it is not a run of this plan.
-    """
+
+def _check_resumable(plan: Plan, resume: Path | None) -> None:
+    """Raise MatrixError where a run to resume is not one of this plan, with what differs."""
     if resume is None:
-        return []
+        return
     run_folder.check_folder(resume)
+    # As stored: cells hide defaults when compared.
     theirs, ours = run_folder.read_plan(resume).to_json(), plan.to_json()
-    if any(
-        theirs[key] != ours[key] for key in ("cells", "seed")
-    ):  # as stored: cells hide defaults when compared
+    if other := [name for key, name in _SAME.items() if theirs[key] != ours[key]]:
+        differ = "differs" if len(other) == 1 else "differ"
         raise MatrixError(
-            f"{resume}: this run was made from another plan; resume it with the matrix and "
-            "options it had"
+            f"{resume}: this run was made from another plan ({', '.join(other)} {differ}); "
+            "resume it with the matrix and options it had"
         )
-    return list(run_folder.read_attempts(resume))
 
 
 def _run_folder(plan: Plan, wishes: RunOptions, host: AgentHost) -> run_folder.StoredRun:

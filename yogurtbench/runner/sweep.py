@@ -97,6 +97,7 @@ class Sweep:
         self._under_way: dict[str, Trial] = {}
         self._seen: dict[str, list[Attempt]] = {}
         for attempt in earlier:
+            self.tally.add(attempt)
             self._remember(attempt)
 
     def run(self) -> SweepTotals:

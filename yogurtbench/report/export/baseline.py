@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.analysis import measured_run
-from yogurtbench.analysis.measured_run import MeasuredRun
+from yogurtbench.analysis.measured_run import MeasuredRun, check_measured_run
 from yogurtbench.core import files, versions
 from yogurtbench.core.errors import HostError, MatrixError
-from yogurtbench.core.metrics import METRICS, METRICS_OF
 from yogurtbench.core.records import canonical
 from yogurtbench.core.wording import close_to
+from yogurtbench.results.schema import DAMAGES, describe_damage
 
 SIDE, CELL = "yogurtbench_side", "yogurtbench_cell_"
 
@@ -40,7 +40,7 @@ def write(folder: Path, file: Path) -> MeasuredRun:
         )
     with files.explaining_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    if not export.write(RunData.read(folder), file, dict(_metadata(side))):
+    if not export.write(RunData.read(folder), file, dict(_metadata(side)), follow=True):
         raise MatrixError(
             f"{folder}: nothing was measured in this run, so there is no baseline in it"
         )
@@ -70,10 +70,10 @@ def read(file: Path) -> MeasuredRun:
         return _side(suite.get_benchmarks()[0].get_metadata())
     except OSError as error:
         raise files.raise_unwritable(file, error, "read") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (IndexError, *DAMAGES) as error:
         if _is_ours(file):
-            why = versions.misread(_maker(file))
-            raise MatrixError(f"{file}: a baseline that cannot be read; {why}") from error
+            why = f"{describe_damage(error)}); {versions.misread(_maker(file))}"
+            raise MatrixError(f"{file}: a baseline that cannot be read ({why}") from error
         raise MatrixError(
             f"{file}: not a baseline; yogurtbench baseline RUN --out {file} makes one"
         ) from error
@@ -87,7 +87,7 @@ def _maker(file: Path) -> str:
     try:
         found = _sides(json.loads(file.read_text(encoding="utf-8")))
         return next((versions.maker(json.loads(side)) for side in found), "")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, *DAMAGES):
         return ""
 
 
@@ -118,10 +118,5 @@ def _side(metadata: Mapping[str, Any]) -> MeasuredRun:
     entries = [json.loads(value) for name, value in metadata.items() if name.startswith(CELL)]
     data = {key: value for key, value in json.loads(metadata[SIDE]).items() if key != versions.KEY}
     side = MeasuredRun.from_json({**data, "entries": entries})
-    for entry in side.entries.values():
-        if (
-            unknown := {*entry.values, *entry.missing} - METRICS.keys()
-            or {entry.cell.load} - METRICS_OF.keys()
-        ):
-            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    check_measured_run(side)
     return side

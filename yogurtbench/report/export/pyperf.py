@@ -32,10 +32,13 @@ _SECONDS: dict[str, tuple[Callable[[float], float], str]] = {
 Key = tuple[str, str]  # cell id and role, or metric and unit
 
 
-def write(story: RunData, path: Path, more: Mapping[str, str] | None = None) -> list[Path]:
+def write(
+    story: RunData, path: Path, more: Mapping[str, str] | None = None, *, follow: bool = False
+) -> list[Path]:
     """Write the suite; nothing where no trial gave a value (pyperf refuses an empty suite).
 
     ``more`` is metadata of the whole suite: pyperf stores what all benchmarks share once.
+    ``follow``: see :func:`files.replace_file`.
     """
     benchmarks = list(_benchmarks(story, more or {}))
     if not benchmarks:
@@ -43,7 +46,7 @@ def write(story: RunData, path: Path, more: Mapping[str, str] | None = None) -> 
             path.unlink(missing_ok=True)
         return []
     suite = pyperf.BenchmarkSuite(benchmarks)
-    return [files.replace_file(path, lambda part: _dump(suite, part))]
+    return [files.replace_file(path, lambda part: _dump(suite, part), follow=follow)]
 
 
 def _dump(suite: pyperf.BenchmarkSuite, path: Path) -> None:

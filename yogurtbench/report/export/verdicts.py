@@ -38,7 +38,7 @@ _WORDS = ("cell", "role", "load", "metric", "unit", "verdict", "family", "note")
 def write(story: RunData, path: Path) -> Path:
     """Write what :func:`verdicts` gives; returns the path."""
     text = json.dumps(verdicts(story), indent=1, ensure_ascii=False, allow_nan=False)
-    return files.write_text(path, f"{text}\n")
+    return files.write_text(path, f"{text}\n", follow=False)
 
 
 def verdicts(story: RunData) -> dict[str, Any]:

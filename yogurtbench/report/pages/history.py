@@ -332,7 +332,7 @@ def write(history: History) -> Path:
 
     Raises MatrixError or HostError where it cannot be written.
     """
-    return files.write_text(history.folder / PAGE, render(history))
+    return files.write_text(history.folder / PAGE, render(history), follow=False)
 
 
 def render(history: History) -> str:

@@ -21,7 +21,16 @@ class ReportWarning:
     """Something to know before believing a number. ``grave`` ones change what the numbers mean."""
 
     kind: Literal[
-        "emulated", "canary", "drift", "failures", "unfinished", "mixed", "packets", "resolution"
+        "emulated",
+        "canary",
+        "drift",
+        "failures",
+        "unfinished",
+        "mixed",
+        "packets",
+        "resolution",
+        "lost",
+        "unchecked",
     ]
     text: str
     grave: bool = True
@@ -67,6 +76,27 @@ def _canary(story: RunData) -> ReportWarning | None:
         text + "something other than the wires moves these numbers; do not trust differences of "
         "that size.",
     )
+
+
+def _lost(story: RunData) -> ReportWarning | None:
+    if not story.lost:
+        return None
+    more = f", and {len(story.lost) - 3} more" if len(story.lost) > 3 else ""
+    text = (
+        f"Damaged, and left out: {len(story.lost)} line{'s' if len(story.lost) > 1 else ''} of "
+        f"trials.jsonl ({'; '.join(story.lost[:3])}{more})."
+    )
+    return ReportWarning("lost", text)
+
+
+def _unchecked(story: RunData) -> ReportWarning | None:
+    if not story.unchecked:
+        return None
+    text = (
+        f"{story.unchecked} of {len(story.attempts)} trials have no check sum, since an earlier "
+        "version stored them: a changed digit would not be noticed."
+    )
+    return ReportWarning("unchecked", text, grave=False)
 
 
 def _drift(story: RunData) -> ReportWarning | None:
@@ -157,4 +187,15 @@ def _packets(story: RunData) -> ReportWarning | None:
     )
 
 
-_ALL = (_emulated, _canary, _drift, _failures, _unfinished, _mixed, _resolution, _packets)
+_ALL = (
+    _lost,
+    _emulated,
+    _canary,
+    _drift,
+    _failures,
+    _unfinished,
+    _mixed,
+    _resolution,
+    _packets,
+    _unchecked,
+)
