@@ -23,6 +23,7 @@ def main() -> None:
     The code is that of the result, whoever reads what is printed, and whatever else is installed or
     set.
     """
+    launch.die_quietly()
     launch.isolate()
     try:
         from yogurtbench.core import output
@@ -102,12 +103,14 @@ def _print_error(error: YogurtError | OSError) -> int:
 
 
 def _heed_signals() -> None:
-    """SIGTERM interrupts as Ctrl-C does.
+    """From here on Ctrl-C raises KeyboardInterrupt, and SIGTERM interrupts as it does.
 
     When the terminal hangs up, the work goes on without it.
     """
     import signal
 
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _end_interrupted)
     if (
         signal.getsignal(signal.SIGHUP) == signal.SIG_DFL

@@ -11,6 +11,7 @@ anything else could, before it is isolated, come from anywhere.
 from __future__ import annotations
 
 import _locale
+import _signal  # type: ignore[import-not-found]  # built in, so that nothing foreign is imported
 import os
 import sys
 
@@ -130,11 +131,21 @@ def put_on_path(path: list[str], root: str = ROOT, packages: str = "") -> None:
         path.append(packages)
 
 
+def die_quietly() -> None:
+    """Let Ctrl-C end the process by the signal, without a traceback, while it still imports.
+
+    Where it is ignored, as in a shell's background, it stays so.
+    """
+    if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
 _INSTALLED = ("site-packages", "dist-packages")
 
 
 def main() -> None:
     """Run the module that the command line names, its arguments in ``sys.argv``."""
+    die_quietly()
     put_on_path(sys.path, packages=os.environ.get(PACKAGES, ""))
     module = sys.argv.pop(1)
     import runpy

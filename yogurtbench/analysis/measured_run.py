@@ -26,6 +26,7 @@ from yogurtbench.results.schema import (
     check_counts,
     check_environment,
     check_finite,
+    check_options,
     check_types,
     check_word,
 )
@@ -198,6 +199,7 @@ def check_measured_run(side: MeasuredRun) -> None:
     for entry in side.entries.values():
         check_types(entry, MeasuredCell)
         check_cell(entry.cell)
+        check_options(entry.options)
         check_word("role", entry.role, ROLES)
         for baseline in entry.baselines:
             check_word("baseline", baseline, cells)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Any, get_args
 
 import msgspec
@@ -21,6 +21,9 @@ ROLES, STATUSES = frozenset(get_args(Role)), frozenset(get_args(Status))
 _CLOCKS = frozenset({"wall", "instructions"})
 #: No count of ours is larger: blocks, positions, CPUs, bytes of a payload.
 _MOST = 2**31
+#: The loads' options that are numbers (matrix.load_options), and more than any of them is.
+_NUMBERS = frozenset({"count", "interval", "duration", "timeout", "bytes", "bitrate"})
+_MOST_OPTION = 2.0**53
 _INTEGERS = ("headroom", "ip", "payload", "mtu", "streams")
 
 
@@ -54,6 +57,7 @@ def check_attempt(attempt: Attempt) -> None:
     check_types(attempt, Attempt)
     trial = attempt.trial
     check_cell(trial.cell)
+    check_options(trial.options)
     check_word("role", trial.role, ROLES)
     check_word("clock", trial.clock, _CLOCKS)
     check_counts(("block", trial.block + 1), ("position", trial.position))  # asides: block -1
@@ -68,6 +72,16 @@ def _check_observation(one: Observation) -> None:
         METRICS[one.metric].check(one.value)
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise ValueError where a load's option is not the number that it has to be."""
+    for name in _NUMBERS & options.keys():
+        value = options[name]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"options.{name}: {value!r} is no number")
+        if not 0 <= value < _MOST_OPTION:
+            raise ValueError(f"options.{name}: {value} cannot be")
+
+
 def check_plan(plan: Plan) -> None:
     """Raise ValueError where a plan is not one that this version makes."""
     check_types(plan, Plan)
@@ -79,6 +93,7 @@ def check_plan(plan: Plan) -> None:
     known = {planned.cell.id for planned in plan.cells}
     for planned in plan.cells:
         check_cell(planned.cell)
+        check_options(planned.options)
         check_word("role", planned.role, ROLES)
         for baseline in planned.baselines:
             check_word("baseline", baseline, known)
