@@ -131,6 +131,13 @@ def _side_by_side(share: str, most: int = 2) -> list[str]:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """25,000 mutated lines and baselines, 5,000 runs: none ends in a traceback."""
+    session.env["YOGURTBENCH_FUZZ"] = "25000"
+    _pytest(session, "not vm", *_side_by_side("worksteal"), "-k", "mutated", "-o", "timeout=0")
+
+
+@nox.session
 def regression(session: nox.Session) -> None:
     """What the programs of bpf/ cost more than those of --base REV (the branch point from main), in
     today's guest.

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 import recorded_runs
 
+from yogurtbench.core import paths
 from yogurtbench.core.records import canonical
 
 pytestmark = pytest.mark.commands
@@ -327,6 +329,29 @@ def test_whatever_ends_an_import_of_ours_is_an_error_of_ours(tmp_path: Path, end
         assert done.returncode == 70, (broken, done)
         assert "an error of ours" in done.stderr
         (copy / broken).write_text(text)
+
+
+def seconds_of(argv: list[str], where: Path) -> float:
+    began = time.monotonic()
+    subprocess.run(argv, cwd=where, capture_output=True, check=False)
+    return time.monotonic() - began
+
+
+def test_an_interrupt_while_the_command_starts_is_quiet(tmp_path: Path) -> None:
+    """From where Python itself is up, which is no code of ours, to the command's end."""
+    (tmp_path / "m.yaml").write_text("name: m\naxes: {hook: tcx_ingress}\nloads: [ping]\n")
+    launch = Path(paths.__file__).parents[1] / "launch.py"
+    argv = [sys.executable, "-I", str(launch), "yogurtbench", "plan", "m.yaml"]
+    bare, whole = seconds_of([sys.executable, "-I", "-c", ""], tmp_path), seconds_of(argv, tmp_path)
+    for share in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        with subprocess.Popen(
+            argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as command:
+            time.sleep(2 * bare + share * (whole - 2 * bare))
+            command.send_signal(signal.SIGINT)
+            _, said = command.communicate(timeout=30)
+        assert command.returncode in (-signal.SIGINT, 130, 0)  # 0: it had ended
+        assert "Traceback" not in said and "KeyboardInterrupt" not in said, share
 
 
 def test_json_is_json_in_every_locale(folder: Path) -> None:

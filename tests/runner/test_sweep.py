@@ -15,6 +15,7 @@ from matrices import planned
 
 from yogurtbench.core.metrics import METRICS_OF, YES_NO
 from yogurtbench.core.records import Attempt, Environment, Observation, Trial
+from yogurtbench.plan.plan import first_block
 from yogurtbench.results.run_folder import StoredRun, read_attempts
 from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
@@ -236,3 +237,15 @@ def test_a_resumed_sweep_ends_as_an_unbroken_one(tmp_path: Path, swept: Swept, m
         with StoredRun.resume(run.path) as again:
             Sweep(plan, host, again, NoProgress(), earlier=again.attempts).run()  # type: ignore[arg-type]
         assert told(list(read_attempts(run.path))) == expected
+
+
+def test_a_resumed_sweep_counts_what_failed_before(tmp_path: Path) -> None:
+    plan = planned(tmp_path, MATRIX)
+    host = Host({})
+    with StoredRun.create(tmp_path / "out", plan.name, plan.source, plan, host.environment) as run:
+        for trial in first_block(plan):
+            run.append(Attempt.without_values(trial, "failed", "the tool broke"))
+    with StoredRun.resume(run.path) as again:
+        assert again.repeated == 0
+        tally = Sweep(plan, host, again, NoProgress(), earlier=again.attempts).run()  # type: ignore[arg-type]
+    assert tally.bad == len(first_block(plan)) > 0
