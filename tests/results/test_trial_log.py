@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import secrets
@@ -278,7 +279,7 @@ def changed(text: str, data: st.DataObject) -> str:
         holder, key = data.draw(st.sampled_from(values(found)))
         try:
             if data.draw(st.booleans()):
-                holder[key] = data.draw(ODD)
+                holder[key] = copy.deepcopy(data.draw(ODD))
             else:
                 del holder[key]
         except (KeyError, IndexError):
