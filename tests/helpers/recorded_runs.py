@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yogurtbench.core.records import Attempt, Cell, canonical
+from yogurtbench.core.metrics import METRICS
+from yogurtbench.core.records import Attempt, Cell, Observation, canonical
 
 RUNS = Path(__file__).parents[1] / "data" / "runs"
 NAMES = sorted(file.name.removesuffix(".json.xz") for file in RUNS.glob("*.json.xz"))
@@ -97,15 +98,13 @@ def _lines(
             trial = replace(
                 one.trial, cell=cell, block=block, position=position, id=f"{block}-{position}"
             )
-            rows = tuple(replace(row, value=_moved(row.value, noise)) for row in one.observations)
+            rows = tuple(replace(row, value=_moved(row, noise)) for row in one.observations)
             yield canonical(replace(one, trial=trial, observations=rows).to_json())
 
 
-def _moved(value: float | None, noise: random.Random) -> float | None:
-    return (
-        None
-        if value is None
-        else value * math.exp(noise.gauss(0, 0.02))
-        if value not in (0.0, 1.0)
-        else value
-    )
+def _moved(row: Observation, noise: random.Random) -> float | None:
+    """A value with a little noise; counts stay whole, and what can only be 0 or 1 as it is."""
+    if row.value is None or row.value in (0.0, 1.0):
+        return row.value
+    moved = row.value * math.exp(noise.gauss(0, 0.02))
+    return float(round(moved)) if METRICS[row.metric].whole else moved
