@@ -163,6 +163,21 @@ def test_what_an_older_run_has_wrong_is_said_with_its_field(spoil: Any, said: st
     assert place == 1 and said in why, why
 
 
+def test_a_salvage_leaves_out_what_is_damaged_and_keeps_what_is_whole(tmp_path: Path) -> None:
+    run = small()
+    attempts, path = list(run.attempts()), written(run, tmp_path)
+    lines = (path / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    spoilt = lines[6].replace(b'"position":', b'"Position":', 1)
+    (path / "trials.jsonl").write_bytes(
+        b"".join([*lines[:3], *lines[4:6], spoilt, lines[7], lines[7], *lines[8:]])
+    )
+    found = run_folder.read_trials(path, salvage=True)
+    assert found.attempts == [one for n, one in enumerate(attempts) if n not in (3, 6)]
+    assert [line.split(":")[0] for line in found.lost] == ["line 4", "line 6", "line 8"]
+    with pytest.raises(MatrixError, match=r"trials\.jsonl:4: .*line 4 is lost.*--salvage"):
+        run_folder.read_trials(path)
+
+
 # -- hostile folders -------------------------------------------------------------------------------
 
 SECRET = "a secret of somebody else"

@@ -306,6 +306,8 @@ def read_trials(path: Path, *, salvage: bool = False) -> StoredTrials:
         damaged = line if isinstance(line, DamagedLine) else _of_no_cell(line)
         if not salvage:
             raise _damaged(path, damaged)
+        if damaged.whole and damaged.whole.attempt.trial.cell.id in known:
+            lines.append(damaged.whole)
         lost.append(f"line {damaged.place}: {damaged.why}")
     valid = list(_valid(lines))
     unchecked = sum(not line.run for line in valid)

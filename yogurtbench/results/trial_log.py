@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -36,10 +36,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class DamagedLine:
-    """A line that cannot be believed: its place in the file, from 1, and why."""
+    """A line that cannot be believed: its place in the file, from 1, and why.
+
+    ``whole``: the line itself where only others before it are lost.
+    """
 
     place: int
     why: str
+    whole: Line | None = None
 
 
 def check_sum(body: bytes) -> str:
@@ -67,11 +71,17 @@ def read_lines(text: bytes, run: str) -> Iterator[Line | DamagedLine]:
     for place, text_of_line in enumerate(text.split(b"\n")[:-1], 1):
         found = _read_line(text_of_line, place)
         if isinstance(found, DamagedLine):
+            last = replace(last, number=last.number + 1)  # so that the next is not called lost
             yield found
             continue
-        why = _misplaced(found, place, last, run) or _repeated(found, ids)
+        misplaced, again = _misplaced(found, place, last, run), _repeated(found, ids)
+        follows_lost = found.run == (run or found.run) and found.number > last.number and not again
         run, last = run or found.run, found
-        yield DamagedLine(place, why) if why else found
+        if misplaced or again:
+            whole = found if follows_lost else None
+            yield DamagedLine(place, misplaced or again, whole)
+        else:
+            yield found
 
 
 def _read_line(text: bytes, place: int) -> Line | DamagedLine:

@@ -62,20 +62,22 @@ def _emulated(story: RunData) -> ReportWarning | None:
     return ReportWarning("emulated", text)
 
 
+#: Below so much (as a log-ratio) a difference is smaller than any that is shown.
+_TINY = 0.001
+
+
 def _canary(story: RunData) -> ReportWarning | None:
     seen = story.canaries[story.canaries["verdict"].isin(["faster", "slower"])]
     if seen.empty:
         return None
     worst = seen.iloc[int(np.argmax(np.abs(np.log(seen["ratio"].to_numpy(dtype=float)))))]
+    tiny = abs(float(np.log(worst["ratio"]))) < _TINY
+    change = "less than 0.1 %" if tiny else format_change(worst["ratio"])
     text = (
-        f"The baseline differs from itself by {format_change(worst['ratio'])} "
-        f"({worst['metric']}, {worst['load']}): "
+        f"The baseline differs from itself by {change} ({worst['metric']}, {worst['load']}): "
+        "something other than the wires moves these numbers; do not trust differences of that size."
     )
-    return ReportWarning(
-        "canary",
-        text + "something other than the wires moves these numbers; do not trust differences of "
-        "that size.",
-    )
+    return ReportWarning("canary", text, grave=not tiny)
 
 
 def _lost(story: RunData) -> ReportWarning | None:
