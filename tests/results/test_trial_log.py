@@ -70,9 +70,10 @@ def test_a_line_twice_lost_moved_or_of_another_run_is_named() -> None:
         3,
         f"run: 20260101T000000Z-000000, and this is run {RUN}",
     )
-    assert "out of its order" in damages([lines[1], lines[0], *lines[2:]])[-1][1] or damages(
-        [lines[1], lines[0], *lines[2:]]
-    )
+    assert damages([lines[1], lines[0], *lines[2:]]) == [
+        (1, "this is line 2: line 1 is lost"),
+        (2, "this is line 1, out of its order"),
+    ]
 
 
 def test_a_line_without_a_check_sum_among_others_is_named() -> None:
@@ -171,11 +172,11 @@ def test_a_salvage_leaves_out_what_is_damaged_and_keeps_what_is_whole(tmp_path: 
     (path / "trials.jsonl").write_bytes(
         b"".join([*lines[:3], *lines[4:6], spoilt, lines[7], lines[7], *lines[8:]])
     )
-    found = run_folder.read_trials(path, salvage=True)
+    found = run_folder.read_trials(path, run.plan(), salvage=True)
     assert found.attempts == [one for n, one in enumerate(attempts) if n not in (3, 6)]
     assert [line.split(":")[0] for line in found.lost] == ["line 4", "line 6", "line 8"]
     with pytest.raises(MatrixError, match=r"trials\.jsonl:4: .*line 4 is lost.*--salvage"):
-        run_folder.read_trials(path)
+        run_folder.read_trials(path, run.plan())
 
 
 # -- hostile folders -------------------------------------------------------------------------------

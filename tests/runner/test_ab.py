@@ -4,49 +4,22 @@ more costs.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from matrices import cells_of, planned
+from own_program import DEARER, MATRIX, NOW, yogurtbench
 
 from yogurtbench.core import builds
 from yogurtbench.core.errors import MatrixError
 from yogurtbench.plan.plan import Plan
 from yogurtbench.runner import ab
 
-NOW = """#include "yogurt.h"
-int wire(struct __sk_buff *skb)
-{
-	YB_COUNT(0, skb);
-	return bpf_redirect(YB_TARGET, 0);
-}
-"""
-#: One helper call more.
-DEARER = NOW.replace(
-    "\tYB_COUNT", "\tif (bpf_get_prandom_u32() == 7)\n\t\treturn YB_DROP;\n\tYB_COUNT", 1
-)
-
-MATRIX = """
-name: mine
-lab: auto
-axes: {device: netkit, hook: netkit_peer, helper: redirect, program: [builtin, ./mine.c], payload: [64, 1400]}
-baseline: {device: veth, topology: direct, hook: none, helper: none}
-loads: [{kind: sockperf, duration: 1s}]
-margins: {rtt_p50: 0.1%}
-"""
-
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     (tmp_path / "mine.c").write_text(NOW)
     return planned(tmp_path, MATRIX)
-
-
-def yogurtbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-P", "-m", "yogurtbench", *arguments]
-    return subprocess.run(argv, cwd=cwd, capture_output=True, text=True, timeout=800, check=False)
 
 
 def test_a_program_of_ones_own_is_held_against_its_older_text(plan: Plan, tmp_path: Path) -> None:

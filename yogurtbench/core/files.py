@@ -26,6 +26,8 @@ NAMING = frozenset(
         errno.EINVAL,
     }
 )
+#: Ends the names of folders that are gone when what is written in them is whole.
+PART = ".part"
 #: What a machine refuses, whatever our code does.
 REFUSED = NAMING | {
     errno.EACCES,
@@ -120,7 +122,7 @@ def replace_file(
     try:
         with _private_folder(target.parent, follow=follow) as (parent, private, inside):
             write(inside / target.name)
-            _give_to_owner(private, target.name, parent)
+            give_to_owner_of(parent, inside / target.name)
             os.rename(target.name, target.name, src_dir_fd=private, dst_dir_fd=parent)
     except OSError as error:
         raise raise_unwritable(path, error, then=then) from error
@@ -163,18 +165,6 @@ def _empty(folder: int) -> None:
     for left in os.listdir(folder):
         with suppress(OSError):
             os.unlink(left, dir_fd=folder)
-
-
-def _give_to_owner(private: int, name: str, parent: int) -> None:
-    """Give a file that root made to the owner of the folder that it goes into."""
-    if os.geteuid() == 0:
-        owner = os.fstat(parent)
-        with suppress(OSError):  # a file system without owners
-            os.chown(name, owner.st_uid, owner.st_gid, dir_fd=private, follow_symlinks=False)
-
-
-#: Ends the names of folders that are gone when what is written in them is whole.
-PART = ".part"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -243,18 +233,21 @@ def make_folders(path: Path) -> None:
         sync(folder.parent)
 
 
-def give_to_owner_of(folder: Path, path: Path) -> None:
-    """Give what root made in a folder to that folder's owner."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        with suppress(OSError):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+def give_to_owner_of(folder: Path | int, path: Path) -> None:
+    """Give what root made to the owner of the folder (its path or descriptor) it belongs into."""
+    owner = os.stat(folder)
+    _give(path, owner.st_uid, owner.st_gid)
 
 
 def give_to_caller(path: Path) -> None:
     """Give a file or folder that root made to the user who called sudo(8), if one did."""
     names = ("SUDO_UID", "SUDO_GID")
     user, group = (os.environ.get(name, "") for name in names)
-    if os.geteuid() == 0 and user.isdecimal() and group.isdecimal():
-        with suppress(OSError):
-            os.chown(path, int(user), int(group), follow_symlinks=False)
+    if user.isdecimal() and group.isdecimal():
+        _give(path, int(user), int(group))
+
+
+def _give(path: Path, user: int, group: int) -> None:
+    if os.geteuid() == 0:
+        with suppress(OSError):  # a file system without owners
+            os.chown(path, user, group, follow_symlinks=False)

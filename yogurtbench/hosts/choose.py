@@ -310,5 +310,5 @@ def _has_bcc() -> bool:
 def _missing_features(cells: list[Cell], features: dict[str, bool]) -> list[str]:
     needed = {cell.device for cell in cells}
     hooks = {hook for cell in cells for hook in (cell.hook, cell.return_hook)}
-    needed |= {family for hook in hooks if (family := attach_family(hook)) == "tcx"}
+    needed |= {"tcx"} & set(map(attach_family, hooks))
     return sorted(name for name in needed if not features.get(name, False))

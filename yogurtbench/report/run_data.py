@@ -150,9 +150,9 @@ _SALVAGED: set[Path] = set()
 @lru_cache(maxsize=1)
 def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...], salvage: bool) -> RunData:
     """Cache the last run (keyed by file size and mtime): page and terminal read it in turn."""
-    trials = run_folder.read_trials(folder, salvage=salvage)
-    frame = run_folder.to_frame(trials.attempts, run)
     plan, environment = run_folder.read_plan(folder), run_folder.read_environment(folder)
+    trials = run_folder.read_trials(folder, plan, salvage=salvage)
+    frame = run_folder.to_frame(trials.attempts, run)
     matrix = run_folder.read_matrix(folder)
     story = RunData.tell(run, matrix, plan, environment, trials.attempts, frame)
     return replace(story, unchecked=trials.unchecked, lost=trials.lost)

@@ -132,7 +132,7 @@ class StoredRun(Closing):
             if superseded:
                 lines = run._supersede(lines, superseded)
             else:
-                _cut_torn_line(path / TRIALS)
+                run._cut_torn_line()
         run.attempts = [one.attempt for one in _valid(lines)]
         run.done = {attempt.trial.id for attempt in run.attempts}
         run.repeated, run._count = len(superseded), len(lines)
@@ -178,6 +178,11 @@ class StoredRun(Closing):
                 f"{self.path}: this run is still being written by another process"
             ) from None
         return self
+
+    def _cut_torn_line(self) -> None:
+        assert self._file is not None
+        whole = files.read_bytes(self.path / TRIALS).rfind(b"\n") + 1
+        os.truncate(self._file, whole)
 
     def _supersede(self, lines: list[Line], trials: set[str]) -> list[Line]:
         """Write the file anew with the lines of these trials marked, and go on in that file."""
@@ -287,16 +292,18 @@ def load(path: Path) -> tuple[list[Attempt], pd.DataFrame]:
     :func:`to_frame`).
     """
     check_folder(path)
-    attempts = read_trials(path).attempts
+    attempts = read_trials(path, read_plan(path)).attempts
     return attempts, to_frame(attempts, path.resolve().name)
 
 
-def read_trials(path: Path, *, salvage: bool = False) -> StoredTrials:
-    """Return what trials.jsonl holds; ``salvage``: leave out what is damaged, and say so.
+def read_trials(path: Path, plan: Plan, *, salvage: bool = False) -> StoredTrials:
+    """Return what trials.jsonl holds of a plan's cells.
+
+    ``salvage``: leave out what is damaged, and say so.
 
     Raises MatrixError for the first damage where it is not to be salvaged.
     """
-    known = {planned.cell.id for planned in read_plan(path).cells}
+    known = {planned.cell.id for planned in plan.cells}
     lines: list[Line] = []
     lost: list[str] = []
     for line in examine_lines(path):
@@ -352,11 +359,11 @@ def read_plan(path: Path) -> Plan:
 
     Raises MatrixError where it is newer than we are, or damaged.
     """
-    data = _read_json(path / PLAN)
+    text = files.read_bytes(path / PLAN)
+    data = _decoded(path / PLAN, text)
     with _damage(path / PLAN, "a plan", path, PLAN):
         plan = Plan.from_json(data)
         check_plan(plan)
-    text = files.read_bytes(path / PLAN)
     if read_identity(path).plan not in ("", trial_log.check_sum(text)):
         raise MatrixError(
             f"{path / PLAN}: it was changed after it was written, or is another run's (its digest "
@@ -538,16 +545,13 @@ def _maker(path: Path) -> str:
         return ""
 
 
-def _cut_torn_line(file: Path) -> None:
-    data = file.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        os.truncate(file, whole)
-
-
 def _read_json(file: Path) -> dict[str, Any]:
+    return _decoded(file, files.read_bytes(file))
+
+
+def _decoded(file: Path, text: bytes) -> dict[str, Any]:
     try:
-        return decode_object(files.read_bytes(file))
+        return decode_object(text)
     except DAMAGES as error:
         raise MatrixError(f"{file}: {describe_damage(error)}; the file was damaged") from error
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -67,19 +67,20 @@ def read_lines(text: bytes, run: str) -> Iterator[Line | DamagedLine]:
 
     ``run``: the one that the lines belong to; empty where only they say it.
     """
-    last, ids = Line(0, Attempt.__new__(Attempt)), set[str]()
+    number, checked, ids = 0, False, set[str]()  # of the lines so far
     for place, text_of_line in enumerate(text.split(b"\n")[:-1], 1):
         found = _read_line(text_of_line, place)
         if isinstance(found, DamagedLine):
-            last = replace(last, number=last.number + 1)  # so that the next is not called lost
+            number += 1  # so that it is not called lost by the next
             yield found
             continue
-        misplaced, again = _misplaced(found, place, last, run), _repeated(found, ids)
-        follows_lost = found.run == (run or found.run) and found.number > last.number and not again
-        run, last = run or found.run, found
+        run = run or found.run
+        misplaced = _misplaced(found, place, number, run, checked=checked)
+        again = _repeated(found, ids)
+        follows_lost = found.run == run and found.number > number and not again
+        number, checked = found.number, bool(found.run)
         if misplaced or again:
-            whole = found if follows_lost else None
-            yield DamagedLine(place, misplaced or again, whole)
+            yield DamagedLine(place, misplaced or again, found if follows_lost else None)
         else:
             yield found
 
@@ -101,18 +102,18 @@ def _read_line(text: bytes, place: int) -> Line | DamagedLine:
         return DamagedLine(place, describe_damage(error))
 
 
-def _misplaced(line: Line, place: int, last: Line, run: str) -> str:
+def _misplaced(line: Line, place: int, last: int, run: str, *, checked: bool) -> str:
     """Return why a line that is whole does not belong where it stands; empty where it does."""
     if not line.run:
-        return f"{CHECK}: missing, and lines before have it" if last.run else ""
-    if run and line.run != run:
+        return f"{CHECK}: missing, and lines before have it" if checked else ""
+    if line.run != run:
         return f"{RUN}: {line.run}, and this is run {run}"
-    if line.number in (place, last.number + 1):
+    if line.number in (place, last + 1):
         return ""
-    if line.number == last.number:
+    if line.number == last:
         return f"line {line.number} a second time"
-    if line.number > last.number:
-        first, until = last.number + 1, line.number - 1
+    if line.number > last:
+        first, until = last + 1, line.number - 1
         lost = f"line {first} is" if first == until else f"lines {first} to {until} are"
         return f"this is line {line.number}: {lost} lost"
     return f"this is line {line.number}, out of its order"

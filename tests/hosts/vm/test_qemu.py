@@ -9,7 +9,7 @@ import pytest
 
 from yogurtbench.core.builds import ProgramBuilds
 from yogurtbench.core.errors import HostError
-from yogurtbench.hosts.vm import console_log, image, overlay, qemu
+from yogurtbench.hosts.vm import console_log, qemu
 from yogurtbench.hosts.vm.guest import _READY_SECONDS, boot_guest
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.qemu import GuestFds, MachineConfig
@@ -287,12 +287,3 @@ class TestBootWithStandIns:
         with pytest.raises(HostError):
             boot("exit 1")
         assert len(os.listdir("/proc/self/fd")) == before
-
-
-@pytest.fixture(scope="module")
-def guest():
-    """One guest for the tests that leave it alive."""
-    with boot_guest(
-        made := image.ensure(say=print), "tcg", overlay=overlay.build_overlay(made)
-    ) as booted:
-        yield booted
