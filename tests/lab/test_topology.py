@@ -4,7 +4,9 @@ left behind.
 
 from __future__ import annotations
 
+import gc
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,3 +275,24 @@ def test_sysctls_are_the_rooms_own(in_room: InRoom) -> None:
     outside = Path("/proc/sys/net/ipv4/ip_forward").read_text()
     assert in_room(settings) == {"inside": "1"}
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == outside
+
+
+def kept_by_labs() -> int:
+    """Bytes that forty labs leave in this process, where a link is asked for again and again."""
+
+    def use_labs(count: int) -> int:
+        for _ in range(count):
+            with bring_up(cell(**WIRE)) as lab:
+                for _ in range(50):
+                    list(lab.host.ip.get_links(1))
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    before = use_labs(10)
+    return use_labs(40) - before
+
+
+def test_labs_leave_nothing_in_the_process_that_makes_them(in_room: InRoom) -> None:
+    # An answer that is kept takes over 100 bytes, and forty labs ask two thousand times.
+    assert in_room(kept_by_labs) < 100_000

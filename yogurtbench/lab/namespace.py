@@ -93,6 +93,16 @@ def host() -> Namespace:
     return Namespace(None, os.open(_SELF, os.O_RDONLY))
 
 
+def open_host() -> Namespace:
+    """Return the lab's host namespace with a netlink socket of its own, for its caller to close.
+
+    A socket that lives as long as this process grows: where a request names one link, the kernel
+    answers and then acknowledges, and pyroute2 keeps the acknowledgement for a reader who never
+    comes (CoreMessageQueue).
+    """
+    return Namespace(None, os.dup(host().fd))
+
+
 def create(name: str) -> Namespace:
     """Return a new, quiet namespace: loopback is up and nothing in it sends by itself.
 

@@ -35,7 +35,9 @@ def bring_up(cell: Cell) -> Iterator[Lab]:
     refuses otherwise.
     """
     with ExitStack() as undo:
-        lab = _TOPOLOGIES[cell.topology](cell, namespace.host(), undo)
+        host = namespace.open_host()
+        undo.callback(host.close)
+        lab = _TOPOLOGIES[cell.topology](cell, host, undo)
         for end in lab.ends:
             offload.apply_offloads(end, cell)
         if cell.neighbours == "static":
