@@ -19,6 +19,7 @@ import pytest
 from cli_runner import Said, is_one_sentence
 
 import yogurtbench
+from yogurtbench.core import leftovers
 from yogurtbench.ebpf import headers
 from yogurtbench.matrix import planner
 
@@ -424,6 +425,35 @@ def test_clean_removes_what_was_left_half_made_and_keeps_the_rest(
     assert call("clean", "--cache").code == 0
     assert not (here / "cache").exists()
     assert call("clean", "--cache") == Said(0, "", "")
+
+
+def test_clean_shows_what_it_would_remove_and_removes_nothing(
+    here: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(here / "cache"))
+    left = here / "cache/guest/userland/.building-x-1/whole"
+    left.mkdir(parents=True)
+    (left / "archive").write_bytes(bytes(3 << 20))
+    said = call("clean", "--dry-run")
+    assert (said.code, said.out) == (0, f"to be removed: {left.parent} (3.0 MiB)\n")
+    listed = call("clean", "--dry-run", "--json")
+    assert json.loads(listed.out) == {"to_be_removed": [str(left.parent)]}
+    assert left.exists()
+    said = call("clean")
+    assert said.err == f"to be removed: {left.parent} (3.0 MiB)\n"
+    assert said.out == f"removed {left.parent}\n"
+    assert not left.exists()
+
+
+def test_clean_leaves_what_another_run_is_making(
+    here: Path, call: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(here / "cache"))
+    (here / "cache/guest/kernel").mkdir(parents=True)
+    with leftovers.make_folder(here / "cache/guest/kernel", "6.12") as making:
+        assert call("clean") == Said(0, "", "")
+        assert making.is_dir()
+    assert files(here / "cache") == {"guest", "guest/kernel"}
 
 
 def in_the_lab(call: Callable[..., Said], *argv: str) -> Said:

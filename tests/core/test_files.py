@@ -20,7 +20,7 @@ from cli_runner import Said
 from fake_runs import Invented, cell, stored
 from private_mounts import with_private_mounts
 
-from yogurtbench.core import files, paths
+from yogurtbench.core import files, leftovers, paths
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.results import run_folder
 from yogurtbench.runner import pcap
@@ -152,8 +152,8 @@ def test_clean_removes_nothing_but_what_we_cached(
     (here / ".download.part").write_text("somebody's")
     (here / "letters").mkdir()
     (here / "letters/.draft.part").write_text("somebody's")
-    assert list(paths.clean(everything=False)) == []
-    assert list(paths.clean(everything=True)) == [here / "guest"]
+    assert list(leftovers.remove_all(everything=False)) == []
+    assert list(leftovers.remove_all(everything=True)) == [here / "guest"]
     assert sorted(path.name for path in here.iterdir()) == [".download.part", "letters"]
     assert (here / "letters/.draft.part").exists()
 

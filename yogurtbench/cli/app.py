@@ -6,6 +6,7 @@ What is heavy is imported by the command that needs it.
 from __future__ import annotations
 
 import functools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -461,16 +462,33 @@ def clean(
     cache: Annotated[
         bool, typer.Option("--cache", help="Also the guest images and headers.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask in a terminal.")] = False,
     as_json: Json = False,
 ) -> int:
     """Remove what broken runs left half made; with --cache, the cached guest images too.
 
-    Examples: yogurtbench clean · yogurtbench clean --cache
-    """
-    from yogurtbench.core import paths
+    Shows it first, and asks where a person sits at the terminal.
 
+    Examples: yogurtbench clean · yogurtbench clean --cache · yogurtbench clean --cache --dry-run
+    """
+    from yogurtbench.core import leftovers
+
+    found = leftovers.find(everything=cache)
+    for path in found:
+        line = f"to be removed: {path} ({leftovers.size(path) / 2**20:.1f} MiB)"
+        typer.echo(line, err=as_json or not dry_run)
+    if dry_run:
+        if as_json:
+            _print_json({"to_be_removed": [str(path) for path in found]})
+        return 0
+    asks = found and not yes and not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    if asks and not typer.confirm("Remove?", err=True):
+        return 0
     removed = []
-    for path in paths.clean(everything=cache):
+    for path in leftovers.remove_all(everything=cache):
         removed.append(str(path))
         typer.echo(f"removed {path}", err=as_json)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -151,6 +152,7 @@ def _private_folder(parent: Path, *, follow: bool) -> Iterator[tuple[int, int, P
         inner = os.open(name, flags | os.O_NOFOLLOW, dir_fd=outer)
         through = Path("/proc/self/fd", str(inner))
         try:
+            fcntl.flock(inner, fcntl.LOCK_EX)  # in use: see leftovers.find
             yield outer, inner, through if through.exists() else parent / name
         finally:
             _empty(inner)

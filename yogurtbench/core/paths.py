@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
@@ -15,7 +13,7 @@ from yogurtbench.core.errors import MatrixError
 MATRICES = (".yaml", ".yml", ".json")
 
 #: What lies in the cache folder.
-_CACHED = ("guest", "headers")
+CACHED = ("guest", "headers")
 
 
 def cache() -> Path:
@@ -87,23 +85,3 @@ def matrices(folder: Path) -> list[str]:
     there = sorted(path for path in folder.glob("*") if path.suffix in MATRICES and path.is_file())
     ours = [Path("experiments", path.name) for path in sorted(experiments().glob("*.yaml"))]
     return list(dict.fromkeys(map(str, [*there, *ours])))
-
-
-def clean(*, everything: bool) -> Iterator[Path]:
-    """Remove what broken builds left half made, or all that we cached; yields what was removed.
-
-    Nothing else goes, whatever folder YOGURTBENCH_CACHE names.
-    """
-    folder = cache()
-    ours = [folder / name for name in _CACHED if (folder / name).is_dir()]
-    half_made = [
-        part
-        for one in ours
-        for pattern in ("**/.making-*", "**/.*.part")
-        for part in one.glob(pattern)
-    ]
-    for path in [*folder.glob(".making-*"), *(ours if everything else half_made)]:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        yield path
-    if everything and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()

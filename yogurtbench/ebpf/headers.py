@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from yogurtbench.core import install_hints, paths
+from yogurtbench.core import install_hints, leftovers, paths
 from yogurtbench.core.errors import HostError
 
 _VARIABLE = "BCC_KERNEL_SOURCE"
@@ -80,13 +79,12 @@ def _merged(flavour: Path) -> Path:
     merged = paths.cache() / "headers" / flavour.name
     if not merged.is_dir():
         merged.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=".making-", dir=merged.parent))
-        for tree in (flavour, common):  # the flavour's own files win
-            _link_tree(tree, making)
-        try:
-            making.rename(merged)
-        except OSError:  # another run was faster
-            shutil.rmtree(making)
+        with leftovers.make_folder(merged.parent, merged.name) as making:
+            whole = making / "whole"
+            for tree in (flavour, common):  # the flavour's own files win
+                _link_tree(tree, whole)
+            with suppress(OSError):  # another run was faster
+                whole.rename(merged)
     return merged
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from yogurtbench.core import files, paths
+from yogurtbench.core import files, leftovers, paths
 from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import build_progress
 
@@ -83,14 +82,9 @@ def ensure_file(kind: str, name: str, content: Callable[[], bytes], *, keep: int
 
 
 def _build(wanted: Path, build: Callable[[Path], None]) -> None:
-    for left_over in wanted.parent.glob(
-        f".building-{wanted.name}-*"
-    ):  # we hold the lock: nobody is at it
-        shutil.rmtree(left_over)
-    with tempfile.TemporaryDirectory(
-        prefix=f".building-{wanted.name}-", dir=wanted.parent
-    ) as making:
-        whole = Path(making) / "whole"
+    leftovers.remove_former(wanted.parent, wanted.name)
+    with leftovers.make_folder(wanted.parent, wanted.name) as making:
+        whole = making / "whole"
         whole.mkdir()
         build(whole)
         whole.rename(wanted)
