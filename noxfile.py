@@ -204,6 +204,18 @@ def hosts(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """SIGKILL at random moments, then --resume: 100 times natively, 10 times over a guest."""
+    session.run(sys.executable, "-P", "benchmarks/kills.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Two hours of short native trials: memory, descriptors, kernel objects and time a trial."""
+    session.run(sys.executable, "-P", "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
 def power(session: nox.Session) -> None:
     """Whether real native runs find a slowdown of a tenth: twenty of them, over an hour on a quiet
     machine.
