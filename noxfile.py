@@ -206,13 +206,13 @@ def hosts(session: nox.Session) -> None:
 @nox.session
 def kills(session: nox.Session) -> None:
     """SIGKILL at random moments, then --resume: 100 times natively, 10 times over a guest."""
-    session.run(sys.executable, "-P", "benchmarks/kills.py", *session.posargs)
+    session.run(sys.executable, "benchmarks/kills.py", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Two hours of short native trials: memory, descriptors, kernel objects and time a trial."""
-    session.run(sys.executable, "-P", "benchmarks/soak.py", *session.posargs)
+    session.run(sys.executable, "benchmarks/soak.py", *session.posargs)
 
 
 @nox.session
