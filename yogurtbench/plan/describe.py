@@ -115,7 +115,7 @@ def _losses(plan: Plan) -> Iterator[str]:
 def _describe_first_block(plan: Plan) -> Iterator[str]:
     """Yield the order of the first block, as far as anybody would read on."""
     trials = first_block(plan)
-    yield f"the first block, {len(trials)} trials in this order:"
+    yield f"the first block, {count_of(len(trials), 'trial')} in this order:"
     for trial in trials[:SHOWN]:
         yield f"  {trial.cell.id}  {trial.role:8}  {axis_text(trial.cell.named)}"
     if len(trials) > SHOWN:

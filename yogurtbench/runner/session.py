@@ -64,7 +64,7 @@ def run(plans: Plans, wishes: RunOptions) -> RunResult:
     say = _ignore if wishes.quiet else Sayer(console)
     for note in plans.likely.notes:
         say(f"warning: {note}")
-    _check_resumable(plans.likely, wishes.resume)
+    check_resumable(plans.likely, wishes.resume)
     with ExitStack() as undo:
         plan, host = choose_plan_and_host(plans, undo, say, wishes.jobs)
         say(_output_folder(host))
@@ -171,16 +171,18 @@ def how_it_began(resume: Path | None) -> Begun | None:
 
 #: What makes two plans one, by its key in plan.json, and how a person calls it.
 _SAME = {
-    "seed": "the seed",
+    "name": "name",
+    "question": "question",
+    "seed": "seed",
     "blocks": "blocks",
     "margins": "margins",
-    "programs": "the text of a program",
-    "side": "the programs of bpf/",
+    "programs": "text of a program",
+    "side": "programs of bpf/",
     "cells": "cells, baselines or loads",
 }
 
 
-def _check_resumable(plan: Plan, resume: Path | None) -> None:
+def check_resumable(plan: Plan, resume: Path | None) -> None:
     """Raise MatrixError where a run to resume is not one of this plan, with what differs."""
     if resume is None:
         return
@@ -188,9 +190,8 @@ def _check_resumable(plan: Plan, resume: Path | None) -> None:
     # As stored: cells hide defaults when compared.
     theirs, ours = run_folder.read_plan(resume).to_json(), plan.to_json()
     if other := [name for key, name in _SAME.items() if theirs[key] != ours[key]]:
-        differ = "differs" if len(other) == 1 else "differ"
         raise MatrixError(
-            f"{resume}: this run was made from another plan ({', '.join(other)} {differ}); "
+            f"{resume}: this run was made from another plan (with other: {', '.join(other)}); "
             "resume it with the matrix and options it had"
         )
 
