@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.records import Cell, Details, Status
 from yogurtbench.lab import Interface
 from yogurtbench.loads import cpu_time
-from yogurtbench.loads.base import LoadContext, LoadFailed, packets_per_message
+from yogurtbench.loads.base import LoadContext, LoadFailed, LoadResult, packets_per_message
 from yogurtbench.loads.cpu_time import CpuTime
 
 #: Counters of /proc/net/softnet_stat, as softnet_seq_show in net/core/net-procfs.c names them, by
@@ -27,16 +27,14 @@ SOFTNET_COLUMNS = {
 }
 #: Fields of rtnl_link_stats64 that are kept of every device.
 _DEVICE_FIELDS = (
-    *(
-        "rx_packets",
-        "tx_packets",
-        "rx_bytes",
-        "tx_bytes",
-        "rx_errors",
-        "tx_errors",
-        "rx_dropped",
-        "tx_dropped",
-    ),
+    "rx_packets",
+    "tx_packets",
+    "rx_bytes",
+    "tx_bytes",
+    "rx_errors",
+    "tx_errors",
+    "rx_dropped",
+    "tx_dropped",
 )
 #: Bytes of a link-layer header: netkit l3 and lo have one too, of zeros.
 _LINK_HEADER = 14
@@ -52,7 +50,7 @@ Missing = dict[str, tuple[Status, str]]
 class HostCounters:
     """Differences between the beginning and the end of a load.
 
-    Filled when the block of :func:`watched` ends.
+    Filled when the block of :func:`counting` ends.
 
     ``devices``: counters by device; ``softnet``: of all CPUs of the machine, strangers' packets
     included, a list by CPU for each column; ``cpu``: for bulk loads, or in ``no_cpu`` why not, and
@@ -95,8 +93,21 @@ class HostCounters:
         else:
             self.cpu = spent
 
+    def complete(self, result: LoadResult, cell: Cell) -> LoadResult:
+        """Return a load's result with its packets' size and what was counted beside it.
+
+        A warning where the size is not what the cell's payload says.
+        """
+        values: Values = {"packet_size": self.packet_size, **result.values}
+        details: Details = {
+            **result.details,
+            "warnings": warnings(cell, self.packet_size),
+            **self.details(),
+        }
+        return replace(result, values=values, details=details)
+
     def details(self) -> Details:
-        """As JSON, for an attempt's details."""
+        """Return the counters as an attempt keeps them."""
         found: Details = {"devices": self.devices, "softnet": self.softnet}
         return {**found, "cpu": self.cpu.to_json()} if self.cpu else found
 

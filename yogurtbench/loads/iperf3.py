@@ -81,18 +81,17 @@ def run(bench: LoadContext) -> LoadResult:
         lifetime = float(options.get("duration") or 0) + bench.option("timeout")
         done = process.run(bench.client_command(argv), timeout=lifetime, check=False)
     report = read(done, udp=udp)
-    values = {**report.values, **_packets(account)}
+    values = dict(report.values)
+    if account.bytes_per_skb:
+        values["bytes_per_skb"] = account.bytes_per_skb
     if not udp:
         values["packets_per_second"] = account.sent["tx_packets"] / report.seconds
     packets = values["packets_per_second"] * report.seconds
     costs, missing = _costs(bench, account, report, packets)
-    warnings = host_counters.warnings(cell, account.packet_size)
     details: Details = {
         "argv": argv,
         "delivered_bytes": report.delivered,
         "cpu_seconds": report.cpu_seconds,
-        "warnings": warnings,
-        **account.details(),
     }
     if not udp and "retransmits" not in values:
         missing = {
@@ -104,7 +103,8 @@ def run(bench: LoadContext) -> LoadResult:
         late = sorted(_RATES & figures.keys())
         figures = {name: value for name, value in figures.items() if name not in late}
         missing = {**missing, **dict.fromkeys(late, _LATE)}
-    return LoadResult(figures, flow(report.delivered), details, missing)
+    measured = LoadResult(figures, flow(report.delivered), details, missing)
+    return account.complete(measured, cell)
 
 
 def end_by(options: dict[str, Any], *, threaded: bool) -> dict[str, Any]:
@@ -156,11 +156,6 @@ def _costs(
     if bench.trial.clock == "instructions":
         return host_counters.instruction_costs(report.seconds, report.delivered, packets), {}
     return host_counters.cpu_costs(account, report.cpu_seconds, report.delivered, packets)
-
-
-def _packets(account: HostCounters) -> dict[str, float]:
-    sizes = {"bytes_per_skb": account.bytes_per_skb, "packet_size": account.packet_size}
-    return {name: size for name, size in sizes.items() if size}
 
 
 def client_arguments(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from yogurtbench.core import process
 from yogurtbench.core.printable import quoted
@@ -64,10 +64,7 @@ def run(bench: LoadContext) -> LoadResult:
     """
     with host_counters.counting(bench) as account, _serving(bench):
         measured = _measure(bench)
-    warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
-    values = {**measured.values, "packet_size": account.packet_size}
-    details: Details = {**measured.details, "warnings": warnings, **account.details()}
-    return replace(measured, values=values, details=details)
+    return account.complete(measured, bench.trial.cell)
 
 
 @contextmanager

@@ -73,15 +73,9 @@ def run(bench: LoadContext) -> LoadResult:
     # Requests under way when the last awaited answer came are answered too, and ping is gone by
     # then.
     flow = Flow((sent, sent), (received, received + report.under_way * fragments))
-    values: host_counters.Values = {**report.values, "packet_size": account.packet_size}
-    warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
-    details: Details = {
-        "quantiles": report.quantiles,
-        "argv": list(done.argv),
-        "warnings": warnings,
-        **account.details(),
-    }
-    return LoadResult(values, flow, details)
+    details: Details = {"quantiles": report.quantiles, "argv": list(done.argv)}
+    measured = LoadResult(dict(report.values), flow, details)
+    return account.complete(measured, bench.trial.cell)
 
 
 def seconds_argument(interval: float) -> str:

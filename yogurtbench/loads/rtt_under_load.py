@@ -40,7 +40,7 @@ def run(bench: LoadContext) -> LoadResult:
         process.run_in_background(bench.client_command(argv)) as bulk,
     ):
         _wait_until_flowing(bench, bulk)
-        asked = sockperf.ask_version(bench, alone=False)
+        asked = sockperf.exchange_messages(bench, alone=False)
         if not bulk.alive:
             raise LoadFailed(
                 f"the bulk transfer of {seconds} s ended before sockperf: {_words(bulk)}"

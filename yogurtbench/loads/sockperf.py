@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from yogurtbench.core import process
@@ -73,11 +73,8 @@ def run(bench: LoadContext) -> LoadResult:
     Raises LoadFailed.
     """
     with host_counters.counting(bench) as account, serving(bench):
-        asked = ask_version(bench)
-    warnings = host_counters.warnings(bench.trial.cell, account.packet_size)
-    values = {**asked.values, "packet_size": account.packet_size}
-    details: Details = {**asked.details, "warnings": warnings, **account.details()}
-    return replace(asked, values=values, details=details)
+        exchanged = exchange_messages(bench)
+    return account.complete(exchanged, bench.trial.cell)
 
 
 @contextmanager
@@ -98,8 +95,10 @@ def serving(bench: LoadContext) -> Iterator[None]:
             yield
 
 
-def ask_version(bench: LoadContext, *, alone: bool = True) -> LoadResult:
-    """Message after message to the server, to the end; ``alone``: nothing else is on the wire.
+def exchange_messages(bench: LoadContext, *, alone: bool = True) -> LoadResult:
+    """Send message after message to the server, to the end.
+
+    ``alone``: nothing else is on the wire.
 
     Raises LoadFailed, Unsupported where the memory is too small.
     """
