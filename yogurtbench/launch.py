@@ -36,10 +36,9 @@ def command(module: str, *arguments: str) -> list[str]:
     ]
     if sys.pycache_prefix:
         kept.append(f"pycache_prefix={sys.pycache_prefix}")
-    flags = [
-        *(["-B"] if sys.dont_write_bytecode else []),
-        *(part for one in kept for part in ("-X", one)),
-    ]
+    flags = ["-B"] if sys.dont_write_bytecode else []
+    for one in kept:
+        flags += ["-X", one]
     return [
         sys.executable,
         "-I",

@@ -59,9 +59,13 @@ def truth(run: Run, device: str | None = None) -> Figure:
 
 def charts(run: Run) -> Iterator[tuple[str, ...]]:
     """Yield what can be drawn of a run: (function, load or device, and for ecdf traffic)."""
-    return ((function, *words) for function in _DRAWERS for words, _ in _drawn(run, function))
+    for function in _DRAWERS:
+        for words, _ in _drawn(run, function):
+            yield (function, *words)
 
 
+#: Begin the names of charts that are one a load.
+_KINDS = ("effect", "level")
 _DRAWERS: dict[str, Callable[[RunData], Iterator[Chart]]] = {
     "forest": _forest.draw,
     "levels": _levels.draw,
@@ -89,11 +93,9 @@ def _one(run: Run, function: str, *wanted: str | None) -> Figure:
 
 def _drawn(run: Run, function: str) -> Iterator[tuple[tuple[str, ...], Chart]]:
     """Yield each chart with the words that name it, in the report's order."""
-    loads = {
-        f"{kind}-{slug(one.load)}": (one.load,)
-        for one in run.story.cells.values()
-        for kind in ("effect", "level")
-    }
+    loads: dict[str, tuple[str, ...]] = {}
+    for one in run.story.cells.values():
+        loads |= dict.fromkeys((f"{kind}-{slug(one.load)}" for kind in _KINDS), (one.load,))
     traffic = {
         f"ecdf-{slug(one.load)}-{slug(run.story.traffic[key])}": (one.load, run.story.traffic[key])
         for key, one in run.story.cells.items()

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,28 +16,23 @@ import doc_commands
 import pytest
 import typer
 from doc_commands import HOME, Command
-from fake_runs import stored, yogurt_phone
+from doc_workspace import (
+    OURS,
+    call,
+    fine,
+    in_a_guest,
+    is_long,
+    own_matrix,
+    parsed,
+    shown,
+    workspace,
+)
 
-from yogurtbench import __main__ as command
 from yogurtbench.cli import app
-from yogurtbench.report.export import baseline as baselines
-from yogurtbench.results import run_folder
 
+__all__ = ["call", "shown", "workspace"]  # fixtures
 pytestmark = pytest.mark.commands
 
-#: Commands that need a guest (or root): these lines are run in the guest by tests marked vm, and as
-#: a plan by all.
-IN_A_GUEST = {"run", "lab"}
-#: Exit codes that the pages themselves explain: a regression, or nobody can tell.
-JUDGED = {"check", "compare"}
-#: What takes minutes even in its smallest form, and is run elsewhere: test_instruction_clock.py
-#: boots twice, test_ab.py measures both sides. Here their options are read by the command itself,
-#: and their matrices planned.
-LONG = {
-    ("doctor", "--clock"),
-    ("check", "--base-program"),
-    ("check", "--base-programs"),
-}
 #: Lines of other tools, by their beginning. What is not here is a mistake in the documentation.
 OTHERS = (
     "git show origin/main:my_wire.c > old_wire.c",
@@ -49,88 +43,8 @@ OTHERS = (
     ".venv/bin/python -m pip install jupyterlab",
     ".venv/bin/jupyter lab",
 )
-#: Not run in the guest, since ``run my_wire.yaml --clock instructions`` shows the same; planned as
-#: every line is.
-OWN_AGAIN = ("experiments/your_own_wire.yaml", "--clock", "instructions")
-#: What a run is cut down to here: one boot, and no trial is started after this.
-LIMITS = ["--lab", "vm", "--blocks", "1", "--budget", "1s", "--quiet"]
-
-OURS = [line for line in doc_commands.commands() if line.ours]
 YB_TEST = [line for line in doc_commands.commands() if line.words[:2] == ("./yb", "test")]
 REST = [line for line in doc_commands.commands() if line not in OURS and line not in YB_TEST]
-
-
-def is_long(line: Command) -> bool:
-    return any(line.arguments[0] == verb and option in line.arguments for verb, option in LONG)
-
-
-def in_a_guest(line: Command) -> bool:
-    return line.arguments[0] in IN_A_GUEST
-
-
-def own_matrix(line: Command) -> str:
-    """The matrix that a line names."""
-    return next(word for word in line.arguments if word.endswith(".yaml"))
-
-
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every file, run and baseline that the documentation names.
-
-    Not to be changed.
-    """
-    folder = tmp_path_factory.mktemp("shown")
-    given = {"old_wire.c": "my_wire.c", "my.yaml": "my_question.yaml"}
-    texts = doc_commands.files()
-    for name, text in [
-        *texts.items(),
-        *((name, texts[like]) for name, like in given.items()),
-        ("bzImage", ""),
-    ]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    shutil.copy(HOME / "experiments/filter_wire.c", folder / "old_filter.c")
-    for experiment, name in doc_commands.runs():
-        run = stored(yogurt_phone(name=experiment, blocks=6), folder / "results")
-        run.rename(run.with_name(name))
-    shutil.copytree(folder / "results/my_question", folder / "nightly/my_question")
-    for line in OURS:
-        if line.arguments[0] == "baseline":
-            run, out = (folder / parsed(line.arguments)[key] for key in ("run_folder", "out"))
-            baselines.write(run, out)
-    return folder
-
-
-@pytest.fixture
-def workspace(shown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, made current."""
-    folder = shutil.copytree(shown, tmp_path / "workspace")
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("YOGURTBENCH_CACHE", str(folder / "cache"))  # clean is run for real
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
-    return folder
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str]) -> Callable[[list[str]], tuple[int, str]]:
-    """A command line called in this process: its exit code and what it said."""
-
-    def calling(arguments: list[str]) -> tuple[int, str]:
-        code = command.run(arguments)
-        out, err = capfd.readouterr()
-        return code, out + err
-
-    return calling
-
-
-def fine(line: Command) -> set[int]:
-    return (
-        {0, 1, 4}
-        if line.arguments[0] in JUDGED
-        else {0, 3}
-        if line.arguments[0] == "doctor"
-        else {0}
-    )
 
 
 # --- what is there --------------------------------------------------------------------------------
@@ -187,16 +101,6 @@ def test_every_experiment_is_on_the_first_page() -> None:
 
 
 # --- command lines --------------------------------------------------------------------------------
-
-
-def parsed(arguments: list[str]) -> Any:
-    """What the command's own parser makes of a line.
-
-    Raises where it knows an option or a command not.
-    """
-    group: Any = typer.main.get_command(app.app)
-    name, *rest = arguments
-    return group.commands[name].make_context(name, list(rest)).params
 
 
 @pytest.mark.parametrize("line", OURS, ids=str)
@@ -291,107 +195,3 @@ def test_the_notebook_page_runs_from_top_to_bottom(workspace: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "forest sockperf" in done.stdout
     assert (workspace / "forest.png").stat().st_size > 10_000
-
-
-# --- in the guest ---------------------------------------------------------------------------------
-
-
-def once_each(lines: list[Command]) -> list[Command]:
-    """One line a command, matrix and clock, the one with the most words: the others differ in what
-    plan has checked.
-
-    In a lab a command, a recording and a shell are three things.
-    """
-    first: dict[tuple[str, ...], Command] = {}
-    for line in sorted(lines, key=lambda line: -len(line.words)):
-        apart = (word for word in line.words if word in ("instructions", "--", "--trace"))
-        first.setdefault((line.arguments[0], own_matrix(line), *apart), line)
-    return list(first.values())
-
-
-def can_run(line: Command) -> bool:
-    """Not a run that is broken off, nor a custom kernel: we have neither here.
-
-    Of the custom wires on the instruction clock one is enough.
-    """
-    return (
-        "--resume" not in line.words and "bzImage" not in str(line) and line.words[2:5] != OWN_AGAIN
-    )
-
-
-_NEEDING = once_each([one for one in OURS if in_a_guest(one) and can_run(one)])
-
-
-@pytest.fixture
-def kept_cache(monkeypatch: pytest.MonkeyPatch, workspace: Path, warm_guest: object) -> Path:
-    """The workspace, with the machine's own cache of guests, and one that is up."""
-    monkeypatch.delenv("YOGURTBENCH_CACHE")
-    return workspace
-
-
-@pytest.mark.vm
-@pytest.mark.parametrize("line", [one for one in _NEEDING if one.arguments[0] == "run"], ids=str)
-def test_runs_are_run_in_the_guest_cut_down_to_what_one_boot_takes(
-    line: Command, kept_cache: Path, call: Callable[[list[str]], tuple[int, str]]
-) -> None:
-    arguments = [word for word in line.arguments if word != "--quiet"]
-    clock = [] if "instructions" in str(line) else ["--clock", "wall"]
-    code, said = call([*arguments, *LIMITS, *clock])
-    assert code == 0, said
-    out = Path(parsed(line.arguments)["out"])
-    newest = max(out.glob("*/*/trials.jsonl"), key=lambda path: path.stat().st_mtime)
-    assert newest.parent.name in said, said
-    assert [one.status for one in run_folder.read_attempts(newest.parent)]
-
-
-@pytest.mark.vm
-@pytest.mark.parametrize("line", [one for one in _NEEDING if one.arguments[0] == "lab"], ids=str)
-def test_labs_are_brought_up_in_the_guest(
-    line: Command, kept_cache: Path, call: Callable[[list[str]], tuple[int, str]]
-) -> None:
-    at = line.arguments.index("--") if "--" in line.arguments else len(line.arguments)
-    a_shell = not set(line.arguments) & {"--", "--trace", "--pcap"}
-    code, said = call(
-        [*line.arguments[:at], "--lab", "vm", *["--json"] * a_shell, *line.arguments[at:]]
-    )
-    assert code == 0, said
-    assert "yg1-host" in said or "3 received" in said, said
-
-
-@pytest.mark.vm
-def test_what_one_run_in_the_guest_leaves_serves_every_line_that_reads_runs(
-    kept_cache: Path, call: Callable[[list[str]], tuple[int, str]]
-) -> None:
-    """The tiny matrix of a page, measured once; its run stands where the pages' runs stand."""
-    code, said = call(
-        [
-            "run",
-            "my_question.yaml",
-            "--lab",
-            "vm",
-            "--clock",
-            "wall",
-            "--blocks",
-            "1",
-            "--only",
-            "helper=redirect",
-            "--quiet",
-        ]
-    )
-    assert code == 0, said
-    (made,) = set(Path("results/my_question").iterdir()) - {
-        Path("results", *named) for named in doc_commands.runs() if named[0] == "my_question"
-    }
-    for experiment, name in doc_commands.runs():
-        shutil.rmtree(Path("results", experiment, name))
-        shutil.copytree(made, Path("results", experiment, name))
-    shutil.rmtree("nightly/my_question")
-    shutil.copytree("results/my_question", "nightly/my_question")
-    reading = [one for one in OURS if not is_long(one) and one.arguments[0] in READERS]
-    assert {one.arguments[0] for one in reading} == READERS
-    for line in reading:
-        code, said = call(line.arguments)
-        assert code in fine(line), (str(line), said)
-
-
-READERS = {"report", "baseline", "check", "compare", "history"}

@@ -16,6 +16,7 @@ import pytest
 
 from yogurtbench.hosts import doctor, requirements
 from yogurtbench.hosts.doctor import NATIVE, VM, CheckResult
+from yogurtbench.hosts.vm import accelerator
 
 SHOWN = """Show the system configuration
 
@@ -337,11 +338,11 @@ def test_a_closed_kvm_is_opened_by_the_group_that_has_it(
     device.touch()
     facts = list(device.stat())
     facts[0], facts[5] = mode, group
-    found = doctor._closed_kvm(os.stat_result(facts))
-    assert found.state == "limited"
-    assert (
-        mend in found.mend if mend else (found.mend == "" and "--device /dev/kvm" in found.detail)
-    )
+    found = accelerator.closed_device(device, os.stat_result(facts))
+    if mend:
+        assert mend in found.mend and "log in again" in found.why
+    else:
+        assert found.mend == "" and f"--device {device}" in found.why
 
 
 def test_a_machine_can_run_where_either_lab_can() -> None:

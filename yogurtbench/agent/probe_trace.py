@@ -144,14 +144,12 @@ def _devices(network: Lab) -> dict[int, Place]:
     No two devices of a lab share one but lo, which is the client's if anybody's.
     """
     through_lo = network.client.namespace.name or ""
-    return {
-        device["ifindex"]: (
-            through_lo if device["ifindex"] == 1 else namespace["name"],
-            device["name"],
-        )
-        for namespace in read_inventory(network)
-        for device in namespace["devices"]
-    }
+    found: dict[int, Place] = {}
+    for namespace in read_inventory(network):
+        for device in namespace["devices"]:
+            index = device["ifindex"]
+            found[index] = (through_lo if index == 1 else namespace["name"], device["name"])
+    return found
 
 
 def _events(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, starmap
 
 import numpy as np
 
@@ -205,7 +205,7 @@ def decide(
         _CellComparison(old, new, key, margins, gate)
         for key in dict.fromkeys((*old.entries, *new.entries))
     ]
-    findings = tuple(_with_verdict_of([one for question in asked for one in question.findings()]))
+    findings = tuple(_with_verdict_of(list(chain.from_iterable(one.findings() for one in asked))))
     return Decision(old, new, (), findings, tuple(_cautions(old, new, findings)))
 
 
@@ -216,7 +216,7 @@ def mismatches(old: MeasuredRun, new: MeasuredRun) -> Iterator[Mismatch]:
         if ours.get(name) != theirs.get(name):
             yield Mismatch(name, ours.get(name, ""), theirs.get(name, ""))
     shared = [(old.entries[key], new.entries[key]) for key in old.entries if key in new.entries]
-    yield from dict.fromkeys(one for pair in shared for one in _option_mismatches(*pair))
+    yield from dict.fromkeys(chain.from_iterable(starmap(_option_mismatches, shared)))
 
 
 def _identity(environment: Environment) -> dict[str, str]:

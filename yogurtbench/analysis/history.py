@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -301,8 +302,8 @@ _OF_THE_PLACE = frozenset({"lab", "accelerator", "clock", "kernel", "machine"})
 
 
 def _series(runs: list[_Run]) -> Iterator[RatioSeries]:
-    cells = {key: cell for run in runs for key, cell in run.cells.items()}
-    wires = wire_names(cells.values(), {wire for run in runs for wire in run.reference})
+    cells = dict(chain.from_iterable(run.cells.items() for run in runs))
+    wires = wire_names(cells.values(), set(chain.from_iterable(run.reference for run in runs)))
     traffic, keyed = traffic_names(cells), _by_key(runs)
     for (where, key), mine in keyed.items():
         good = [(run, run.rows[key]) for run in mine if run.rows[key]["ratio"] > 0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -183,7 +184,7 @@ def _lines_of(bought: Sequence[BudgetEstimate]) -> list[str]:
         return []
     from yogurtbench.analysis import budget as budgets
 
-    return [line for one in bought for line in budgets.describe_budget(one)]
+    return list(chain.from_iterable(map(budgets.describe_budget, bought)))
 
 
 @app.command()

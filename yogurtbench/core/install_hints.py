@@ -171,11 +171,10 @@ def _commands() -> dict[str, list[str]]:
 
 @cache
 def _families() -> dict[str, str]:
-    return {
-        word: family
-        for family, known_as, *_command in _lines("family")
-        for word in known_as.split(",")
-    }
+    found: dict[str, str] = {}
+    for family, known_as, *_command in _lines("family"):
+        found |= dict.fromkeys(known_as.split(","), family)
+    return found
 
 
 @cache

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from yogurtbench.core import files, paths
@@ -46,7 +47,9 @@ def find(*, everything: bool) -> list[Path]:
     half_made = _free(folder.glob(f"{_MAKING}*"))
     if everything:
         return [*half_made, *ours]
-    return [*half_made, *(path for one in ours for path in _half_made_in(one, "**/"))]
+    for one in ours:
+        half_made += _half_made_in(one, "**/")
+    return half_made
 
 
 def remove_all(*, everything: bool) -> Iterator[Path]:
@@ -81,7 +84,7 @@ def size(path: Path) -> int:
 
 def _half_made_in(folder: Path, where: str) -> list[Path]:
     patterns = (f"{where}{_MAKING}*", f"{where}{_FORMER}*", f"{where}.*{files.PART}")
-    return _free(path for pattern in patterns for path in folder.glob(pattern))
+    return _free(chain.from_iterable(map(folder.glob, patterns)))
 
 
 def _free(paths_found: Iterable[Path]) -> list[Path]:

@@ -355,10 +355,13 @@ def _filled(macro: _Macro, arguments: Sequence[Sequence[str]]) -> list[str]:
     given = dict(zip(names, arguments, strict=False))
     if names and names[-1] == "...":
         rest = arguments[len(names) - 1 :]
-        given["__VA_ARGS__"] = [
-            piece for at, one in enumerate(rest) for piece in ([","] if at else []) + list(one)
-        ]
-    filled = [piece for name in macro.body for piece in (given.get(name, [name]) or ["\u200b"])]
+        listed: list[str] = []
+        for at, one in enumerate(rest):
+            listed += [*([","] if at else []), *one]
+        given["__VA_ARGS__"] = listed
+    filled: list[str] = []
+    for name in macro.body:
+        filled += given.get(name, [name]) or ["\u200b"]
     return [piece for piece in _pasted(filled) if piece != "\u200b"]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from yogurtbench.core.errors import HostError
@@ -168,11 +169,10 @@ def layout() -> tuple[str, ...]:
         names_socket = types.parameters("btf_trace_kfree_skb") > _WITHOUT_SOCKET
     except (OSError, ValueError, KeyError):
         return ()
-    flags = (
-        f"-DYB_{s.upper()}_{m.upper()}={at}"
-        for s, members in found.items()
-        for m, at in members.items()
-    )
+    flags: list[str] = []
+    for structure, members in found.items():
+        for member, at in members.items():
+            flags.append(f"-DYB_{structure.upper()}_{member.upper()}={at}")
     return (*flags, *["-DYB_DROP_SOCKET"] * names_socket)
 
 
@@ -239,9 +239,8 @@ class Tracer:
 
         Of a loop, the first 1024 events.
         """
-        return sorted(
-            (event for record in self._records for event in record.events()), key=lambda e: e.time
-        )
+        recorded = chain.from_iterable(record.events() for record in self._records)
+        return sorted(recorded, key=lambda event: event.time)
 
     @property
     def overflowed(self) -> bool:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from yogurtbench.core import install_hints, tools
 from yogurtbench.core.errors import HostError, MatrixError
@@ -174,7 +175,7 @@ def _must_be_of_use(host: AgentHost, cells: list[Cell]) -> None:
     lacking = [_missing_features([cell], host.features) for cell in cells]
     own = any(image.is_path(cell.kernel) for cell in cells)
     no_use = own and all(lacking[n] for n, cell in enumerate(cells) if cell.has_programs)
-    everything = sorted({name for names in lacking for name in names})
+    everything = sorted(set(chain.from_iterable(lacking)))
     if "veth" in everything or (everything and no_use):
         release = host.environment.kernel
         advice = image.advice(cells[0].kernel, release)
@@ -281,7 +282,7 @@ def missing_tools(cells: list[Cell], *, only_installable: bool = False) -> list[
     ``only_installable``: leave out the loads' tools that this distribution has no package of; what
     needs them will be unsupported.
     """
-    needed = {tool for cell in cells for tool in LOADS[cell.load].tools}
+    needed = set(chain.from_iterable(LOADS[cell.load].tools for cell in cells))
     if only_installable:
         needed = {tool for tool in needed if not install_hints.no_package(tool)}
     needed |= {"unshare", "nsenter", "taskset", "mount"}
@@ -309,6 +310,6 @@ def _has_bcc() -> bool:
 
 def _missing_features(cells: list[Cell], features: dict[str, bool]) -> list[str]:
     needed = {cell.device for cell in cells}
-    hooks = {hook for cell in cells for hook in (cell.hook, cell.return_hook)}
+    hooks = {cell.hook for cell in cells} | {cell.return_hook for cell in cells}
     needed |= {"tcx"} & set(map(attach_family, hooks))
     return sorted(name for name in needed if not features.get(name, False))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import json
 import os
 import platform
 import re
 import shlex
-import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,8 +23,7 @@ from yogurtbench.ebpf import headers
 from yogurtbench.hosts import requirements
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.requirements import Requirement
-from yogurtbench.hosts.vm import image, qemu, scheduling
-from yogurtbench.hosts.vm.accelerator import DEVICE as _KVM
+from yogurtbench.hosts.vm import accelerator, image, qemu, scheduling
 from yogurtbench.hosts.vm.image import apt_sources
 
 State = Literal["ok", "missing", "limited"]
@@ -85,7 +82,7 @@ def run_checks() -> list[CheckResult]:
 
     The first finding is the answer, the last two say whether each lab can run.
     """
-    return judge_checks([finding for look in _LOOKS for finding in _run_safely(look)])
+    return judge_checks(list(chain.from_iterable(map(_run_safely, _LOOKS))))
 
 
 def judge_checks(found: Sequence[CheckResult]) -> list[CheckResult]:
@@ -265,9 +262,10 @@ def _cure(found: Sequence[CheckResult], states: Mapping[str, State]) -> tuple[st
     Empty where nothing is known.
     """
     blocking = _blocking_vm(states)
-    things = [
-        thing for what, brought in _VM_THINGS.items() if what in blocking for thing in brought
-    ]
+    things: list[str] = []
+    for what, brought in _VM_THINGS.items():
+        if what in blocking:
+            things += brought
     others = [f.mend for f in found if f.what in blocking and f.what not in _VM_THINGS]
     command = " && ".join(one for one in [install_command(*things), *others] if one)
     unknown = [install_hints.no_package(thing) for thing in things]
@@ -486,11 +484,8 @@ def _kernel_headers() -> Iterator[CheckResult]:
 
 def _guest_image() -> Iterator[CheckResult]:
     guest = paths.cache() / "guest"
-    parts = [
-        meta.parent
-        for kind in ("userland", "kernel")
-        for meta in sorted((guest / kind).glob("*/meta.json"))
-    ]
+    parts = [meta.parent for meta in sorted(guest.glob("*/*/meta.json"))]
+    parts = [part for part in parts if part.parent.name in ("userland", "kernel")]
     if {part.parent.name for part in parts} != {"userland", "kernel"}:
         yield CheckResult(
             "guest image",
@@ -498,38 +493,17 @@ def _guest_image() -> Iterator[CheckResult]:
             "not built yet: the first run in the VM builds it, in a minute or two",
         )
         return
-    size = sum(file.stat().st_size for part in parts for file in part.iterdir())
+    size = sum(
+        file.stat().st_size for file in chain.from_iterable(part.iterdir() for part in parts)
+    )
     yield CheckResult("guest image", "ok", f"{len(parts)} parts, {size >> 20} MiB in {guest}")
 
 
 def _kvm() -> Iterator[CheckResult]:
-    if not _KVM.exists():
-        yield CheckResult(
-            "kvm", "limited", f"no {_KVM}: no hardware virtualisation here, the VM lab emulates"
-        )
-    elif not os.access(_KVM, os.R_OK | os.W_OK):
-        yield _closed_kvm(_KVM.stat())
+    if closed := accelerator.obstacle():
+        yield CheckResult("kvm", "limited", f"{closed.why}; the VM lab emulates", closed.mend)
     else:
         yield _stored_probe(paths.cache() / "guest" / "accelerator")
-
-
-def _closed_kvm(device: os.stat_result) -> CheckResult:
-    """Return the finding for a KVM that this user may not open."""
-    closed = f"{_KVM} may not be opened by this user"
-    try:
-        group = (
-            grp.getgrgid(device.st_gid).gr_name
-            if device.st_gid and device.st_mode & stat.S_IRWXG
-            else ""
-        )
-    except KeyError:
-        group = ""
-    if not group:
-        return CheckResult(
-            "kvm", "limited", f"{closed}, nor by a group to join; a container needs --device {_KVM}"
-        )
-    join = as_root(["usermod", "--append", "--groups", group, requirements.user()[0]])
-    return CheckResult("kvm", "limited", f"{closed} (log in again after mending)", join)
 
 
 _UNTRIED = "not tried yet"
@@ -542,7 +516,8 @@ def _stored_probe(answers: Path) -> CheckResult:
         return CheckResult(
             "kvm",
             "limited",
-            f"{_KVM} is there, {_UNTRIED}: the first run in the VM boots a guest under it",
+            f"{accelerator.DEVICE} is there, {_UNTRIED}: the first run in the VM boots a guest "
+            "under it",
         )
     answer = json.loads(newest.read_text())
     return CheckResult(

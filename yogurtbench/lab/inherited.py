@@ -88,23 +88,24 @@ _IPV6: dict[str, str] = {
     "max_addresses": "16",
 }
 
+
+def _of_all_devices(ip: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return settings of an IP version's devices: those there are, and those made later."""
+    found: dict[str, str] = {}
+    for scope in ("all", "default"):
+        found |= {f"{ip}/conf/{scope}/{key}": value for key, value in settings.items()}
+    return found
+
+
 #: Of a namespace. Forwarding comes first: writing it resets what follows from it
 #: (inet_forward_change).
 OF_A_NAMESPACE: dict[str, str] = {
     "ipv4/ip_forward": "0",
     "ipv6/conf/all/forwarding": "0",
-    **{
-        f"ipv4/conf/{scope}/{key}": value
-        for scope in ("all", "default")
-        for key, value in _IPV4.items()
-    },
+    **_of_all_devices("ipv4", _IPV4),
     "ipv4/conf/all/accept_source_route": "0",
     "ipv4/conf/default/accept_source_route": "1",
-    **{
-        f"ipv6/conf/{scope}/{key}": value
-        for scope in ("all", "default")
-        for key, value in _IPV6.items()
-    },
+    **_of_all_devices("ipv6", _IPV6),
     # Refused where cubic was never the default of the machine (tcp_set_default_congestion_control).
     "ipv4/tcp_congestion_control": "cubic",
 }

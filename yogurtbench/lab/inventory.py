@@ -23,12 +23,11 @@ def read_inventory(lab: Lab) -> list[dict[str, Any]]:
         {"name": _name(namespace), "devices": _devices(namespace)} for namespace in lab.namespaces
     ]
     # No two devices of a lab share an index, lo apart: so it shows who is whose peer.
-    names = {
-        d["ifindex"]: f"{n['name']}:{d['name']}"
-        for n in found
-        for d in n["devices"]
-        if d["ifindex"] != 1
-    }
+    names: dict[int, str] = {}
+    for namespace in found:
+        for device in namespace["devices"]:
+            if device["ifindex"] != 1:
+                names[device["ifindex"]] = f"{namespace['name']}:{device['name']}"
     for namespace in found:
         for device in namespace["devices"]:
             device["peer"] = names.get(device["peer"])

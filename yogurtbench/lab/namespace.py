@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from pyroute2 import netns
 from pyroute2.iproute import IPRoute
@@ -123,7 +124,7 @@ def create(name: str) -> Namespace:
     return made
 
 
-_IPS = ("ipv4", "ipv6")
+Value = TypeVar("Value", int, str)
 _QUIET: dict[str, int] = {
     "ipv6/conf/default/addr_gen_mode": 1,
     "ipv6/conf/default/accept_ra": 0,
@@ -162,11 +163,7 @@ def _machine() -> _Machine:
     A guest of ours has no such setting.
     """
     with host().entered():
-        of_lo = {
-            f"{ip}/neigh/lo/{key}": value
-            for ip in _IPS
-            for key, value in inherited.OF_NEIGHBOURS.items()
-        }
+        of_lo = _of_both_ips("lo", inherited.OF_NEIGHBOURS)
         of_neighbours = {
             key.replace("/lo/", "/{}/"): value
             for key, value in inherited.changed_settings(of_lo).items()
@@ -187,10 +184,15 @@ def set_neighbour_timeouts(namespace: Namespace, device: str) -> None:
     _restore(
         namespace, {key.format(device): value for key, value in _machine().of_neighbours.items()}
     )
-    _write(
-        namespace,
-        {f"{ip}/neigh/{device}/{key}": value for ip in _IPS for key, value in _NEIGHBOURS.items()},
-    )
+    _write(namespace, _of_both_ips(device, _NEIGHBOURS))
+
+
+def _of_both_ips(device: str, settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the settings of a device's neighbours, IPv4's and IPv6's."""
+    found: dict[str, Value] = {}
+    for ip in ("ipv4", "ipv6"):
+        found |= {f"{ip}/neigh/{device}/{key}": value for key, value in settings.items()}
+    return found
 
 
 def _restore(namespace: Namespace, settings: Mapping[str, str]) -> None:

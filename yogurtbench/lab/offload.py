@@ -38,12 +38,10 @@ _FEATURES = {
 
 def apply_offloads(end: Interface, cell: Cell) -> None:
     """Switch one end's features as the cell says."""
-    wanted = {
-        name: word == "on"
-        for axis, (word, names) in _FEATURES.items()
-        if getattr(cell, axis) == word
-        for name in names
-    }
+    wanted: dict[str, bool] = {}
+    for axis, (word, names) in _FEATURES.items():
+        if getattr(cell, axis) == word:
+            wanted |= dict.fromkeys(names, word == "on")
     if not wanted:
         return
     with end.namespace.entered():

@@ -152,12 +152,9 @@ def wait_until_bound(
     )
     while True:
         with bench.server.namespace.entered():
-            bound = {
-                port
-                for t in tables
-                if t.exists()
-                for port in bound_ports(t.read_text(), listening=protocol == "tcp")
-            }
+            bound: set[int] = set()
+            for table in filter(Path.exists, tables):
+                bound |= set(bound_ports(table.read_text(), listening=protocol == "tcp"))
         if port in bound:
             return
         if not server.alive:

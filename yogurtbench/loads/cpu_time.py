@@ -88,7 +88,8 @@ def stat_seconds(table: str, cpus: Sequence[int]) -> tuple[float, float]:
         if row and row[0] in wanted
     ]
     interrupts = sum(row["irq"] + row["softirq"] for row in found)
-    return interrupts / _TICKS, sum(row[name] for row in found for name in _BUSY) / _TICKS
+    busy = sum(sum(row[name] for name in _BUSY) for row in found)
+    return interrupts / _TICKS, busy / _TICKS
 
 
 def _ksoftirqd(cpus: Sequence[int]) -> float:

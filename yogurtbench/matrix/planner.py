@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -136,7 +136,11 @@ def _check_sizes(matrix: Matrix) -> None:
 
 def _named(matrix: Matrix) -> set[str]:
     """Return the axes that cells are given values for."""
-    return {"load", *matrix.axes.named, *(name for entry in matrix.include for name in entry.named)}
+    return {
+        "load",
+        *matrix.axes.named,
+        *chain.from_iterable(entry.named for entry in matrix.include),
+    }
 
 
 def _blocks(matrix: Matrix, clock: str, blocks: int | None) -> Blocks:
@@ -256,11 +260,8 @@ def _overwritten(matrix: Matrix, combined: Iterable[Combination]) -> Iterator[st
     found: dict[tuple[int, ...], set[str]] = {}
     for one in combined:
         if one.overwritten:
-            entries = tuple(
-                sorted(
-                    {entry for earlier, later, _ in one.overwritten for entry in (earlier, later)}
-                )
-            )
+            pairs = [(earlier, later) for earlier, later, _ in one.overwritten]
+            entries = tuple(sorted(set(chain.from_iterable(pairs))))
             found.setdefault(entries, set()).update(axis for _, _, axis in one.overwritten)
     for entries, names in found.items():
         axes_named = ", ".join(sorted(matrix.axes.named)) or "load"
@@ -336,7 +337,7 @@ def _complain(
 
 def _blamed(document: Document, rule: Rule, paths: Sequence[tuple[Step, ...]]) -> MatrixError:
     """Return the rule's reason, at the first of its axes that stands in one of the places."""
-    named = ((*path, axis) for path in paths for axis in rule.axes)
+    named = ((*path, axis) for path, axis in product(paths, rule.axes))
     place = next((path for path in named if path in document.places), paths[0])
     return document.error(place, rule.reason)
 

@@ -59,7 +59,9 @@ def _axis_of(part: str) -> str:
 
     Empty where nobody knows.
     """
-    spoken = {word: axis.name for axis in reversed(axes.WORDS.values()) for word in axis.words}
+    spoken: dict[str, str] = {}
+    for axis in reversed(axes.WORDS.values()):
+        spoken |= dict.fromkeys(axis.words, axis.name)
     close = closest_to(part, spoken, 0.8)
     return f": did you mean {spoken[close]}={close}?" if close else ""
 

@@ -49,11 +49,9 @@ def _begin_seconds(plan: Plan, lab: str) -> float:
     if plan.clock == "instructions":
         return SAVED_SECONDS + OWN_SECONDS * len(plan.texts.own)
     cells = [planned.cell for planned in plan.cells]
-    named = {
-        name
-        for one in cells
-        for name in (one.helper, one.return_helper, one.primary, one.peer, one.program)
-    }
+    named: set[str | None] = set()
+    for one in cells:
+        named |= {one.helper, one.return_helper, one.primary, one.peer, one.program}
     return BOOT_SECONDS[lab] + COMPILE_SECONDS[lab] * len(named - {None, "none", "builtin"})
 
 

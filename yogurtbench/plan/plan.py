@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from yogurtbench.core.builds import NOW, ProgramBuilds, required_builds
@@ -280,4 +281,4 @@ def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
 
 def first_block(plan: Plan) -> list[Trial]:
     """Return the trials of every group's first block, in order."""
-    return [trial for group in plan.groups for trial in plan.trials(group, 0)]
+    return list(chain.from_iterable(plan.trials(group, 0) for group in plan.groups))

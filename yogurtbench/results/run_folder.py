@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -416,11 +417,12 @@ def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
 
     told = list(attempts)
     shared = _columns(COLUMNS[: -len(_WHAT)], (_shared(attempt, run) for attempt in told))
-    own = _columns(_WHAT, (_own(row) for attempt in told for row in attempt.observations))
-    own[ROUNDING] = [
-        moved for attempt in told for moved in resolution.resolution_of_attempt(attempt)
-    ]
-    repeated = [place for place, attempt in enumerate(told) for _ in attempt.observations]
+    observations = chain.from_iterable(attempt.observations for attempt in told)
+    own = _columns(_WHAT, map(_own, observations))
+    own[ROUNDING] = list(chain.from_iterable(map(resolution.resolution_of_attempt, told)))
+    repeated: list[int] = []
+    for place, attempt in enumerate(told):
+        repeated += [place] * len(attempt.observations)
     own = own.astype({ROUNDING: "float64"})
     frame = pd.concat([shared.take(repeated).reset_index(drop=True), own], axis=1)
     return frame.sort_values(_ORDER, kind="stable", ignore_index=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from yogurtbench import report
@@ -155,7 +156,7 @@ def _with_a_past(before: MeasuredRun, now: MeasuredRun) -> frozenset[str]:
 
 
 def _statuses(entry: MeasuredCell) -> set[str]:
-    return {status for by_block in entry.missing.values() for status in by_block.values()}
+    return set(chain.from_iterable(by_block.values() for by_block in entry.missing.values()))
 
 
 def compare_with_baseline(stored: MeasuredRun, new: Path, renew: str) -> str:

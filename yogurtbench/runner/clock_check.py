@@ -160,11 +160,11 @@ def _differences(first: Seen, second: Seen) -> Iterator[Difference]:
 
 def _seen(attempts: Iterable[Attempt]) -> Seen:
     """Return what was seen, by trial and metric."""
-    return {
-        (one.trial.id, row.metric): (one.trial, _words(row))
-        for one in attempts
-        for row in one.observations
-    }
+    found: Seen = {}
+    for one in attempts:
+        for row in one.observations:
+            found[one.trial.id, row.metric] = (one.trial, _words(row))
+    return found
 
 
 def _words(row: Observation) -> str:

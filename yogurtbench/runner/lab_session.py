@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def _print_plan(host: AgentHost, trial: Trial) -> int:
 def _record(host: AgentHost, trial: Trial, wishes: LabOptions) -> int:
     (record,) = _answers(host, trial, "record")
     written = capture.write(wishes.pcap, record["probes"]) if wishes.pcap else {}
-    cut = any(tap["cut"] for probe in record["probes"] for tap in probe["taps"])
+    cut = any(tap["cut"] for tap in chain.from_iterable(one["taps"] for one in record["probes"]))
     for probe in record["probes"]:
         del probe["taps"]  # what frames say stands in the capture
     record = {"cell": trial.cell.id, "accelerator": host.environment.accelerator, **record}

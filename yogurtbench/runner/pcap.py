@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def write(path: Path, probes: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     from pcapng import FileWriter, blocks
 
     frames: dict[str, list[tuple[int, bool, bytes]]] = {}
-    for tap in (tap for probe in probes for tap in probe["taps"]):
+    for tap in chain.from_iterable(probe["taps"] for probe in probes):
         carried = (
             (time, outgoing, base64.b64decode(content)) for time, outgoing, content in tap["frames"]
         )

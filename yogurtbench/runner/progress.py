@@ -20,7 +20,7 @@ from yogurtbench.core.labels import load_name, traffic_names, wire_name, wire_na
 from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, HEADLINE
 from yogurtbench.core.records import ASIDE, Attempt, Trial
 from yogurtbench.core.wording import format_elapsed
-from yogurtbench.plan.plan import Plan, load_seconds
+from yogurtbench.plan.plan import Plan, first_block, load_seconds
 
 _STYLES = {
     "ok": "green",
@@ -248,7 +248,7 @@ class RateEstimator:
 
     def __init__(self, plan: Plan, done: Collection[str] = ()) -> None:
         self._asides = sum(map(_weight, plan.diagnostics()))
-        block = sum(_weight(trial) for group in plan.groups for trial in plan.trials(group, 0))
+        block = sum(map(_weight, first_block(plan)))
         self._least, self._most = block * plan.blocks.min, block * plan.blocks.max
         self._blocks = self._diagnosed = self._measured = 0.0
         for trial in _stored(plan, done):

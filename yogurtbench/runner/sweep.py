@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Protocol
 
 from yogurtbench.analysis import comparison
@@ -111,7 +112,7 @@ class Sweep:
             due = [group for group in self.plan.groups if self._is_due(group, block)]
             if not due or self.tally.out_of_budget:
                 break
-            self._trials(trial for group in due for trial in self.plan.trials(group, block))
+            self._trials(chain.from_iterable(self.plan.trials(group, block) for group in due))
         self._trials(self.plan.diagnostics())
         self.tally.seconds = time.monotonic() - self._began
         return self.tally

@@ -3,7 +3,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -880,35 +879,6 @@ class TestBytecode:
         with pytest.raises(HostError, match=r"the guest's Python is gone: .*No such file"):
             bytecode.archive([self.SOURCE], guest_image.compiler)
 
-    @pytest.mark.vm
-    def test_the_guest_s_own_python_makes_the_same_each_time(self, kept, monkeypatch):
-        monkeypatch.undo()  # the common cache has the guest
-        made = image.ensure(say=print)
-        ours = overlay._own_members()
-        asked = bytecode._asked(ours)
-        first, second = (bytecode._run(asked, made.compiler) for _ in range(2))
-        assert first == second
-        version = next(
-            name.removeprefix("python3.")
-            for name in made.packages
-            if re.fullmatch(r"python3\.\d+", name)
-        )
-        paths = {member.path for member in bytecode._compiled(asked, made.compiler)}
-        assert f"yogurt/yogurtbench/agent/__pycache__/__main__.cpython-3{version}.pyc" in paths
-        assert len(paths) == len([member for member in ours if member.path.endswith(".py")])
-
-    @pytest.mark.vm
-    def test_the_guest_s_own_library_has_its_bytecode(self):
-        root = image.ensure(say=print).archives[0]
-        listed = subprocess.check_output(
-            ["cpio", "-t", "--quiet"], stdin=root.open("rb"), text=True
-        )
-        paths = listed.splitlines()
-        sources = [path for path in paths if re.match(r"usr/lib/python3.*\.py$", path)]
-        assert len(sources) > 400
-        bare = [path for path in sources if not _is_compiled(path, paths)]
-        assert bare == []
-
 
 class TestLuggage:
     def test_it_is_the_agent_with_what_it_imports_and_nothing_of_the_report(self):
@@ -947,14 +917,6 @@ class TestLuggage:
             lambda: [Member("yogurt/yogurtbench/bpf/new.c", stat.S_IFREG, b"")],
         )
         assert overlay.agent_digest() == before
-
-
-def _is_compiled(path, paths):
-    folder, _, name = path.rpartition("/")
-    return any(
-        found.startswith(f"{folder}/__pycache__/{name.removesuffix('.py')}.cpython-")
-        for found in paths
-    )
 
 
 def _bytes(members):

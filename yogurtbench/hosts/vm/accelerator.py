@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import json
 import os
@@ -15,8 +16,10 @@ from typing import Literal
 
 from yogurtbench.core import process
 from yogurtbench.core.errors import HostError
+from yogurtbench.core.install_hints import as_root
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import canonical
+from yogurtbench.hosts import requirements
 from yogurtbench.hosts.vm import cache, console_log, qemu
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.image import GuestImage, recipe
@@ -45,8 +48,8 @@ def probe_accelerator(
     The answer is kept per kernel, QEMU and boot of this machine. Raises HostError where there is no
     QEMU.
     """
-    if refusal := _unusable(device):
-        return AcceleratorChoice("tcg", refusal)
+    if closed := obstacle(device):
+        return AcceleratorChoice("tcg", ": ".join(filter(None, (closed.why, closed.mend))))
     answer = cache.ensure_file(
         "accelerator", f"{_key(image)}.json", lambda: _probe_boot(image, deadline, say), keep=_KEPT
     )
@@ -60,8 +63,8 @@ def known_accelerator(
 
     ``find`` gives the guest, None where it is not built yet; called where it matters.
     """
-    if refusal := _unusable(device):
-        return AcceleratorChoice("tcg", refusal)
+    if closed := obstacle(device):
+        return AcceleratorChoice("tcg", ": ".join(filter(None, (closed.why, closed.mend))))
     image = find() if shutil.which(qemu.PROGRAM) else None
     if image is None:
         return None
@@ -137,22 +140,42 @@ def _last(done: process.Completed) -> str:
     return " | ".join(said[-2:]) or "it said nothing"
 
 
-def _unusable(device: Path) -> str:
-    """Return why KVM cannot even be tried; empty where it can."""
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why KVM cannot even be tried, and the command after which it can (empty: none is known)."""
+
+    why: str
+    mend: str = ""
+
+
+def obstacle(device: Path = DEVICE) -> Obstacle | None:
+    """Return what keeps this user from trying KVM, None where nothing does."""
     try:
-        if not stat.S_ISCHR(device.stat().st_mode):
-            return f"{device} is not a device"
+        found = device.stat()
+        if not stat.S_ISCHR(found.st_mode):
+            return Obstacle(f"{device} is not a device")
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
-        return f"there is no {device}: this machine offers no hardware virtualisation"
+        return Obstacle(f"there is no {device}: this machine offers no hardware virtualisation")
     except PermissionError:
-        return (
-            f"{device} may not be opened by this user: sudo usermod -aG kvm $USER, then "
-            "log in again"
-        )
+        return closed_device(device, found)
     except OSError as error:
-        return f"{device} cannot be opened: {error.strerror}"
-    return ""
+        return Obstacle(f"{device} cannot be opened: {error.strerror}")
+    return None
+
+
+def closed_device(device: Path, found: os.stat_result) -> Obstacle:
+    """Return what opens a device that this user may not open: joining the group that may."""
+    closed = f"{device} may not be opened by this user"
+    try:
+        by_group = found.st_gid and found.st_mode & stat.S_IRWXG
+        group = grp.getgrgid(found.st_gid).gr_name if by_group else ""
+    except KeyError:
+        group = ""
+    if not group:
+        return Obstacle(f"{closed}, nor by a group to join; a container needs --device {device}")
+    join = as_root(["usermod", "--append", "--groups", group, requirements.user()[0]])
+    return Obstacle(f"{closed} (log in again after mending)", join)
 
 
 def _key(image: GuestImage) -> str:

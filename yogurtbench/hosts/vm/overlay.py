@@ -6,6 +6,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from itertools import chain
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _own_members() -> list[Member]:
         init,
         *_agent_modules(),
         *_programs(),
-        *(m for name in _DEPENDENCIES for m in _dependency(name)),
+        *chain.from_iterable(map(_dependency, _DEPENDENCIES)),
     ]
 
 

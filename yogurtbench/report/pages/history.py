@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from yogurtbench.report import settings  # isort: skip  # noqa: F401  # before Matplotlib
@@ -246,7 +247,7 @@ def _figure(place: Setup, series: list[RatioSeries]) -> Figure:
 
     A level a stretch, an upright line a change.
     """
-    runs = sorted({run for one in series for run in one.runs})
+    runs = sorted(set(chain.from_iterable(one.runs for one in series)))
     rows = []
     for one in series:
         changes = (np.asarray(one.ratio) - 1) * 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import pandas as pd
@@ -91,7 +92,7 @@ def palette(story: RunData) -> list[list[str]]:
 def ranking_table(story: RunData, most: int | None = None) -> Table:
     """Return the wires at a glance, best first and at most so many: a column a load."""
     ranked = rank_wires(story)
-    loads = list(dict.fromkeys(load for one in ranked for load in one.loads))
+    loads = list(dict.fromkeys(chain.from_iterable(one.loads for one in ranked)))
     shown = ranked[:most]
     return Table(
         [load_name(load) for load in loads], [_glance_row(one, loads) for one in shown], len(ranked)

@@ -10,6 +10,7 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from yogurtbench.core.errors import HostError
@@ -114,9 +115,8 @@ def told_of_modules(bzimage: Path) -> str:
     """Return what lies beside a custom kernel, for one that lacks something."""
     if found := modules_folder(bzimage):
         return f"its modules are those of {found}"
-    others = sorted(
-        {path.name for root in _module_roots(bzimage) if root.is_dir() for path in root.iterdir()}
-    )
+    roots = [root for root in _module_roots(bzimage) if root.is_dir()]
+    others = sorted({path.name for path in chain.from_iterable(root.iterdir() for root in roots)})
     release = kernel_release(bzimage)
     return (
         f"the modules there are of {', '.join(others)}, not of {release}"

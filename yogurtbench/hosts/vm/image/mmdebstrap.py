@@ -120,7 +120,7 @@ def _run_to_the_end(argv: Sequence[str], environment: Mapping[str, str]) -> None
 
 def _last_words(failure: CommandFailed) -> str:
     """Return what went wrong, without mmdebstrap's own progress and its echo of our scripts."""
-    scripts = {line for argument in failure.completed.argv for line in argument.splitlines()}
+    scripts = set("\n".join(failure.completed.argv).splitlines())
     lines = [line for line in failure.completed.stderr.strip().splitlines() if line not in scripts]
     return " | ".join([line for line in lines if not line.startswith(_PROGRESS)][-4:] or lines[-2:])
 

@@ -66,7 +66,9 @@ def _deciding(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _own_cost(story: RunData, one: WireRank) -> str:
-    parts = [part for load, rows in one.loads.items() for part in _own_parts(story, load, rows)]
+    parts: list[str] = []
+    for load, rows in one.loads.items():
+        parts += _own_parts(story, load, rows)
     return f"{join_words(parts)}, against {reference_words(story)}"
 
 
