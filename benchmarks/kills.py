@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from machine_state import adopt_orphans, differences, machine_state
+from machine_state import adopt_orphans, differences, machine_state, private_temporary_folder
 
 NATIVE = """
 name: kills
@@ -211,11 +211,15 @@ def main() -> None:
     asked = options.parse_args()
     adopt_orphans()
     bad = 0
-    for name, matrix, wanted in (("native", NATIVE, asked.native), ("guest", GUEST, asked.guest)):
-        if wanted:
-            kills, wrong = series(name, matrix, wanted, asked.seed, exact=name == "guest")
-            print(f"{name}: {kills} kills, {wrong} rounds with a fault", flush=True)
-            bad += wrong
+    with private_temporary_folder():
+        for name, matrix, wanted in (
+            ("native", NATIVE, asked.native),
+            ("guest", GUEST, asked.guest),
+        ):
+            if wanted:
+                kills, wrong = series(name, matrix, wanted, asked.seed, exact=name == "guest")
+                print(f"{name}: {kills} kills, {wrong} rounds with a fault", flush=True)
+                bad += wrong
     sys.exit(bad > 0)
 
 

@@ -10,6 +10,8 @@ import os
 import struct
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -24,6 +26,18 @@ _PR_SET_CHILD_SUBREAPER = 36
 _LASTING = 30.0
 #: Words in the command lines of processes that a run starts.
 _OURS = ("yogurtbench", "qemu-system", "iperf3", "sockperf", "netserver", "yogurt-")
+
+
+@contextmanager
+def private_temporary_folder() -> Iterator[None]:
+    """Have this process and its children keep temporary files where nobody else's are."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+            del os.environ["TMPDIR"]
 
 
 def adopt_orphans() -> None:

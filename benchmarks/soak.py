@@ -19,7 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from machine_state import adopt_orphans, differences, machine_state, program_ids
+from machine_state import (
+    adopt_orphans,
+    differences,
+    machine_state,
+    private_temporary_folder,
+    program_ids,
+)
 from rich.console import Console
 from rich.table import Table
 
@@ -42,7 +48,7 @@ LOOKS = 12
 MARGINS = {
     "command MiB": (1.05, 4.0),
     "agent MiB": (1.02, 2.0),
-    "descriptors": (1.0, 4.0),
+    "descriptors": (1.0, 8.0),
     "threads": (1.0, 1.0),
     "BPF programs": (1.0, 8.0),
     "namespaces": (1.0, 4.0),
@@ -154,17 +160,18 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=120)
     minutes = options.parse_args().minutes
     adopt_orphans()
-    before = machine_state()
     table = Table("minutes", "trials", *MARGINS)
-    with tempfile.TemporaryDirectory() as name:
+    with private_temporary_folder():
+        before = machine_state()
         looks = []
-        for one in watch(Path(name), minutes):
-            looks.append(one)
-            figures = [f"{value:.0f}" for value in one.seen.values()]
-            table.add_row(f"{one.minutes:.1f}", str(one.trials), *figures)
-            print(f"{one.minutes:6.1f} min {one.trials:7} trials", *figures, flush=True)
-    Console(width=110).print(table)
-    wrong = [*grown(looks), *differences(before)]
+        with tempfile.TemporaryDirectory() as name:
+            for one in watch(Path(name), minutes):
+                looks.append(one)
+                figures = [f"{value:.0f}" for value in one.seen.values()]
+                table.add_row(f"{one.minutes:.1f}", str(one.trials), *figures)
+                print(f"{one.minutes:6.1f} min {one.trials:7} trials", *figures, flush=True)
+        wrong = [*grown(looks), *differences(before)]
+    Console(width=130).print(table)
     print("\n".join(wrong) or "nothing grew, nothing was left behind")
     sys.exit(bool(wrong))
 
