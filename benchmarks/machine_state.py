@@ -67,19 +67,17 @@ def differences(before: dict[str, set[str]]) -> list[str]:
     Waits up to half a minute for what the kernel frees late.
     """
     deadline = time.monotonic() + _LASTING
+    left: dict[str, set[str]] = {}
     while True:
         _reap()
         now = machine_state()
+        # What is really left is there at every look; what a stranger uses for a moment is not.
+        left = {kind: (now[kind] - before[kind]) & left.get(kind, now[kind]) for kind in now}
+        gone = {kind: before[kind] - now[kind] for kind in ("links", "named namespaces", "mounts")}
         found = [
-            f"{kind} left behind: {' '.join(sorted(now[kind] - before[kind]))}"
-            for kind in now
-            if now[kind] - before[kind]
+            f"{kind} left behind: {' '.join(sorted(left[kind]))}" for kind in left if left[kind]
         ]
-        found += [
-            f"{kind} gone: {' '.join(sorted(before[kind] - now[kind]))}"
-            for kind in ("links", "named namespaces", "mounts")
-            if before[kind] - now[kind]
-        ]
+        found += [f"{kind} gone: {' '.join(sorted(gone[kind]))}" for kind in gone if gone[kind]]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(0.5)
