@@ -377,3 +377,61 @@ def test_versions_are_asked_for_side_by_side(
     assert versions["iproute2"].startswith("unknown: it did not end within")
     assert versions["ping"].startswith("unknown: it did not end within")
     assert process.run(["sh", "-c", "exit 0"]).code == 0
+
+
+# -- privileges ------------------------------------------------------------------------------------
+
+
+def seen_by_tools(folder: str, load: str, options: dict[str, Any]) -> list[list[str]]:
+    """Of each process of a load's tool: user, effective and bounding capabilities, new ones."""
+    tool = "iperf3" if load.startswith("iperf3") else load
+    put(folder, tool, f'cat /proc/self/status >> {folder}/seen; exec $REAL "$@"')
+    path, os.environ["PATH"] = os.environ["PATH"], f"{folder}:{os.environ['PATH']}"
+    made = run_trial(trial(load, options=options, **DIRECT), Programs())
+    os.environ["PATH"] = path
+    assert made.status == "ok", made.error
+    lines = [line.split() for line in Path(folder, "seen").read_text().splitlines()]
+    wanted = ("Uid:", "CapEff:", "CapBnd:", "NoNewPrivs:")
+    fields = [line[1] for line in lines if line and line[0] in wanted]
+    return [fields[at : at + len(wanted)] for at in range(0, len(fields), len(wanted))]
+
+
+NOBODY = ["65534", "0" * 16, "0" * 16, "1"]
+RAW_ROOT = ["0", f"{1 << 13:016x}", f"{1 << 13:016x}", "1"]
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("load", "options", "seen"),
+    [
+        ("ping", {"count": 3, "interval": 0.001, "timeout": 5.0}, [RAW_ROOT]),
+        ("sockperf", {"duration": 1.0, "timeout": 10.0}, [NOBODY, NOBODY]),
+        ("iperf3_tcp", {"duration": 1.0, "timeout": 10.0}, [NOBODY, NOBODY]),
+    ],
+)
+def test_tools_run_without_privileges(
+    in_room: InRoom, everybodys: Path, load: str, options: dict[str, Any], seen: list[list[str]]
+) -> None:
+    assert in_room(seen_by_tools, str(everybodys), load, options) == seen
+
+
+@pytest.mark.root
+def test_tools_in_a_private_folder_run_as_root_without_capabilities(
+    in_room: InRoom, tmp_path: Path
+) -> None:
+    seen = in_room(seen_by_tools, str(tmp_path), "sockperf", {"duration": 1.0, "timeout": 10.0})
+    assert seen == [["0", *NOBODY[1:]]] * 2
+
+
+@pytest.mark.root
+def test_tools_inherit_no_variables_of_the_user(
+    everybodys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(str(everybodys), "ping", f'env | sort > {everybodys}/seen; exec $REAL "$@"')
+    for name in ("LD_PRELOAD", "IPERF3_PASSWORD", "TMPDIR", "SECRET"):
+        monkeypatch.setenv(name, "" if name == "LD_PRELOAD" else "/nonexistent")
+    (everybodys / "seen").touch(mode=0o666)
+    _, (_, sound) = answered(everybodys)
+    assert sound == ["ok", ""]
+    names = {line.partition("=")[0] for line in (everybodys / "seen").read_text().splitlines()}
+    assert names <= {"PATH", "HOME", "LANG", "LC_ALL", "PWD", "_", "SHLVL", "OLDPWD"}

@@ -22,7 +22,7 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from yogurtbench.agent import features
+from yogurtbench.agent import environment, features
 from yogurtbench.agent.channel import Channel
 from yogurtbench.agent.trial import attached_wire, describe_internal_error, run_trial
 from yogurtbench.core import process as shell
@@ -35,7 +35,7 @@ from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.ebpf.programs import Programs, compile_builds, program_sets
 from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox
-from yogurtbench.loads import LoadFailed, control, iperf3
+from yogurtbench.loads import LoadFailed, control, iperf3, privileges
 
 _VERSION_COMMANDS = {name: list(tool.version) for name, tool in TOOLS.items()} | {
     "iproute2": ["ip", "-V"]
@@ -47,6 +47,7 @@ _VERSION_SECONDS = 10.0
 def main() -> None:
     """Set up the sandbox, send `ready`, serve requests until `stop` or EOF."""
     channel = _take_over_stdio()
+    environment.take_over()
     versions = ask_versions()
     try:
         sandbox.set_up()
@@ -105,6 +106,7 @@ def _serve_snapshot(
 
     control.unmeasurable()
     iperf3.is_threaded()  # asked now, no trial has to
+    privileges.find_out()
     order = still.read_request()
     while order["op"] == "compile":
         compile_builds(programs, ProgramBuilds.from_json(order["texts"]))
@@ -240,7 +242,7 @@ def _reporting_exit(channel: Channel) -> Iterator[Callable[[int], None]]:
 
 
 def _forward_output(argv: list[str], channel: Channel) -> int:
-    process = shell.start(argv)
+    process = shell.start(argv, environment=environment.users_environment())
     pipes = {process.process.stdout: "stdout", process.process.stderr: "stderr"}
     for stream, text in shell.chunks(pipes):
         channel.send({"event": "output", "stream": stream, "text": text})

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from yogurtbench.agent.channel import Channel
+from yogurtbench.agent.environment import users_environment
 from yogurtbench.core.errors import HostError
 
 _RC = Path("/run/yogurtbench.bashrc")
@@ -109,7 +110,7 @@ class _ShellProcess:
 def _on_terminal(terminal: Mapping[str, Any]) -> _ShellProcess:
     ours, theirs = os.openpty()
     termios.tcsetwinsize(ours, (terminal["rows"], terminal["columns"]))
-    environment = {**os.environ, "TERM": terminal["term"]}
+    environment = {**users_environment(), "TERM": terminal["term"]}
     # A session of its own, with the pseudoterminal to control its jobs; whoever started us may
     # ignore signals (nohup).
     argv = [
@@ -133,7 +134,7 @@ def _on_terminal(terminal: Mapping[str, Any]) -> _ShellProcess:
 
 
 def _on_pipes() -> _ShellProcess:
-    environment = {**os.environ, "BASH_ENV": str(_RC)}
+    environment = {**users_environment(), "BASH_ENV": str(_RC)}
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         ["bash", "--noprofile"],

@@ -14,6 +14,7 @@ from yogurtbench.core.process import Background, how_ended
 from yogurtbench.core.records import Details, Status, Trial
 from yogurtbench.ebpf.tracer import Tracer
 from yogurtbench.lab import Endpoint, Lab, Unsupported
+from yogurtbench.loads.privileges import drop_privileges
 
 #: No skb is larger: GSO_LEGACY_MAX_SIZE in include/linux/netdevice.h (BIG TCP is off in every lab).
 LARGEST_SKB = 65_536
@@ -52,6 +53,10 @@ class LoadResult:
     flow: Flow | None = None
     details: Details = field(default_factory=Details)
     missing: dict[str, tuple[Status, str]] = field(default_factory=dict)
+
+
+#: A scheduling policy (sched(7)) before all others.
+_FIRST = ("chrt", "--fifo", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +99,21 @@ class LoadContext:
         """Return a numeric load option, in seconds where it is a time."""
         return float(self.trial.options[name])
 
-    def client_command(self, argv: Sequence[str]) -> list[str]:
-        """``argv`` in the client's namespace, pinned as the cell says."""
-        return self.client.namespace.command([*_pin(self.trial.cell.cpus, 0), *argv])
+    def client_command(self, argv: Sequence[str], *, raw: bool = False) -> list[str]:
+        """Return ``argv`` in the client's namespace, pinned as the cell says, without privileges.
 
-    def server_command(self, argv: Sequence[str]) -> list[str]:
-        """``argv`` in the server's namespace, pinned as the cell says."""
-        return self.server.namespace.command([*_pin(self.trial.cell.cpus, 1), *argv])
+        ``raw``: it keeps the right to raw sockets.
+        """
+        pinned = [*_pin(self.trial.cell.cpus, 0), *drop_privileges(argv, raw=raw)]
+        return self.client.namespace.command(pinned)
+
+    def server_command(self, argv: Sequence[str], *, first: bool = False) -> list[str]:
+        """Return the same in the server's namespace, without any privilege.
+
+        ``first``: it has the CPU whenever it has something to do.
+        """
+        scheduled = [*(_FIRST if first else ()), *drop_privileges(argv)]
+        return self.server.namespace.command([*_pin(self.trial.cell.cpus, 1), *scheduled])
 
 
 def _pin(cpus: str | tuple[int, int] | None, side: int) -> list[str]:

@@ -34,8 +34,6 @@ from yogurtbench.loads.reading import (
 )
 
 PORT = 5201
-#: A scheduling policy (sched(7)): whenever it has something to do, it has the CPU.
-_FIRST = ("chrt", "--fifo", "1")
 #: The first iperf3 whose streams are threads.
 _THREADED = (3, 16)
 #: What is divided by the time of a transfer, and why there is none of it.
@@ -134,8 +132,7 @@ def serving(bench: LoadContext, *, first: bool = False) -> Iterator[None]:
     instruction more or less in the wire decides the turns.
     """
     argv = ["iperf3", "--server", "--one-off", "--bind", bench.address, "--port", str(PORT)]
-    argv = [*(_FIRST if first else ()), *argv]
-    with process.run_in_background(bench.server_command(argv)) as server:
+    with process.run_in_background(bench.server_command(argv, first=first)) as server:
         wait_until_bound(bench, server, "tcp", PORT, timeout=10)
         with outlived_by(server, once=True):
             yield

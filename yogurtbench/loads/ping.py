@@ -58,7 +58,9 @@ def run(bench: LoadContext) -> LoadResult:
     ]
     argv += ["-s", str(bench.payload), "-w", f"{max(1, round(options['timeout']))}", bench.address]
     with host_counters.counting(bench) as account:
-        done = process.run(bench.client_command(argv), timeout=options["timeout"] + 5, check=False)
+        done = process.run(
+            bench.client_command(argv, raw=True), timeout=options["timeout"] + 5, check=False
+        )
     check_not_killed("ping", done)
     report = parse(done.stdout, done.stderr, options["count"])
     check_exit_code("ping", done, _FINE)
@@ -73,7 +75,7 @@ def run(bench: LoadContext) -> LoadResult:
     # Requests under way when the last awaited answer came are answered too, and ping is gone by
     # then.
     flow = Flow((sent, sent), (received, received + report.under_way * fragments))
-    details: Details = {"quantiles": report.quantiles, "argv": list(done.argv)}
+    details: Details = {"quantiles": report.quantiles, "argv": argv}
     measured = LoadResult(dict(report.values), flow, details)
     return account.complete(measured, bench.trial.cell)
 
