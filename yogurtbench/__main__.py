@@ -74,11 +74,13 @@ def _run(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     from yogurtbench.cli.app import app
+    from yogurtbench.core import limits
     from yogurtbench.core.errors import YogurtError
 
     launch.is_command = True
     _heed_signals()
     try:
+        limits.raise_or_refuse()
         return int(app(arguments, prog_name="yogurtbench", standalone_mode=False) or 0)
     except TyperException as error:
         return _print_usage_error(error)

@@ -85,6 +85,25 @@ def _drain(descriptor: int) -> None:
         return
 
 
+def test_an_answer_that_came_while_its_reader_was_stopped_is_read(
+    pair: tuple[Channel, Channel],
+) -> None:
+    big = {"text": "x" * 40_000}
+    pair[1].send(big)
+    assert pair[0].receive(-60) == big
+    with pytest.raises(TimeoutError):
+        pair[0].receive(-60)
+
+
+def test_a_line_that_is_cut_in_the_middle_of_a_message_is_an_end(
+    pair: tuple[Channel, Channel],
+) -> None:
+    os.write(pair[1]._write_fd, b'{"event":"attempt","att')
+    os.close(pair[1]._write_fd)
+    with pytest.raises(EOFError):
+        pair[0].receive(5)
+
+
 def test_half_a_message_at_the_deadline_is_not_lost(pair: tuple[Channel, Channel]) -> None:
     os.write(pair[0]._write_fd, b'{"event":')
     with pytest.raises(TimeoutError):

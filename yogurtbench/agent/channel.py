@@ -9,6 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+#: How often a line is read once time is up: enough for the largest attempt, 64 KiB each.
+_LATE_READS = 64
+
 
 class Channel:
     """Both ends of the conversation with an agent use this. Owns its descriptors."""
@@ -36,12 +39,18 @@ class Channel:
         Raises TimeoutError after ``timeout`` seconds, EOFError when the other end is gone.
 
         Lines that are not JSON objects (a kernel message that strayed onto the line) are passed
-        over.
+        over. What has come when time is up is read all the same: the reader may have been stopped
+        in between.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
+        late = 0
         while True:
             for message in self._whole():
                 return message
+            # A line that never falls silent must not outlive the deadline either.
+            late += deadline is not None and time.monotonic() > deadline
+            if late > _LATE_READS:
+                raise TimeoutError
             self._fill(deadline)
 
     def waiting(self) -> list[dict[str, Any]]:
@@ -66,9 +75,8 @@ class Channel:
                 yield message
 
     def _fill(self, deadline: float | None) -> None:
-        left = None if deadline is None else deadline - time.monotonic()
-        # A line that never falls silent must not outlive the deadline either.
-        if (left is not None and left <= 0) or not select.select([self._read_fd], [], [], left)[0]:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not select.select([self._read_fd], [], [], left)[0]:
             raise TimeoutError
         try:
             chunk = os.read(self._read_fd, 1 << 16)

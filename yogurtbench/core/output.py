@@ -96,6 +96,8 @@ def secure() -> None:
         _check_size(name, least)
     if not re.fullmatch("[0-9]+", os.environ.get("SOURCE_DATE_EPOCH", "0")):
         del os.environ["SOURCE_DATE_EPOCH"]  # NumPy could not be imported
+    # One thread of linear algebra is enough; each would map memory that a limit may refuse.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     codecs.register_error("plainly", _plainly)
     sys.stdin = sys.stdin or open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
     sys.stdout, sys.stderr = _stream(1), _stream(2)

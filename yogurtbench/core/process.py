@@ -54,8 +54,19 @@ class CommandFailed(Exception):
         self.completed = completed
         self.why = why
         said = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
-        words = printable(" | ".join(said[-3:]), _SAID)
-        super().__init__(f"{shlex.join(completed.argv)}: {why}" + (f": {words}" if words else ""))
+        words = printable(" | ".join(map(str.strip, said[-3:])).replace("\t", " "), _SAID)
+        command = shlex.join(tool_command(completed.argv))
+        super().__init__(f"{command}: {why}" + (f": {words}" if words else ""))
+
+
+def tool_command(argv: Sequence[str]) -> Sequence[str]:
+    """Return a command line without what only says where, and with what rights, it runs."""
+    while argv and argv[0] in ("nsenter", "setpriv", "taskset") and len(argv) > 3:
+        at = 3 if argv[0] == "taskset" else argv.index("--") + 1 if "--" in argv else 0
+        if not at:
+            break
+        argv = argv[at:]
+    return argv
 
 
 class Background:
