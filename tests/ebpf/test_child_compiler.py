@@ -53,6 +53,18 @@ WRONG = {
         f'#include "mine.h"\n{HEAD}\treturn 0;\n}}\n',
         "header.c:1:10: fatal error: 'mine.h' file not found",
     ),
+    "foreign": (
+        f'#include "/etc/passwd"\n{HEAD}\treturn 0;\n}}\n',
+        "it includes /etc/passwd; a wire includes yogurt.h and the kernel's headers",
+    ),
+    "computed": (
+        f"#define FILE </etc/hostname>\n#include FILE\n{HEAD}\treturn 0;\n}}\n",
+        "it includes /etc/hostname; ",
+    ),
+    "proc": (
+        f'#include "/proc/self/environ"\n{HEAD}\treturn 0;\n}}\n',
+        "it includes /proc/self/environ; ",
+    ),
     "red": (f"#error \x1b[31mred\n{HEAD}\treturn 0;\n}}\n", "red.c:1:2: error: "),
 }
 MATRIX = """

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.printable import printable
+from yogurtbench.ebpf import includes
 
 #: A text takes 0.3 s on a processor of today, 2 to 3 s emulated; a trial is given up after a minute
 #: or more.
@@ -28,28 +29,39 @@ _MEMORY = 4 << 30
 _REFUSED = 97
 #: Of what a compiler says, the end: enough to hold its last words.
 _WORDS = 1 << 16
+#: Bytes of what it says that are looked at.
+_MOST = 1 << 24
 
 
 def try_compiling(
-    compile_it: Callable[[], object], what: str, complaint: Callable[[str], str]
+    compile_it: Callable[[], object],
+    what: str,
+    complaint: Callable[[str], str],
+    folder: Path | None = None,
 ) -> None:
     """Call ``compile_it`` in a child.
 
     Raises HostError, with the compiler's words, where it does not come back well.
 
-    ``complaint`` finds the first error in what was said; empty: the last lines are shown.
+    ``complaint`` finds the first error in what was said; empty: the last lines are shown. Where
+    ``folder`` is given and the compiler names what it includes (see includes.FLAG), a file that is
+    neither from there nor a header is an error, whatever else was said.
     """
-    said = os.memfd_create("compiler")
+    memory = os.memfd_create("compiler")
     try:
-        how = _ended(_start(compile_it, said))
-        if how:
-            words = os.pread(said, _WORDS, max(0, os.fstat(said).st_size - _WORDS)).decode(
-                errors="replace"
-            )
-            reason = printable(complaint(words) or _last_words(words))
-            raise HostError(f"bcc could not compile {what}: {reason}{how}".rstrip())
+        how = _ended(_start(compile_it, memory))
+        said = os.pread(memory, _MOST, 0).decode(errors="replace")
     finally:
-        os.close(said)
+        os.close(memory)
+    if folder and (foreign := next(includes.foreign_includes(said, folder), "")):
+        raise HostError(
+            f"bcc could not compile {what}: it includes {printable(foreign)}; a wire includes "
+            "yogurt.h and the kernel's headers, and no other file"
+        )
+    if how:
+        words = includes.without_includes(said)[-_WORDS:]
+        reason = printable(complaint(words) or _last_words(words))
+        raise HostError(f"bcc could not compile {what}: {reason}{how}".rstrip())
 
 
 def _start(compile_it: Callable[[], object], said: int) -> int:

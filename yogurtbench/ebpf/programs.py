@@ -20,7 +20,7 @@ from yogurtbench.core.builds import BASE, BLIND, DROPS, NOW, TRACED, ProgramBuil
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.hook_specs import HELPERS
 from yogurtbench.core.printable import printable
-from yogurtbench.ebpf import headers, tracer
+from yogurtbench.ebpf import headers, includes, tracer
 from yogurtbench.ebpf.child_compiler import try_compiling
 from yogurtbench.ebpf.kernel_symbols import symbol_at
 
@@ -158,12 +158,23 @@ class Programs:
         if key in self._refused:
             raise self._refused[key]
         try:
-            return _compile(
-                source, [f"-I{self.folder}", *self.flags, *flags], what, in_child=in_child
-            )
+            if in_child:
+                self._try(source, flags, what)
+            return _compile(source, self._flags(flags), what)
         except HostError as refused:
             self._refused[key] = refused
             raise
+
+    def _flags(self, flags: Sequence[str]) -> list[str]:
+        return ["-w", f"-I{self.folder}", *self.flags, *flags]
+
+    def _try(self, source: str, flags: Sequence[str], what: str) -> None:
+        """Compile what others wrote in a child.
+
+        Raises HostError where that does not go well, or the text includes other people's files.
+        """
+        compile_it = partial(_bcc(), text=source, cflags=[*self._flags(flags), includes.FLAG])
+        try_compiling(compile_it, what, compiler_error, self.folder)
 
 
 def _write_base(files: Iterable[tuple[str, str]]) -> Path:
@@ -268,7 +279,7 @@ def _shifted_lines(source: str) -> dict[int, int]:
     return {line + sum(begin <= line for begin in begins): line for line in lines}
 
 
-def _compile(source: str, flags: Iterable[str], what: str, *, in_child: bool) -> Any:
+def _bcc() -> Any:
     headers.provide_headers()
     try:
         from bcc import BPF
@@ -278,12 +289,14 @@ def _compile(source: str, flags: Iterable[str], what: str, *, in_child: bool) ->
             "something else): "
             f"{install_hints.how_to_get('bcc')}"
         ) from error
-    compile_it = partial(BPF, text=source, cflags=["-w", *flags])
-    if in_child:
-        try_compiling(compile_it, what, compiler_error)
+    return BPF
+
+
+def _compile(source: str, flags: Iterable[str], what: str) -> Any:
+    bcc = _bcc()
     with _capture_stderr() as said:
         try:
-            return compile_it()
+            return bcc(text=source, cflags=list(flags))
         except Exception as error:
             why = printable(compiler_error(said()) or str(error))
             raise HostError(f"bcc could not compile {what}: {why}") from error
