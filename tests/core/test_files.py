@@ -349,3 +349,41 @@ def test_a_run_that_cannot_be_read_is_told_once(run: Path, call: Callable[..., S
     said = call("report", run)
     assert said.code == 2 and said.out == "" and said.err.count("\n") == 1
     assert "trials.jsonl: a symbolic link" in said.err
+
+
+# -- the cache -------------------------------------------------------------------------------------
+
+
+def test_a_cache_that_others_can_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "open/cache"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(folder))
+    assert paths.private_cache() == folder
+    folder.chmod(0o777)
+    with pytest.raises(HostError, match=r"cache can be written by everybody \(mode 777\)"):
+        paths.private_cache()
+    folder.chmod(0o755)
+    folder.parent.chmod(0o777)
+    with pytest.raises(HostError, match="open can be written by everybody"):
+        paths.private_cache()
+    folder.parent.chmod(0o1777)  # as /tmp: nobody can move what is another's
+    assert paths.private_cache() == folder
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "link"))
+    folder.chmod(0o707)
+    with pytest.raises(HostError, match="cache can be written by everybody"):
+        paths.private_cache()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user")
+def test_a_cache_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path))
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(HostError, match=r"belongs to another user \(uid 12345\)"):
+        paths.private_cache()
+    monkeypatch.setenv("SUDO_UID", "12345")
+    assert paths.private_cache() == tmp_path

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import platformdirs
 
-from yogurtbench.core.errors import MatrixError
+from yogurtbench.core.errors import HostError, MatrixError
 
 #: What a matrix's name ends with.
 MATRICES = (".yaml", ".yml", ".json")
@@ -27,6 +28,44 @@ def cache() -> Path:
         if named
         else platformdirs.user_cache_path("yogurtbench", appauthor=False)
     )
+
+
+def private_cache() -> Path:
+    """Return :func:`cache`, for what is executed or believed from there.
+
+    Raises HostError where others could put something else in its place.
+    """
+    folder = cache()
+    if why := why_not_private(folder):
+        raise HostError(
+            f"{why}, and guests and headers are kept and believed there: chmod it, or name "
+            "another folder with YOGURTBENCH_CACHE"
+        )
+    return folder
+
+
+def why_not_private(folder: Path) -> str:
+    """Return who else may write a folder, or take its place; empty where nobody may.
+
+    A folder that is not there yet is as private as those above it.
+    """
+    place = Path(os.path.realpath(folder))
+    for path in (place, *place.parents):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        if path == place and found.st_uid not in _ours():
+            return f"{path} belongs to another user (uid {found.st_uid})"
+        if found.st_mode & stat.S_IWOTH and not (path != place and found.st_mode & stat.S_ISVTX):
+            return f"{path} can be written by everybody (mode {stat.S_IMODE(found.st_mode):o})"
+    return ""
+
+
+def _ours() -> set[int]:
+    """Return the users that we trust: this one, root, and who called sudo(8)."""
+    caller = os.environ.get("SUDO_UID", "")
+    return {0, os.geteuid(), *([int(caller)] if caller.isdecimal() else [])}
 
 
 def expanded(path: Path) -> Path:

@@ -76,7 +76,7 @@ def _merged(flavour: Path) -> Path:
     common = _common_of(flavour)
     if common is None or not common.is_dir():
         return flavour
-    merged = paths.cache() / "headers" / flavour.name
+    merged = paths.private_cache() / "headers" / flavour.name
     if not merged.is_dir():
         merged.parent.mkdir(parents=True, exist_ok=True)
         with leftovers.make_folder(merged.parent, merged.name) as making:

@@ -20,7 +20,7 @@ _NAMES = {"saved": "saved state"}
 
 def cache_path(kind: str, name: str) -> Path:
     """Return where the guest's folder or file of this kind and name is, or would be."""
-    return paths.cache() / "guest" / kind / name
+    return paths.private_cache() / "guest" / kind / name
 
 
 def existing_parent(path: Path) -> Path:
