@@ -32,6 +32,9 @@ HERE = Path(__file__).parent
 # that a change is judged by the change. Look further with --hypothesis-profile=explore.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
+#: For ``nox -s fuzz``: others each time.
+FUZZED = int(os.environ.get("YOGURTBENCH_FUZZ", "100000"))
+settings.register_profile("fuzz", deadline=None, max_examples=FUZZED)
 settings.load_profile("steady")
 
 _IN_A_ROOM = """

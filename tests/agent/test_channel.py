@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from yogurtbench.agent.channel import Channel
@@ -139,8 +139,8 @@ def test_closing_a_channel_over_one_descriptor_closes_it_once() -> None:
         os.fstat(descriptor)
 
 
+@pytest.mark.fuzz
 @given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line), max_size=10))
-@settings(max_examples=50)
 def test_strange_lines_are_passed_over(noise: list[bytes]) -> None:
     """A kernel message, half a line, JSON that is no object: none of it is a message and none of it
     hurts.

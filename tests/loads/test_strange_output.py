@@ -411,6 +411,7 @@ def parsed(name: str, text: str) -> None:
         judged(lambda: iperf3.parse(text, udp="udp" in name))
 
 
+@pytest.mark.fuzz
 @given(st.sampled_from(OUTPUTS + REPORTS), st.data())
 def test_no_mutation_of_a_recorded_output_escapes(name: str, data: st.DataObject) -> None:
     text = (DATA / name).read_text()
@@ -423,6 +424,7 @@ def test_no_mutation_of_a_recorded_output_escapes(name: str, data: st.DataObject
     parsed(name, text)
 
 
+@pytest.mark.fuzz
 @given(st.sampled_from(OUTPUTS + REPORTS), st.text())
 def test_no_text_escapes(name: str, text: str) -> None:
     parsed(name, text)
@@ -446,6 +448,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path]
 
 
+@pytest.mark.fuzz
 @given(st.sampled_from(REPORTS), st.data())
 def test_no_report_with_something_else_in_its_place_escapes(name: str, data: st.DataObject) -> None:
     report = {"end": json.loads((DATA / name).read_text())["end"]}
@@ -457,6 +460,7 @@ def test_no_report_with_something_else_in_its_place_escapes(name: str, data: st.
     judged(lambda: iperf3.parse(json.dumps(report), udp="udp" in name))
 
 
+@pytest.mark.fuzz
 @given(st.text())
 def test_every_versions_answer_is_one_harmless_word(printed: str) -> None:
     version = version_in(printed)

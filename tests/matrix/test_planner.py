@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import cells_of, planned, written
 
+from yogurtbench.core import paths
 from yogurtbench.core.errors import MatrixError
 from yogurtbench.matrix import planner as module
 from yogurtbench.matrix.axes import HOOK_WORDS
@@ -357,6 +358,48 @@ def test_of_several_mistakes_the_first_in_the_file_is_told(tmp_path: Path) -> No
         load(written(tmp_path, "name: t\nseed: x\naxes: {hok: x, hook: y}\nloads: [pin]\n"))
 
 
+EXPERIMENTS = [path.read_text() for path in sorted(paths.experiments().glob("*.yaml"))]
+PIECES = [
+    "",
+    " ",
+    "\n",
+    ": ",
+    "- ",
+    "{",
+    "]",
+    "&a ",
+    "*a",
+    "<<: ",
+    "!x ",
+    "|",
+    "? ",
+    "1e999",
+    "~",
+    "\t",
+]
+
+
+@pytest.mark.fuzz
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_no_mutated_matrix_is_a_traceback(tmp_path: Path, data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(EXPERIMENTS))
+    for _ in range(data.draw(st.integers(1, 3))):
+        begin = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(begin, min(len(text), begin + 40)))
+        piece = data.draw(st.sampled_from(PIECES) | st.text(max_size=6))
+        text = text[:begin] + piece + text[end:]
+    path = tmp_path / "m.yaml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    said = ""
+    try:
+        load(path)
+    except MatrixError as error:
+        said = str(error)
+    assert said.isprintable()
+
+
+@pytest.mark.fuzz
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.dictionaries(

@@ -306,6 +306,7 @@ def changed(text: str, data: st.DataObject) -> str:
 BARE = [json.dumps(one.to_json()) for one in yogurt_phone(blocks=1).attempts()][:40]
 
 
+@pytest.mark.fuzz
 @MOST
 @given(st.data())
 def test_no_mutated_line_escapes(data: st.DataObject) -> None:
@@ -323,7 +324,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(small(), tmp_path_factory.mktemp("whole"))
 
 
-@settings(max_examples=max(10, EXAMPLES // 5), deadline=None)
+@pytest.mark.fuzz
+@settings(max_examples=max(10, EXAMPLES // 20), deadline=None)
 @given(st.data())
 def test_no_mutated_run_of_before_gets_into_the_report(whole: Path, data: st.DataObject) -> None:
     """Without digests, so that what is changed is looked at, not only noticed."""
@@ -358,6 +360,7 @@ def kept(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return file.read_text()
 
 
+@pytest.mark.fuzz
 @MOST
 @given(st.data())
 def test_no_mutated_baseline_escapes(
@@ -387,3 +390,17 @@ def test_the_check_sum_is_part_of_the_contract() -> None:
     line = lines_of(small())[0]
     body, _, end = line.partition(b',"check":"')
     assert end == trial_log.check_sum(body).encode() + b'"}\n'
+
+
+def test_a_trial_of_another_cell_under_a_planned_id_is_named(tmp_path: Path) -> None:
+    """An id is made of what differs from the defaults: with other defaults it stays."""
+    run = written(small(), tmp_path)
+    lines = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
+    for line in lines:
+        for name in ("line", "run", "check"):
+            del line[name]
+    cell = lines[4]["trial"]["cell"]
+    cell["mtu"] = cell["defaults"]["mtu"] = 9000
+    (run / "trials.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(MatrixError, match=r"trials\.jsonl:5: .*plan\.json has no such cell"):
+        report.make(run)

@@ -304,17 +304,22 @@ def read_trials(path: Path, plan: Plan, *, salvage: bool = False) -> StoredTrial
 
     Raises MatrixError for the first damage where it is not to be salvaged.
     """
-    known = {planned.cell.id for planned in plan.cells}
+    known = {planned.cell.id: planned.cell.axes for planned in plan.cells}
+
+    def is_planned(line: Line) -> bool:
+        # An id is made of what differs from the defaults, which a damaged line has its own of.
+        return known.get(line.attempt.trial.cell.id) == line.attempt.trial.cell.axes
+
     lines: list[Line] = []
     lost: list[str] = []
     for line in examine_lines(path):
-        if isinstance(line, Line) and line.attempt.trial.cell.id in known:
+        if isinstance(line, Line) and is_planned(line):
             lines.append(line)
             continue
         damaged = line if isinstance(line, DamagedLine) else _of_no_cell(line)
         if not salvage:
             raise _damaged(path, damaged)
-        if damaged.whole and damaged.whole.attempt.trial.cell.id in known:
+        if damaged.whole and is_planned(damaged.whole):
             lines.append(damaged.whole)
         lost.append(f"line {damaged.place}: {damaged.why}")
     valid = list(_valid(lines))
@@ -324,7 +329,7 @@ def read_trials(path: Path, plan: Plan, *, salvage: bool = False) -> StoredTrial
 
 def _of_no_cell(line: Line) -> DamagedLine:
     cell = line.attempt.trial.cell.id
-    return DamagedLine(line.number, f"trial.cell: {PLAN} has no cell {cell}")
+    return DamagedLine(line.number, f"trial.cell: {PLAN} has no such cell {cell}")
 
 
 def read_attempts(path: Path) -> Iterator[Attempt]:
