@@ -145,7 +145,7 @@ def test_a_machine_without_bcc(family: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sys.modules, "bcc", None)
     monkeypatch.setattr(programs.headers, "provide_headers", lambda: None)
     with pytest.raises(HostError) as error:
-        programs._compile("", [], "a wire", in_child=False)
+        programs._compile("", [], "a wire")
     name = BCC.get(family, "python3-bcc")
     assert only(family, str(error.value)) and name in str(error.value)
     assert any(name in word for word in choose.missing_tools([])) or choose.missing_tools([]) == []

@@ -117,3 +117,12 @@ def test_chunks_arrive_as_they_are_printed_until_all_pipes_close() -> None:
     pipes = {started.process.stdout: "stdout", started.process.stderr: "stderr"}
     assert sorted(process.chunks(pipes)) == [("stderr", "two\n"), ("stdout", "one\n")]
     assert started.process.wait() == 0
+
+
+def test_an_error_names_the_tool_and_not_what_it_is_started_through() -> None:
+    wrapped = ["nsenter", "--net=/run/netns/a", "--", "taskset", "-c", "0", "setpriv", "-x", "--"]
+    assert list(process.tool_command([*wrapped, "netperf", "--", "-r", "1"])) == [
+        *("netperf", "--", "-r", "1"),
+    ]
+    alone = ["setpriv", "--pdeathsig", "KILL", "qemu"]
+    assert process.tool_command(alone) == alone

@@ -61,11 +61,14 @@ class CommandFailed(Exception):
 
 def tool_command(argv: Sequence[str]) -> Sequence[str]:
     """Return a command line without what only says where, and with what rights, it runs."""
-    while argv and argv[0] in ("nsenter", "setpriv", "taskset") and len(argv) > 3:
-        at = 3 if argv[0] == "taskset" else argv.index("--") + 1 if "--" in argv else 0
-        if not at:
+    while argv[0] in ("nsenter", "setpriv", "taskset"):
+        if argv[0] == "taskset":
+            inner = argv[3:]
+        else:
+            inner = argv[argv.index("--") + 1 :] if "--" in argv else ()
+        if not inner:
             break
-        argv = argv[at:]
+        argv = inner
     return argv
 
 
