@@ -18,7 +18,7 @@ import pytest
 from trials import DIRECT, trial
 
 from yogurtbench import loads
-from yogurtbench.agent import __main__
+from yogurtbench.agent import __main__, environment
 from yogurtbench.agent.trial import run_trial
 from yogurtbench.core import process
 from yogurtbench.core.metrics import METRICS_OF
@@ -434,4 +434,5 @@ def test_tools_inherit_no_variables_of_the_user(
     _, (_, sound) = answered(everybodys)
     assert sound == ["ok", ""]
     names = {line.partition("=")[0] for line in (everybodys / "seen").read_text().splitlines()}
-    assert names <= {"PATH", "HOME", "LANG", "LC_ALL", "PWD", "_", "SHLVL", "OLDPWD"}
+    of_the_shell = {"LANG", "LC_ALL", "PWD", "_", "SHLVL", "OLDPWD"}
+    assert names <= of_the_shell | environment.KEPT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 #: What is kept: where programs and headers are found, and the folders that the user chose for us.
-_KEPT = frozenset(
+KEPT = frozenset(
     {
         "PATH",
         "HOME",
@@ -24,7 +24,7 @@ def take_over() -> None:
     What the loads start inherits nothing else; what the user starts in a lab gets them all back.
     """
     _users.update(os.environ)
-    for name in set(os.environ) - _KEPT:
+    for name in set(os.environ) - KEPT:
         del os.environ[name]
 
 
