@@ -24,9 +24,9 @@ _RAW_ROOT = (*_NOTHING_NEW, "--bounding-set=-all,+net_raw")
 def drop_privileges(argv: Sequence[str], *, raw: bool = False) -> list[str]:
     """Return a command line that runs a load's tool with as few privileges as it works with.
 
-    As nobody, and with ``raw`` as root with the capability CAP_NET_RAW alone. Unchanged where this
-    machine lets nobody drop them (a container without CAP_SETUID or CAP_SETPCAP), and where there is
-    no such tool.
+    As nobody, and with ``raw`` as root with the capability CAP_NET_RAW alone. Unchanged where there
+    is no such tool, and where this machine lets nobody drop them (a container without CAP_SETUID or
+    CAP_SETPCAP).
     """
     tool = shutil.which(next((word for word in argv if word in TOOLS), argv[0]))
     return [*(_dropping(tool, raw=raw) if tool else ()), *argv]
