@@ -35,7 +35,7 @@ from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.ebpf.programs import Programs, compile_builds, program_sets
 from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox
-from yogurtbench.loads import LoadFailed, control, iperf3, privileges
+from yogurtbench.loads import LoadFailed, control, iperf3
 
 _VERSION_COMMANDS = {name: list(tool.version) for name, tool in TOOLS.items()} | {
     "iproute2": ["ip", "-V"]
@@ -106,7 +106,6 @@ def _serve_snapshot(
 
     control.unmeasurable()
     iperf3.is_threaded()  # asked now, no trial has to
-    privileges.find_out()
     order = still.read_request()
     while order["op"] == "compile":
         compile_builds(programs, ProgramBuilds.from_json(order["texts"]))

@@ -32,12 +32,6 @@ def drop_privileges(argv: Sequence[str], *, raw: bool = False) -> list[str]:
     return [*(_dropping(tool, raw=raw) if tool else ()), *argv]
 
 
-def find_out() -> None:
-    """Find out for every tool, so that no trial has to."""
-    for tool in (*TOOLS, "netserver"):
-        drop_privileges([tool], raw=tool == "ping")
-
-
 @cache
 def _dropping(tool: str, *, raw: bool) -> tuple[str, ...]:
     """Return the first way to drop privileges that leaves a tool executable; maybe none."""
