@@ -135,7 +135,6 @@ def fuzz(session: nox.Session) -> None:
     """100,000 random matrices, outputs, messages, lines and baselines, 5,000 reports: no
     traceback. ``YOGURTBENCH_FUZZ``: how many instead.
     """
-    session.env.setdefault("YOGURTBENCH_FUZZ", os.environ.get("YOGURTBENCH_FUZZ", "100000"))
     options = ("--hypothesis-profile=fuzz", "-o", "timeout=0")
     _pytest(session, "fuzz", *_side_by_side("worksteal"), *options)
 

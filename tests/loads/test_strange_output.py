@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mutations import mutated
 from trials import DIRECT, trial
 
 from yogurtbench.agent.__main__ import version_in
@@ -414,14 +415,7 @@ def parsed(name: str, text: str) -> None:
 @pytest.mark.fuzz
 @given(st.sampled_from(OUTPUTS + REPORTS), st.data())
 def test_no_mutation_of_a_recorded_output_escapes(name: str, data: st.DataObject) -> None:
-    text = (DATA / name).read_text()
-    for _ in range(data.draw(st.integers(1, 3))):
-        begin = data.draw(st.integers(0, len(text)))
-        end = data.draw(st.integers(begin, min(len(text), begin + 60)))
-        text = (
-            text[:begin] + data.draw(st.sampled_from(SNIPPETS) | st.text(max_size=8)) + text[end:]
-        )
-    parsed(name, text)
+    parsed(name, mutated((DATA / name).read_text(), data, SNIPPETS, most=60, typed=8))
 
 
 @pytest.mark.fuzz

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matrices import cells_of, planned, written
+from mutations import mutated
 
 from yogurtbench.core import paths
 from yogurtbench.core.errors import MatrixError
@@ -383,12 +384,7 @@ PIECES = [
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_no_mutated_matrix_is_a_traceback(tmp_path: Path, data: st.DataObject) -> None:
-    text = data.draw(st.sampled_from(EXPERIMENTS))
-    for _ in range(data.draw(st.integers(1, 3))):
-        begin = data.draw(st.integers(0, len(text)))
-        end = data.draw(st.integers(begin, min(len(text), begin + 40)))
-        piece = data.draw(st.sampled_from(PIECES) | st.text(max_size=6))
-        text = text[:begin] + piece + text[end:]
+    text = mutated(data.draw(st.sampled_from(EXPERIMENTS)), data, PIECES)
     path = tmp_path / "m.yaml"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     said = ""

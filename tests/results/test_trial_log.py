@@ -14,8 +14,10 @@ import pytest
 from fake_runs import Invented, cell, environment, yogurt_phone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutations import mutated
 
 from yogurtbench import report
+from yogurtbench.core import files
 from yogurtbench.core.errors import MatrixError, YogurtError
 from yogurtbench.report.export import baseline
 from yogurtbench.results import run_folder, trial_log
@@ -24,7 +26,7 @@ from yogurtbench.results.trial_log import DamagedLine, Line, encode_line, read_l
 
 RUN = "20260101T000000Z-abcdef"
 #: Mutations a test; the long form (nox -s fuzz) takes more.
-EXAMPLES = int(os.environ.get("YOGURTBENCH_FUZZ", "150"))
+EXAMPLES = max(150, settings.default.max_examples)
 MOST = settings(max_examples=EXAMPLES, deadline=None)
 
 
@@ -257,19 +259,21 @@ def test_a_killed_writers_leftovers_go_with_the_next_report(tmp_path: Path) -> N
     assert not left.exists() and not list(path.glob(".*"))
 
 
+def test_what_another_writer_is_writing_stays(tmp_path: Path) -> None:
+    path = written(small(), tmp_path)
+
+    def meanwhile(part: Path) -> None:
+        report.make(path)
+        part.write_text("whole")
+
+    files.replace_file(path / "notes", meanwhile)
+    assert (path / "notes").read_text() == "whole" and not list(path.glob(".*"))
+
+
 # -- mutated ---------------------------------------------------------------------------------------
 
 SNIPPETS = ["", "-1", "nan", "1e999", "null", "{}", "[]", "0", '"', "99999999999999999999", "true"]
 KEYS = ["value", "metric", "block", "cell", "load", "status", "line", "check", "run", "payload"]
-
-
-def mutated(text: str, data: st.DataObject) -> str:
-    for _ in range(data.draw(st.integers(1, 3))):
-        begin = data.draw(st.integers(0, len(text)))
-        end = data.draw(st.integers(begin, min(len(text), begin + 40)))
-        inserted = data.draw(st.sampled_from([*SNIPPETS, *KEYS]) | st.text(max_size=6))
-        text = text[:begin] + inserted + text[end:]
-    return text
 
 
 def values(data: Any) -> list[tuple[Any, Any]]:
@@ -311,7 +315,9 @@ BARE = [json.dumps(one.to_json()) for one in yogurt_phone(blocks=1).attempts()][
 @given(st.data())
 def test_no_mutated_line_escapes(data: st.DataObject) -> None:
     line = data.draw(st.sampled_from(BARE))
-    text = changed(line, data) if data.draw(st.booleans()) else mutated(line, data)
+    text = (
+        changed(line, data) if data.draw(st.booleans()) else mutated(line, data, [*SNIPPETS, *KEYS])
+    )
     for one in read_lines(text.encode("utf-8", "surrogatepass") + b"\n", ""):
         if isinstance(one, Line):
             run_folder.to_frame([one.attempt], "run")
@@ -367,7 +373,11 @@ def test_no_mutated_baseline_escapes(
     kept: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "mutated.json"
-    text = changed_baseline(kept, data) if data.draw(st.booleans()) else mutated(kept, data)
+    text = (
+        changed_baseline(kept, data)
+        if data.draw(st.booleans())
+        else mutated(kept, data, [*SNIPPETS, *KEYS])
+    )
     file.write_text(text, encoding="utf-8", errors="surrogatepass")
     with suppress(YogurtError):
         baseline.read(file)
