@@ -565,12 +565,12 @@ def _realtime_priority() -> Iterator[CheckResult]:
 def _cache_folder() -> Iterator[CheckResult]:
     folder = paths.cache()
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if why := paths.why_not_private(folder):
-        yield CheckResult("cache folder", "missing", why, f"chmod go-w {shlex.quote(str(folder))}")
-    elif existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+    why = paths.why_not_private(folder)
+    if not why and not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        why = f"{folder} cannot be written: guest images and merged headers are kept there"
+    if not why:
         yield CheckResult("cache folder", "ok", str(folder))
     else:
-        why = f"{folder} cannot be written: guest images and merged headers are kept there"
         yield CheckResult(
             "cache folder",
             "missing",

@@ -118,6 +118,19 @@ def test_a_device_that_may_not_be_opened_names_the_command_that_mends_it(probe, 
     monkeypatch.setattr(accelerator.os, "open", refuse)
     reason = probe(BOOTS).reason
     assert "may not be opened by this user" in reason and "--device" in reason
+    join = accelerator.Obstacle("it is closed", "usermod --append --groups kvm me")
+    monkeypatch.setattr(accelerator, "closed_device", lambda device, found: join)
+    assert probe(BOOTS).reason == "it is closed: usermod --append --groups kvm me"
+
+
+def test_a_device_that_cannot_even_be_looked_at_is_not_tried(probe, monkeypatch):
+    class Hidden(type(Path())):
+        def stat(self, **_options):
+            raise PermissionError(13, "Permission denied")
+
+    assert probe(BOOTS, device=Hidden("/dev/kvm")).reason.endswith(
+        "cannot be opened: Permission denied"
+    )
 
 
 def test_a_machine_without_qemu_is_told_how_to_get_it(probe, kvm, tmp_path, monkeypatch):

@@ -49,7 +49,7 @@ def probe_accelerator(
     QEMU.
     """
     if closed := obstacle(device):
-        return AcceleratorChoice("tcg", ": ".join(filter(None, (closed.why, closed.mend))))
+        return AcceleratorChoice("tcg", closed.sentence)
     answer = cache.ensure_file(
         "accelerator", f"{_key(image)}.json", lambda: _probe_boot(image, deadline, say), keep=_KEPT
     )
@@ -64,7 +64,7 @@ def known_accelerator(
     ``find`` gives the guest, None where it is not built yet; called where it matters.
     """
     if closed := obstacle(device):
-        return AcceleratorChoice("tcg", ": ".join(filter(None, (closed.why, closed.mend))))
+        return AcceleratorChoice("tcg", closed.sentence)
     image = find() if shutil.which(qemu.PROGRAM) else None
     if image is None:
         return None
@@ -147,6 +147,11 @@ class Obstacle:
     why: str
     mend: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """The reason, with the command where one is known."""
+        return f"{self.why}: {self.mend}" if self.mend else self.why
+
 
 def obstacle(device: Path = DEVICE) -> Obstacle | None:
     """Return what keeps this user from trying KVM, None where nothing does."""
@@ -154,11 +159,12 @@ def obstacle(device: Path = DEVICE) -> Obstacle | None:
         found = device.stat()
         if not stat.S_ISCHR(found.st_mode):
             return Obstacle(f"{device} is not a device")
-        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+        try:
+            os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+        except PermissionError:
+            return closed_device(device, found)
     except FileNotFoundError:
         return Obstacle(f"there is no {device}: this machine offers no hardware virtualisation")
-    except PermissionError:
-        return closed_device(device, found)
     except OSError as error:
         return Obstacle(f"{device} cannot be opened: {error.strerror}")
     return None
