@@ -152,8 +152,9 @@ def test_clean_removes_nothing_but_what_we_cached(
     (here / ".download.part").write_text("somebody's")
     (here / "letters").mkdir()
     (here / "letters/.draft.part").write_text("somebody's")
-    assert list(leftovers.remove_all(everything=False)) == []
-    assert list(leftovers.remove_all(everything=True)) == [here / "guest"]
+    assert leftovers.find(everything=False) == []
+    everything = leftovers.find(everything=True)
+    assert list(leftovers.remove(everything, everything=True)) == [here / "guest"]
     assert sorted(path.name for path in here.iterdir()) == [".download.part", "letters"]
     assert (here / "letters/.draft.part").exists()
 

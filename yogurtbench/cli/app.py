@@ -489,7 +489,7 @@ def clean(
     if asks and not typer.confirm("Remove?", err=True):
         return 0
     removed = []
-    for path in leftovers.remove_all(everything=cache):
+    for path in leftovers.remove(found, everything=cache):
         removed.append(str(path))
         typer.echo(f"removed {path}", err=as_json)
     if as_json:

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -167,13 +166,6 @@ def _empty(folder: int) -> None:
     for left in os.listdir(folder):
         with suppress(OSError):
             os.unlink(left, dir_fd=folder)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed writer left in a folder."""
-    for left in folder.glob(f".*{PART}"):
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def open_file(path: Path, flags: int = os.O_RDONLY) -> int:

@@ -52,12 +52,12 @@ def find(*, everything: bool) -> list[Path]:
     return half_made
 
 
-def remove_all(*, everything: bool) -> Iterator[Path]:
-    """Remove what :func:`find` returns, and yield each path that is gone.
+def remove(found: Iterable[Path], *, everything: bool) -> Iterator[Path]:
+    """Remove what :func:`find` found, and yield each path that is gone.
 
     Raises HostError where one cannot be removed.
     """
-    for path in find(everything=everything):
+    for path in found:
         with files.explaining_errors(path, "removed"):
             _remove(path)
         yield path
@@ -71,6 +71,13 @@ def remove_former(parent: Path, name: str) -> None:
     for path in _half_made_in(parent, ""):
         if path.name.startswith((f"{_MAKING}{name}-", f"{_FORMER}{name}-")):
             _remove(path)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the private folders that killed writers left in a folder (see files.replace_file)."""
+    for path in _free(folder.glob(f".*{files.PART}")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def size(path: Path) -> int:

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from yogurtbench.core import files
+from yogurtbench.core import files, leftovers
 from yogurtbench.report.charts import ecdf, forest, hook_helper_grid, levels
 from yogurtbench.report.charts.base import Chart
 from yogurtbench.report.export import markdown, pyperf, verdicts
@@ -21,7 +21,7 @@ DRAWERS = (forest.draw, levels.draw, ecdf.draw, hook_helper_grid.draw)
 def write_report(folder: Path) -> list[Path]:
     """Write every file of the report; returns their paths."""
     story = RunData.read(folder)
-    files.remove_leftovers(folder)
+    leftovers.remove_parts(folder)
     charts: list[Chart] = []
     for draw in DRAWERS:
         charts += draw(story)

@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yogurtbench.core import files, resolution, versions
+from yogurtbench.core import files, leftovers, resolution, versions
 from yogurtbench.core.closing import Closing
 from yogurtbench.core.errors import HostError, MatrixError, YogurtError
 from yogurtbench.core.records import (
@@ -129,7 +129,7 @@ class StoredRun(Closing):
         lines = list(read_lines(path))
         superseded = interrupted_trials(read_plan(path), [one.attempt for one in _valid(lines)])
         with files.explaining_errors(path):
-            files.remove_leftovers(path)
+            leftovers.remove_parts(path)
             if superseded:
                 lines = run._supersede(lines, superseded)
             else:
@@ -304,11 +304,12 @@ def read_trials(path: Path, plan: Plan, *, salvage: bool = False) -> StoredTrial
 
     Raises MatrixError for the first damage where it is not to be salvaged.
     """
-    known = {planned.cell.id: planned.cell.axes for planned in plan.cells}
+    known = {planned.cell.id: planned.cell for planned in plan.cells}
 
     def is_planned(line: Line) -> bool:
         # An id is made of what differs from the defaults, which a damaged line has its own of.
-        return known.get(line.attempt.trial.cell.id) == line.attempt.trial.cell.axes
+        cell = line.attempt.trial.cell
+        return known.get(cell.id) == cell
 
     lines: list[Line] = []
     lost: list[str] = []
