@@ -173,13 +173,13 @@ def test_a_yes_needs_no_control_and_a_failed_one_fails_live_wires_only() -> None
 
 
 def as_nobody() -> list[Any]:
-    sent = unprivileged.send_unprivileged("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0)
+    sent = unprivileged.send_unprivileged("lo", "127.0.0.1", 9, [b"one", b"two"])
     return [sent.ways, sent.errors, sent.capabilities]
 
 
 def as_somebody() -> int:
     privileged()
-    return unprivileged.send_unprivileged("lo", "127.0.0.1", 9, [b"one", b"two"], 1.0).capabilities
+    return unprivileged.send_unprivileged("lo", "127.0.0.1", 9, [b"one", b"two"]).capabilities
 
 
 @pytest.mark.root

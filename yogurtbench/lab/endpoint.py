@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from yogurtbench.core.patience import Patience
 from yogurtbench.lab.namespace import Namespace
 
 #: RFC 8200, section 5: no IPv6 below this MTU.
@@ -36,9 +36,9 @@ class Interface:
         may come late on a busy machine: an end that had addresses by then would report in the
         middle of a load.
         """
-        deadline = time.monotonic() + _UP_SECONDS
-        while self._told("IFLA_OPERSTATE") != "UP" and time.monotonic() < deadline:
-            time.sleep(0.001)
+        patience = Patience(_UP_SECONDS)
+        while self._told("IFLA_OPERSTATE") != "UP" and patience.pause(0.001):
+            pass
 
     def lacks_ipv6(self) -> str:
         """Return why the end cannot have an IPv6 address, as the kernel sees it.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
 
+from yogurtbench.core.patience import Patience
 from yogurtbench.core.records import Cell
 from yogurtbench.lab.endpoint import Endpoint, Interface
 from yogurtbench.lab.namespace import Namespace
@@ -86,11 +86,11 @@ class Lab:
         """
         if self.no_ipv6:
             return
-        deadline = time.monotonic() + _SETTLE_SECONDS
+        patience = Patience(_SETTLE_SECONDS)
         for pot in (self.client, self.server):
             if self._has_link_layer(pot):
-                while _multicast_reports(pot.namespace) < _REPORTS and time.monotonic() < deadline:
-                    time.sleep(0.001)
+                while _multicast_reports(pot.namespace) < _REPORTS and patience.pause(0.001):
+                    pass
 
     def _has_link_layer(self, pot: Endpoint) -> bool:
         """NOARP devices join no solicited-node groups (addrconf_join_solict).

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from yogurtbench.core.patience import Patience
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.lab.network import Lab
 
@@ -123,10 +124,10 @@ def _wait_for_stamps(namespace: Namespace) -> None:
     with asker:
         asker.bind(("127.0.0.1", 0))
         asker.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        deadline = time.monotonic() + _STAMPING_SECONDS
-        while time.monotonic() < deadline:
+        patience = Patience(_STAMPING_SECONDS)
+        while patience.left > 0:
             asker.sendto(b"?", asker.getsockname())
             sent = time.time_ns()
-            time.sleep(0.001)
+            patience.pause(0.001)
             if _stamp(asker.recvmsg(16, socket.CMSG_SPACE(_TIMESPEC.size))[1]) <= sent:
                 return

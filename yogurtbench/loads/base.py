@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from yogurtbench.core.patience import Patience
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import Background, how_ended
 from yogurtbench.core.records import Details, Status, Trial
@@ -166,7 +166,7 @@ def wait_until_bound(
 
     Raises LoadFailed when it ends, or time does.
     """
-    deadline = time.monotonic() + timeout
+    patience = Patience(timeout)
     tables = (
         Path("/proc/thread-self/net", protocol),
         Path("/proc/thread-self/net", f"{protocol}6"),
@@ -183,9 +183,8 @@ def wait_until_bound(
             raise LoadFailed(
                 f"the server ended before it was ready: {quoted(done.stderr, done.stdout)}"
             )
-        if time.monotonic() > deadline:
+        if not patience.pause(_POLL_TABLES[bench.trial.clock]):
             raise LoadFailed(f"nothing was bound to {protocol} port {port} after {timeout:g} s")
-        time.sleep(_POLL_TABLES[bench.trial.clock])
 
 
 #: How long a server that serves once is waited for when its load is over (seconds).
@@ -204,9 +203,9 @@ def outlived_by(server: Background, *, once: bool = False) -> Iterator[None]:
         if why := _death(server, once=once):
             raise LoadFailed(f"{error}; {why}") from error
         raise
-    deadline = time.monotonic() + _LEAVES
-    while once and server.alive and time.monotonic() < deadline:
-        time.sleep(_POLL)
+    patience = Patience(_LEAVES)
+    while once and server.alive and patience.pause(_POLL):
+        pass
     if why := _death(server, once=once):
         raise LoadFailed(why)
 

@@ -14,14 +14,13 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import select
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+from yogurtbench.core.patience import Patience
 from yogurtbench.core.records import IsolationDetails, Status
 from yogurtbench.lab import Interface, Lab
 from yogurtbench.lab.namespace import Namespace
@@ -33,6 +32,8 @@ from yogurtbench.loads.packets import echo_request, udp_packet
 
 #: How far a device's counters may lag behind (seconds): some drivers count when the far end polls.
 LAG = 0.05
+#: How often they are read until then (seconds).
+_LOOK = 0.001
 _TRIES = 3
 
 EAVESDROPS = ("eavesdrop_host_a", "eavesdrop_host_b", "eavesdrop_any")
@@ -275,7 +276,7 @@ def _inject_unprivileged(
     """Datagrams of a user without any privilege, from a socket bound to a host end."""
     tokens, before = tuple(_token() for _ in unprivileged.WAYS), _tx_count(end)
     with lab.host.entered():
-        sent = unprivileged.send_unprivileged(end.name, lab.server.ipv4, port, tokens, TIMEOUT)
+        sent = unprivileged.send_unprivileged(end.name, lab.server.ipv4, port, tokens)
     verdicts.details["unprivileged"] = {"sent": sent.ways, "errors": sent.errors}
     doubt = f"the sender kept capabilities ({sent.capabilities:x})" if sent.capabilities else ""
     if not sent.ways or not _device_counted(end, before, len(sent.ways)):
@@ -292,9 +293,9 @@ def _tx_count(end: Interface) -> int:
 
 def _device_counted(end: Interface, before: int, frames: int) -> bool:
     """Return whether the device counts that many frames more, ``LAG`` seconds later at most."""
-    deadline = time.monotonic() + LAG
+    patience = Patience(LAG)
     while _tx_count(end) < before + frames:
-        if time.monotonic() > deadline:
+        if not patience.pause(_LOOK):
             return False
     return True
 
@@ -345,8 +346,8 @@ def _ping_error(sender: socket.socket, address: str) -> str:
             sender.sendto(echo_request(4, 0, 1, token), (address, 0))
     except OSError as error:
         return raw.error_name(error)
-    deadline = time.monotonic() + TIMEOUT
-    while (left := deadline - time.monotonic()) > 0 and select.select([sender], [], [], left)[0]:
+    patience = Patience(TIMEOUT)
+    while patience.is_readable(sender):
         packet = sender.recv(2048)
         message = packet[(packet[0] & 0x0F) * 4 :]  # the IP header comes with it
         if (

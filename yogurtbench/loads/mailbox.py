@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import select
 import socket
-import time
 
+from yogurtbench.core.patience import Patience
 from yogurtbench.lab import Endpoint
 from yogurtbench.loads.asking import probing
 
@@ -33,19 +32,19 @@ class UdpReceiver:
 
         Everything else that came is remembered too.
         """
-        deadline = time.monotonic() + timeout
-        while token not in self.got and (left := deadline - time.monotonic()) > 0:
-            self._collect(left)
+        patience = Patience(timeout)
+        while token not in self.got and self._collect(patience):
+            pass
         return token in self.got
 
     def settle(self) -> None:
         """Collect until nothing has come for ``QUIET`` seconds, at most for ``TIMEOUT``."""
-        deadline = time.monotonic() + TIMEOUT
-        while self._collect(QUIET) and time.monotonic() < deadline:
-            pass
+        whole = Patience(TIMEOUT)
+        while whole.left > 0 and self._collect(Patience(QUIET)):
+            whole.wait_a_slice([self._socket], longest=0)
 
-    def _collect(self, timeout: float) -> bool:
-        if not select.select([self._socket], [], [], timeout)[0]:
+    def _collect(self, patience: Patience) -> bool:
+        if not patience.is_readable(self._socket):
             return False
         with probing("UDP", "receiving"):
             self.got.add(self._socket.recv(2048)[:TOKEN_BYTES])

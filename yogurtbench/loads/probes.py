@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from yogurtbench.core.patience import SLICE, Patience
 from yogurtbench.ebpf import tracer
 from yogurtbench.ebpf.tracer import Tracer
 from yogurtbench.lab import Lab, Unsupported
@@ -109,14 +108,14 @@ def echo_once(
             sender.sendto(echo_request(ip, identifier, sequence), (address, 0))
     except OSError:  # the network says that nobody is there
         return False
-    deadline = time.monotonic() + TIMEOUT
-    while (left := deadline - time.monotonic()) > 0:
-        if select.select([sender], [], [], min(left, _LOOK) if seen else left)[0]:
+    patience = Patience(TIMEOUT)
+    while patience.left > 0:
+        if patience.wait_a_slice([sender], longest=_LOOK if seen else SLICE)[0]:
             if _is_reply(_received(sender, ip), ip, identifier, sequence):
                 return True
         elif seen and (seen.overflowed or tracer.find_drop(seen.events(), ip, sequence)):
             # Seen dropped: no answer will come, unless what was dropped was a copy.
-            deadline, seen = time.monotonic() + _AFTER_DROP, None
+            patience, seen = Patience(_AFTER_DROP), None
     return False
 
 
@@ -172,7 +171,7 @@ def _ready(listener: socket.socket, client: socket.socket) -> bool:
 
     Raises CannotAsk for a pending error that is not the network's.
     """
-    if not select.select([listener], [], [], _STALLED)[0]:
+    if not Patience(_STALLED).is_readable(listener):
         return False
     pending = error_of(client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
     if pending.errno and not is_answer(pending, later=True):
@@ -190,7 +189,7 @@ def _talk(client: socket.socket, served: socket.socket) -> bool:
     served.setblocking(False)
     while got < expected:
         waiting = [client] if sent < expected else []
-        readable, writable, _ = select.select([served], waiting, [], _STALLED)
+        readable, writable = _movable(served, waiting)
         if not readable and not writable:
             return False
         with suppress(BlockingIOError):
@@ -200,4 +199,16 @@ def _talk(client: socket.socket, served: socket.socket) -> bool:
             if readable and not piece:
                 return False
     served.send(b"!")
-    return bool(select.select([client], [], [], _STALLED)[0]) and client.recv(1) == b"!"
+    return Patience(_STALLED).is_readable(client) and client.recv(1) == b"!"
+
+
+def _movable(
+    reader: socket.socket, writers: list[socket.socket]
+) -> tuple[list[socket.socket], list[socket.socket]]:
+    """Return what can be read and written; nothing where nothing moved for long."""
+    patience = Patience(_STALLED)
+    while patience.left > 0:
+        found = patience.wait_a_slice([reader], writers)
+        if any(found):
+            return found
+    return [], []

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
-import time
 from collections.abc import Iterable, Sequence
 
+from yogurtbench.core.patience import Patience
 from yogurtbench.lab import Interface, packet_socket
 from yogurtbench.lab.namespace import Namespace
 from yogurtbench.loads.asking import CannotAsk, probing
@@ -92,10 +91,9 @@ class Sniffer:
         read.
         """
         wanted, heard, last = {*marks, *until}, set[bytes](), set(until)
-        deadline = time.monotonic() + timeout
+        patience = Patience(timeout)
         for _ in range(_MOST_PACKETS):
-            left = deadline - time.monotonic()
-            if last <= heard or left <= 0 or not select.select([self._socket], [], [], left)[0]:
+            if last <= heard or not patience.is_readable(self._socket):
                 break
             packet = self._received()
             heard |= {mark for mark in wanted if mark in packet}

@@ -19,6 +19,8 @@ from typing import Any
 from yogurtbench.loads.asking import effective_capabilities, explain_error
 from yogurtbench.loads.raw import error_name
 
+#: How long the child has (seconds). It needs milliseconds, but a busy machine may not let it run.
+TIMEOUT = 10.0
 #: nobody, on every Linux (kernel.overflowuid).
 _UID = 65_534
 
@@ -42,16 +44,16 @@ class SendReport:
 
 
 def send_unprivileged(
-    device: str, address: str, port: int, payloads: Sequence[bytes], timeout: float
+    device: str, address: str, port: int, payloads: Sequence[bytes]
 ) -> SendReport:
     """Send one datagram each way of ``WAYS`` through a socket bound to ``device``, as nobody.
 
-    Runs in the namespace we are in. Without a child that says something within ``timeout`` seconds
+    Runs in the namespace we are in. Without a child that says something within ``TIMEOUT`` seconds
     it has failed.
     """
     try:
         return SendReport(
-            **_in_a_child(lambda: _send_as_other_user(device, address, port, payloads), timeout)
+            **_in_a_child(lambda: _send_as_other_user(device, address, port, payloads))
         )
     except ValueError:  # it died or stopped before it could report
         return SendReport([], [], 0, "the unprivileged sender did not report")
@@ -61,7 +63,7 @@ def send_unprivileged(
         )
 
 
-def _in_a_child(work: Callable[[], dict[str, Any]], timeout: float) -> Any:
+def _in_a_child(work: Callable[[], dict[str, Any]]) -> Any:
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -70,7 +72,7 @@ def _in_a_child(work: Callable[[], dict[str, Any]], timeout: float) -> Any:
         os._exit(0)
     os.close(write_end)
     try:
-        said = os.read(read_end, 1 << 16) if select.select([read_end], [], [], timeout)[0] else b""
+        said = os.read(read_end, 1 << 16) if select.select([read_end], [], [], TIMEOUT)[0] else b""
     finally:
         os.close(read_end)
         # It has reported or never will; an ended child waits to be reaped and is harmless.
