@@ -24,9 +24,9 @@ from pathlib import Path
 
 from yogurtbench.core.builds import COMMON
 from yogurtbench.hosts.vm import accelerator, cache, image, snapshot
-from yogurtbench.hosts.vm import overlay as luggage
 from yogurtbench.hosts.vm.guest import boot_guest
 from yogurtbench.hosts.vm.image import recipe
+from yogurtbench.hosts.vm.overlay import build_overlay
 from yogurtbench.matrix.planner import load, make_plan
 
 HELLO = (
@@ -92,7 +92,7 @@ def guest_ratio(rounds: int = 3) -> float:
 
 
 def booted(guest: image.GuestImage, how: str) -> float:
-    overlay = luggage.build_overlay(guest)
+    overlay = build_overlay(guest)
     began = time.monotonic()
     with boot_guest(guest, how, overlay=overlay):
         return time.monotonic() - began
@@ -105,7 +105,7 @@ def exact_seconds(guest: image.GuestImage) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "cell.yaml").write_text(CELL)
         plan = replace(make_plan(load(Path(folder, "cell.yaml"))), asides=False)
-    overlay = luggage.build_overlay(guest)
+    overlay = build_overlay(guest)
     found: dict[str, list[float]] = {"restore": [], "cell": []}
     order = {"op": "compile", "texts": COMMON.to_json()}
     began = time.monotonic()

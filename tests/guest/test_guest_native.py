@@ -16,8 +16,8 @@ from trials import trial
 
 from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import accelerator, bytecode, cpio, image
-from yogurtbench.hosts.vm import overlay as luggage
 from yogurtbench.hosts.vm.guest import boot_guest
+from yogurtbench.hosts.vm.overlay import build_overlay
 
 pytestmark = pytest.mark.vm
 
@@ -138,7 +138,7 @@ def taken(folder: Path) -> Iterator[tuple[str, bytes]]:
 def test_the_whole_command_runs_natively_where_the_kernel_has_netkit(tmp_path: Path) -> None:
     guest_image = image.ensure(say=print)
     files = dict(taken(tmp_path))
-    overlay = luggage.build_overlay(guest_image, files | compiled(files, guest_image.compiler))
+    overlay = build_overlay(guest_image, files | compiled(files, guest_image.compiler))
     try:
         said, code = inside(guest_image, overlay)
     finally:

@@ -16,10 +16,10 @@ from yogurtbench.hosts import native
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.machine import Machine
 from yogurtbench.hosts.vm import accelerator, image, qemu, scheduling, snapshot
-from yogurtbench.hosts.vm import overlay as luggage
 from yogurtbench.hosts.vm.accelerator import AcceleratorChoice
 from yogurtbench.hosts.vm.guest import Guest, boot_guest
 from yogurtbench.hosts.vm.image import GuestImage
+from yogurtbench.hosts.vm.overlay import agent_digest, build_overlay, read_base_programs
 from yogurtbench.hosts.vm.qemu import MachineConfig
 
 
@@ -35,7 +35,7 @@ def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
 def _start(kernel: str, say: Callable[[str], None]) -> tuple[Guest, Environment, dict[str, bool]]:
     guest_image = image.ensure(kernel, say=say)
     chosen = accelerator.probe_accelerator(guest_image, say=say)
-    overlay = luggage.build_overlay(guest_image)
+    overlay = build_overlay(guest_image)
     if chosen.accelerator == "tcg":
         guest = snapshot.start_emulated(guest_image, overlay, say)
     else:
@@ -70,14 +70,12 @@ class SnapshotHost(AgentHost):
         anew: bool = False,
     ) -> None:
         self._kernel, self._say, self._asked, self._anew = kernel, say, jobs, anew
-        self._compiled = (
-            replace(compiled, base=luggage.read_base_programs(base)) if base else compiled
-        )
+        self._compiled = replace(compiled, base=read_base_programs(base)) if base else compiled
         self._saved: snapshot.Snapshot
 
     def __enter__(self) -> Self:
         guest_image = image.ensure(self._kernel, say=self._say)
-        overlay = luggage.build_overlay(guest_image)
+        overlay = build_overlay(guest_image)
         # Refuses more than there is, before anything boots.
         needed = qemu.memory_for(guest_image, overlay, self._asked or 1)
         self.jobs = self._asked or _as_many_as_fit(needed, self._say)
@@ -156,5 +154,5 @@ def _environment(
 def _identity_on(clock: str) -> dict[str, str]:
     """Return what results depend on: the machine, or on the instruction clock the agent's code."""
     if clock == "instructions":
-        return {"agent": luggage.agent_digest()}
+        return {"agent": agent_digest()}
     return {"machine": native.machine_name()}

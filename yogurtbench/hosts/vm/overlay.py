@@ -46,7 +46,7 @@ def build_overlay(guest: GuestImage, extra: Mapping[str, bytes] | None = None) -
     cpio.write(content, cpio.sorted_with_folders([*ours, *guest_files]))
     content.write(bytecode.archive(ours, guest.compiler))
     name = hashlib.sha256(content.getbuffer()).hexdigest()[:16]
-    return cache.ensure_file("luggage", f"{name}.cpio", content.getvalue, keep=_KEPT)
+    return cache.ensure_file("overlay", f"{name}.cpio", content.getvalue, keep=_KEPT)
 
 
 def agent_digest() -> str:
