@@ -2,6 +2,7 @@ import json
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -59,6 +60,15 @@ class TestCommand:
         argv = qemu.qemu_command(guest_image(tmp_path), hardware(), FILES)
         assert value_of(argv, "-initrd") == "/proc/self/fd/3"
         assert "socket,id=agent,fd=5" in argv
+
+    def test_an_agent_that_has_its_order_only_speaks(self, tmp_path):
+        argv = qemu.qemu_command(
+            guest_image(tmp_path),
+            hardware(clock="instructions", cpus=1),
+            replace(FILES, order=7),
+        )
+        assert "file,id=agent,path=/proc/self/fd/5" in argv
+        assert not [word for word in argv if word.startswith("socket,id=agent")]
 
     def test_the_console_comes_first_and_the_agent_second(self, tmp_path):
         argv = qemu.qemu_command(guest_image(tmp_path), hardware(), FILES)
@@ -194,11 +204,29 @@ class TestMonitor:
 #: neither does more.
 READY = {"event": "ready", "kernel": "6.12", "versions": {}, "features": {}, "lacking": []}
 AGENT = """import os, re, sys, time
-agent, monitor = (int(re.search(f"id={name},fd=([0-9]+)", str(sys.argv))[1]) for name in ("agent", "monitor"))
+agent, monitor = (
+    int(re.search(f"id={name},(?:fd=|path=/proc/self/fd/)([0-9]+)", str(sys.argv))[1])
+    for name in ("agent", "monitor")
+)
 os.write(monitor, b'{"QMP": {}}\\n' + 2 * b'{"return": {}}\\n')
 os.write(agent, os.environ["READY"].encode() + b"\\n")
 time.sleep(60)
 """
+
+
+#: One that then says 200,000 bytes, each by itself, before it looks whether anyone has read.
+TALKS = AGENT.replace(
+    "time.sleep(60)",
+    """time.sleep(0.2)
+os.set_blocking(agent, False)
+try:
+    waited = 200_000 != sum(os.write(agent, b" ") for _ in range(200_000))
+except BlockingIOError:
+    waited = True
+os.set_blocking(agent, True)
+os.write(agent, ('\\n{"never_waited": %s}\\n' % str(not waited).lower()).encode())
+time.sleep(60)""",
+)
 
 
 def _ready(folder: Path, **other: object) -> str:
@@ -238,6 +266,15 @@ class TestBootWithStandIns:
         with pytest.raises(HostError, match=r"not ready within 0.5 s"):
             boot(f"echo $$ > {tmp_path}/pid; exec sleep 600")
         assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+    def test_qemu_never_waits_for_us_to_read_what_an_agent_says(self, boot, tmp_path):
+        """Byte by byte, as QEMU does: a socket would be full after some hundreds."""
+        (tmp_path / "talks.py").write_text(TALKS)
+        with boot(
+            f"READY='{json.dumps(READY)}' exec {sys.executable} {tmp_path}/talks.py \"$@\"",
+            NOTHING_TO_COMPILE,
+        ) as guest:
+            assert guest.channel.receive(10)["never_waited"] is True
 
     @pytest.mark.parametrize("order", [None, NOTHING_TO_COMPILE])
     @pytest.mark.parametrize("deaths", [1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -27,6 +28,8 @@ _READY_SECONDS = {"kvm": 60.0, "tcg": 180.0}
 #: is being patched).
 _TRIES = 3
 _LAST_WORDS_SECONDS = 0.5
+#: Bytes that an agent can say before we read any (what a user may have, fs.pipe-max-size).
+_SAID_AT_ONCE = 1 << 20
 
 
 class NeverReady(HostError):
@@ -53,18 +56,17 @@ class Guest(Closing):
         self.hardware = hardware
         self._console = os.memfd_create("console")
         self._stderr = os.memfd_create("stderr")
-        agent, agents = socket.socketpair()
+        exact = hardware.clock == "instructions"
+        self.channel, agents = _ordered_line() if exact else _two_way_line()
         monitor, monitors = socket.socketpair()
         optional = (file.fileno() if file else None for file in (order, state))
         files = GuestFds(
             initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional
         )
-        exact = hardware.clock == "instructions"
         with agents, monitors, scheduling.pin_to_idle_cpu() if exact else nullcontext():
             self._process = _start(qemu_command(image, hardware, files), files, self._stderr)
         if exact:
             scheduling.prioritise_main_thread(self._process.pid)
-        self.channel = Channel(*(2 * [agent.detach()]))
         self.monitor = QmpClient(monitor)
 
     def wait_until_ready(self, seconds: float) -> None:
@@ -167,6 +169,25 @@ def order_file(order: dict[str, Any]) -> IO[bytes]:
     file.write(content.ljust(checkpoint.ORDER_SIZE, b"\0"))
     file.flush()
     return file
+
+
+def _two_way_line() -> tuple[Channel, IO[bytes]]:
+    """Return our end of a line to an agent, and the end that QEMU inherits."""
+    ours, theirs = socket.socketpair()
+    return Channel(*(2 * [ours.detach()])), open(theirs.detach(), "r+b", buffering=0)
+
+
+def _ordered_line() -> tuple[Channel, IO[bytes]]:
+    """Return our end of a line from an agent that has its order, and the end that QEMU inherits.
+
+    A pipe, since it holds all that an agent says before we come to read it. QEMU writes byte by
+    byte, and a socket is full after some 280 bytes that are not read yet (each takes a buffer of
+    its own): then QEMU waits for us, the guest's serial port with it, and no two boots are equal.
+    """
+    ours, theirs = os.pipe()
+    with suppress(OSError):  # too many pipes of this user's: then it holds 64 KiB
+        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, _SAID_AT_ONCE)
+    return Channel(ours, os.open(os.devnull, os.O_WRONLY)), open(theirs, "wb", buffering=0)
 
 
 def _start(argv: list[str], files: GuestFds, stderr: int) -> subprocess.Popen[bytes]:

@@ -113,7 +113,7 @@ def qemu_command(image: GuestImage, hardware: MachineConfig, files: GuestFds) ->
             "-serial",
             "chardev:console",
         ),
-        *("-chardev", f"socket,id=agent,fd={files.agent}", "-serial", "chardev:agent"),
+        *("-chardev", _agent_line(hardware, files), "-serial", "chardev:agent"),
         *(
             "-chardev",
             f"socket,id=monitor,fd={files.monitor}",
@@ -123,6 +123,13 @@ def qemu_command(image: GuestImage, hardware: MachineConfig, files: GuestFds) ->
         *(_clock_arguments(files) if hardware.clock == "instructions" else []),
         *(["-incoming", f"fd:{files.state}"] if files.state is not None else []),
     ]
+
+
+def _agent_line(hardware: MachineConfig, files: GuestFds) -> str:
+    """On the instruction clock an agent has its order, and only speaks."""
+    if hardware.clock == "instructions":
+        return f"file,id=agent,path={_path_of(files.agent)}"
+    return f"socket,id=agent,fd={files.agent}"
 
 
 def _processor(hardware: MachineConfig) -> list[str]:
