@@ -17,6 +17,10 @@ from conftest import Swept
 from guest_pool import WarmHost
 from trials import LOSSY, trial
 
+from yogurtbench.core.errors import HostError
+from yogurtbench.core.records import Trial
+from yogurtbench.hosts.base import EMULATORS_FAULT
+
 pytestmark = pytest.mark.vm
 
 TRICKS = textwrap.dedent("""
@@ -151,6 +155,16 @@ LABS: list[dict[str, Any]] = [
 ALL_OFF = {"mtu": 9000, "gso": "off", "gro": "off", "checksum": "off"}
 
 
+def exit_code(guest: WarmHost, order: Trial, argv: list[str]) -> int:
+    """Of a command in a lab, once more where the emulator's own fault ended the guest."""
+    try:
+        return guest.lab(order, argv, lambda _, text: print(text))
+    except HostError as death:
+        if EMULATORS_FAULT not in str(death):
+            raise
+    return guest.lab(order, argv, lambda _, text: print(text))
+
+
 def test_a_command_runs_in_a_lab_of_every_topology_and_device(warm_guest: type[WarmHost]) -> None:
     ended = {}
     with warm_guest("host", print) as guest:
@@ -167,10 +181,6 @@ def test_a_command_runs_in_a_lab_of_every_topology_and_device(warm_guest: type[W
                     for a in ("10.42.0.2", "fd42::2")
                 ]
                 order = trial(**axes, **ALL_OFF, mode=mode)
-                code = guest.lab(
-                    order,
-                    ["sh", "-c", " && ".join([*pings, "exit 7"])],
-                    lambda _, text: print(text),
-                )
+                code = exit_code(guest, order, ["sh", "-c", " && ".join([*pings, "exit 7"])])
                 ended[f"{axes} {mode}"] = code
     assert {lab: code for lab, code in ended.items() if code != 7} == {}

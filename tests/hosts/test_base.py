@@ -36,6 +36,7 @@ class StandIn:
         self._agent = Channel(orders[0], answers[1])
         self._behaviour = behaviour
         self.closed = False
+        self.last_words = "Kernel panic - not syncing: stand-in"
         threading.Thread(target=self._live, daemon=True).start()
 
     def _live(self) -> None:
@@ -45,11 +46,24 @@ class StandIn:
         self._agent.close()
 
     def failure_reason(self) -> str:
-        return "Kernel panic - not syncing: stand-in"
+        return self.last_words
 
     def close(self) -> None:
         self.closed = True
         self.channel.close()
+
+
+class Emulated:
+    """Starts machines of an accelerator, which all die with the same words."""
+
+    def __init__(self, accelerator: str, words: str, *behaviours: Behaviour) -> None:
+        self.environment = replace(WHERE, accelerator=accelerator)
+        self.words, self.stable = words, Stable(*behaviours)
+
+    def __call__(self) -> tuple[StandIn, Environment, dict[str, bool]]:
+        machine, _, features = self.stable()
+        machine.last_words = self.words
+        return machine, self.environment, features
 
 
 class Stable:
@@ -123,6 +137,39 @@ def test_a_machine_that_dies_costs_its_trial_and_says_why() -> None:
     assert after.status == "ok"
     assert len(stable.machines) == 2
     assert stable.machines[0].closed
+
+
+INT3 = "Oops: int3: 0000 [#1] PREEMPT SMP NOPTI | RIP: 0010:netif_rx_internal+0x1c/0x110"
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "words", "behaviours", "status"),
+    [
+        ("tcg", INT3, (dies, works), ["ok"]),
+        ("tcg", INT3, (dies, dies, works), ["crashed"]),
+        ("kvm", INT3, (dies, works), ["crashed"]),
+        ("none", INT3, (dies, works), ["crashed"]),
+        ("tcg", "Oops: general protection fault", (dies, works), ["crashed"]),
+    ],
+)
+def test_a_trial_that_the_emulators_own_fault_ended_is_made_once_more(
+    accelerator: str, words: str, behaviours: tuple[Behaviour, ...], status: list[str]
+) -> None:
+    start = Emulated(accelerator, words, *behaviours)
+    with AgentHost(start) as host:
+        attempts = list(run_on(host, [trial()]))
+    assert [one.status for one in attempts] == status
+    assert attempts[0].status == "ok" or words in attempts[0].error
+
+
+@pytest.mark.parametrize(("accelerator", "advised"), [("tcg", True), ("kvm", False)])
+def test_a_lab_that_the_emulators_own_fault_ended_says_that_it_can_be_tried_again(
+    accelerator: str, advised: bool
+) -> None:
+    died = pytest.raises(HostError)
+    with AgentHost(Emulated(accelerator, INT3, dies)) as host, died as death:
+        host.lab(trial(), ["true"], lambda _stream, _text: None)
+    assert INT3 in str(death.value) and ("try again" in str(death.value)) == advised
 
 
 @pytest.mark.parametrize("behaviour", [is_silent, chatters])

@@ -27,6 +27,7 @@ class RunningTrial:
     trial: Trial
     machine: Machine
     ends: float
+    repeated: bool = False
 
 
 class InputSource(Protocol):
@@ -40,6 +41,12 @@ class InputSource(Protocol):
     def said(self, descriptor: int) -> dict[str, Any]:
         """Return what was said there, as a message for the agent."""
         ...
+
+
+#: How a kernel dies that the emulator runs on several CPUs at once: one of them patches the
+#: kernel's text while another runs it. It is the emulator's fault and no wire's: 1 of 32 boots.
+EMULATORS_FAULT = "Oops: int3"
+_AGAIN = "once more: the emulator's fault ended the guest"
 
 
 def _ignore(_trial: Trial, _phase: str) -> None:
@@ -83,7 +90,8 @@ class AgentHost:
     ) -> Generator[Attempt, None, None]:
         """Yield attempts as they end, of up to ``jobs`` trials side by side.
 
-        A machine that dies costs the trial it died in; the next gets a new machine.
+        A machine that dies costs the trial it died in; the next gets a new machine. Where it died
+        by the emulator's own fault, the trial is made once more.
 
         ``due`` gives the next trial whenever one could start, None where none may start now; the
         end is when none is under way either. ``phase`` hears what a trial does now, where its agent
@@ -98,7 +106,11 @@ class AgentHost:
                     return
                 ended = _first_ready(under_way)
                 under_way.remove(ended)
-                yield self.with_host(self._end(ended, phase))
+                if attempt := self._end(ended, phase):
+                    yield self.with_host(attempt)
+                else:
+                    phase(ended.trial, _AGAIN)
+                    under_way.append(replace(self._begin(ended.trial), repeated=True))
         finally:
             for each in under_way:
                 self._give_up(each.machine)
@@ -146,7 +158,10 @@ class AgentHost:
                         return _code(event)
                     heard(event)
         except EOFError:
-            raise HostError(f"the lab died: {self._close_and_explain(machine)}") from None
+            why = self._close_and_explain(machine)
+            own = EMULATORS_FAULT in why and self._is_emulated()
+            advice = "the emulator's fault, which comes now and then, try again: " if own else ""
+            raise HostError(f"the lab died: {advice}{why}") from None
 
     def _begin(self, trial: Trial) -> RunningTrial:
         machine = self._ordered(trial)
@@ -163,15 +178,21 @@ class AgentHost:
             machine.channel.send({"op": "trial", "trial": trial.to_json()})
         return machine
 
-    def _end(self, one: RunningTrial, phase: Callable[[Trial, str], None]) -> Attempt:
-        """Return what came of a trial. A machine without an answer is given up."""
+    def _end(self, one: RunningTrial, phase: Callable[[Trial, str], None]) -> Attempt | None:
+        """Return what came of a trial, None where it has to be made once more.
+
+        A machine without an answer is given up.
+        """
         try:
             attempt = Attempt.from_json(_answer(one, phase))
         except TimeoutError:
             why = self._close_and_explain(one.machine)
             error = f"no result within {one.trial.deadline:g} s: the machine was given up; {why}"
         except EOFError:
-            error = f"the machine died in this trial: {self._close_and_explain(one.machine)}"
+            why = self._close_and_explain(one.machine)
+            if EMULATORS_FAULT in why and not one.repeated and self._is_emulated():
+                return None
+            error = f"the machine died in this trial: {why}"
         except BaseException:  # an interrupt, most of all
             self._give_up(one.machine)
             raise
@@ -179,6 +200,9 @@ class AgentHost:
             self._release(one.machine)
             return attempt
         return Attempt.without_values(one.trial, "crashed", error)
+
+    def _is_emulated(self) -> bool:
+        return self.environment.accelerator == "tcg"
 
     def _alive(self) -> Machine:
         if self._machine is None:
