@@ -28,8 +28,9 @@ TIMEOUT = 0.5
 #: (seconds).
 _LOOK = 0.005
 _AFTER_DROP = 0.03
-#: How long nothing may move in a TCP exchange (seconds).
-_STALLED = PROBES * TIMEOUT
+#: How long nothing may move in a TCP exchange (seconds): more than the fifth wait of a sender whose
+#: segments were lost (0.2 s, doubled each time, RFC 6298), as small ones are on a busy machine.
+_STALLED = 4.0
 
 _TCP_PORT = 7007
 
