@@ -159,8 +159,11 @@ class AgentHost:
                     heard(event)
         except EOFError:
             why = self._close_and_explain(machine)
-            own = EMULATORS_FAULT in why and self._is_emulated()
-            advice = "the emulator's fault, which comes now and then, try again: " if own else ""
+            advice = (
+                "the emulator's fault, which comes now and then, try again: "
+                if self._is_emulators_fault(why)
+                else ""
+            )
             raise HostError(f"the lab died: {advice}{why}") from None
 
     def _begin(self, trial: Trial) -> RunningTrial:
@@ -190,7 +193,7 @@ class AgentHost:
             error = f"no result within {one.trial.deadline:g} s: the machine was given up; {why}"
         except EOFError:
             why = self._close_and_explain(one.machine)
-            if EMULATORS_FAULT in why and not one.repeated and self._is_emulated():
+            if self._is_emulators_fault(why) and not one.repeated:
                 return None
             error = f"the machine died in this trial: {why}"
         except BaseException:  # an interrupt, most of all
@@ -201,8 +204,8 @@ class AgentHost:
             return attempt
         return Attempt.without_values(one.trial, "crashed", error)
 
-    def _is_emulated(self) -> bool:
-        return self.environment.accelerator == "tcg"
+    def _is_emulators_fault(self, why: str) -> bool:
+        return self.environment.accelerator == "tcg" and EMULATORS_FAULT in why
 
     def _alive(self) -> Machine:
         if self._machine is None:
