@@ -51,7 +51,8 @@ class Guest(Closing):
         hardware: MachineConfig,
         initramfs: IO[bytes],
         order: IO[bytes] | None = None,
-        state: IO[bytes] | None = None,
+        *,
+        saved: bool = False,
     ) -> None:
         self.hardware = hardware
         self._console = os.memfd_create("console")
@@ -59,9 +60,13 @@ class Guest(Closing):
         exact = hardware.clock == "instructions"
         self.channel, agents = _ordered_line() if exact else _two_way_line()
         monitor, monitors = socket.socketpair()
-        optional = (file.fileno() if file else None for file in (order, state))
         files = GuestFds(
-            initramfs.fileno(), self._console, agents.fileno(), monitors.fileno(), *optional
+            initramfs.fileno(),
+            self._console,
+            agents.fileno(),
+            monitors.fileno(),
+            order.fileno() if order else None,
+            saved,
         )
         with agents, monitors, scheduling.pin_to_idle_cpu() if exact else nullcontext():
             self._process = _start(qemu_command(image, hardware, files), files, self._stderr)

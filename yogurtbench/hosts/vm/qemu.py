@@ -73,7 +73,8 @@ class MachineConfig:
 class GuestFds:
     """Descriptors that QEMU inherits.
 
-    None without: ``order`` (of guests that stop themselves), ``state`` (saved).
+    ``order`` is None without (it is of guests that stop themselves). ``saved``: the guest goes on
+    from a saved state, which its monitor is given.
     """
 
     initramfs: int
@@ -81,12 +82,12 @@ class GuestFds:
     agent: int
     monitor: int
     order: int | None = None
-    state: int | None = None
+    saved: bool = False
 
     @property
     def all(self) -> tuple[int, ...]:
         """Every descriptor there is."""
-        everyone = (self.initramfs, self.console, self.agent, self.monitor, self.order, self.state)
+        everyone = (self.initramfs, self.console, self.agent, self.monitor, self.order)
         return tuple(descriptor for descriptor in everyone if descriptor is not None)
 
 
@@ -121,7 +122,8 @@ def qemu_command(image: GuestImage, hardware: MachineConfig, files: GuestFds) ->
             "chardev=monitor,mode=control",
         ),
         *(_clock_arguments(files) if hardware.clock == "instructions" else []),
-        *(["-incoming", f"fd:{files.state}"] if files.state is not None else []),
+        # the state is read when the monitor says so
+        *(["-incoming", "defer"] if files.saved else []),
     ]
 
 
@@ -170,7 +172,7 @@ def _clock_arguments(files: GuestFds) -> list[str]:
             "pvpanic",
         ),
         *("-fw_cfg", f"name={checkpoint.ORDER_NAME},file={_path_of(files.order or 0)}"),
-        *("-action", "panic=pause" if files.state is None else "panic=shutdown"),
+        *("-action", "panic=shutdown" if files.saved else "panic=pause"),
     ]
 
 
