@@ -17,13 +17,14 @@ from yogurtbench.report.export import markdown
 from yogurtbench.report.pages.run import render
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.counters import (
-    Sheet,
+    CounterTable,
     cost_of_looking,
-    counter_sheets,
+    counter_tables,
     counting_costs,
     sized,
     warned,
 )
+from yogurtbench.report.sections.table import Row
 from yogurtbench.report.sections.warnings import collect_warnings
 from yogurtbench.results import run_folder
 
@@ -80,8 +81,13 @@ def counting(**changes: Any) -> Invented:
     return replace(Invented((one,), blocks=3, details={"iperf3_udp": details()}), **changes)
 
 
-def by_name(story: RunData) -> dict[str, Sheet]:
-    return {sheet.name: sheet for sheet in counter_sheets(story)}
+def by_name(story: RunData) -> dict[str, CounterTable]:
+    return {found.name: found for found in counter_tables(story)}
+
+
+def lines(rows: list[Row]) -> list[tuple[str, ...]]:
+    """What rows say behind wire, load and traffic."""
+    return [tuple(mark.text for mark in row.marks[2:]) for row in rows]
 
 
 def changed(run: Invented, **by_block: dict[str, Any]) -> list[Attempt]:
@@ -95,22 +101,20 @@ def changed(run: Invented, **by_block: dict[str, Any]) -> list[Attempt]:
 
 
 def test_a_cell_has_one_row_of_packets_with_its_medians() -> None:
-    sheet = by_name(story_of(counting()))["packets"]
-    assert [entry.wire.name for entry in sheet.entries] == [
+    table = by_name(story_of(counting()))["packets"].table
+    assert [row.wire.name for row in table.rows] == [
         "veth direct",
         "netkit l3 · netkit_peer → redirect",
     ]
-    assert "bytes per skb (B/skb)" in sheet.heads and "packet rate (packets/s)" in sheet.heads
-    assert all(
-        entry.lines[0][sheet.heads.index("bytes per skb (B/skb)")] == "47\u202f929"
-        for entry in sheet.entries
-    )
+    assert "bytes per skb (B/skb)" in table.heads and "packet rate (packets/s)" in table.heads
+    place = table.heads.index("bytes per skb (B/skb)")
+    assert all(row.marks[place].text == "47\u202f929" for row in table.rows)
 
 
 def test_programs_are_told_by_role_and_way() -> None:
-    _, wire = by_name(story_of(counting()))["programs"].entries
-    assert wire.traffic == "8\u202f000 B" and wire.load == "iperf3 UDP"
-    assert wire.lines == [
+    _, wire = by_name(story_of(counting()))["programs"].cells
+    assert [mark.text for mark in wire[0].marks[:2]] == ["iperf3 UDP", "8\u202f000 B"]
+    assert lines(wire) == [
         ("wire forward", "1\u202f000", "106\u202f000", "106"),
         ("wire return", "14", "1\u202f230", "87.9"),
         ("primary forward", "1\u202f000", "106\u202f000", "106"),
@@ -131,8 +135,8 @@ def test_medians_are_over_blocks_and_canaries_and_asides_stay_out() -> None:
         for one in odd
         for role in ("canary", "diagnostic")
     ]
-    wire = by_name(story_of(run, attempts + others))["programs"].entries[-1]
-    assert wire.lines == [("wire forward", "3", "30", "10")]
+    wire = by_name(story_of(run, attempts + others))["programs"].cells[-1]
+    assert lines(wire) == [("wire forward", "3", "30", "10")]
 
 
 def test_a_drop_in_one_trial_of_many_is_shown() -> None:
@@ -142,13 +146,13 @@ def test_a_drop_in_one_trial_of_many_is_shown() -> None:
         "devices": {"yg1-cont": device(), "yg2-host": device(rx_dropped=12)},
         "softnet": {"dropped": [0, 5]},
     }
-    sheet = by_name(story_of(run, changed(run, b1=lossy)))["losses"]
-    (entry,) = sheet.entries
-    assert entry.lines == [
+    shown = by_name(story_of(run, changed(run, b1=lossy)))["losses"]
+    (cell,) = shown.cells
+    assert lines(cell) == [
         ("yg2-host", "rx dropped", "0", "12", "1 of 3"),
         ("softnet, whole machine", "dropped", "0", "5", "1 of 3"),
     ]
-    assert sheet.opened and not by_name(story_of(run, changed(run, b1=lossy)))["devices"].opened
+    assert shown.opened and not by_name(story_of(run, changed(run, b1=lossy)))["devices"].opened
 
 
 def test_where_nothing_was_lost_the_page_says_so() -> None:
@@ -171,18 +175,20 @@ def test_run_times_are_labelled_as_measured_apart() -> None:
         "primary.forward": {"ns": 0, "runs": 0},
     }
     story = story_of(run, [*run.attempts(), diagnostic(run, run_times=times)])
-    sheet = by_name(story)["run-times"]
-    assert sheet.entries[0].lines == [("wire forward", "1\u202f000", "98\u202f500", "98.5"),
-                                      ("primary forward", "0", "0", "–")]  # fmt: skip
-    assert "separate diagnostic trials" in sheet.caption and "thrown away" in sheet.caption
-    assert sheet.heads[-1] == "a run (ns)"
+    shown = by_name(story)["run-times"]
+    assert lines(shown.cells[0]) == [
+        ("wire forward", "1\u202f000", "98\u202f500", "98.5"),
+        ("primary forward", "0", "0", "–"),
+    ]
+    assert "separate diagnostic trials" in shown.caption and "thrown away" in shown.caption
+    assert shown.table.heads[-1] == "a run (ns)"
 
 
 def test_drops_are_told_by_function_and_reason_where_they_were_watched() -> None:
     run = counting()
     drops = {"udp_queue_rcv_one_skb:SOCKET_RCVBUFF": 7, "sk_stream_kill_queues:NOT_SPECIFIED": 70}
     told = by_name(story_of(run, [*run.attempts(), diagnostic(run, drops=drops)]))["drops"]
-    assert [line[:2] for line in told.entries[0].lines] == [
+    assert [line[:2] for line in lines(told.cells[0])] == [
         ("sk_stream_kill_queues:NOT_SPECIFIED", "70"),
         ("udp_queue_rcv_one_skb:SOCKET_RCVBUFF", "7"),
     ]
@@ -217,9 +223,9 @@ def test_the_cost_of_looking_is_the_difference_a_counted_packet(tmp_path: Path) 
     story = story_of(run, [*run.attempts(), blind(run, 28_113 - 4 * 17 - 1)])
     (told,) = counting_costs(story)
     assert (told.counted, told.blind, told.packets, told.cost) == (28_113, 28_044, 4, 17.25)
-    (entry,) = by_name(story)["counting"].entries
-    assert entry.wire.name == "netkit l3 · netkit_peer → redirect"
-    assert entry.lines == [("28\u202f113", "28\u202f044", "4", "17.25")]
+    ((row,),) = by_name(story)["counting"].cells
+    assert row.wire.name == "netkit l3 · netkit_peer → redirect"
+    assert lines([row]) == [("28\u202f113", "28\u202f044", "4", "17.25")]
     said = "Counting costs a program 17.25 guest instructions a packet."
     assert said in render(story, []) and "--clock instructions." not in render(story, [])
     assert f"- {said}" in markdown.render(story).splitlines()
@@ -246,8 +252,8 @@ def test_where_nothing_ran_blind_the_page_says_where_the_cost_of_looking_can_be_
 def test_tallies_of_ones_own_show_the_slots_that_counted() -> None:
     run = counting()
     tallies = {"tallies": {"forward": [[10, 1000], [0, 0], [2, 200]], "return": [[0, 0]] * 3}}
-    sheet = by_name(story_of(run, changed(run, b0=tallies, b1=tallies, b2=tallies)))["tallies"]
-    assert sheet.entries[0].lines == [("forward 0", "10", "1\u202f000"), ("forward 2", "2", "200")]
+    shown = by_name(story_of(run, changed(run, b0=tallies, b1=tallies, b2=tallies)))["tallies"]
+    assert lines(shown.cells[0]) == [("forward 0", "10", "1\u202f000"), ("forward 2", "2", "200")]
 
 
 def test_packets_that_are_not_what_the_payload_says_are_told_everywhere(tmp_path: Path) -> None:
@@ -279,7 +285,7 @@ def test_packets_that_are_not_what_the_payload_says_are_told_everywhere(tmp_path
 
 def test_a_run_without_counters_has_no_section(tmp_path: Path) -> None:
     run = Invented((cell(load="reachability"),), blocks=1)
-    assert not counter_sheets(story_of(run))
+    assert not counter_tables(story_of(run))
     assert 'id="counters"' not in render(story_of(run), [])
 
 
@@ -316,7 +322,8 @@ def test_two_hundred_cells_of_twenty_blocks_make_a_page_that_opens(tmp_path: Pat
     run = Invented(tuple(big()), blocks=20, details={"sockperf": kept, "iperf3_udp": kept})
     story = story_of(run)
     found = by_name(story)
-    assert found["devices"].lines == 4 * (200 + 4) and len(found["packets"].entries) == 204
+    assert len(found["devices"].table.rows) == 4 * (200 + 4)
+    assert len(found["packets"].cells) == 204
     assert not found["packets"].opened
     page = render(story, [])
     assert (

@@ -14,6 +14,7 @@ from yogurtbench.report.sections.environment import (
     reproduction_steps,
 )
 from yogurtbench.report.sections.failures import failure_counts
+from yogurtbench.report.sections.table import Mark
 
 #: Lines that a pull request bears.
 LINES = 40
@@ -67,7 +68,7 @@ def _measured(story: RunData) -> list[str]:
     return [_row(heads), _row(["---"] * len(heads), escape=False), *rows, *rest, ""]
 
 
-def _mark(mark: tables.Mark) -> str:
+def _mark(mark: Mark) -> str:
     return f"{mark.text} {mark.kind}" if mark.kind not in ("none", "mixed") else mark.text
 
 

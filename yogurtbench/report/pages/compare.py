@@ -25,7 +25,8 @@ from yogurtbench.report.run_pair import RunPair
 from yogurtbench.report.sections import gate as decisions
 from yogurtbench.report.sections import warnings
 from yogurtbench.report.sections.environment import environment_items
-from yogurtbench.report.sections.tables import Column, Grid, or_none
+from yogurtbench.report.sections.table import Column, Grid
+from yogurtbench.report.sections.tables import or_none
 
 #: Stands in the head of every such page.
 _MARK = "two runs · yogurtbench</title>".encode()

@@ -64,7 +64,7 @@ def _content(story: RunData) -> dict[str, Any]:
         "patterns": tables.group_identical(isolation),
         "left_out": tables.omitted_count(story),
         "ways": packet_path.ways(story),
-        "counters": counters.counter_sheets(story),
+        "counters": counters.counter_tables(story),
         "dead": dead,
         "deaths": group_by_drop_site(dead),
         "failures": failure_counts(story),

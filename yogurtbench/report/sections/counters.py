@@ -6,17 +6,18 @@ And what that counting costs the programs, where the clock can tell.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from statistics import median
 from typing import Any
 
-from yogurtbench.core.labels import WireLabel, load_name, metric_name
+from yogurtbench.core.labels import load_name, metric_name
 from yogurtbench.core.metrics import unit_on
 from yogurtbench.core.records import ASIDE, Attempt
 from yogurtbench.report.format import format_number, unit_name
 from yogurtbench.report.run_data import RunData
+from yogurtbench.report.sections.table import Mark, Row, Table
 
 #: Metrics that stand beside a payload, in the order of the columns.
 _BESIDE = (
@@ -42,46 +43,37 @@ _DEVICE = (
 )
 #: Softnet columns that mean lost packets.
 _SOFTNET_LOSSES = ("dropped", "flow_limit_count")
-#: Sheets longer than this are folded; none is cut.
+#: Tables longer than this are folded; none is cut.
 _OPEN = 60
 
 
-@dataclass(frozen=True, slots=True)
-class CounterEntry:
-    """A cell's lines of a sheet: texts by column, and what to know of its packets."""
-
-    wire: WireLabel
-    load: str
-    traffic: str
-    lines: list[tuple[str, ...]]
-    warnings: tuple[str, ...] = ()
+#: The columns before those of a table's own, behind the wire.
+_SHARED = ("load", "traffic")
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table: columns behind wire, load and traffic, the first ``words`` of them text."""
+class CounterTable:
+    """A table of counts, with what the page says of it; ``name`` is a word for its anchor."""
 
     name: str
     title: str
-    heads: tuple[str, ...]
-    entries: list[CounterEntry]
+    table: Table
     caption: str
-    words: int = 0
     folded: bool = False
 
     @property
-    def lines(self) -> int:
-        """Rows of the table."""
-        return sum(len(entry.lines) for entry in self.entries)
+    def cells(self) -> list[list[Row]]:
+        """The rows of each cell, together."""
+        return self.table.runs(len(_SHARED))
 
     @property
     def opened(self) -> bool:
         """True where it is shown unfolded."""
-        return not self.folded and self.lines <= _OPEN
+        return not self.folded and len(self.table.rows) <= _OPEN
 
 
-def counter_sheets(story: RunData) -> list[Sheet]:
-    """Everything that was counted in a run, the sheets without entries left out."""
+def counter_tables(story: RunData) -> list[CounterTable]:
+    """Everything that was counted in a run, the tables without rows left out."""
     made = (
         _packets,
         _losses,
@@ -93,7 +85,7 @@ def counter_sheets(story: RunData) -> list[Sheet]:
         _devices,
         _softnet,
     )
-    return [sheet for sheet in (make(story) for make in made) if sheet.entries]
+    return [found for found in (make(story) for make in made) if found.table.rows]
 
 
 def warned(story: RunData) -> dict[str, tuple[str, ...]]:
@@ -135,23 +127,35 @@ def _by_cell(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
     return found
 
 
-def _entries(
+def _rows(
     story: RunData,
     attempts: Iterable[Attempt],
     lines: Callable[[list[Attempt]], Iterable[tuple[str, ...]]],
-) -> list[CounterEntry]:
-    """Return an entry a cell with lines, in the order of the plan."""
+    *,
+    words: int = 0,
+) -> list[Row]:
+    """Return the lines of each cell, in the order of the plan; the first ``words`` of a line are
+    text.
+    """
     groups = _by_cell(attempts)
-    made = ((key, list(lines(groups[key]))) for key in story.cells if key in groups)
-    return [_entry(story, key, mine) for key, mine in made if mine]
+    return [
+        _row(story, key, line, words=words)
+        for key in story.cells
+        if key in groups
+        for line in lines(groups[key])
+    ]
 
 
-def _entry(
-    story: RunData, cell: str, lines: list[tuple[str, ...]], warnings: tuple[str, ...] = ()
-) -> CounterEntry:
-    return CounterEntry(
-        story.wire(cell), load_name(story.cells[cell].load), story.traffic[cell], lines, warnings
-    )
+def _row(
+    story: RunData, cell: str, line: Sequence[str], notes: tuple[str, ...] = (), *, words: int = 0
+) -> Row:
+    shared = (load_name(story.cells[cell].load), story.traffic[cell])
+    marks = [Mark(text, "words") for text in (*shared, *line[:words])]
+    return Row(story.wire(cell), [*marks, *(Mark(text, "number") for text in line[words:])], notes)
+
+
+def _table(heads: Iterable[str], rows: list[Row]) -> Table:
+    return Table([*_SHARED, *heads], rows, len(rows))
 
 
 def _count(value: float) -> str:
@@ -170,7 +174,7 @@ def _keys(maps: Iterable[Mapping[str, Any]]) -> list[str]:
 # --- packets --------------------------------------------------------------------------------------
 
 
-def _packets(story: RunData) -> Sheet:
+def _packets(story: RunData) -> CounterTable:
     rows = story.frame[(story.frame["status"] == "ok") & story.frame["metric"].isin(_BESIDE)]
     rows = rows[
         ~rows["role"].isin([*ASIDE, "canary"])
@@ -182,11 +186,11 @@ def _packets(story: RunData) -> Sheet:
         str(m): str(u) for m, u in rows.drop_duplicates("metric")[["metric", "unit"]].to_numpy()
     }
     metrics, warnings, cells = [m for m in _BESIDE if m in units], warned(story), set(rows["cell"])
-    entries = [
-        _entry(
+    found = [
+        _row(
             story,
             key,
-            [tuple(_count(medians.get((key, metric), float("nan"))) for metric in metrics)],
+            [_count(medians.get((key, metric), float("nan"))) for metric in metrics],
             warnings.get(key, ()),
         )
         for key in story.cells
@@ -198,7 +202,7 @@ def _packets(story: RunData) -> Sheet:
         "batch being one packet; "
         "bytes per skb: the same with the link-layer header."
     )
-    return Sheet("packets", "Packets, and what they cost", heads, entries, caption)
+    return CounterTable("packets", "Packets, and what they cost", _table(heads, found), caption)
 
 
 def _head(metric: str, unit: str) -> str:
@@ -208,14 +212,14 @@ def _head(metric: str, unit: str) -> str:
 # --- losses ---------------------------------------------------------------------------------------
 
 
-def _losses(story: RunData) -> Sheet:
-    entries = _entries(story, _counted(story), _lost)
+def _losses(story: RunData) -> CounterTable:
+    rows = _rows(story, _counted(story), _lost, words=2)
     caption = (
         "Errors and drops that a device or the CPUs' backlogs counted in any trial. "
         "Where nothing stands, nothing was."
     )
     heads = ("where", "what", "median", "most in one trial", "trials with it")
-    return Sheet("losses", "Errors and drops", heads, entries, caption, words=2)
+    return CounterTable("losses", "Errors and drops", _table(heads, rows), caption)
 
 
 def _lost(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -239,10 +243,10 @@ def _loss(where: str, what: str, counts: list[int]) -> Iterator[tuple[str, ...]]
         yield where, what.replace("_", " "), _count(median(counts)), _count(max(counts)), share
 
 
-def _drops(story: RunData) -> Sheet:
+def _drops(story: RunData) -> CounterTable:
     """Return drops by kernel function and reason, of the trials that watched for them."""
     attempts = [one for one in story.attempts if one.status == "ok" and one.details.get("drops")]
-    entries = _entries(story, attempts, _dropped)
+    rows = _rows(story, attempts, _dropped, words=1)
     roles = {one.trial.role for one in attempts}
     where = (
         "Counted in diagnostic trials, whose other figures are thrown away"
@@ -250,14 +254,8 @@ def _drops(story: RunData) -> Sheet:
         else "Counted"
     )
     caption = f"{where}: packets freed as dropped, by kernel function and reason."
-    return Sheet(
-        "drops",
-        "Drops by function and reason",
-        ("where", "packets", "trials"),
-        entries,
-        caption,
-        words=1,
-    )
+    heads = ("where", "packets", "trials")
+    return CounterTable("drops", "Drops by function and reason", _table(heads, rows), caption)
 
 
 def _dropped(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -270,11 +268,11 @@ def _dropped(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
 # --- programs -------------------------------------------------------------------------------------
 
 
-def _programs(story: RunData) -> Sheet:
-    entries = _entries(story, _counted(story), _carried)
+def _programs(story: RunData) -> CounterTable:
+    rows = _rows(story, _counted(story), _carried, words=1)
     caption = "What the eBPF programs counted themselves, by role and way, while the load ran."
     heads = ("program", "packets", "bytes", "bytes a packet")
-    return Sheet("programs", "What the programs counted", heads, entries, caption, words=1)
+    return CounterTable("programs", "What the programs counted", _table(heads, rows), caption)
 
 
 def _carried(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -362,8 +360,8 @@ def cost_of_looking(story: RunData) -> str:
     return f"Counting costs a program {span} guest instructions a packet."
 
 
-def _counting(story: RunData) -> Sheet:
-    entries = [_entry(story, one.cell, [_looked(one)]) for one in counting_costs(story)]
+def _counting(story: RunData) -> CounterTable:
+    rows = [_row(story, one.cell, _looked(one)) for one in counting_costs(story)]
     caption = (
         f"{cost_of_looking(story)} The same cell was run once more, its programs compiled "
         "without their counters; "
@@ -375,18 +373,18 @@ def _counting(story: RunData) -> Sheet:
         "counted packets a round trip",
         "cost a packet",
     )
-    return Sheet("counting", "What the counting costs", heads, entries, caption)
+    return CounterTable("counting", "What the counting costs", _table(heads, rows), caption)
 
 
 def _looked(one: CounterCost) -> tuple[str, ...]:
     return _count(one.counted), _count(one.blind), _count(one.packets), f"{one.cost:.6g}"
 
 
-def _run_times(story: RunData) -> Sheet:
+def _run_times(story: RunData) -> CounterTable:
     attempts = [
         one for one in story.attempts if one.status == "ok" and one.details.get("run_times")
     ]
-    entries = _entries(story, attempts, _ran)
+    rows = _rows(story, attempts, _ran, words=1)
     unit = unit_name(unit_on(story.plan.clock, "ns"))
     caption = (
         "Measured in separate diagnostic trials, with the kernel's BPF statistics switched "
@@ -394,7 +392,7 @@ def _run_times(story: RunData) -> Sheet:
         "all other figures of those trials are thrown away."
     )
     heads = ("program", "runs", f"all runs ({unit})", f"a run ({unit})")
-    return Sheet("run-times", "Run time of the programs", heads, entries, caption, words=1)
+    return CounterTable("run-times", "Run time of the programs", _table(heads, rows), caption)
 
 
 def _ran(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -407,15 +405,14 @@ def _ran(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
         yield name.replace(".", " "), _count(runs), _count(spent), _count(_mean(spent, runs))
 
 
-def _tallies(story: RunData) -> Sheet:
-    entries = _entries(story, _counted(story), _tallied)
+def _tallies(story: RunData) -> CounterTable:
+    rows = _rows(story, _counted(story), _tallied, words=1)
     caption = (
         "What a custom wire counted with YB_COUNT, by way and slot; slots where "
         "nothing was are left out."
     )
-    return Sheet(
-        "tallies", "Custom counters", ("slot", "packets", "bytes"), entries, caption, words=1
-    )
+    heads = ("slot", "packets", "bytes")
+    return CounterTable("tallies", "Custom counters", _table(heads, rows), caption)
 
 
 def _tallied(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -431,14 +428,14 @@ def _tallied(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
 # --- machine --------------------------------------------------------------------------------------
 
 
-def _devices(story: RunData) -> Sheet:
-    entries = _entries(story, _counted(story), _device_lines)
+def _devices(story: RunData) -> CounterTable:
+    rows = _rows(story, _counted(story), _device_lines, words=1)
     heads = ("device", *(name.replace("_", " ") for name in _DEVICE))
     caption = (
         "Differences of the devices' own counters (rtnl_link_stats64) from the load's "
         "beginning to its end."
     )
-    return Sheet("devices", "Devices", heads, entries, caption, words=1, folded=True)
+    return CounterTable("devices", "Devices", _table(heads, rows), caption, folded=True)
 
 
 def _device_lines(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
@@ -448,14 +445,14 @@ def _device_lines(attempts: list[Attempt]) -> Iterator[tuple[str, ...]]:
         yield device, *(_count(median(int(one.get(name, 0)) for one in mine)) for name in _DEVICE)
 
 
-def _softnet(story: RunData) -> Sheet:
+def _softnet(story: RunData) -> CounterTable:
     columns = _keys(_details(_counted(story), "softnet"))
-    entries = _entries(story, _counted(story), lambda attempts: _softnet_line(attempts, columns))
+    rows = _rows(story, _counted(story), lambda attempts: _softnet_line(attempts, columns))
     caption = (
         "/proc/net/softnet_stat, summed over all CPUs of the machine, packets of others included."
     )
     heads = tuple(name.replace("_", " ") for name in columns)
-    return Sheet("softnet", "Softnet", heads, entries, caption, folded=True)
+    return CounterTable("softnet", "Softnet", _table(heads, rows), caption, folded=True)
 
 
 def _softnet_line(attempts: list[Attempt], columns: list[str]) -> Iterator[tuple[str, ...]]:

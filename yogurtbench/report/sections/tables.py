@@ -1,11 +1,10 @@
-"""The page's tables as plain data: rows of words and numbers, no markup."""
+"""The page's tables of results: rank, isolation, comparisons, trials."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -23,62 +22,8 @@ from yogurtbench.report.sections.isolation import (
     isolation_results,
 )
 from yogurtbench.report.sections.ranking import WireRank, effect, rank_wires
-from yogurtbench.report.sections.reachability import (
-    PROTOCOLS,
-    liveness,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A table's cell with a verdict: text, CSS class, longer form on hover."""
-
-    text: str
-    kind: str
-    hover: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A wire's row of a table."""
-
-    wire: WireLabel
-    marks: list[Mark]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Heads and rows; the first column is the wire.
-
-    ``of``: how many rows there are where not all are given.
-    """
-
-    heads: list[str]
-    rows: list[Row]
-    of: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a grid: its head, what its cells are, whether its few words are offered to choose
-    from.
-    """
-
-    name: str
-    kind: Literal["words", "number", "wire", "verdict"] = "words"
-    pick: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """A long table that the page sorts, filters and shows bit by bit.
-
-    Cells by kind of column: a text; a number (or None) and its text; a wire's place in
-    :func:`palette`; a class, a text and a longer text.
-    """
-
-    columns: list[Column]
-    rows: list[list[Any]]
+from yogurtbench.report.sections.reachability import PROTOCOLS, liveness
+from yogurtbench.report.sections.table import Column, Grid, Mark, Row, Table
 
 
 def palette(story: RunData) -> list[list[str]]:
