@@ -162,6 +162,12 @@ def test_much_that_is_said_stops_nobody() -> None:
     assert told.count("line of words") == 3
 
 
+def test_more_than_is_looked_at_is_refused() -> None:
+    """The file that it must not include could be named behind."""
+    with pytest.raises(HostError, match=r"it said 17 MiB of words"):
+        try_compiling(says("line of words\n" * 1_275_000), "mine.c", compiler_error)
+
+
 def test_nothing_is_left_of_it() -> None:
     before = len(os.listdir("/proc/self/fd"))
     dies(os.abort)

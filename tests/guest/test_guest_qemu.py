@@ -1,6 +1,8 @@
 """Real guests: what they have, how they fail, and what they leave."""
 
+import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -111,6 +113,34 @@ def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_k
             say=said.append,
         )
     assert said == []
+
+
+#: In the guest: a trial of three seconds, in whose middle the clock is set, and set right after.
+SETS_THE_CLOCK = """
+import subprocess, sys, threading
+from yogurtbench.agent.trial import run_trial
+from yogurtbench.core.records import Trial
+from yogurtbench.ebpf.programs import Programs
+import json
+
+def set_it(phase):
+    if phase == "load":
+        threading.Timer(1.0, subprocess.run, [["date", "-s", "+1 hour"]]).start()
+
+made = run_trial(Trial.from_json(json.loads(sys.argv[1])), Programs(), set_it)
+subprocess.run(["date", "-s", "-1 hour"], stdout=subprocess.DEVNULL)
+print(made.status, made.error)
+"""
+
+
+def test_a_trial_in_which_the_clock_is_set_has_failed_and_says_so(guest):
+    direct = {"device": "veth", "topology": "direct", "hook": "none", "helper": "none"}
+    options = {"count": 30, "interval": 0.1, "timeout": 10.0}
+    asked = Trial("t", cell(load="ping", **direct), 0, 0, options=options)
+    argv = ["python3", "-P", "-c", SETS_THE_CLOCK, json.dumps(asked.to_json())]
+    said, code = in_lab(guest, f"PYTHONPATH=/yogurt {shlex.join(argv)} 2>&1")
+    assert code == 0, said
+    assert "failed the machine's clock was set by +3600.0" in said
 
 
 def test_a_panic_is_noticed_at_once_and_its_text_is_kept():

@@ -15,7 +15,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from yogurtbench import lab, loads
 from yogurtbench.core import install_hints
 from yogurtbench.core.builds import UserProgram, user_program
-from yogurtbench.core.clock import align_to_step
+from yogurtbench.core.clock import align_to_step, refuse_set_clock
 from yogurtbench.core.errors import HostError
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.metrics import DIAGNOSTIC_METRIC, YES_NO, metrics_of
@@ -179,7 +179,7 @@ def _measure(
                 if trial.clock == "instructions":
                     align_to_step()
                 try:
-                    with watchdog.watching() if probes else nullcontext():
+                    with watchdog.watching() if probes else refuse_set_clock():
                         measured = _run_load(bench, wire, programs)
                 finally:
                     phases.begin("undo")

@@ -1,15 +1,26 @@
-"""Moments of the monotonic clock that a thread can wake at exactly."""
+"""Moments of the monotonic clock that a thread can wake at exactly, and whether the time of day was
+set meanwhile.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from yogurtbench.core.errors import HostError
 
 _ABSOLUTE = 1
 NS_PER_S = 1_000_000_000
 #: Nanoseconds. Many of the kernel's ticks, so that whoever comes a step too late finds the same
 #: tick there.
 _STEP = 100_000_000
+#: Nanoseconds that the time of day may have moved against the monotonic clock, beside what reading
+#: both leaves open. Slewing (adjtimex(2)) moves them alike; only a step moves one alone.
+_UNMOVED = 1_000_000
+#: Looks at both clocks, of which the closest pair counts: we can be interrupted between them.
+_LOOKS = 10
 
 
 def sleep_until(moment: int) -> None:
@@ -30,3 +41,40 @@ def align_to_step() -> None:
     after.
     """
     sleep_until((time.monotonic_ns() // _STEP + 1) * _STEP)
+
+
+@contextmanager
+def refuse_set_clock() -> Iterator[None]:
+    """Raise HostError, whatever else went wrong, where the time of day was set in this block.
+
+    ping and netperf time by it (gettimeofday(2)), and a machine that slept looks the same.
+    """
+    before = _time_of_day()
+    try:
+        yield
+    except Exception as error:
+        _compare(before, error)
+        raise
+    _compare(before)
+
+
+def _compare(before: tuple[int, int], error: Exception | None = None) -> None:
+    now = _time_of_day()
+    moved = now[0] - before[0]
+    if abs(moved) > _UNMOVED + before[1] + now[1]:
+        raise HostError(
+            f"the machine's clock was set by {moved / NS_PER_S:+.3f} s while the load ran (or the "
+            "machine slept): its times mean nothing"
+        ) from error
+
+
+def _time_of_day() -> tuple[int, int]:
+    """Return how far the time of day is from the monotonic clock, and by how much that may be off;
+    nanoseconds.
+    """
+    return min((_look() for _ in range(_LOOKS)), key=lambda look: look[1])
+
+
+def _look() -> tuple[int, int]:
+    early, now, late = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+    return now - (early + late) // 2, late - early

@@ -29,7 +29,7 @@ _MEMORY = 4 << 30
 _REFUSED = 97
 #: Of what a compiler says, the end: enough to hold its last words.
 _WORDS = 1 << 16
-#: Bytes of what it says that are looked at.
+#: Bytes that it may say: all of it is looked at for the files that are included.
 _MOST = 1 << 24
 
 
@@ -50,9 +50,12 @@ def try_compiling(
     memory = os.memfd_create("compiler")
     try:
         how = _ended(_start(compile_it, memory))
+        size = os.fstat(memory).st_size
         said = os.pread(memory, _MOST, 0).decode(errors="replace")
     finally:
         os.close(memory)
+    if size > _MOST:
+        raise HostError(f"bcc could not compile {what}: it said {size >> 20} MiB of words")
     if folder and (foreign := next(includes.foreign_includes(said, folder), "")):
         raise HostError(
             f"bcc could not compile {what}: it includes {printable(foreign)}; a wire includes "
