@@ -78,11 +78,11 @@ def _install(session: nox.Session, *things: str) -> None:
 
 @nox.session
 def root(session: nox.Session) -> None:
-    """Real namespaces on this kernel; a trial mostly waits, so two tests at a time.
+    """Real namespaces on this kernel; a trial mostly waits, so three tests at a time.
 
     What measures CPU time runs alone.
     """
-    _pytest(session, "root and not alone", *_side_by_side("worksteal"))
+    _pytest(session, "root and not alone", *_side_by_side("worksteal", 3))
     _pytest(session, "root and alone")
 
 

@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any, Protocol
 
 import guest_pool
 import pytest
+import rooms
 from cli_runner import Said, caller
 from hypothesis import settings
 from private_mounts import with_private_mounts
@@ -23,7 +23,6 @@ from private_mounts import with_private_mounts
 from yogurtbench import __main__ as command
 from yogurtbench.core import install_hints
 from yogurtbench.hosts.vm import host as vm
-from yogurtbench.lab import sandbox
 from yogurtbench.results import run_folder
 
 HERE = Path(__file__).parent
@@ -36,17 +35,6 @@ settings.register_profile("explore", deadline=None, max_examples=1000)
 FUZZED = int(os.environ.get("YOGURTBENCH_FUZZ", "100000"))
 settings.register_profile("fuzz", deadline=None, max_examples=FUZZED)
 settings.load_profile("steady")
-
-_IN_A_ROOM = """
-import importlib, json, os, sys
-sys.path[:0] = json.loads(sys.argv[1])
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-from yogurtbench.lab import sandbox
-sandbox.set_up()
-function = getattr(importlib.import_module(sys.argv[2]), sys.argv[3])
-json.dump(function(*json.loads(sys.argv[4])), answers)
-"""
 
 
 @pytest.fixture
@@ -75,20 +63,10 @@ def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of a test module returns when it is called, furnished, in a room of its
     own.
     """
-    folders = json.dumps([str(HERE / "helpers"), str(Path(inspect.getfile(function)).parent)])
-    program = [
-        sys.executable,
-        "-P",
-        "-c",
-        _IN_A_ROOM,
-        folders,
-        function.__module__,
-        function.__name__,
-    ]
-    argv = sandbox.sandbox_command([*program, json.dumps(arguments)])
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    folders = [str(HERE / "helpers"), str(Path(inspect.getfile(function)).parent)]
+    return rooms.call_in_room(
+        folders, function.__module__, function.__name__, json.dumps(arguments)
+    )
 
 
 @pytest.fixture(scope="session")
