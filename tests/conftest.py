@@ -23,6 +23,7 @@ from private_mounts import with_private_mounts
 from yogurtbench import __main__ as command
 from yogurtbench.core import install_hints
 from yogurtbench.hosts.vm import host as vm
+from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
 
 HERE = Path(__file__).parent
@@ -91,9 +92,14 @@ def warm_guest(shelf: None) -> Iterator[type[guest_pool.WarmHost]]:
 
 
 class Swept(Protocol):
-    """Runs a matrix in the guest: what lies beside it by name, and the run folder it leaves."""
+    """Runs a matrix in the guest: what lies beside it by name, and the run folder it leaves.
 
-    def __call__(self, folder: Path, matrix: str, **beside: str) -> Path: ...
+    ``asides``: whether diagnostic trials end it, which take longer than the others.
+    """
+
+    def __call__(
+        self, folder: Path, matrix: str, *, asides: bool = True, **beside: str
+    ) -> Path: ...
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +110,13 @@ def swept(warm_guest: object) -> Swept:
     On the wall clock, whose guest serves many commands.
     """
 
-    def sweeping(folder: Path, matrix: str, **beside: str) -> Path:
+    def sweeping(folder: Path, matrix: str, *, asides: bool = True, **beside: str) -> Path:
         for name, text in {"m.yaml": matrix, **beside}.items():
             (folder / name).write_text(text)
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
+            if not asides:
+                patch.setattr(Plan, "diagnostics", lambda _: [])
             code = command.run(["run", "m.yaml", "--clock", "wall"])
         (run,) = folder.glob("results/*/*-*")
         bad = [

@@ -47,7 +47,7 @@ def yogurtbench(
 
 @pytest.fixture(scope="module")
 def folder(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return swept(tmp_path_factory.mktemp("netkit"), MATRIX)
+    return swept(tmp_path_factory.mktemp("netkit"), MATRIX, asides=False)
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,7 @@ def test_what_the_wire_drops_is_what_the_diagnosis_counts(tricks: Attempts) -> N
 
 @pytest.fixture(scope="module")
 def off(swept: Swept, tmp_path_factory: pytest.TempPathFactory) -> Attempts:
-    return attempts(swept(tmp_path_factory.mktemp("off"), OFF))
+    return attempts(swept(tmp_path_factory.mktemp("off"), OFF, asides=False))
 
 
 def test_no_lab_waits_for_multicast_reports_that_netkits_policy_refuses(off: Attempts) -> None:
