@@ -54,6 +54,8 @@ def call(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without root, leave out what needs it; where CI is set it is not left out but fails."""
     for item in items:
+        if item.get_closest_marker("vm") and HERE / "guest" not in item.path.parents:
+            raise pytest.UsageError(f"{item.nodeid}: tests marked vm belong into tests/guest")
         if item.get_closest_marker("vm") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(900))  # the first one may build the guest
         if item.get_closest_marker("root") and os.geteuid() != 0 and not os.environ.get("CI"):

@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
         return INTERRUPTED
     except (
         SystemExit
-    ) as error:  # Typer's own for an OSError; from anywhere else nobody knows what was not done
+    ) as error:  # Typer's own for an OSError; from anywhere else it is not known what was not done
         return _print_internal_error(
             error.__context__ if isinstance(error.__context__, OSError) else error
         )

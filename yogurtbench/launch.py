@@ -82,7 +82,7 @@ def _is_foreign() -> bool:
     )
 
 
-#: Variables of Python that change nothing for us, or that an isolated Python is told by options.
+#: Variables of Python that change nothing for us, or that an isolated Python gets as options.
 _HARMLESS = {
     "PYTHONCOERCECLOCALE",
     "PYTHONDONTWRITEBYTECODE",

@@ -106,5 +106,5 @@ def _drawn(run: Run, function: str) -> Iterator[tuple[tuple[str, ...], Chart]]:
 
 
 def _plain(word: str) -> str:
-    """Without the thin space between digits, which nobody can type."""
+    """Without the thin space between digits, which no keyboard types."""
     return "".join(word.split())

@@ -416,6 +416,8 @@ def test_a_real_checkout_sets_itself_up_whatever_pip_is_told_elsewhere(tmp_path:
         .read_text()
         .replace('__version__ = "', '__version__ = "copied-')
     )
+    large = re.compile(r"(?m)^(pyarrow|scipy|matplotlib|fonttools|pillow)==.*\n")
+    (copy / "requirements.lock").write_text(large.sub("", (ROOT / "requirements.lock").read_text()))
     hostile = {
         "PIP_USER": "1",
         "PIP_TARGET": str(elsewhere),
@@ -433,7 +435,7 @@ def test_a_real_checkout_sets_itself_up_whatever_pip_is_told_elsewhere(tmp_path:
             copy / ".venv/bin/python",
             "-I",
             "-c",
-            "import pandas, matplotlib; print(pandas.__file__)",
+            "import pandas, typer; print(pandas.__file__)",
         ],
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 """The value of a time budget: how many blocks, how precise, how many gate cells decided.
 
-The precision hangs on the noise, which a plan does not know: it is told for assumed standard
+The precision hangs on the noise, which a plan does not know: it is given for assumed standard
 deviations, or for those that a stored run of the same experiment had.
 """
 
@@ -111,7 +111,7 @@ def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
     try:
         if (where := run_folder.read_environment(folder)).lab != lab or where.clock != "wall":
             return []
-        # As told: what rounding adds to an interval is no noise, and more blocks do not take it
+        # As reported: what rounding adds to an interval is no noise, and more blocks do not take it
         # away.
         table = comparison.compare(
             run_folder.load(folder)[1].assign(**{run_folder.ROUNDING: 0.0}),

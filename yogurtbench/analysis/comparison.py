@@ -381,7 +381,7 @@ _ABSENT = (
 
 
 def _without_statistics(pairs: _Pairs, asked: _Comparison, gaps: Mapping[int, str]) -> str | None:
-    """Return the verdict that can be told without statistics; None where they must decide."""
+    """Return the verdict that is known without statistics; None where they must decide."""
     if gaps:
         return "incomplete"
     same = are_identical(asked.metric, pairs.x, pairs.y, np.concatenate(pairs.moved))

@@ -500,7 +500,7 @@ def _direction(blank: Finding, *, more: bool) -> str:
 
 
 def _wide_shift(x: Logs, y: Logs) -> Effect:
-    """Return how far ``y`` lies above ``x`` as told, and the interval with what rounding leaves
+    """Return how far ``y`` lies above ``x`` as reported, and the interval with what rounding leaves
     beside it.
     """
     told = shift(x.told, y.told)
@@ -563,7 +563,7 @@ def _side_logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Lo
 
 
 def _without_statistics(x: Logs, y: Logs) -> str:
-    """Return the verdict that can be told without statistics; empty where they must decide."""
+    """Return the verdict that is known without statistics; empty where they must decide."""
     few = len(x.told), len(y.told)
     same = float(np.ptp(np.concatenate([x.told, y.told]))) < NO_SPREAD
     names = {

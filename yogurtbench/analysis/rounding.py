@@ -131,7 +131,7 @@ def rounded_note(
 
 
 def effect_with_rounding(logs: Logs) -> Effect:
-    """Return the estimate of what was told, and its interval with what rounding leaves beside
+    """Return the estimate of what was reported, and its interval with what rounding leaves beside
     it.
     """
     told = hodges_lehmann(logs.told)
@@ -141,8 +141,8 @@ def effect_with_rounding(logs: Logs) -> Effect:
 
 
 def is_more_rounding_than_noise(logs: Logs, told: Effect) -> bool:
-    """Return whether rounding widens the interval by more than the noise of what was told makes it
-    wide.
+    """Return whether rounding widens the interval by more than the noise of what was reported
+    does.
     """
     return bool(np.median(logs.high - logs.low) > told.high - told.low)
 

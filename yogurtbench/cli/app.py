@@ -225,7 +225,7 @@ def report(
             pages.write(run_folder, which_wire)
     except (
         HostError
-    ) as error:  # a full disk, another user's folder: what the run says can be told all the same
+    ) as error:  # a full disk, another user's folder: what the run says can be printed all the same
         typer.echo(f"yogurtbench: {error}", err=True)
         code = error.exit_code
     _print_result(run_folder, as_json, github=github)
@@ -352,7 +352,7 @@ def compare(
     code = _print_decision(pair.decision, as_json, github=github)
     try:
         pages.put(pair, out)
-    except HostError as error:  # the decision stands, and has been told
+    except HostError as error:  # the decision stands, and is printed
         typer.echo(f"yogurtbench: {error}", err=True)
         return code or error.exit_code
     typer.echo(f"report: {out}", err=as_json)
@@ -738,7 +738,7 @@ def _print_history(history: History, as_json: bool) -> int:
         _print_tables(history)
     try:
         page = timeline.write(history)
-    except YogurtError as error:  # the result has been told; the page is no part of it
+    except YogurtError as error:  # the result is printed; the page is no part of it
         typer.echo(f"yogurtbench: {error}", err=True)
         return 0
     if not as_json:

@@ -226,7 +226,7 @@ def _read(matrix: Path) -> dict[str, Any]:
 
 
 def _named(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield every axis and word of a matrix that nobody has checked yet."""
+    """Yield every axis and word of a matrix that is not checked yet."""
     from yogurtbench.matrix import axes
 
     points = [value.get("axes"), *_listed(value.get("include")), *_listed(value.get("baseline"))]

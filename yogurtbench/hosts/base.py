@@ -140,7 +140,7 @@ class AgentHost:
         heard: Callable[[dict[str, Any]], None],
         person: Callable[[], InputSource | None] = lambda: None,
     ) -> int:
-        """Give an order; ``heard`` is told each event until its end.
+        """Give an order; ``heard`` gets each event until its end.
 
         Returns the exit code it ended with.
 

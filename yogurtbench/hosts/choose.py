@@ -33,7 +33,7 @@ _NEED = "which the matrix needs"
 class Foreseen:
     """The choice that a run would make, as far as it is known without a guest.
 
-    ``plan``: on the clock it would take; ``lab``: native or vm, auto where nobody asked;
+    ``plan``: on the clock it would take; ``lab``: native or vm, auto by default;
     ``reason``: why this clock. ``otherwise``: the plan that it would be where KVM, which a run
     tries first, runs no guest; None where that is known or of no account.
     """

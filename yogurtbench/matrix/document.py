@@ -35,7 +35,7 @@ MAX_VALUES = 200_000
 MAX_DEPTH = 16
 #: No number in a matrix has more characters.
 MAX_DIGITS = 400
-#: Seconds until a pipe that nobody writes to is given up.
+#: Seconds until a pipe without a writer is given up.
 PATIENCE = 10
 
 _WORD = "tag:yaml.org,2002:"

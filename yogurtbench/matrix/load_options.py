@@ -45,7 +45,7 @@ class _Load(Strict):
     """How long to wait for the load beyond its own duration (default 10s)."""
 
     def options(self, clock: str, payload: int | None) -> dict[str, Any]:
-        """Return what a trial with this payload is told on a clock: every option, durations in
+        """Return what a trial with this payload is given on a clock: every option, durations in
         seconds.
         """
         del clock, payload  # only bulk loads depend on them
@@ -248,7 +248,7 @@ class Isolation(_Load):
 def _with_kind(value: object) -> object:
     """``ping`` alone is short for ``{kind: ping}``.
 
-    Wrong kinds are told here, to name the nearest.
+    Wrong kinds are reported here, to name the nearest.
     """
     load = {"kind": value} if isinstance(value, str) else value
     if not isinstance(load, dict):

@@ -305,7 +305,7 @@ def _idle(matrix: Matrix) -> Iterator[str]:
             )
 
 
-#: So many points of an exclude are told.
+#: So many points of an exclude are named.
 _TOLD = 3
 
 
@@ -396,7 +396,7 @@ def _planned(
 
 
 def _options(matrix: Matrix, load: AnyLoad, cell: Cell, clock: str) -> dict[str, Any]:
-    """Return what a cell's load is told. Raises MatrixError where its tool cannot do it exactly."""
+    """Return the options of a cell's load. Raises MatrixError where its tool cannot do it so."""
     try:
         load.check(clock, cell.payload, cell.streams)
     except PositionedError as error:

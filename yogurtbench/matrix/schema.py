@@ -277,7 +277,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _writable(schema: Any) -> Any:
-    """Return the schema without defaults that nobody could write.
+    """Return the schema without defaults that cannot be written.
 
     Null, and numbers that stand for ``10ms`` or ``1%``.
     """

@@ -57,7 +57,7 @@ class Selector:
 def _axis_of(part: str) -> str:
     """Return what somebody may have meant who named a word without its axis.
 
-    Empty where nobody knows.
+    Empty where it is not known.
     """
     spoken: dict[str, str] = {}
     for axis in reversed(axes.WORDS.values()):

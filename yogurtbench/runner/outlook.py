@@ -15,7 +15,7 @@ from yogurtbench.plan.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """``labs``: whose time is told; ``reason``: why this clock.
+    """``labs``: whose time is given; ``reason``: why this clock.
 
     ``otherwise``: the plan it may be instead.
     """
@@ -33,7 +33,7 @@ class Outlook:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts: the plan and what is told of it.
+        """For scripts: the plan and what is said of it.
 
         ``choice`` has the clock's reason, and what else it may be.
         """

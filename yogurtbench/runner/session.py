@@ -80,7 +80,7 @@ def run(plans: Plans, wishes: RunOptions) -> RunResult:
 def _write_report(folder: Path) -> bool:
     """Write the report.
 
-    Where the machine does not let us, say so: what was measured is there, and is told.
+    Where the machine does not let us, say so: what was measured is there, and is reported.
     """
     try:
         report.make(folder)

@@ -128,7 +128,7 @@ def boot_guest(
 ) -> Guest:
     """Boot a guest and wait for its agent.
 
-    One that dies or falls silent before that is booted again, at most twice, and ``say`` is told.
+    One that dies or falls silent before that is booted again, at most twice; ``say`` gets a line.
     ``accelerator`` is kvm or tcg, ``memory`` bytes (default: what the image needs), ``cpus`` by
     default at most two. One with an ``order`` for its boot counts time in instructions, and stands
     still when it has carried it out. Raises HostError where QEMU is missing, memory is short or the

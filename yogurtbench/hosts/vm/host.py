@@ -26,8 +26,8 @@ from yogurtbench.hosts.vm.qemu import MachineConfig
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
     """Return a host that boots a kernel (``host``, a Debian release, a path) for its trials.
 
-    ``say`` is told of what takes long. Raises HostError, on entry, where the guest cannot be built
-    or booted.
+    ``say`` gets a line for what takes long. Raises HostError, on entry, where the guest cannot be
+    built or booted.
     """
     return AgentHost(lambda: _start(kernel, say))
 

@@ -155,8 +155,8 @@ def _clock_arguments(files: GuestFds) -> list[str]:
     """Guest time is the count of instructions, nothing random is random, and the guest can stop
     itself.
 
-    Once woken it does not stop again (unless it is told so, see snapshot.resume): a panic then ends
-    it, as it does any other guest.
+    Once woken it does not stop again (unless its order says so, see snapshot.resume): a panic then
+    ends it, as it does any other guest.
     """
     return [
         # until its monitor has been greeted: what is said to QEMU while a guest runs can move it

@@ -45,7 +45,7 @@ def prioritise_main_thread(process: int) -> None:
     """Give a process's main thread alone realtime priority (sched(7)), where that is permitted."""
     with suppress(
         PermissionError, ProcessLookupError
-    ):  # one that is dead already is told of elsewhere
+    ):  # one that is dead already is reported elsewhere
         _go_first(process)
 
 

@@ -70,8 +70,8 @@ def ensure_snapshot(
     """Return a saved guest that has compiled these texts and COMMON, made where none is kept.
 
     A guest for COMMON boots; any other goes on from that one, compiles the rest and is saved again.
-    A kept one that is damaged is made anew, and ``say`` is told. Raises HostError where it can be
-    neither made nor saved.
+    A kept one that is damaged is made anew, and ``say`` gets a line. Raises HostError where it can
+    be neither made nor saved.
     """
     hardware = qemu.hardware_for(image, overlay, "tcg", exact=True)
     rest = compiled - COMMON

@@ -82,7 +82,7 @@ def read(file: Path) -> MeasuredRun:
 def _maker(file: Path) -> str:
     """Return the version that made a baseline, whatever else stands in it.
 
-    Empty where nobody can tell.
+    Empty where it is not known.
     """
     try:
         found = _sides(json.loads(file.read_text(encoding="utf-8")))

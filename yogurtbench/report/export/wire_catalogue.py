@@ -219,7 +219,7 @@ def spoken(cell: Cell) -> str:
 
 
 def exposed(values: Mapping[str, Any]) -> str:
-    """Return who listens and who talks, as the end of a line; empty where nobody asked.
+    """Return who listens and who talks, as the end of a line; empty where it was not measured.
 
     What has no answer is no "nobody".
     """

@@ -169,6 +169,6 @@ def _needed(row: Mapping[str, Any]) -> float:
     return n * (max(0.0, noise) / wanted) ** 2
 
 
-#: Right on the margin no number of blocks would do: nobody is told to go for a narrower half of an
+#: Right on the margin no number of blocks would do: the advice is never a narrower half of an
 #: interval.
 _NARROWEST = 0.01

@@ -91,7 +91,7 @@ def counter_tables(story: RunData) -> list[CounterTable]:
 def warned(story: RunData) -> dict[str, tuple[str, ...]]:
     """Cell id -> what its trials warned of their packets.
 
-    The same warning with other figures is told once.
+    The same warning with other figures is given once.
     """
     found: dict[str, dict[str, str]] = {}
     for attempt in _counted(story):

@@ -33,7 +33,7 @@ from yogurtbench.report.format import (
     unit_name,
 )
 
-#: Findings that nobody needs to see where nothing hangs on them.
+#: Findings that are hidden where nothing depends on them.
 _QUIET = FINE - {"improvement"}
 _STYLES = {
     "regression": "bold red",
@@ -41,7 +41,7 @@ _STYLES = {
     "missing": "yellow",
     "failed": "yellow",
 }
-#: Trials that failed, of which this many are told.
+#: Trials that failed, of which this many are named.
 _TOLD = 5
 #: Columns of text from which there is room for the measured values, and as many as a summary on a
 #: page takes.

@@ -169,7 +169,7 @@ def _resolution(story: RunData) -> ReportWarning | None:
 
 
 def _packets(story: RunData) -> ReportWarning | None:
-    # TCP's default payload is as much as a write takes: nobody expects packets of it.
+    # TCP's default payload is as much as a write takes: no packet of that size is expected.
     asked_for = [
         key
         for key in counters.warned(story)

@@ -67,7 +67,7 @@ class GuestImage:
         )
 
 
-#: How a part of the guest is had: its kind and name, what builds it, and who is told.
+#: How a part of the guest is had: its kind and name, what builds it, and who gets its lines.
 _Get = Callable[[str, str, Callable[[Path], None], Say], Path]
 
 
@@ -94,7 +94,7 @@ def ensure(kernel: str = "host", *, say: Say, get: _Get = cache.ensure_folder) -
 
     A custom bzImage brings drivers built in, or modules in ``lib/modules/<release>`` (or
     ``usr/lib/…``) beside it, as ``make modules_install INSTALL_MOD_PATH=.`` puts them. What the
-    cache lacks is built; ``say`` is told. Raises HostError where it cannot be built.
+    cache lacks is built; ``say`` gets a line. Raises HostError where it cannot be built.
     """
     if platform.machine() != "x86_64":
         raise HostError(

@@ -2,7 +2,7 @@
 
 The first says which wires carry packets, which of them is cheapest and by how much, against what
 they are held to. The second, where it was measured, who on the host can capture or inject; else
-what a sweep of payloads or of offloads came to. Where nobody can tell yet, the last is a command
+what a sweep of payloads or of offloads came to. Where it is not decided yet, the last is a command
 that would (see advice).
 """
 
@@ -42,7 +42,7 @@ def summarise(story: RunData) -> str:
     return lead + (said or "Nothing was measured: no trial gave a value.")
 
 
-#: How a sentence says that something is not known; what would decide it is then told too.
+#: How a sentence says that something is not known; what would decide it is then said too.
 _OPEN = ("We don't know", "is known to", "undecided")
 
 

@@ -210,8 +210,8 @@ def _clauses(story: RunData, one: WireRank) -> str:
 
 
 def _all_clauses(story: RunData, one: WireRank) -> str:
-    """Return the decided effects, then the loads where it is equal, then those where nobody
-    knows.
+    """Return the decided effects, then the loads where it is equal, then the undecided
+    ones.
     """
     words = {load: {str(word) for word in rows["verdict"]} for load, rows in one.loads.items()}
     equal = [load_name(load) for load, found in words.items() if found <= EQUAL]
@@ -311,7 +311,7 @@ def reference_words(story: RunData) -> str:
     return " or ".join(story.wires[wire].name for wire in wires) if wires else "the baseline"
 
 
-#: So many headings without a baseline are told.
+#: So many headings without a baseline are named.
 TELL_LEVELS = 2
 
 
