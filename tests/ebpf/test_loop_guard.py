@@ -161,4 +161,4 @@ def test_real_packets_that_go_round_are_silenced_in_less_than_two_seconds(
     assert seen["silent"] - seen["attached"] < 2
     assert 0 < made["details"]["looped_seconds"] < 2
     assert seen["packets"] > 1000
-    assert seen["more"] == 0
+    assert seen["more"] < 10  # what another CPU had in its hands; a loop would be thousands
