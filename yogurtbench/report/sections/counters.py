@@ -62,9 +62,14 @@ class CounterTable:
     folded: bool = False
 
     @property
+    def shared(self) -> int:
+        """How many marks the rows of a cell have in common, before their own."""
+        return len(_SHARED)
+
+    @property
     def cells(self) -> list[list[Row]]:
         """The rows of each cell, together."""
-        return self.table.runs(len(_SHARED))
+        return self.table.runs(self.shared)
 
     @property
     def opened(self) -> bool:
@@ -155,7 +160,7 @@ def _row(
 
 
 def _table(heads: Iterable[str], rows: list[Row]) -> Table:
-    return Table([*_SHARED, *heads], rows, len(rows))
+    return Table([*_SHARED, *heads], rows)
 
 
 def _count(value: float) -> str:
