@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import os
 import shutil
 import sys
@@ -62,20 +60,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
-def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of a test module returns when it is called, furnished, in a room of its
-    own.
-    """
-    folders = [str(HERE / "helpers"), str(Path(inspect.getfile(function)).parent)]
-    return rooms.call_in_room(
-        folders, function.__module__, function.__name__, json.dumps(arguments)
-    )
-
-
 @pytest.fixture(scope="session")
 def in_room() -> Callable[..., Any]:
     """``in_room(function, *arguments)``: arguments and answer travel as JSON."""
-    return call_in_room
+    return rooms.call_in_room
 
 
 @pytest.fixture(scope="session")

@@ -135,6 +135,7 @@ def went_round(load: str, axes: dict[str, Any]) -> dict[str, Any]:
     def timed_silence(wire: Wire) -> None:
         silence(wire)
         seen.setdefault("silent", time.monotonic())
+        time.sleep(0.05)  # another CPU may have a packet or two in its hands
         seen.setdefault("packets", packets(wire))
 
     def late_detach(wire: Wire) -> None:
@@ -161,4 +162,4 @@ def test_real_packets_that_go_round_are_silenced_in_less_than_two_seconds(
     assert seen["silent"] - seen["attached"] < 2
     assert 0 < made["details"]["looped_seconds"] < 2
     assert seen["packets"] > 1000
-    assert seen["more"] < 10  # what another CPU had in its hands; a loop would be thousands
+    assert seen["more"] == 0

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.vm
 MATRIX = """
 name: inside
 lab: native
-axes: {device: netkit, hook: netkit_peer, helper: redirect}
+axes: {device: netkit, hook: [netkit_peer, tcx_ingress], helper: redirect}
 baseline: {device: veth, topology: direct, hook: none, helper: none}
 loads: [reachability, {kind: ping, count: 5, interval: 10ms}]
 blocks: {min: 1, max: 1}
@@ -161,7 +161,7 @@ def test_the_whole_command_runs_natively_where_the_kernel_has_netkit(tmp_path: P
     assert {a["status"] for a in attempts} == {"ok"}
     assert [
         a["details"]["counters"]["wire.forward"][0] for a in netkit if a["trial"]["role"] == "cell"
-    ] == [5]
+    ] == [5, 5]
 
 
 def inside(guest_image: image.GuestImage, overlay: Path) -> tuple[dict[str, str], int]:

@@ -22,6 +22,7 @@ from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.hosts.vm import host, image, overlay
 from yogurtbench.hosts.vm.guest import boot_guest
 from yogurtbench.hosts.vm.image import build
+from yogurtbench.lab import sandbox
 
 pytestmark = pytest.mark.vm
 
@@ -116,9 +117,8 @@ def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_k
     assert said == []
 
 
-#: In namespaces of the guest: a trial of three seconds, in whose middle the clock is set, and set
+#: In a sandbox of the guest: a trial of three seconds, in whose middle the clock is set, and set
 #: right after.
-IN_ITS_OWN = ["unshare", "--net", "--mount", "--propagation", "private", "--"]
 SETS_THE_CLOCK = """
 import json, subprocess, sys, threading
 from yogurtbench.agent.trial import run_trial
@@ -143,8 +143,8 @@ def test_a_trial_in_which_the_clock_is_set_has_failed_and_says_so(guest):
     options = {"count": 30, "interval": 0.1, "timeout": 10.0}
     asked = Trial("t", cell(load="ping", **direct), 0, 0, options=options)
     python = ["python3", "-P", "-c", SETS_THE_CLOCK, json.dumps(asked.to_json())]
-    argv = [*IN_ITS_OWN, *python]
-    said, code = in_lab(guest, f"PYTHONPATH=/yogurt {shlex.join(argv)} 2>&1")
+    argv = shlex.join(sandbox.sandbox_command(python))
+    said, code = in_lab(guest, f"PYTHONPATH=/yogurt {argv} 2>&1")
     assert code == 0, said
     # date sets it to a whole second
     assert re.search(r"failed the machine's clock was set by \+(3599|3600)\.\d+ s", said), said

@@ -176,8 +176,7 @@ def test_nothing_but_the_guest_wakes_qemus_main_loop(host: SnapshotHost) -> None
     """A woken guest that announces itself (five timers of the machine's own time) was off by some
     instructions in 1 trial of some hundreds; with 1,000 such timers in 19 of 59.
     """
-    nothing = {"op": "compile", "texts": ProgramBuilds().to_json()}
-    with snapshot.resume(host._saved, nothing) as guest:
+    with snapshot.resume(host._saved, snapshot._compile_request(ProgramBuilds())) as guest:
         assert guest.monitor.execute("query-migrate-parameters")["announce-rounds"] == 0
 
 

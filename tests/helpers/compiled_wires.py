@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import yogurtbench.agent.trial
@@ -16,16 +17,12 @@ from yogurtbench.ebpf import programs
 
 __all__ = ["yogurtbench"]
 
-_compile = programs._compile
-_compiled: dict[tuple[str, ...], Any] = {}
+_compiled = cache(programs._compile)
 
 
 def compile_once(source: str, flags: Iterable[str], what: str) -> Any:
     """Compile a text, or return what it was compiled to before, with its maps."""
-    key = (source, *flags)
-    if key not in _compiled:
-        _compiled[key] = _compile(source, key[1:], what)
-    return _compiled[key]
+    return _compiled(source, tuple(flags), what)
 
 
 programs._compile = compile_once

@@ -8,12 +8,15 @@ from __future__ import annotations
 import atexit
 import ctypes
 import importlib
+import inspect
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,13 @@ from yogurtbench.lab import sandbox
 
 _NEW_NETWORK, _NEW_MOUNTS, _NEW_PIDS = 0x40000000, 0x00020000, 0x20000000
 _REC, _PRIVATE = 0x4000, 1 << 18
-_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
+_PR_SET_PDEATHSIG = 1
 _SECONDS = 120.0
 #: The process that rooms are forked from. (multiprocessing's forkserver of Python 3.11 does not find
 #: the modules that it is to import before.)
 _SERVER = """
-import json, sys
-sys.path[:0] = json.loads(sys.argv[1])
+import sys
+sys.path.insert(0, sys.argv[1])
 import compiled_wires, rooms
 rooms.serve()
 """
@@ -36,23 +39,20 @@ rooms.serve()
 
 @cache
 def _server() -> subprocess.Popen[bytes]:
-    folders = json.dumps([str(Path(__file__).parent)])
-    pipe = subprocess.PIPE
-    server = subprocess.Popen(
-        [sys.executable, "-P", "-c", _SERVER, folders], stdin=pipe, stdout=pipe
-    )
+    argv = [sys.executable, "-P", "-c", _SERVER, str(Path(__file__).parent)]
+    server = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     atexit.register(server.kill)
     return server
 
 
-def call_in_room(folders: list[str], module: str, function: str, arguments: str) -> Any:
-    """Call a module's function in a new room; arguments and answer are JSON.
+def call_in_room(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a test module returns when it is called, furnished, in a room of its own.
 
-    ``folders``: where its imports lie. Raises AssertionError with what it printed where it fails.
+    Arguments and answer travel as JSON. Raises AssertionError with what it printed where it fails.
     """
-    server = _server()
+    server, folder = _server(), str(Path(inspect.getfile(function)).parent)
     with tempfile.NamedTemporaryFile() as answer, tempfile.NamedTemporaryFile() as said:
-        order = (folders, module, function, arguments, answer.name, said.name)
+        order = (folder, function.__module__, function.__name__, arguments, answer.name, said.name)
         assert server.stdin and server.stdout
         server.stdin.write(json.dumps(order).encode() + b"\n")
         server.stdin.flush()
@@ -70,20 +70,20 @@ def serve() -> None:
         ended = select.select([descriptor := os.pidfd_open(child)], [], [], _SECONDS)[0]
         os.close(descriptor)
         if not ended:
-            os.kill(child, _SIGKILL)  # and with it, by PR_SET_PDEATHSIG, the room
+            os.kill(child, signal.SIGKILL)  # and with it, by PR_SET_PDEATHSIG, the room
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _enter(
-    folders: list[str], module: str, function: str, arguments: str, answer: str, said: str
+    folder: str, module: str, function: str, arguments: list[Any], answer: str, said: str
 ) -> None:
     """Become the parent of a room's first process, and end as it does."""
     printed = os.open(said, os.O_WRONLY | os.O_APPEND)
     answered = os.open(answer, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(printed, stream)
-    sys.path[:0] = folders
+    sys.path.insert(0, folder)
     _check(_libc().unshare(_NEW_NETWORK | _NEW_MOUNTS | _NEW_PIDS))
     child = os.fork()
     if child == 0:
@@ -91,15 +91,15 @@ def _enter(
     os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
 
 
-def _call(module: str, function: str, arguments: str, answered: int) -> None:
+def _call(module: str, function: str, arguments: list[Any], answered: int) -> None:
     code = 1
     try:
         libc = _libc()
-        _check(libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0))
+        _check(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
         _check(libc.mount(b"none", b"/", None, _REC | _PRIVATE, None))
         _check(libc.mount(b"proc", b"/proc", b"proc", 0, None))
         sandbox.set_up()
-        result = getattr(importlib.import_module(module), function)(*json.loads(arguments))
+        result = getattr(importlib.import_module(module), function)(*arguments)
         os.write(answered, json.dumps(result).encode())
         code = 0
     except BaseException:
