@@ -181,7 +181,7 @@ def deaf(path: str) -> dict[str, Any]:
 
 
 @pytest.mark.root
-def test_a_server_that_ends_before_it_is_ready_is_told_with_its_words(
+def test_a_server_that_ends_before_it_is_ready_is_reported_with_its_words(
     in_room: InRoom, tmp_path: Path
 ) -> None:
     made = in_room(deaf, str(tmp_path))

@@ -244,7 +244,7 @@ def _left(attempt: Attempt, what: float | str) -> Attempt:
     ],
 )
 @pytest.mark.parametrize("clock", ["wall", "instructions"])
-def test_a_block_without_a_pair_is_told_whatever_the_others_say(
+def test_a_block_without_a_pair_is_shown_whatever_the_others_say(
     pair: tuple[Left, Left], verdict: str, clock: str
 ) -> None:
     row = left([pair, *noisy(11)], clock)
@@ -618,7 +618,7 @@ def test_a_slowdown_of_a_tenth_is_found_at_a_noise_of_3_percent(
     assert float((told(data, length, 0.03, statistics.holm)[:, 0] == "slower").mean()) >= 0.9
 
 
-def test_a_cell_that_never_ran_is_told_to_be_of_the_kernel_that_the_others_ran_on() -> None:
+def test_a_cell_that_never_ran_is_taken_to_be_of_the_kernel_that_the_others_ran_on() -> None:
     run = yogurt_phone(blocks=6)
     frame = to_frame(run.attempts(), "r")
     gone = run.cells[-6].id

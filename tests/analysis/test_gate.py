@@ -128,7 +128,7 @@ def test_on_the_margin_the_alarm_keeps_to_its_rate() -> None:
     assert seen.count("regression") <= 0.025 * 400 + 10  # three standard errors
 
 
-def test_a_whole_sweep_slower_machine_and_all_is_told_by_its_ratios() -> None:
+def test_a_whole_sweep_slower_machine_and_all_is_reported_by_its_ratios() -> None:
     """Invented blocks share their noise with their baseline, so that the machine's mood cancels."""
     old, new = side_of(sweep(1)), side_of(sweep(2, effects={KEY: 1.12}))
     decision = decide(old, new)
@@ -178,7 +178,7 @@ def _bulk(one: MeasuredCell) -> MeasuredCell:
     return replace(one, cell=replace(one.cell, load="iperf3_tcp"))
 
 
-def test_a_canary_that_sings_and_an_emulator_are_told() -> None:
+def test_a_canary_that_sings_and_an_emulator_are_reported() -> None:
     old = side_of(sweep(1, accelerator="tcg"))
     decision = decide(old, side_of(sweep(2, accelerator="tcg", canary=1.2)))
     assert any("canary" in one for one in decision.cautions) and any(

@@ -277,7 +277,7 @@ def test_an_unreadable_file_is_refused_in_one_sentence(
 
 
 @pytest.mark.root
-def test_an_unreadable_run_folder_is_told_in_one_sentence(
+def test_an_unreadable_run_folder_is_reported_in_one_sentence(
     nobodys_python: list[str], everybodys: Path
 ) -> None:
     (everybodys / "run").mkdir(mode=0o700)
@@ -485,7 +485,7 @@ def test_the_lab_is_up_while_its_command_runs_and_options_after_the_dashes_are_t
 
 
 @pytest.mark.root
-def test_a_command_that_is_not_there_is_told_in_one_line(call: Callable[..., Said]) -> None:
+def test_a_command_that_is_not_there_is_reported_in_one_line(call: Callable[..., Said]) -> None:
     said = in_the_lab(call, "no-such-command")
     assert (said.code, said.err.count("\n")) == (3, 1)
     assert "no-such-command: could not be started" in said.err

@@ -86,7 +86,7 @@ def test_regressions_are_summed_up_and_annotated_and_stdout_stays_the_results(
     assert text.count("```") == 2 and max(map(len, text.splitlines())) <= 160
 
 
-def test_a_fine_check_is_told_and_folded(
+def test_a_fine_check_is_reported_and_folded(
     page: Path, tmp_path: Path, call: Callable[..., Said]
 ) -> None:
     old, new = stored(exact(), tmp_path), stored(exact(), tmp_path)
@@ -115,7 +115,7 @@ def test_names_from_a_matrix_stay_text(
     assert fence and "<img" not in before and "<img" not in rest.rpartition("````")[2]
 
 
-def test_a_summary_that_cannot_be_written_is_told(
+def test_a_summary_that_cannot_be_written_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(github.VARIABLE, str(tmp_path))

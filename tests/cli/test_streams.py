@@ -118,7 +118,7 @@ def test_every_command_keeps_its_exit_code(
     assert code_of(folder, arguments, redirections) == code
 
 
-def test_a_lost_output_is_told_on_standard_error(folder: Path) -> None:
+def test_a_lost_output_is_reported_on_standard_error(folder: Path) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [*COMMAND, "schema"], stdout=full, stderr=subprocess.PIPE, text=True, check=False

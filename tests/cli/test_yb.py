@@ -230,7 +230,7 @@ def test_a_run_does_not_hold_the_lock(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [1, 2, 5, 120])
-def test_pip_failing_is_told_and_never_a_regression(checkout: Path, code: int) -> None:
+def test_pip_failing_is_reported_and_never_a_regression(checkout: Path, code: int) -> None:
     (checkout / "pip").write_text(f"echo 'no route to the index' >&2; exit {code}")
     for _ in range(2):
         told = yb(checkout)
@@ -319,7 +319,7 @@ def test_a_checkout_that_cannot_be_written_runs_where_its_environment_is_whole(
 
 
 @pytest.mark.root
-def test_a_full_disk_is_told_and_the_half_made_environment_made_anew(checkout: Path) -> None:
+def test_a_full_disk_is_reported_and_the_half_made_environment_made_anew(checkout: Path) -> None:
     script = """
         mkdir "$1/.venv" && mount -t tmpfs -o size=8k,nr_inodes=20 tmpfs "$1/.venv"
         code=0; "$1/yb" || code=$?
@@ -405,7 +405,7 @@ def test_a_file_of_pips_that_cannot_be_read_is_passed_over(
 
 @pytest.mark.root
 @pytest.mark.timeout(900)
-def test_a_real_checkout_sets_itself_up_whatever_pip_is_told_elsewhere(tmp_path: Path) -> None:
+def test_a_real_checkout_sets_itself_up_whatever_pip_is_set_elsewhere(tmp_path: Path) -> None:
     copy, elsewhere = tmp_path / "a copy", tmp_path / "elsewhere"
     skipped = shutil.ignore_patterns(
         ".venv", ".git", "results", "__pycache__", ".*_cache", ".hypothesis", ".nox"
@@ -525,7 +525,7 @@ def test_without_a_network_there_is_one_clear_sentence_and_nothing_half_made(
 
 
 @pytest.mark.root
-def test_without_a_network_apt_is_told_likewise_and_what_dpkg_left_is_finished_first(
+def test_without_a_network_apt_is_set_likewise_and_what_dpkg_left_is_finished_first(
     tmp_path: Path,
 ) -> None:
     """Real apt, in a network namespace without a route, for a package that is not there."""

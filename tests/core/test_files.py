@@ -260,7 +260,7 @@ def test_a_limit_of_file_sizes_is_a_full_disk_too(here: Path) -> None:
 
 
 @pytest.mark.root
-def test_a_disk_with_room_for_nothing_is_told_before_anything_runs(here: Path) -> None:
+def test_a_disk_with_room_for_nothing_is_reported_before_anything_runs(here: Path) -> None:
     Path("m.yaml").write_text(DIRECT)
     Path("full").mkdir()
     script = "mount -t tmpfs -o size=8k tmpfs full; head -c 8192 /dev/zero > full/x"
@@ -287,7 +287,7 @@ READ_ONLY = "mount --bind results results; mount -o remount,ro,bind results"
         (["init", "results/m.yaml"], "m.yaml", 3),
     ],
 )
-def test_a_read_only_folder_is_told_and_the_result_all_the_same(
+def test_a_read_only_folder_is_reported_and_the_result_all_the_same(
     run: Path, argv: list[str], told: str, code: int
 ) -> None:
     base = run.parent.parent.parent
@@ -305,7 +305,7 @@ def test_a_read_only_folder_is_told_and_the_result_all_the_same(
 
 
 @pytest.mark.root
-def test_a_run_of_another_user_is_told_and_its_result_all_the_same(
+def test_a_run_of_another_user_is_reported_and_its_result_all_the_same(
     nobodys_python: list[str], everybodys: Path
 ) -> None:
     run = stored(replace(Invented((REACH, WIRE)), blocks=12), everybodys / "results")
@@ -344,7 +344,7 @@ def test_an_attempt_that_cannot_be_kept_is_one_sentence_and_leaves_no_half_line(
     assert (folder / "trials.jsonl").read_bytes() == before
 
 
-def test_a_run_that_cannot_be_read_is_told_once(run: Path, call: Callable[..., Said]) -> None:
+def test_a_run_that_cannot_be_read_is_reported_once(run: Path, call: Callable[..., Said]) -> None:
     (run / "trials.jsonl").unlink()
     (run / "trials.jsonl").symlink_to("/proc/self/mem")
     said = call("report", run)

@@ -160,7 +160,7 @@ def test_derived_distributions_are_known_by_what_they_are_like(
     assert only(DERIVED[release], install_hints.install_command("ping"))
 
 
-def test_a_distribution_that_nobody_knows_is_told_debians_names_and_no_command() -> None:
+def test_a_distribution_that_nobody_knows_is_shown_debians_names_and_no_command() -> None:
     nixos = {"ID": "nixos", "PRETTY_NAME": "NixOS 26.05"}
     assert (
         install_hints.install_command("qemu", release=nixos)

@@ -89,7 +89,7 @@ def test_usage_is_of_yogurtbench_as_a_module_too(arguments: list[str]) -> None:
         ("report file/run", "no such run folder"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_true_sentence(
+def test_what_cannot_be_is_reported_in_one_true_sentence(
     call: Callable[..., Said], arguments: str, sentence: str
 ) -> None:
     said = call(*arguments.split())

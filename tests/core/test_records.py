@@ -135,7 +135,7 @@ def test_guest_instructions_are_never_called_nanoseconds() -> None:
         )
 
 
-def test_only_what_is_told_a_second_is_told_by_the_instruction() -> None:
+def test_only_what_is_reported_a_second_is_reported_by_the_instruction() -> None:
     units = {
         metric: unit_on("instructions", METRICS[metric].unit)
         for metric in ("throughput", "bytes_per_skb")

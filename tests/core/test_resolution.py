@@ -205,7 +205,7 @@ def test_every_metric_has_a_resolution_of_each_load_that_tells_it() -> None:
                     assert math.isfinite(moved) and moved >= 0, (load, metric)
 
 
-def test_throughput_is_told_as_finely_as_time_is() -> None:
+def test_throughput_is_reported_as_finely_as_time_is() -> None:
     """iperf3's clock: whole microseconds of it, cut off at both ends."""
     recorded = json.loads((DATA / "iperf3_tcp.json").read_text())["end"]["sum_received"]
     bits, seconds = recorded["bits_per_second"], recorded["seconds"]
@@ -230,7 +230,7 @@ def test_a_share_of_few_packets_has_few_steps() -> None:
     assert rounding_of("packets_per_second", 10.0, rate) == pytest.approx(0.5, rel=1e-3)
 
 
-def test_cpu_time_in_ticks_is_told_by_ticks() -> None:
+def test_cpu_time_in_ticks_is_reported_by_ticks() -> None:
     """One second of CPU over 10^9 bytes: ticks of 10 ms in two columns of two CPUs where a kernel
     keeps them apart.
     """
@@ -581,12 +581,12 @@ def test_the_advice_is_sockperf_and_no_blocks_where_only_rounding_is_in_the_way(
     ) is None and "The load sockperf would decide it" in advice.sentence(story)
 
 
-def test_reports_of_what_is_told_finely_say_nothing_of_it(tmp_path: Path) -> None:
+def test_reports_of_what_is_reported_finely_say_nothing_of_it(tmp_path: Path) -> None:
     folder = stored(run_of("sockperf", 8, "wall"), tmp_path)
     assert "resolution" not in {one.kind for one in warnings.collect_warnings(RunData.read(folder))}
 
 
-def test_a_plan_says_beforehand_what_is_told_too_coarsely(tmp_path: Path) -> None:
+def test_a_plan_says_beforehand_what_is_reported_too_coarsely(tmp_path: Path) -> None:
     base = "name: t\nbaseline: {device: veth, topology: direct}\nloads: "
     ping_alone = planned(tmp_path, base + "[{kind: ping, count: 50}]")
     found = too_coarse(ping_alone)

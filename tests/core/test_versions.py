@@ -92,7 +92,7 @@ CHANGES: list[Callable[[Path], None]] = [
 
 @pytest.mark.parametrize("command", ["report", "baseline", "compare", "history"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_run_of_a_newer_version_is_told_as_that(
+def test_a_run_of_a_newer_version_is_reported_as_that(
     run: Path, call: Callable[..., Said], change: Callable[[Path], None], command: str
 ) -> None:
     argv = {
@@ -126,7 +126,7 @@ def test_a_run_of_a_newer_version_that_says_nothing_new_is_read(
 @pytest.mark.parametrize(
     ("made_by", "told"), [(NEWER, "made by a newer yogurtbench (99.1.0"), ("0.0.1", "was damaged")]
 )
-def test_a_baseline_of_a_newer_version_is_told_as_that(
+def test_a_baseline_of_a_newer_version_is_reported_as_that(
     run: Path, call: Callable[..., Said], made_by: str, told: str
 ) -> None:
     file = run / "b.json"

@@ -130,7 +130,7 @@ def test_what_goes_well_says_nothing() -> None:
     ],
     ids=["signal", "abort", "exit"],
 )
-def test_how_it_ended_is_told_with_its_last_words(how: Callable[[], Any], said: str) -> None:
+def test_how_it_ended_is_reported_with_its_last_words(how: Callable[[], Any], said: str) -> None:
     assert dies(how) == f"bcc could not compile mine.c: it said nothing {said}"
     told = dies(how, "\x1b[1mone\n\ntwo\nthree\nLLVM ERROR: \x07no\n")
     assert told == f"bcc could not compile mine.c: two | three | LLVM ERROR: \\x07no {said}"
@@ -139,7 +139,7 @@ def test_how_it_ended_is_told_with_its_last_words(how: Callable[[], Any], said: 
     )
 
 
-def test_an_ordinary_complaint_is_told_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_ordinary_complaint_is_reported_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
     def compile_it() -> None:
         os.write(2, b"mine.c:3:1: error: no\n  line 3\n")
         raise Exception("Failed to compile BPF module")

@@ -66,7 +66,7 @@ def test_a_loop_is_silenced_while_the_probe_still_waits(rate: int) -> None:
     assert caught.value.seconds == pytest.approx(wire.silent_after, abs=0.2)
 
 
-def test_a_loop_that_begins_late_is_told_with_its_own_length() -> None:
+def test_a_loop_that_begins_late_is_reported_with_its_own_length() -> None:
     wire = Paced(lambda t: 100_000 * max(0.0, t - 0.7))
     with pytest.raises(Looping) as caught:
         probed(wire, 1.5)
@@ -115,7 +115,7 @@ def test_without_programs_there_is_nothing_to_watch() -> None:
     probed(None, 0.0).look()
 
 
-# Real packets that go round on this kernel.
+# Real packets that loop on this kernel.
 
 
 def went_round(load: str, axes: dict[str, Any]) -> dict[str, Any]:

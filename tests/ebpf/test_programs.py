@@ -56,7 +56,7 @@ def test_the_users_text_keeps_its_own_lines() -> None:
     )
 
 
-def test_the_compilers_first_error_is_told_with_the_line_it_quotes() -> None:
+def test_the_compilers_first_error_is_reported_with_the_line_it_quotes() -> None:
     said = (
         'w.c:9:3: warning: x\nw.c:9:27: error: use of undeclared identifier "X"\n\treturn '
         "X;\n\t       ^\n1 error\n"
@@ -101,7 +101,7 @@ int wire(struct __sk_buff *skb)
 
 
 @pytest.mark.root
-def test_a_wire_of_ones_own_is_swept_and_a_bad_one_told_by_its_line(tmp_path: Path) -> None:
+def test_a_wire_of_ones_own_is_swept_and_a_bad_one_reported_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(MATRIX)
     (tmp_path / "mine.c").write_text(MINE)
     (tmp_path / "broken.c").write_text(MINE.replace("YB_TARGET", "YB_TARGT"))

@@ -91,7 +91,7 @@ def diagnosed(refused: bool) -> dict[str, Any]:
 
 
 @pytest.mark.root
-def test_run_times_are_told_by_program_and_nothing_else_is(
+def test_run_times_are_reported_by_program_and_nothing_else_is(
     in_room: Callable[..., dict[str, Any]],
 ) -> None:
     before = Path("/proc/sys/kernel/bpf_stats_enabled").read_text().strip()

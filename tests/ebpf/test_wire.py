@@ -204,6 +204,26 @@ def test_a_wire_with_a_wrong_target_is_dead_and_its_counters_say_where(in_room: 
     assert seen["packets"]["wire.return"] == 0
 
 
+def attached_without_its_device(hook: str) -> str:
+    """What attaching says where something else removed the pair meanwhile."""
+    with bring_up(cell(**{**WIRE, "hook": hook})) as lab:
+        assert lab.a
+        lab.a.namespace.ip.link("del", index=lab.a.ifindex)
+        try:
+            with attach_wire(programs(), lab):
+                return "attached"
+        except HostError as error:
+            return str(error)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("hook", ["tc_ingress", "tcx_ingress", "xdp_generic"])
+def test_a_device_that_is_gone_is_no_kernel_that_cannot_attach(in_room: InRoom, hook: str) -> None:
+    assert in_room(attached_without_its_device, hook) == (
+        f"yg1-host was removed by something else before {hook} was attached"
+    )
+
+
 def two_ways() -> dict[str, Any]:
     with (
         bring_up(cell(**WIRE, return_helper="redirect_peer")) as lab,

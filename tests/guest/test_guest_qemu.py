@@ -99,7 +99,7 @@ def test_a_kernel_of_one_s_own_needs_no_index_of_its_modules(own_kernel, order):
         assert booted.ready["lacking"] == []
 
 
-def test_a_kernel_without_modules_is_told_what_the_instruction_clock_needs(own_kernel):
+def test_a_kernel_without_modules_is_shown_what_the_instruction_clock_needs(own_kernel):
     said = []
     told = (
         r"has no driver of QEMU's firmware configuration .*, which the instruction clock "

@@ -1,4 +1,4 @@
-"""Trials in the guest where kernels play tricks: what goes round, is dropped or ignored.
+"""Trials in the guest where kernels play tricks: what loops, is dropped or ignored.
 
 And every offload off.
 """

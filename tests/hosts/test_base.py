@@ -110,7 +110,7 @@ def test_attempts_come_as_they_happen_stamped_with_where_they_were_made() -> Non
     assert len(stable.machines) == 1
 
 
-def test_what_a_trial_does_is_told_while_it_does_it() -> None:
+def test_what_a_trial_does_is_reported_while_it_does_it() -> None:
     told: list[tuple[str, str]] = []
     left = iter([trial()])
     with AgentHost(Stable(works)) as host:

@@ -395,7 +395,7 @@ def test_kvm_that_was_never_tried_is_no_promise(tmp_path: Path) -> None:
     assert doctor._stored_probe(tmp_path).state == "limited"
 
 
-def test_pypis_bcc_is_told_apart_from_the_compiler(
+def test_pypis_bcc_is_distinguished_from_the_compiler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bcc").mkdir()

@@ -312,7 +312,7 @@ def test_a_trial_whose_agent_is_killed_is_crashed_and_the_rest_goes_on() -> None
     assert "the machine died in this trial" in crashed.error
 
 
-def test_a_room_that_cannot_be_made_is_told_in_the_tools_words(
+def test_a_room_that_cannot_be_made_is_reported_in_the_tools_words(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     refusing = tmp_path / "unshare"

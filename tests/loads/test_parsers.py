@@ -182,7 +182,7 @@ def test_an_iperf3_whose_streams_are_threads_ends_by_time(
     assert ("--time" in argv, "--bytes" in argv) == (threaded, not threaded)
 
 
-def test_iperf3_errors_are_told(recorded: Recorded) -> None:
+def test_iperf3_errors_are_reported(recorded: Recorded) -> None:
     with pytest.raises(LoadFailed, match="unable to connect to server: Connection refused"):
         iperf3.parse(recorded("iperf3_error.json"), udp=False)
 

@@ -111,7 +111,7 @@ def test_a_wires_counter_that_ran_backwards_fails_its_row() -> None:
 # -- counters --------------------------------------------------------------------------------------
 
 
-def test_a_devices_counter_that_ran_backwards_is_told() -> None:
+def test_a_devices_counter_that_ran_backwards_is_reported() -> None:
     with pytest.raises(
         LoadFailed, match="rx_bytes of yg1-cont ran backwards, from 18446744073709551615 to 3"
     ):
@@ -489,7 +489,7 @@ def test_errors_are_inert_wherever_they_come_from() -> None:
     assert str(errors.HostError(evil)).isprintable()
 
 
-def test_a_failed_server_is_told_beside_the_client() -> None:
+def test_a_failed_server_is_reported_beside_the_client() -> None:
     with process.run_in_background(["sh", "-c", "echo no memory >&2; kill -9 $$"]) as server:
         server.process.wait()
         with pytest.raises(LoadFailed) as failed, base.outlived_by(server):

@@ -153,7 +153,7 @@ def test_a_tool_that_prints_without_end_is_a_failed_row(in_room: InRoom, tmp_pat
 
 
 @pytest.mark.root
-def test_pings_that_there_was_no_time_for_are_told(in_room: InRoom, tmp_path: Path) -> None:
+def test_pings_that_there_was_no_time_for_are_reported(in_room: InRoom, tmp_path: Path) -> None:
     error = failing(
         in_room, tmp_path, "ping", 'exec $REAL "$@"', "ping", count=500, interval=0.01, timeout=1.0
     )
@@ -339,7 +339,7 @@ def test_a_lab_does_not_take_over_how_the_machine_is_set(in_room: InRoom) -> Non
     assert seen == {key: [usual] * len(seen[key]) for key, (_, usual) in SETTINGS.items()}
 
 
-def test_what_belongs_to_the_whole_machine_is_told_where_it_is_unusual(
+def test_what_belongs_to_the_whole_machine_is_reported_where_it_is_unusual(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(inherited, "_NET", tmp_path)

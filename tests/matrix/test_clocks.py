@@ -129,7 +129,7 @@ def test_cpus_that_it_has_are_no_reason(tmp_path: Path) -> None:
     assert clocks_of(plans_of(tmp_path, text)) == ["wall", "instructions"]
 
 
-def test_a_mistake_is_told_once_and_the_same_on_every_clock(tmp_path: Path) -> None:
+def test_a_mistake_is_reported_once_and_the_same_on_every_clock(tmp_path: Path) -> None:
     for clock in ("auto", "wall", "instructions"):
         with pytest.raises(MatrixError, match="--only: no cell"):
             plans_of(tmp_path, clock=clock, only="hook=tcx_egress")

@@ -103,7 +103,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "said"), BAD, ids=[said[:50] for _, said in BAD])
-def test_what_is_no_document_is_told_with_its_place(
+def test_what_is_no_document_is_reported_with_its_place(
     tmp_path: Path, text: str | bytes, said: str
 ) -> None:
     path = written(tmp_path, text)
@@ -114,7 +114,7 @@ def test_what_is_no_document_is_told_with_its_place(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+def test_what_is_no_file_is_reported(tmp_path: Path) -> None:
     said = {
         tmp_path: "this is a folder",
         tmp_path / "none.yaml": "no such file",
@@ -225,7 +225,7 @@ def test_a_number_written_otherwise_is_that_number(tmp_path: Path) -> None:
         ("---\nname: b", "a matrix is one document"),
     ],
 )
-def test_what_is_not_yaml_is_told_with_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
+def test_what_is_not_yaml_is_reported_with_what_to_do(tmp_path: Path, text: str, hint: str) -> None:
     with pytest.raises(MatrixError, match=re.escape(hint)):
         load(written(tmp_path, f"name: a\n{text}\n"))
 

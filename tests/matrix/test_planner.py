@@ -354,7 +354,7 @@ def test_a_name_is_needed(tmp_path: Path) -> None:
         load(written(tmp_path, "question: why?\n"))
 
 
-def test_of_several_mistakes_the_first_in_the_file_is_told(tmp_path: Path) -> None:
+def test_of_several_mistakes_the_first_in_the_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MatrixError, match=r":2:7: seed"):
         load(written(tmp_path, "name: t\nseed: x\naxes: {hok: x, hook: y}\nloads: [pin]\n"))
 

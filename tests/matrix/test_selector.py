@@ -47,7 +47,7 @@ def test_values_have_their_types() -> None:
         ("cpus=0", "cpus takes same, split, free or [client, server]"),
     ],
 )
-def test_mistakes_are_told_like_the_matrixs(text: str, said: str) -> None:
+def test_mistakes_are_reported_like_the_matrixs(text: str, said: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the sentence is checked below
         Selector(text)
     assert said in str(caught.value)
@@ -61,7 +61,9 @@ def test_mistakes_are_told_like_the_matrixs(text: str, said: str) -> None:
         ("hook=netkit_peer,cpus=1:0", "has hook=netkit_peer,cpus=1:0; its cpus: same, 0:1"),
     ],
 )
-def test_what_no_cell_has_is_told_with_what_they_have(tmp_path: Path, text: str, said: str) -> None:
+def test_what_no_cell_has_is_reported_with_what_they_have(
+    tmp_path: Path, text: str, said: str
+) -> None:
     with pytest.raises(MatrixError) as caught:
         planned(tmp_path, TEXT, only=text)
     assert str(caught.value).endswith(
@@ -93,7 +95,7 @@ def test_a_canary_does_not_make_its_baseline_ambiguous(tmp_path: Path) -> None:
     assert find_cell(plan, "device=veth,payload=64,cpus=same").device == "veth"
 
 
-def test_none_or_several_are_told_with_the_candidates(tmp_path: Path) -> None:
+def test_none_or_several_are_reported_with_the_candidates(tmp_path: Path) -> None:
     plan = planned(tmp_path, TEXT)
     with pytest.raises(
         MatrixError,

@@ -63,7 +63,7 @@ def test_each_built_in_wire_runs_blind_once_whatever_its_blocks_and_payloads(
     ],
     ids=["wall clock", "no sockperf", "one's own"],
 )
-def test_where_nothing_can_be_told_nothing_runs_blind(
+def test_where_nothing_can_be_reported_nothing_runs_blind(
     tmp_path: Path, loads: str, clock: str, program: str
 ) -> None:
     assert not blind_of(plan_of(tmp_path, loads, clock, program))

@@ -311,7 +311,7 @@ SIX = textwrap.dedent("""\
 """)
 
 
-def test_includes_that_overwrite_each_other_are_told_with_their_lines(tmp_path: Path) -> None:
+def test_includes_that_overwrite_each_other_are_reported_with_their_lines(tmp_path: Path) -> None:
     plan = planned(tmp_path, SIX)
     assert len(plan.cells) == 1
     (note,) = plan.notes
@@ -354,7 +354,9 @@ def test_what_the_note_on_includes_says_makes_a_cell_of_each(tmp_path: Path) -> 
         ("[{hook: tcx_egress, mtu: 1300}, {hook: tcx_egress, mtu: 1400}]", ""),
     ],
 )
-def test_only_includes_that_lose_a_value_are_told(tmp_path: Path, includes: str, told: str) -> None:
+def test_only_includes_that_lose_a_value_are_reported(
+    tmp_path: Path, includes: str, told: str
+) -> None:
     text = (
         f"name: t\naxes: {{device: [veth, netkit], hook: tcx_ingress}}\ninclude: "
         f"{includes}\nloads: [reachability]\n"
@@ -381,7 +383,9 @@ def test_only_includes_that_lose_a_value_are_told(tmp_path: Path, includes: str,
         ("{device: veth, load: ping}", ""),
     ],
 )
-def test_an_exclude_that_takes_nothing_out_is_told(tmp_path: Path, exclude: str, told: str) -> None:
+def test_an_exclude_that_takes_nothing_out_is_reported(
+    tmp_path: Path, exclude: str, told: str
+) -> None:
     axes = "{device: [veth, netkit], hook: tcx_ingress, mtu: 1500}"
     text = f"name: t\naxes: {axes}\nexclude: [{exclude}]\nloads: [reachability, ping]\n"
     notes = planned(tmp_path, text).notes
@@ -400,7 +404,7 @@ def test_an_exclude_that_takes_nothing_out_is_told(tmp_path: Path, exclude: str,
         ("axes: {device: [netkit, netkit], payload: [64, 65]}", 2, 1),
     ],
 )
-def test_plain_doubles_are_told_apart_from_axes_that_do_not_apply(
+def test_plain_doubles_are_distinguished_from_axes_that_do_not_apply(
     tmp_path: Path, text: str, collapsed: int, doubles: int
 ) -> None:
     loads = "" if "loads" in text else "\nloads: [reachability]"

@@ -111,7 +111,7 @@ def test_a_cell_has_one_row_of_packets_with_its_medians() -> None:
     assert all(row.marks[place].text == "47\u202f929" for row in table.rows)
 
 
-def test_programs_are_told_by_role_and_way() -> None:
+def test_programs_are_reported_by_role_and_way() -> None:
     _, wire = by_name(story_of(counting()))["programs"].cells
     assert [mark.text for mark in wire[0].marks[:2]] == ["iperf3 UDP", "8\u202f000 B"]
     assert lines(wire) == [
@@ -184,7 +184,7 @@ def test_run_times_are_labelled_as_measured_apart() -> None:
     assert shown.table.heads[-1] == "a run (ns)"
 
 
-def test_drops_are_told_by_function_and_reason_where_they_were_watched() -> None:
+def test_drops_are_reported_by_function_and_reason_where_they_were_watched() -> None:
     run = counting()
     drops = {"udp_queue_rcv_one_skb:SOCKET_RCVBUFF": 7, "sk_stream_kill_queues:NOT_SPECIFIED": 70}
     told = by_name(story_of(run, [*run.attempts(), diagnostic(run, drops=drops)]))["drops"]
@@ -256,7 +256,7 @@ def test_tallies_of_ones_own_show_the_slots_that_counted() -> None:
     assert lines(shown.cells[0]) == [("forward 0", "10", "1\u202f000"), ("forward 2", "2", "200")]
 
 
-def test_packets_that_are_not_what_the_payload_says_are_told_everywhere(tmp_path: Path) -> None:
+def test_packets_that_are_not_what_the_payload_says_are_reported_everywhere(tmp_path: Path) -> None:
     run = counting()
     attempts = changed(
         run, b0={"warnings": [WARNING.format(1355)]}, b1={"warnings": [WARNING.format(1356)]}

@@ -149,7 +149,7 @@ def test_a_moving_canary_opens_the_report() -> None:
     assert page.index("The baseline differs from itself") < page.index('class="answer"')
 
 
-def test_failures_drift_and_broken_off_runs_are_told() -> None:
+def test_failures_drift_and_broken_off_runs_are_reported() -> None:
     run = yogurt_phone()
     bad = replace(run, failing={one.id: "boom" for one in run.cells})
     assert {"failures"} <= {one.kind for one in collect_warnings(story_of(bad))}
@@ -200,7 +200,7 @@ def test_numbers_are_read_by_people() -> None:
     )
 
 
-def test_wires_of_the_same_name_are_told_apart_by_what_differs() -> None:
+def test_wires_of_the_same_name_are_distinguished_by_what_differs() -> None:
     cells = [
         cell(primary="pass"),
         cell(primary="guard_cb"),

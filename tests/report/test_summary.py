@@ -100,7 +100,7 @@ def medians_shaken(run: Invented) -> list[Attempt]:
     ("effect", "known"),
     [(1.1, "but the fastest round trip +10"), (1.0, "but the fastest round trip the same within")],
 )
-def test_what_the_fastest_round_trip_knows_is_told_where_the_median_is_drowned(
+def test_what_the_fastest_round_trip_knows_is_reported_where_the_median_is_drowned(
     effect: float, known: str
 ) -> None:
     run = own(effect, noise=0.002, cells=(cell(program="./wire.c"),))
@@ -111,7 +111,7 @@ def test_what_the_fastest_round_trip_knows_is_told_where_the_median_is_drowned(
     assert "fastest round trip, sockperf UDP" in shown
 
 
-def test_the_fastest_round_trip_is_not_told_where_the_median_says_it() -> None:
+def test_the_fastest_round_trip_is_not_reported_where_the_median_says_it() -> None:
     run = own(1.1, noise=0.002, cells=(cell(program="./wire.c"),))
     assert "fastest" not in said(run)
     assert "fastest" not in "".join(line.plain for line in comparisons(story_of(run), 100))
@@ -142,7 +142,7 @@ def test_isolation_counts_the_shut_wires_and_names_the_tightest() -> None:
     assert said(run) == (
         "3 of 3 wires carry packets. Of 3 live wires 1 is closed to injection from the host, "
         "1 to capture; tightest towards the host is netkit l3 · netkit_peer → redirect "
-        "(primary next): nobody can capture, raw packets and the host's ping can inject."
+        "(primary next): no one can capture, raw packets and the host's ping can inject."
     )
 
 
@@ -174,7 +174,7 @@ def test_an_isolation_trial_of_a_dead_wire_counts_for_nobody() -> None:
     assert [len(tables.isolation(story).rows), tables.omitted_count(story)] == [1, 1]
 
 
-def test_what_could_not_be_told_is_not_called_shut() -> None:
+def test_what_could_not_be_reported_is_not_called_shut() -> None:
     run = opened(Invented(wires("pass", "next", "guard_cb"), blocks=2),
                  **{"pass": EARS | MOUTHS, "next": EARS, "guard_cb": frozenset()})  # fmt: skip
     attempts = [
@@ -204,7 +204,7 @@ def unguarded(one: Cell) -> Cell:
     return replace(one, primary="pass")
 
 
-def test_a_guard_is_told_by_what_it_keeps_out_and_what_it_costs() -> None:
+def test_a_guard_is_reported_by_what_it_keeps_out_and_what_it_costs() -> None:
     """The yogurt-phone: two baselines, latency and isolation."""
     guard = cell(primary="guard_cb")
     both = (unguarded(guard), guard)
@@ -227,7 +227,7 @@ def test_a_guard_is_told_by_what_it_keeps_out_and_what_it_costs() -> None:
     assert "; against veth direct: 33 % longer median round trip (sockperf UDP: about 2" in first
     assert second == (
         f"Tightest towards the host is {name('guard_cb')}: host end a and an unbound socket "
-        "can capture, nobody can "
+        "can capture, no one can "
         f"inject; {name('pass')} is also open to raw packets and the host's ping."
     )
 
@@ -284,7 +284,7 @@ def test_the_payload_below_an_undecided_one_is_no_turn() -> None:
     assert _turn(rows) == "from 1\u202f400 B on at the latest (at 64 B we don't know)"
 
 
-def test_switches_are_told_apart_from_the_wire() -> None:
+def test_switches_are_distinguished_from_the_wire() -> None:
     """Each cell is held to veth under its own switches: named once, and how far they alone
     carry.
     """
@@ -322,7 +322,7 @@ def _half_of_wires(one: Cell) -> float:
 # --- exact, and custom programs -------------------------------------------------------------
 
 
-def test_on_the_instruction_clock_the_difference_is_told_to_the_last_digit() -> None:
+def test_on_the_instruction_clock_the_difference_is_reported_to_the_last_digit() -> None:
     """28 113 against 28 147: 34 a round trip, and a round trip of sockperf is two packets."""
     run = Invented(
         (cell(),),
@@ -451,7 +451,7 @@ def test_of_many_dead_wires_it_says_where_they_die_and_how_many_go_round() -> No
     assert summarise(story_of(run, told)) == (
         "1 of 6 wires carry packets: netkit l3 · netkit_peer → redirect (primary pass); of "
         "the others 4 die in "
-        "netkit_xmit and 1 goes round in the kernel."
+        "netkit_xmit and 1 loops in the kernel."
     )
 
 
@@ -585,7 +585,7 @@ def test_a_bulk_load_alone_is_an_answer() -> None:
     )
 
 
-def test_wires_that_are_held_to_nothing_are_told_by_what_they_measured() -> None:
+def test_wires_that_are_held_to_nothing_are_reported_by_what_they_measured() -> None:
     """Without a baseline there is no verdict; that is not nothing."""
     cells = tuple(cell(helper=helper) for helper in ("redirect", "redirect_peer"))
     run = Invented(cells, blocks=1, clock="instructions", accelerator="tcg", baselines=(),

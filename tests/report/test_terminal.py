@@ -154,7 +154,7 @@ def test_which_wires_live_and_where_the_others_die(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_what_gave_no_value_is_told_with_its_reason_alike_ones_counted(width: int) -> None:
+def test_what_gave_no_value_is_reported_with_its_reason_alike_ones_counted(width: int) -> None:
     one = Trial("t", cell(), 0, 0)
     attempts = [
         Attempt.without_values(one, "skipped", "the wire is dead"),
@@ -205,7 +205,7 @@ def story_of(run: Invented, folder: Path) -> RunData:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_without_a_baseline_the_values_and_their_spread_are_told(
+def test_without_a_baseline_the_values_and_their_spread_are_reported(
     tmp_path: Path, width: int
 ) -> None:
     story = story_of(alone(), tmp_path)
@@ -232,5 +232,5 @@ def test_without_a_baseline_the_values_and_their_spread_are_told(
     assert len(report.splitlines()) <= markdown.LINES
 
 
-def test_where_there_is_a_baseline_only_what_is_compared_is_told(tmp_path: Path) -> None:
+def test_where_there_is_a_baseline_only_what_is_compared_is_reported(tmp_path: Path) -> None:
     assert levels(RunData.read(stored(yogurt_phone(), tmp_path))) == []

@@ -88,7 +88,7 @@ def test_on_the_instruction_clock_the_difference_is_exact() -> None:
 
 
 @pytest.mark.parametrize(("canary", "word"), [(1.0, "ok"), (1.2, "moved")])
-def test_what_the_canary_shows_is_told(canary: float, word: str) -> None:
+def test_what_the_canary_shows_is_reported(canary: float, word: str) -> None:
     run = yogurt_phone(canary=canary)
     told = verdicts(story_of(run))["canary"]
     assert told["verdict"] == word
@@ -123,7 +123,7 @@ def test_each_cell_says_whether_its_wire_carries_packets(found: dict[str, Any]) 
     assert watched["words"]["eavesdrop_any"] == 1 and watched["words"]["host_ping"] == 0
 
 
-def test_what_could_not_be_told_is_neither_alive_nor_dead() -> None:
+def test_what_could_not_be_reported_is_neither_alive_nor_dead() -> None:
     one = cell(load="reachability")
     run = Invented((one,), blocks=1)
     attempts = list(run.attempts())

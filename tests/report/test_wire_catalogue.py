@@ -11,7 +11,7 @@ NOBODY = dict.fromkeys(METRICS_OF["isolation"], 0.0)
 
 
 def test_nobody_is_said_only_where_everyone_was_asked() -> None:
-    assert exposed(NOBODY) == " · listens: nobody · talks: nobody"
+    assert exposed(NOBODY) == " · listens: none · talks: none"
     open_wire = NOBODY | {"eavesdrop_host_b": 1.0, "eavesdrop_any": 1.0, "inject_raw": 1.0}
     assert exposed(open_wire) == " · listens: b, any · talks: raw"
 
@@ -21,7 +21,7 @@ def test_an_answer_that_is_missing_is_called_not_measured() -> None:
     talks = {
         metric: value for metric, value in NOBODY.items() if not metric.startswith("eavesdrop")
     }
-    assert exposed(talks) == " · listens: not measured (a, b, any) · talks: nobody"
+    assert exposed(talks) == " · listens: not measured (a, b, any) · talks: none"
     del talks["inject_bypass"]
     assert exposed(talks | {"inject_raw": 1.0}).endswith(" · talks: raw (not measured: bypass)")
 

@@ -140,7 +140,7 @@ def test_damage_is_named(name: str, text: str, says: str, small: Invented, tmp_p
         report.make(path)
 
 
-def test_a_folder_that_cannot_be_made_is_told(small: Invented, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(small: Invented, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MatrixError, match="cannot be written"):
         StoredRun.create(tmp_path / "file", "n", MATRIX, small.plan(), environment(small))

@@ -93,7 +93,7 @@ def test_the_matrix_must_have_one_program_of_its_own(tmp_path: Path, axes: str, 
         (("--base-program", "mine.c", "--baseline", "gone.json"), "gone.json: no such file"),
     ],
 )
-def test_what_cannot_be_held_against_anything_is_told_in_one_sentence(
+def test_what_cannot_be_held_against_anything_is_reported_in_one_sentence(
     tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
     (tmp_path / "mine.c").write_text(NOW)

@@ -37,7 +37,7 @@ def test_equal_boots_pass_whatever_ended_first_and_however_long_it_took() -> Non
     assert answer.as_text().splitlines()[-1] == "the instruction clock: two boots, digests equal"
 
 
-def test_one_instruction_more_is_told_with_its_cell_its_metric_and_both_values() -> None:
+def test_one_instruction_more_is_reported_with_its_cell_its_metric_and_both_values() -> None:
     answer = clock_check.compare_boots(boot(), boot(28_238.0))
     assert not answer.passed
     (found,) = answer.differences

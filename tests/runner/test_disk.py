@@ -120,7 +120,9 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "disk.img"
 
 
-def test_what_was_told_before_the_power_went_is_on_the_disk(tmp_path: Path, image: Path) -> None:
+def test_what_was_reported_before_the_power_went_is_on_the_disk(
+    tmp_path: Path, image: Path
+) -> None:
     with disk(image, tmp_path / "mnt") as results:
         cut = start(tmp_path, results)
         cut.wait_for(3)

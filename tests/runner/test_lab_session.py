@@ -315,7 +315,7 @@ def test_a_trace_for_people_has_a_line_an_event(folder: Path) -> None:
         (["--cell", LIVE, "--trace", "--", "true"], "cannot be combined with a command"),
     ],
 )
-def test_wishes_that_cannot_be_are_told_before_anything_is_brought_up(
+def test_wishes_that_cannot_be_are_reported_before_anything_is_brought_up(
     folder: Path, arguments: list[str], words: str
 ) -> None:
     before = sorted(path.name for path in folder.iterdir())

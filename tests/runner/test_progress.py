@@ -132,7 +132,7 @@ def test_what_went_wrong_stays_on_the_screen(plan: Plan) -> None:
     )  # type: ignore[attr-defined]
 
 
-def test_the_rest_is_told_at_the_pace_so_far(plan: Plan) -> None:
+def test_the_rest_is_reported_at_the_pace_so_far(plan: Plan) -> None:
     pace = RateEstimator(plan)
     assert pace.left(0.0, 90.0) == "about 1:30" and pace.share == 0.0
     for trial in trials(plan, 0):

@@ -293,10 +293,10 @@ def _paired(
 ) -> _Pairs:
     sides = (asked.cell, asked.role, cell), (asked.baseline or "", "baseline", base)
     x, y = (np.array([series[b] for b in blocks]) for *_, series in sides)
-    told = [values.rounding(who, role, asked.metric) for who, role, _ in sides]
+    roundings = [values.rounding(who, role, asked.metric) for who, role, _ in sides]
     moved = (
-        np.array([told[0].get(b, 0.0) for b in blocks]),
-        np.array([told[1].get(b, 0.0) for b in blocks]),
+        np.array([roundings[0].get(b, 0.0) for b in blocks]),
+        np.array([roundings[1].get(b, 0.0) for b in blocks]),
     )
     positive = len(blocks) and bool((x > 0).all() and (y > 0).all())
     return _Pairs(x, y, moved, widen_by_rounding(x, y, *moved) if positive else None)
@@ -311,7 +311,7 @@ def _rounded(pairs: _Pairs, asked: _Comparison) -> str:
         undecided = _exact_verdict(logs.unrounded, asked) == "inconclusive"
     else:
         undecided = len(pairs.x) < FEWEST or min(_p(logs.unrounded, asked).values()) > ALPHA
-    if undecided and not is_more_rounding_than_noise(logs, hodges_lehmann(logs.told)):
+    if undecided and not is_more_rounding_than_noise(logs, hodges_lehmann(logs.reported)):
         return ""
     where = asked.load, "instructions" if asked.exact else "wall"
     side = int(pairs.moved[1].max() > pairs.moved[0].max())
@@ -338,12 +338,12 @@ def _ratios(logs: Logs | None, exact: bool) -> dict[str, float]:
         (float(logs.low.min()), float(logs.high.max())) if exact else (effect.low, effect.high)
     )
     found = {"ratio": effect.estimate, "ratio_low": low, "ratio_high": high,
-             "median_ratio": float(np.median(logs.told))}  # fmt: skip
+             "median_ratio": float(np.median(logs.reported))}  # fmt: skip
     found |= {"resolution": float(np.median(logs.high - logs.low)) / 2}
-    told = {
+    ratios = {
         name: ratio_of(value) if math.isfinite(value) else math.nan for name, value in found.items()
     }
-    return {**told, "resolution": told["resolution"] - 1}
+    return {**ratios, "resolution": ratios["resolution"] - 1}
 
 
 def _chances(logs: Logs, asked: _Comparison) -> dict[str, Any]:

@@ -439,11 +439,11 @@ def _exact(
     found = replace(
         blank, ratio=blank.new / blank.old, low=low, high=high, verdict=_exact_verdict(blank, logs)
     )
-    told = _exact_verdict(blank, logs.unrounded)
+    unrounded = _exact_verdict(blank, logs.unrounded)
     rounded = (
         found.verdict == "inconclusive"
         and logs.are_rounded
-        and (told != "inconclusive" or not logs.told.any())
+        and (unrounded != "inconclusive" or not logs.reported.any())
     )
     return replace(found, note=_why(blank, logs, old, new) if rounded else ""), {}
 
@@ -474,16 +474,16 @@ def _describe_finding(entry: MeasuredCell, metric: str) -> tuple[Floats, Floats]
 
 
 def _are_identical(blank: Finding, entries: Sequence[MeasuredCell]) -> bool:
-    told = [_describe_finding(entry, blank.metric) for entry in entries]
-    values, moved = (np.concatenate(one) for one in zip(*told, strict=True))
+    described = [_describe_finding(entry, blank.metric) for entry in entries]
+    values, moved = (np.concatenate(one) for one in zip(*described, strict=True))
     return are_identical(blank.metric, values, np.full_like(values, values[0]), moved)
 
 
 def _why(blank: Finding, logs: Logs, *entries: MeasuredCell) -> str:
     """Return why rounding leaves it undecided, by the value that it moved the most."""
     described = (_describe_finding(entry, blank.metric) for entry in entries)
-    told = chain.from_iterable(zip(*one, strict=True) for one in described)
-    value, moved = max(told, key=lambda pair: pair[1])
+    pairs = chain.from_iterable(zip(*one, strict=True) for one in described)
+    value, moved = max(pairs, key=lambda pair: pair[1])
     clock = "instructions" if "instructions" in blank.unit else "wall"
     return rounded_note(blank.metric, (blank.cell.load, clock), logs, value, moved)
 
@@ -503,8 +503,8 @@ def _wide_shift(x: Logs, y: Logs) -> Effect:
     """Return how far ``y`` lies above ``x`` as reported, and the interval with what rounding leaves
     beside it.
     """
-    told = shift(x.told, y.told)
-    return replace(told, low=shift(x.high, y.low).low, high=shift(x.low, y.high).high)
+    effect = shift(x.reported, y.reported)
+    return replace(effect, low=shift(x.high, y.low).low, high=shift(x.low, y.high).high)
 
 
 def _rounded(blank: Finding, x: Logs, y: Logs, *entries: MeasuredCell) -> str:
@@ -515,13 +515,13 @@ def _rounded(blank: Finding, x: Logs, y: Logs, *entries: MeasuredCell) -> str:
     every = Logs(
         *(
             np.subtract.outer(b, a).ravel()
-            for a, b in ((x.told, y.told), (x.high, y.low), (x.low, y.high))
+            for a, b in ((x.reported, y.reported), (x.high, y.low), (x.low, y.high))
         )
     )
     if not every.are_rounded:
         return ""
-    told = min(_chances(x.unrounded, y.unrounded, blank).values())
-    if told > ALPHA and not is_more_rounding_than_noise(every, shift(x.told, y.told)):
+    chance = min(_chances(x.unrounded, y.unrounded, blank).values())
+    if chance > ALPHA and not is_more_rounding_than_noise(every, shift(x.reported, y.reported)):
         return ""
     return _why(blank, every, *entries)
 
@@ -564,8 +564,8 @@ def _side_logs(cell: MeasuredCell, base: MeasuredCell | None, metric: str) -> Lo
 
 def _without_statistics(x: Logs, y: Logs) -> str:
     """Return the verdict that is known without statistics; empty where they must decide."""
-    few = len(x.told), len(y.told)
-    same = float(np.ptp(np.concatenate([x.told, y.told]))) < NO_SPREAD
+    few = len(x.reported), len(y.reported)
+    same = float(np.ptp(np.concatenate([x.reported, y.reported]))) < NO_SPREAD
     names = {
         "one_block": min(few) == 1,
         "too_few_blocks": 2 * float(mann_whitney_cdf(*few)[0]) > ALPHA,

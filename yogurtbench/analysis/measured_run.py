@@ -65,13 +65,13 @@ class MeasuredCell:
         if self.roundings is not None:
             moved = self.roundings.get(metric, {}).get(block, 0.0)
             return math.inf if moved is None else moved
-        cell, told = (
+        cell, values = (
             self.cell,
             {name: series[block] for name, series in self.values.items() if block in series},
         )
-        clock = "instructions" if {PER_PACKET, PER_BYTE} & told.keys() else "wall"
-        source = resolution.ResolutionSource(cell.load, clock, cell.payload, self.options, told)
-        return resolution.rounding_of(metric, told[metric], source)
+        clock = "instructions" if {PER_PACKET, PER_BYTE} & values.keys() else "wall"
+        source = resolution.ResolutionSource(cell.load, clock, cell.payload, self.options, values)
+        return resolution.rounding_of(metric, values[metric], source)
 
     @property
     def metrics(self) -> list[str]:

@@ -30,7 +30,7 @@ NO_SPREAD = 1e-12
 class Logs:
     """Log-ratios, or differences of them, with the bounds that rounding leaves."""
 
-    told: Floats
+    reported: Floats
     low: Floats
     high: Floats
 
@@ -42,7 +42,7 @@ class Logs:
     @property
     def unrounded(self) -> Logs:
         """As if nothing had been rounded."""
-        return Logs(self.told, self.told, self.told)
+        return Logs(self.reported, self.reported, self.reported)
 
     @property
     def size(self) -> float:
@@ -55,10 +55,10 @@ def widen_by_rounding(x: Floats, y: Floats, moved_x: Floats, moved_y: Floats) ->
     down.
     """
     with np.errstate(divide="ignore", over="ignore"):
-        told = np.log(x) - np.log(y)
+        reported = np.log(x) - np.log(y)
         low = np.log(np.maximum(x - moved_x, 0.0)) - np.log(y + moved_y)
         high = np.log(x + moved_x) - np.log(np.maximum(y - moved_y, 0.0))
-    return Logs(told, low, high)
+    return Logs(reported, low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def one_sample_chances(logs: Logs, margin: float) -> Chances:
 def two_sample_chances(x: Logs, y: Logs, margin: float) -> Chances:
     """Return those of how far ``y`` lies above ``x``, by the Mann-Whitney test."""
     least, most = differences(x.high, y.low), differences(x.low, y.high)
-    cdf = mann_whitney_cdf(len(x.told), len(y.told))
+    cdf = mann_whitney_cdf(len(x.reported), len(y.reported))
     less = two_sided(cdf, (most >= -margin).sum())
     more = two_sided(cdf, (least <= margin).sum())
     within = max(two_sided(cdf, (least <= -margin).sum()), two_sided(cdf, (most >= margin).sum()))
@@ -125,7 +125,7 @@ def rounded_note(
     why = resolution.explain_rounding(metric, *where, value, moved)
     if math.isinf(moved):
         return why
-    if logs.told.any() or not math.isfinite(logs.size):
+    if logs.reported.any() or not math.isfinite(logs.size):
         return f"could be rounding: {why}"
     return f"no difference larger than {100 * logs.size:.2g} %: {why}"
 
@@ -134,19 +134,19 @@ def effect_with_rounding(logs: Logs) -> Effect:
     """Return the estimate of what was reported, and its interval with what rounding leaves beside
     it.
     """
-    told = hodges_lehmann(logs.told)
+    effect = hodges_lehmann(logs.reported)
     return Effect(
-        told.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, told.n
+        effect.estimate, hodges_lehmann(logs.low).low, hodges_lehmann(logs.high).high, effect.n
     )
 
 
-def is_more_rounding_than_noise(logs: Logs, told: Effect) -> bool:
+def is_more_rounding_than_noise(logs: Logs, effect: Effect) -> bool:
     """Return whether rounding widens the interval by more than the noise of what was reported
     does.
     """
-    return bool(np.median(logs.high - logs.low) > told.high - told.low)
+    return bool(np.median(logs.high - logs.low) > effect.high - effect.low)
 
 
 def is_constant(*series: Logs) -> bool:
     """Return whether there is no spread to judge by, and rounding does not account for that."""
-    return all(float(np.ptp(logs.told)) < NO_SPREAD and not logs.are_rounded for logs in series)
+    return all(float(np.ptp(logs.reported)) < NO_SPREAD and not logs.are_rounded for logs in series)

@@ -51,31 +51,36 @@ def _series(frame: pd.DataFrame) -> tuple[dict[Key, Series], dict[Key, Series]]:
     ok = frame[(frame["status"] == "ok") & np.isfinite(frame["value"])]
     ok = ok if ROUNDING in ok else ok.assign(**{ROUNDING: 0.0})
     found: dict[Key, dict[int, list[tuple[float, float]]]] = {}
-    for cell, role, metric, block, *told in tuples_of(
+    for cell, role, metric, block, *roundings in tuples_of(
         ok, "cell", "role", "metric", "block", "value", ROUNDING
     ):
         found.setdefault((cell, role, metric), {}).setdefault(int(block), []).append(
-            (told[0], told[1])
+            (roundings[0], roundings[1])
         )
     values = {
-        key: {b: _middle([one for one, _ in told]) for b, told in one.items()}
+        key: {b: _middle([one for one, _ in roundings]) for b, roundings in one.items()}
         for key, one in found.items()
     }
     return values, {
-        key: {b: _middle_rounding(told) for b, told in one.items()} for key, one in found.items()
+        key: {b: _middle_rounding(roundings) for b, roundings in one.items()}
+        for key, one in found.items()
     }
 
 
-def _middle_rounding(told: list[tuple[float, float]]) -> float:
+def _middle_rounding(roundings: list[tuple[float, float]]) -> float:
     """Return how far the middle lies from that of the least values, or of the most, that rounding
     leaves.
     """
-    if len(told) == 1:
-        return told[0][1]
-    values, least = [value for value, _ in told], [max(0.0, value - moved) for value, moved in told]
+    if len(roundings) == 1:
+        return roundings[0][1]
+    values, least = (
+        [value for value, _ in roundings],
+        [max(0.0, value - moved) for value, moved in roundings],
+    )
     low = 0.0 if min(least) == 0 < min(values) else _middle(least)
     return max(
-        _middle(values) - low, _middle([value + moved for value, moved in told]) - _middle(values)
+        _middle(values) - low,
+        _middle([value + moved for value, moved in roundings]) - _middle(values),
     )
 
 

@@ -161,11 +161,11 @@ def _cells(matrix: Path | None) -> list[tuple[Cell, str]]:
     plan = make_plan(load(places.matrix(matrix)))
     found = list({planned.cell.id: planned.cell for planned in plan.cells}.values())
     telling = _describe_cell(found)
-    told = (
+    meanings = (
         {axis: value for axis in telling if (value := getattr(cell, axis)) is not None}
         for cell in found
     )
-    return [(cell, axis_text(one)) for cell, one in zip(found, told, strict=True)]
+    return [(cell, axis_text(one)) for cell, one in zip(found, meanings, strict=True)]
 
 
 def _describe_cell(cells: Sequence[Cell]) -> list[str]:

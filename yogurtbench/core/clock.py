@@ -50,22 +50,20 @@ def refuse_set_clock() -> Iterator[None]:
     ping and netperf time by it (gettimeofday(2)), and a machine that slept looks the same.
     """
     before = _time_of_day()
+    cause: Exception | None = None
     try:
         yield
     except Exception as error:
-        _compare(before, error)
-        raise
-    _compare(before)
-
-
-def _compare(before: tuple[int, int], error: Exception | None = None) -> None:
+        cause = error
     now = _time_of_day()
     moved = now[0] - before[0]
     if abs(moved) > _UNMOVED + before[1] + now[1]:
         raise HostError(
             f"the machine's clock was set by {moved / NS_PER_S:+.3f} s while the load ran (or the "
             "machine slept): its times mean nothing"
-        ) from error
+        ) from cause
+    if cause:
+        raise cause
 
 
 def _time_of_day() -> tuple[int, int]:

@@ -59,7 +59,7 @@ class WireLabel:
 def wire_names(cells: Iterable[Cell], reference: Collection[str]) -> dict[str, WireLabel]:
     """Names and colours by wire id, in the order of the plan.
 
-    Baselines in ink, told apart by their marks.
+    Baselines in ink, distinguished by their marks.
     """
     wires = {cell.wire_id: cell for cell in cells}
     names = _distinguish({wire: (wire_name(cell), cell.wire) for wire, cell in wires.items()})

@@ -26,10 +26,19 @@ class Patience:
 
     def is_readable(self, waited_for: socket.socket) -> bool:
         """Return whether the socket has something to read before the patience ends."""
+        return bool(self.wait([waited_for])[0])
+
+    def wait(
+        self, readers: Sequence[socket.socket], writers: Sequence[socket.socket] = ()
+    ) -> tuple[list[socket.socket], list[socket.socket]]:
+        """Return which sockets can be read and written, as soon as one can; none where the patience
+        ends.
+        """
         while self.left > 0:
-            if self.wait_a_slice([waited_for])[0]:
-                return True
-        return False
+            found = self.wait_a_slice(readers, writers)
+            if any(found):
+                return found
+        return [], []
 
     def pause(self, seconds: float) -> bool:
         """Sleep, at most a slice, and return whether any patience is left."""

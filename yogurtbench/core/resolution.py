@@ -1,6 +1,6 @@
 """The resolution of values: how far rounding by a tool's clock or print moved them. Pure.
 
-What a trial told stands for every value from ``value - rounding`` to ``value + rounding``. The
+What a trial reported stands for every value from ``value - rounding`` to ``value + rounding``. The
 bounds are hard ones: nothing is assumed of where between two steps the truth lies, so that no
 average over blocks makes them narrower (quantisation noise averages out only where the values vary
 by more than a step [1], which a quiet lab's do not, and least those of an exact clock).
@@ -160,7 +160,7 @@ _OF_TOOL: dict[str, Callable[[str, float, ResolutionSource], float]] = {
 
 
 def _of_rate(value: float, source: ResolutionSource) -> float:
-    """Bytes or packets over seconds: the seconds are told to the microsecond."""
+    """Bytes or packets over seconds: the seconds are printed to the microsecond."""
     return value * _STAMP / _seconds(source)
 
 
@@ -216,9 +216,9 @@ _OF: dict[str, Callable[[float, ResolutionSource], float]] = {
 
 def _round_trips(source: ResolutionSource) -> float | None:
     """Return how many a request-response load measured; None where nobody can tell."""
-    options, told = source.options, source.details.get("counted")
-    if told is not None:
-        return float(told)
+    options, counted = source.options, source.details.get("counted")
+    if counted is not None:
+        return float(counted)
     if source.load == "ping":
         return float(options["count"]) if "count" in options else None
     if source.load not in _SOCKPERF or source.clock == "instructions":
@@ -256,7 +256,7 @@ def _packets(source: ResolutionSource) -> float:
 
 
 def explain_rounding(metric: str, load: str, clock: str, value: float, rounding: float) -> str:
-    """Return what of a value is not told, and what would tell it.
+    """Return what of a value is not known, and what would show it.
 
     >>> because("rtt_p50", "ping", "wall", 11_000.0, 999.0)
     'ping prints whole microseconds; sockperf prints nanoseconds'

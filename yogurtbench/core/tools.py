@@ -1,4 +1,4 @@
-"""The programs that we start, told apart from others of the same name by what they say of
+"""The programs that we start, distinguished from others of the same name by what they say of
 themselves.
 """
 

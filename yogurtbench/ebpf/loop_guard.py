@@ -49,7 +49,7 @@ class Stoppable(Protocol):
 
 
 class LoopGuard:
-    """Watches a wire; None: there are no programs, and nothing can go round."""
+    """Watches a wire; None: there are no programs, and nothing can loop."""
 
     def __init__(self, wire: Stoppable | None) -> None:
         self._wire = wire

@@ -244,7 +244,7 @@ class Tracer:
 
     @property
     def overflowed(self) -> bool:
-        """Whether more happened than the record holds: packets that go round inside the kernel do
+        """Whether more happened than the record holds: packets that loop inside the kernel do
         that.
         """
         return any(record.happened > _CAPACITY for record in self._records)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yogurtbench.core.builds import UserProgram
+from yogurtbench.core.errors import HostError
 from yogurtbench.core.hook_specs import HELPERS, HOOKS, Family, HelperSpec
 from yogurtbench.core.records import Cell
 from yogurtbench.ebpf import run_time
@@ -276,6 +277,10 @@ def _attach(handle: Any, function: Any, attachment: Attachment, lab: Lab, undo: 
     except (
         Exception
     ) as error:  # bcc raises bare Exception, pyroute2 NetlinkError: both mean "this kernel says no"
+        if not end.exists():
+            raise HostError(
+                f"{end.name} was removed by something else before {attachment.hook} was attached"
+            ) from error
         raise Unsupported(
             f"this kernel does not attach to {attachment.hook} on {end.name}: {error}"
         ) from error

@@ -117,9 +117,9 @@ class AgentHost:
 
     def cannot_ask(self) -> dict[str, str]:
         """Return the questions that cannot be asked there, each with the reason (loads.control)."""
-        told: dict[str, str] = {}
-        self.ordered({"op": "control"}, lambda event: told.update(event["control"]))
-        return told
+        reasons: dict[str, str] = {}
+        self.ordered({"op": "control"}, lambda event: reasons.update(event["control"]))
+        return reasons
 
     def lab(self, trial: Trial, argv: Sequence[str], output: Callable[[str, str], None]) -> int:
         """Run ``argv`` in a cell's lab; ``output(stream, text)`` is called as it prints.
@@ -177,7 +177,7 @@ class AgentHost:
         machine = self._alive()
         with suppress(
             EOFError
-        ):  # that it is dead is noticed, and told, where its answer is waited for
+        ):  # that it is dead is noticed, and reported, where its answer is waited for
             machine.channel.send({"op": "trial", "trial": trial.to_json()})
         return machine
 

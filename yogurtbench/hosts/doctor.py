@@ -214,8 +214,8 @@ def answer_of(found: Sequence[CheckResult], native: CheckResult, vm: CheckResult
             run,
         )
     if vm.state == "limited":
-        told = "; ".join(part for part in ("exact counts, no times", also) if part)
-        what = f"Everything runs here in an emulated guest, on the instruction clock ({told})"
+        limits = "; ".join(part for part in ("exact counts, no times", also) if part)
+        what = f"Everything runs here in an emulated guest, on the instruction clock ({limits})"
         return _answer("limited", what, f"{run} --clock instructions")
     cure, command = _cure(found, states)
     if partly:

@@ -59,12 +59,12 @@ def keyboard() -> Iterator[LocalTerminal]:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         undo.callback(termios.tcsetattr, 0, termios.TCSADRAIN, termios.tcgetattr(0))
         tty.setraw(0)
-        told, tell = os.pipe2(os.O_NONBLOCK)
-        undo.callback(os.close, told)
-        undo.callback(os.close, tell)
-        before = signal.signal(signal.SIGWINCH, lambda *_: os.write(tell, b"!"))
+        woken, wake = os.pipe2(os.O_NONBLOCK)
+        undo.callback(os.close, woken)
+        undo.callback(os.close, wake)
+        before = signal.signal(signal.SIGWINCH, lambda *_: os.write(wake, b"!"))
         undo.callback(signal.signal, signal.SIGWINCH, before)
-        yield LocalTerminal(told)
+        yield LocalTerminal(woken)
 
 
 def show(event: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +29,7 @@ class Interface:
 
     def mac(self) -> str:
         """Return the link-layer address, empty on an l3 device."""
-        return str(self._told("IFLA_ADDRESS") or "")
+        return str(self._attribute("IFLA_ADDRESS") or "")
 
     def await_up(self) -> None:
         """Return when the kernel's worker has seen that the end is up (linkwatch_do_dev); bounded.
@@ -37,8 +39,14 @@ class Interface:
         middle of a load.
         """
         patience = Patience(_UP_SECONDS)
-        while self._told("IFLA_OPERSTATE") != "UP" and patience.pause(0.001):
+        while self._attribute("IFLA_OPERSTATE") != "UP" and patience.pause(0.001):
             pass
+
+    def exists(self) -> bool:
+        """Return whether the device is still there, under its index."""
+        with self.namespace.entered(), suppress(OSError):
+            return socket.if_indextoname(self.ifindex) == self.name
+        return False
 
     def lacks_ipv6(self) -> str:
         """Return why the end cannot have an IPv6 address, as the kernel sees it.
@@ -61,10 +69,10 @@ class Interface:
                 )
         return (
             f"IPv6 needs an mtu of at least {IPV6_MTU}, and {self.name} has "
-            f"{self._told('IFLA_MTU')}"
+            f"{self._attribute('IFLA_MTU')}"
         )
 
-    def _told(self, attribute: str) -> object:
+    def _attribute(self, attribute: str) -> object:
         (link,) = self.namespace.ip.get_links(self.ifindex)
         return link.get_attr(attribute)
 

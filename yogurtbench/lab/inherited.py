@@ -181,11 +181,11 @@ def of_the_machine() -> dict[str, str]:
     return {
         _name(key): value
         for key, value in found.items()
-        if value is not None and _is_told(key, value)
+        if value is not None and _is_printed(key, value)
     }
 
 
-def _is_told(key: str, value: str) -> bool:
+def _is_printed(key: str, value: str) -> bool:
     usual = _OF_THE_MACHINE[key]
     return value != usual if usual is not None else not set(value) <= _NOTHING
 

@@ -107,7 +107,7 @@ def netkit_request(
 
 
 #: What a request may ask for and a link reports back, and what each value means.
-_TOLD: dict[str, tuple[str, dict[int, str]]] = {
+_REPORTED: dict[str, tuple[str, dict[int, str]]] = {
     "IFLA_NETKIT_MODE": ("mode", {number: word for word, number in MODES.items()}),
     "IFLA_NETKIT_POLICY": ("policy", {number: word for word, number in POLICIES.items()}),
     "IFLA_NETKIT_PEER_POLICY": ("peer policy", {number: word for word, number in POLICIES.items()}),
@@ -124,7 +124,7 @@ def ignored(request: Mapping[str, Any], attributes: Mapping[str, Any]) -> list[s
     A phrase each.
     """
     found = []
-    for attribute, (name, words) in _TOLD.items():
+    for attribute, (name, words) in _REPORTED.items():
         wanted, is_so = request.get(attribute), attributes.get(attribute)
         if wanted is not None and is_so != wanted:
             outcome = (

@@ -197,7 +197,7 @@ def softnet_counts(before: dict[str, list[int]], now: dict[str, list[int]]) -> d
 
     The kernel's counters have 32 bits and begin again at 0.
 
-    Where a CPU came or left meanwhile its rows cannot be told apart from others': there is
+    Where a CPU came or left meanwhile its rows cannot be distinguished from others': there is
     nothing to say.
     """
     if any(len(before[name]) != len(values) for name, values in now.items()):

@@ -41,7 +41,7 @@ class UdpReceiver:
         """Collect until nothing has come for ``QUIET`` seconds, at most for ``TIMEOUT``."""
         whole = Patience(TIMEOUT)
         while whole.left > 0 and self._collect(Patience(QUIET)):
-            whole.wait_a_slice([self._socket], longest=0)
+            whole.pause(0)
 
     def _collect(self, patience: Patience) -> bool:
         if not patience.is_readable(self._socket):

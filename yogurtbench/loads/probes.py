@@ -190,7 +190,7 @@ def _talk(client: socket.socket, served: socket.socket) -> bool:
     served.setblocking(False)
     while got < expected:
         waiting = [client] if sent < expected else []
-        readable, writable = _movable(served, waiting)
+        readable, writable = Patience(_STALLED).wait([served], waiting)
         if not readable and not writable:
             return False
         with suppress(BlockingIOError):
@@ -201,15 +201,3 @@ def _talk(client: socket.socket, served: socket.socket) -> bool:
                 return False
     served.send(b"!")
     return Patience(_STALLED).is_readable(client) and client.recv(1) == b"!"
-
-
-def _movable(
-    reader: socket.socket, writers: list[socket.socket]
-) -> tuple[list[socket.socket], list[socket.socket]]:
-    """Return what can be read and written; nothing where nothing moved for long."""
-    patience = Patience(_STALLED)
-    while patience.left > 0:
-        found = patience.wait_a_slice([reader], writers)
-        if any(found):
-            return found
-    return [], []

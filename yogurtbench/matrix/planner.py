@@ -265,13 +265,13 @@ def _overwritten(matrix: Matrix, combined: Iterable[Combination]) -> Iterator[st
             found.setdefault(entries, set()).update(axis for _, _, axis in one.overwritten)
     for entries, names in found.items():
         axes_named = ", ".join(sorted(matrix.axes.named)) or "load"
-        told = ", ".join(sorted(names, key=AXES.index))
+        named = ", ".join(sorted(names, key=AXES.index))
         who = _includes(matrix, entries)
         rest = (
-            f"{who}: of {told} only the last value is left, for what contradicts no value of "
+            f"{who}: of {named} only the last value is left, for what contradicts no value of "
             "axes goes into its cells "
             "and adds none (GitHub Actions' rules); for a cell each list the values of "
-            f"{told} under axes, "
+            f"{named} under axes, "
             f"or name {axes_named} in each include and leave axes out"
         )
         yield str(matrix.document.error(("include", entries[0]), rest))
@@ -290,8 +290,8 @@ def _idle(matrix: Matrix) -> Iterator[str]:
     for index, entry in enumerate(matrix.exclude):
         points, whole = combinations.idle(_crossed(matrix), entry.named)
         if points:
-            told = " or ".join(axis_text(point) for point in points[:_TOLD]) + (
-                " or …" if len(points) > _TOLD else ""
+            named = " or ".join(axis_text(point) for point in points[:_NAMED]) + (
+                " or …" if len(points) > _NAMED else ""
             )
             what = (
                 "this exclude takes nothing out"
@@ -300,13 +300,13 @@ def _idle(matrix: Matrix) -> Iterator[str]:
             )
             yield str(
                 matrix.document.error(
-                    ("exclude", index), f"{what}: no combination of the axes has {told}"
+                    ("exclude", index), f"{what}: no combination of the axes has {named}"
                 )
             )
 
 
 #: So many points of an exclude are named.
-_TOLD = 3
+_NAMED = 3
 
 
 def _origins(one: Combination) -> Iterator[int | None]:

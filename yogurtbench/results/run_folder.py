@@ -421,13 +421,13 @@ def to_frame(attempts: Iterable[Attempt], run: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    told = list(attempts)
-    shared = _columns(COLUMNS[: -len(_WHAT)], (_shared(attempt, run) for attempt in told))
-    observations = chain.from_iterable(attempt.observations for attempt in told)
+    listed = list(attempts)
+    shared = _columns(COLUMNS[: -len(_WHAT)], (_shared(attempt, run) for attempt in listed))
+    observations = chain.from_iterable(attempt.observations for attempt in listed)
     own = _columns(_WHAT, map(_own, observations))
-    own[ROUNDING] = list(chain.from_iterable(map(resolution.resolution_of_attempt, told)))
+    own[ROUNDING] = list(chain.from_iterable(map(resolution.resolution_of_attempt, listed)))
     repeated: list[int] = []
-    for place, attempt in enumerate(told):
+    for place, attempt in enumerate(listed):
         repeated += [place] * len(attempt.observations)
     own = own.astype({ROUNDING: "float64"})
     frame = pd.concat([shared.take(repeated).reset_index(drop=True), own], axis=1)

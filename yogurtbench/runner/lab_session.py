@@ -109,9 +109,9 @@ def _record(host: AgentHost, trial: Trial, wishes: LabOptions) -> int:
         else "\n".join(map(probe_trace.headline, record["probes"]))
     )
     if wishes.pcap:
-        told = ", ".join(f"{name} {count}" for name, count in written.items())
+        counts = ", ".join(f"{name} {count}" for name, count in written.items())
         print(
-            f"{wishes.pcap}: frames by device: {told}"
+            f"{wishes.pcap}: frames by device: {counts}"
             + (" (the first ones: there were more)" if cut else "")
         )
     return 0

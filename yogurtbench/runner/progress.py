@@ -188,11 +188,14 @@ class LiveProgress(NoProgress):
     def view(self) -> RenderableType:
         """Return the lines as they stand, for as many columns as the console has."""
         trials = list(self._under_way.values())
-        told = [_cut(f"  {self._told(trial)}{self._phase_of(trial)}") for trial in trials[:_SHOWN]]
+        lines = [
+            _cut(f"  {self._describe_trial(trial)}{self._phase_of(trial)}")
+            for trial in trials[:_SHOWN]
+        ]
         more = [_cut(f"  and {len(trials) - _SHOWN} more", "dim")] if len(trials) > _SHOWN else []
-        return Group(*self._head(trials), *told, *more)
+        return Group(*self._head(trials), *lines, *more)
 
-    def _told(self, trial: Trial) -> str:
+    def _describe_trial(self, trial: Trial) -> str:
         sent = ", ".join(filter(None, (load_name(trial.cell.load), self._names.traffic(trial))))
         return f"{self._names.wire(trial)}  {sent}"
 

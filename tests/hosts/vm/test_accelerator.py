@@ -133,7 +133,7 @@ def test_a_device_that_cannot_even_be_looked_at_is_not_tried(probe, monkeypatch)
     )
 
 
-def test_a_machine_without_qemu_is_told_how_to_get_it(probe, kvm, tmp_path, monkeypatch):
+def test_a_machine_without_qemu_is_shown_how_to_get_it(probe, kvm, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     with pytest.raises(HostError, match="apt-get install qemu-system-x86"):
         accelerator._key(GuestImage(tmp_path / "vmlinuz", "6.12", (), tmp_path / "x", "f", {}))

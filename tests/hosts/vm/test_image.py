@@ -404,7 +404,7 @@ class TestCache:
 
 
 class TestBootstrap:
-    def test_its_failure_is_told_by_its_last_words(self, monkeypatch, on_path, tmp_path):
+    def test_its_failure_is_reported_by_its_last_words(self, monkeypatch, on_path, tmp_path):
         on_path(
             "mmdebstrap",
             'echo "I: running apt-get update..." >&2; echo "E: cannot reach the mirror" >&2; '
@@ -457,7 +457,7 @@ class TestBootstrap:
         assert str(error.value).startswith(f"the guest could not be built: {told}")
         assert [path.name for path in (kept / "userland").iterdir()] == ["x.lock"]
 
-    def test_a_machine_without_it_is_told_how_to_get_it(self, monkeypatch, tmp_path):
+    def test_a_machine_without_it_is_shown_how_to_get_it(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(HostError, match="apt-get install mmdebstrap"):
             mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
@@ -680,7 +680,9 @@ class TestKernelPackages:
         assert done.returncode == 0, done.stderr
         assert not (tmp_path / "root/etc/apt/sources.list.d").exists()
 
-    def test_one_that_is_not_whole_is_told_with_what_lacks_and_those_that_are(self, debian, fetch):
+    def test_one_that_is_not_whole_is_reported_with_what_lacks_and_those_that_are(
+        self, debian, fetch
+    ):
         debian.add("linux-image-7.1.13+deb13-cloud-amd64", "linux-modules-7.1.13+deb13-cloud-amd64")
         debian.add("linux-image-6.1.0-56-amd64")
         done, _, _ = fetch("7.1")
@@ -776,7 +778,7 @@ class TestKernels:
         with pytest.raises(HostError, match=r"the module .*veth.ko.gz is damaged"):
             list(build._own_modules(bzimage))
 
-    def test_who_lacks_a_driver_is_told_what_modules_there_are(self, tmp_path):
+    def test_who_lacks_a_driver_is_shown_what_modules_there_are(self, tmp_path):
         bzimage = _bzimage(tmp_path / "bzImage")
         assert "(there are none there)" in image.advice(str(bzimage), "6.19.0-mine")
         (tmp_path / "lib/modules/6.18.0").mkdir(parents=True)
@@ -863,13 +865,13 @@ class TestBytecode:
         bytecode.archive([self.SOURCE], guest_image.compiler)
         assert len(list((kept / "bytecode").iterdir())) == 2
 
-    def test_a_source_that_cannot_be_compiled_is_told(self, kept, guest_image):
+    def test_a_source_that_cannot_be_compiled_is_reported(self, kept, guest_image):
         with pytest.raises(
             HostError, match="the guest's Python could not compile here: SyntaxError: "
         ):
             bytecode.archive([cpio.file("yogurt/z.py", b"def")], guest_image.compiler)
 
-    def test_a_python_that_does_not_run_or_is_gone_is_told(self, kept, guest_image):
+    def test_a_python_that_does_not_run_or_is_gone_is_reported(self, kept, guest_image):
         (guest_image.compiler / "ld-linux-x86-64.so.2").chmod(0o644)
         with pytest.raises(
             HostError, match=r"the guest's Python does not run here: .*Permission denied"

@@ -103,7 +103,7 @@ class TestMemory:
         needed = qemu.memory_for(image, image.archives[0])
         assert needed % (128 << 20) == 0 and needed >= 4 * (300 << 20)
 
-    def test_a_small_machine_is_told_in_one_sentence(self, tmp_path, monkeypatch):
+    def test_a_small_machine_is_reported_in_one_sentence(self, tmp_path, monkeypatch):
         few = psutil.virtual_memory()._replace(available=300 << 20)
         monkeypatch.setattr(qemu.psutil, "virtual_memory", lambda: few)
         image = guest_image(tmp_path)
@@ -112,7 +112,7 @@ class TestMemory:
         ):
             qemu.memory_for(image, image.archives[0])
 
-    def test_more_guests_than_there_is_room_for_are_refused_and_told_how_many_would_do(
+    def test_more_guests_than_there_is_room_for_are_refused_and_shown_how_many_would_do(
         self, tmp_path, monkeypatch
     ):
         image = guest_image(tmp_path)
@@ -127,7 +127,7 @@ class TestMemory:
 
 
 class TestConsole:
-    def test_a_panic_is_told_without_its_call_trace(self):
+    def test_a_panic_is_reported_without_its_call_trace(self):
         told = console_log.failure_lines((DATA / "console-panic.txt").read_text())
         assert told == "sysrq: Trigger a crash | Kernel panic - not syncing: sysrq triggered crash"
 
@@ -135,7 +135,7 @@ class TestConsole:
         told = console_log.failure_lines((DATA / "console-oom.txt").read_text())
         assert "Out of memory: Killed process 158 (python3)" in told
 
-    def test_an_oops_is_told_with_its_place(self):
+    def test_an_oops_is_reported_with_its_place(self):
         text = (
             "[    9.1] BUG: kernel NULL pointer dereference, address: 0000000000000010\r\n"
             "[    9.2] #PF: supervisor read access in kernel mode\r\n"
@@ -150,12 +150,12 @@ class TestConsole:
             "exception in interrupt"
         )
 
-    def test_without_a_panic_the_last_lines_are_told(self):
+    def test_without_a_panic_the_last_lines_are_reported(self):
         assert (
             console_log.failure_lines("a\nb\n\n" + "\n".join("cdefgh")) == "c | d | e | f | g | h"
         )
 
-    def test_of_a_traceback_only_what_happened_is_told(self):
+    def test_of_a_traceback_only_what_happened_is_reported(self):
         text = (
             'Traceback (most recent call last):\r\n  File "/usr/lib/python3.13/runpy.py", '
             "line 198, in _run\r\n"
@@ -311,7 +311,7 @@ class TestBootWithStandIns:
             "the guest was not ready within 0.5 s: no output; booting it again (1 of 2)"
         ]
 
-    def test_a_kernel_that_lacks_what_the_clock_needs_is_told_at_once(self, boot, tmp_path):
+    def test_a_kernel_that_lacks_what_the_clock_needs_is_reported_at_once(self, boot, tmp_path):
         said = []
         lacking = _ready(tmp_path, lacking=["driver x (CONFIG_X)"])
         told = r"kernel 6.12 has no driver x \(CONFIG_X\), which the instruction clock needs"

@@ -92,8 +92,8 @@ class BuildProgress:
     def line(self) -> str:
         """Return all this in a line."""
         left = self.left
-        told = "longer than usual" if left < 0 else f"about {max(left, 1):.0f} s left"
-        return f"the guest's {self.kind}: {self.doing}; {self.seconds:.0f} s, {told}"
+        rest = "longer than usual" if left < 0 else f"about {max(left, 1):.0f} s left"
+        return f"the guest's {self.kind}: {self.doing}; {self.seconds:.0f} s, {rest}"
 
 
 _heard: ContextVar[Callable[[str], None]] = ContextVar("heard")
@@ -107,8 +107,8 @@ def heard(text: str) -> None:
 
 @contextlib.contextmanager
 def showing(kind: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Show how building a part goes, on the console that ``say`` writes to, or in lines that it is
-    told.
+    """Show how building a part goes, on the console that ``say`` writes to, or in lines for
+    ``say``.
     """
     progress = BuildProgress(kind)
 

@@ -96,11 +96,11 @@ class Guest(Closing):
         """Return why it died: its console's telling lines, and QEMU's own words."""
         with suppress(subprocess.TimeoutExpired):  # a guest that is just panicking is still writing
             self._process.wait(_LAST_WORDS_SECONDS)
-        told = (
+        reasons = (
             console_log.failure_lines(_text(self._console)),
             *console_log.log_lines(_text(self._stderr))[-3:],
         )
-        return " | ".join(filter(None, told)) or "no output"
+        return " | ".join(filter(None, reasons)) or "no output"
 
     def close(self) -> None:
         """End QEMU; nothing of it is left."""

@@ -58,7 +58,7 @@ def verdicts(story: RunData) -> dict[str, Any]:
         "name": story.plan.name,
         "question": story.plan.question,
         "answer": summarise(story),
-        "advice": asdict(told) if (told := advice.give_advice(story)) else None,
+        "advice": asdict(given) if (given := advice.give_advice(story)) else None,
         "clock": story.plan.clock,
         "lab": story.environment.lab,
         "accelerator": story.environment.accelerator,

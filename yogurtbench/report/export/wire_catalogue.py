@@ -122,8 +122,8 @@ def _legend() -> Iterator[str]:
         "that drops the request"
     )
     yield (
-        "and its reason (`arp:` where resolving the neighbour dies); `loops`: packets go "
-        "round in the kernel; `–`:"
+        "and its reason (`arp:` where resolving the neighbour dies); `loops`: packets loop "
+        "in the kernel; `–`:"
     )
     yield "nothing was seen to drop it."
     yield ""
@@ -221,7 +221,7 @@ def spoken(cell: Cell) -> str:
 def exposed(values: Mapping[str, Any]) -> str:
     """Return who listens and who talks, as the end of a line; empty where it was not measured.
 
-    What has no answer is no "nobody".
+    What was not measured is not "none".
     """
     if not any(metric in values for metric in (*CAPTURES, *INJECTIONS)):
         return ""
@@ -235,7 +235,7 @@ def _exposure_list(metrics: Iterable[str], values: Mapping[str, Any]) -> str:
     can = ", ".join(SHORT_NAMES[metric] for metric in metrics if values.get(metric) == 1)
     unknown = ", ".join(SHORT_NAMES[metric] for metric in metrics if metric not in values)
     if not unknown:
-        return can or "nobody"
+        return can or "none"
     return f"{can} (not measured: {unknown})" if can else f"not measured ({unknown})"
 
 

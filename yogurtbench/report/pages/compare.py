@@ -118,10 +118,10 @@ def _interest(one: Finding) -> tuple[bool, bool, bool]:
 
 def _warnings(pair: RunPair) -> Iterator[tuple[str, bool]]:
     """(text, whether it is grave): of the two together, then of each by itself."""
-    told = [*pair.decision.cautions, *(f"failed: {one}" for one in pair.decision.failed[:3])]
+    cautions = [*pair.decision.cautions, *(f"failed: {one}" for one in pair.decision.failed[:3])]
     left = len(pair.decision.failed) - 3
     yield from (
-        (text, True) for text in [*told, *([f"{left} more trials failed"] if left > 0 else [])]
+        (text, True) for text in [*cautions, *([f"{left} more trials failed"] if left > 0 else [])]
     )
     before, now = warnings.collect_warnings(pair.old), warnings.collect_warnings(pair.new)
     for name, found in (

@@ -41,7 +41,7 @@ ROOM_FOR_LINE = 100
 _LINE, _BARS = 30, "▁▂▃▄▅▆▇█"
 _TICKS = 6
 #: Changes in the answer: more are in the table.
-_TOLD = 3
+_MOST_NAMED = 3
 
 
 def shown(history: History) -> list[RatioSeries]:
@@ -49,11 +49,11 @@ def shown(history: History) -> list[RatioSeries]:
 
     The deciding metrics, and others of a cell that changed where the deciding one did not.
     """
-    told = {(one.where, one.cell.id) for one in history.series if one.deciding and one.changes}
+    decided = {(one.where, one.cell.id) for one in history.series if one.deciding and one.changes}
     return [
         one
         for one in history.series
-        if one.deciding or (one.changes and (one.where, one.cell.id) not in told)
+        if one.deciding or (one.changes and (one.where, one.cell.id) not in decided)
     ]
 
 
@@ -75,7 +75,7 @@ def sections(series: Iterable[RatioSeries]) -> dict[tuple[Setup, str], list[Rati
 # --- words ----------------------------------------------------------------------------------------
 
 
-def told(one: RatioSeries, what: LevelChange) -> str:
+def describe_change(one: RatioSeries, what: LevelChange) -> str:
     """Return a change in a sentence's part.
 
     When, how much, for the better or worse, and what else changed with that run.
@@ -103,12 +103,15 @@ def answer(history: History) -> str:
             )
             found.setdefault((what.run, one.wire), []).append(said)
     newest = sorted(found, key=lambda key: key[0], reverse=True)
-    told = [
-        f"{wire} changed with {run}: {'; '.join(found[run, wire])}." for run, wire in newest[:_TOLD]
+    sentences = [
+        f"{wire} changed with {run}: {'; '.join(found[run, wire])}."
+        for run, wire in newest[:_MOST_NAMED]
     ]
-    left = len(newest) - len(told)
-    if told:
-        return " ".join([*told, *([f"{left} earlier changes are in the table."] if left else [])])
+    left = len(newest) - len(sentences)
+    if sentences:
+        return " ".join(
+            [*sentences, *([f"{left} earlier changes are in the table."] if left else [])]
+        )
     searched = sum(not one.more_needed for one in shown(history))
     return (
         f"No change in {searched} series over {len(history.runs)} runs."
@@ -196,7 +199,7 @@ def _is_wide(width: int) -> bool:
 
 def _cells(one: RatioSeries, width: int) -> list[Text]:
     worse = any(one.is_worse(what) for what in one.changes[-1:])
-    said = "\n".join(told(one, what) for what in one.changes) or unchanged(one)
+    said = "\n".join(describe_change(one, what) for what in one.changes) or unchanged(one)
     cells = [Text(f"  {one.wire}"), Text(str(len(one.runs))), Text(format_change(one.ratio[-1]))]
     line = [Text(sparkline(one))] if _is_wide(width) else []
     style = "green" if one.changes else "dim"
@@ -346,6 +349,6 @@ def render(history: History) -> str:
         sections=sections(shown(history)),
         sentences=sentences(history),
         change=format_change,
-        told=told,
+        describe_change=describe_change,
         unchanged=unchanged,
     )

@@ -63,9 +63,9 @@ def sentence(story: RunData) -> str:
 
     Empty where nothing of ours would.
     """
-    told = give_advice(story)
-    if told:
-        return f"{told.what}, in about {format_duration(told.seconds)}: {told.command}"
+    given = give_advice(story)
+    if given:
+        return f"{given.what}, in about {format_duration(given.seconds)}: {given.command}"
     rows = ranking(story)
     rounded = bool(_are_rounded(rows).any()) or story.exact
     if rounded and not rows.empty and set(rows["load"]) == {"ping"}:

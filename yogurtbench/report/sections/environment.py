@@ -31,10 +31,10 @@ def environment_items(story: RunData) -> list[EnvironmentItem]:
         EnvironmentItem("blocks", f"{story.blocks}, {len(story.attempts)} trials"),
         EnvironmentItem("host", where.host),
     ]
-    told = {fact.name for fact in first}
+    named = {fact.name for fact in first}
     rest = {**where.identity, **where.system}
     return first + [
-        EnvironmentItem(name, str(value)) for name, value in rest.items() if name not in told
+        EnvironmentItem(name, str(value)) for name, value in rest.items() if name not in named
     ]
 
 
@@ -50,10 +50,10 @@ def reproduction_steps(story: RunData) -> str:
 
 def versions(story: RunData) -> str:
     """With what it was run, in one line; the guest's fingerprint stands for every package in it."""
-    told = {"Linux": story.environment.kernel, **story.environment.identity}
+    known = {"Linux": story.environment.kernel, **story.environment.identity}
     said = ", ".join(
         f"{name} {value}"
-        for name, value in told.items()
+        for name, value in known.items()
         if name not in ("kernel", "lab", "accelerator", "clock")
     )
     return f"yogurtbench {__version__} (this report); {said}"

@@ -42,7 +42,7 @@ _STYLES = {
     "failed": "yellow",
 }
 #: Trials that failed, of which this many are named.
-_TOLD = 5
+_MOST_NAMED = 5
 #: Columns of text from which there is room for the measured values, and as many as a summary on a
 #: page takes.
 ROOM_FOR_VALUES, _PAGE = 95, 140
@@ -99,7 +99,7 @@ def sentences(decision: Decision, renew: str = "") -> Iterator[str]:
     left_out = _left_out(decision)
     yield from [left_out] if left_out else []
     yield from decision.cautions
-    yield from (f"failed: {one}" for one in decision.failed[:_TOLD])
+    yield from (f"failed: {one}" for one in decision.failed[:_MOST_NAMED])
     yield from (f"not comparable: {one}" for one in decision.unlike)
     yield from (
         f"run with --clock {one.old} to measure as then"
@@ -178,12 +178,12 @@ def markdown(decision: Decision, renew: str = "") -> str:
     if decision.findings:
         console.print(table(decision, _PAGE))
     rest = [one for one in sentences(decision, renew) if one != answer(decision)]
-    told = "\n".join([*(line.rstrip() for line in page.getvalue().splitlines()), *rest])
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", told)), default=0))
+    text = "\n".join([*(line.rstrip() for line in page.getvalue().splitlines()), *rest])
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     title = f"### {answer(decision)}"
     opened = " open" if decision.exit_code else ""
     summary = f"<details{opened}><summary>old and new, side by side</summary>"
-    return "\n".join([title, "", summary, "", f"{fence}text", told, fence, "", "</details>"]) + "\n"
+    return "\n".join([title, "", summary, "", f"{fence}text", text, fence, "", "</details>"]) + "\n"
 
 
 def regressions(decision: Decision) -> list[str]:

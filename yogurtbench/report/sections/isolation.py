@@ -64,7 +64,7 @@ class IsolationResult:
 def isolation_results(story: RunData) -> list[IsolationResult]:
     """Return one entry a live wire whose isolation was measured, in the order of the plan."""
     alive, found, unanswered = liveness(story), _open(story), _unanswered(story)
-    told = [
+    measured = [
         (key, cell)
         for key, cell in story.cells.items()
         if cell.load == "isolation" and alive.get(cell.wire_id)
@@ -77,7 +77,7 @@ def isolation_results(story: RunData) -> list[IsolationResult]:
             tuple(metric for metric in INJECTIONS if metric in found[key]),
             frozenset(unanswered.get(key, ())),
         )
-        for key, cell in told
+        for key, cell in measured
         if key in found
     ]
 

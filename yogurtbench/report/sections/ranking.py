@@ -57,11 +57,11 @@ def _ranked(story: RunData, rows: pd.DataFrame) -> list[WireRank]:
     wires = rows["cell"].map(lambda cell: story.wire(cell).id)
     for (wire, load), mine in rows.groupby([wires, rows["load"]], sort=False):
         found.setdefault(str(wire), {})[str(load)] = mine
-    told = [
+    ranks = [
         WireRank(story.wires[wire], loads, float(np.mean([_gain(r) for r in loads.values()])))
         for wire, loads in found.items()
     ]
-    return sorted(told, key=lambda one: -one.gain)
+    return sorted(ranks, key=lambda one: -one.gain)
 
 
 def _gain(rows: pd.DataFrame) -> float:

@@ -51,15 +51,16 @@ def _glance_row(one: WireRank, loads: list[str]) -> Row:
 def _glance_mark(rows: pd.DataFrame | None) -> Mark:
     if rows is None:
         return Mark("–", "none")
-    told = [
+    effects = [
         (effect(row), str(row["verdict"]))
         for row in rows_of(rows[["ratio", "ratio_low", "ratio_high", "verdict"]])
     ]
-    texts = list(dict.fromkeys(change for (change, _), _ in told))
-    words = {word for _, word in told}
+    texts = list(dict.fromkeys(change for (change, _), _ in effects))
+    words = {word for _, word in effects}
     kind = words.pop() if len(words) == 1 else "mixed"
     hover = "; ".join(
-        f"{word} {change} ({span})" if span else f"{word} {change}" for (change, span), word in told
+        f"{word} {change} ({span})" if span else f"{word} {change}"
+        for (change, span), word in effects
     )
     return Mark(" / ".join(texts if len(texts) <= 3 else (texts[0], "…", texts[-1])), kind, hover)
 
@@ -86,8 +87,8 @@ def comparisons(story: RunData) -> Grid:
         Column("blocks", "number"),
     ]
     places = _wire_places(story)
-    told = rows_of(pd.concat([rows[first], rows[~first]]))
-    return Grid(columns, [_comparison(story, row, places, warned) for row in told])
+    ordered = rows_of(pd.concat([rows[first], rows[~first]]))
+    return Grid(columns, [_comparison(story, row, places, warned) for row in ordered])
 
 
 def _comparison(
@@ -159,19 +160,19 @@ def live_wires(story: RunData) -> Table:
     """Return the live wires that are open to the fewest on the host: the best where nothing was
     compared.
     """
-    told = {one.wire.id: one for one in isolation_results(story)}
+    isolated = {one.wire.id: one for one in isolation_results(story)}
     living = [wire for wire, alive in liveness(story).items() if alive and wire in story.wires]
     carried = {wire: _protocols(story, wire) for wire in living}
 
     def rank(wire: str) -> tuple[int, int]:
-        opens = told[wire].opens if wire in told else len(CAPTURES | INJECTIONS)
+        opens = isolated[wire].opens if wire in isolated else len(CAPTURES | INJECTIONS)
         return opens, -len(carried[wire])
 
     ordered = sorted(carried, key=rank)
-    heads = ["carries", "who can capture", "who can inject"] if told else ["carries"]
+    heads = ["carries", "who can capture", "who can inject"] if isolated else ["carries"]
     marks = {wire: Mark(", ".join(carried[wire]) or "packets", "carries") for wire in ordered}
     rows = [
-        Row(story.wires[wire], [marks[wire], *_exposed(told.get(wire), bool(told))])
+        Row(story.wires[wire], [marks[wire], *_exposed(isolated.get(wire), bool(isolated))])
         for wire in ordered
     ]
     return Table(heads, rows, len(rows))
@@ -199,7 +200,7 @@ def _exposed(one: IsolationResult | None, asked: bool) -> list[Mark]:
 def _exposure_mark(names: list[str], *, shut: bool) -> Mark:
     if names:
         return Mark(", ".join(names), "open")
-    return Mark("nobody", "shut") if shut else Mark("nobody seen; not fully measured", "none")
+    return Mark("none", "shut") if shut else Mark("none seen; not fully measured", "none")
 
 
 def omitted_count(story: RunData) -> int:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from yogurtbench.report.terminal.lines import lines_of, make_grid
 
-#: Lines of a probe; what goes round would fill the screen, and says the same again and again.
+#: Lines of a probe; what loops would fill the screen, and says the same again and again.
 _MOST = 80
 
 

@@ -285,7 +285,7 @@ _TROUBLES = 5
 def failures(attempts: Iterable[Attempt], width: int) -> list[Text]:
     """Return the kinds of failed trials, most frequent first."""
     counts = Counter(
-        (one.status, " ".join(one.error.split())) for one in attempts if one.status in _TOLD
+        (one.status, " ".join(one.error.split())) for one in attempts if one.status in _LISTED
     )
     lines: list[Text] = []
     for (status, error), times in counts.most_common(_TROUBLES):
@@ -299,7 +299,7 @@ def failures(attempts: Iterable[Attempt], width: int) -> list[Text]:
     return [*lines, Text(f"and {left} more: see Failures in the report")] if left > 0 else lines
 
 
-_TOLD = ("failed", "crashed", "unsupported")
+_LISTED = ("failed", "crashed", "unsupported")
 
 
 # -- which wires live ------------------------------------------------------------------------------

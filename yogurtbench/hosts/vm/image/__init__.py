@@ -123,7 +123,7 @@ def advice(kernel: str, release: str) -> str:
     return (
         f"build it into {kernel}, or put its module, built with it, into "
         f"lib/modules/{release} beside it "
-        f"({build.told_of_modules(Path(kernel))})"
+        f"({build.describe_modules(Path(kernel))})"
     )
 
 

@@ -111,7 +111,7 @@ def modules_folder(bzimage: Path) -> Path | None:
     return next((folder for folder in beside if folder.is_dir()), None)
 
 
-def told_of_modules(bzimage: Path) -> str:
+def describe_modules(bzimage: Path) -> str:
     """Return what lies beside a custom kernel, for one that lacks something."""
     if found := modules_folder(bzimage):
         return f"its modules are those of {found}"

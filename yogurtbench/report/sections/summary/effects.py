@@ -117,11 +117,11 @@ def _kind_sentences(story: RunData, rows: pd.DataFrame) -> str:
         other and _apart(ranked[0], other) for (ranked, _), other in zip(wires, others, strict=True)
     ):
         return ""
-    told = [
+    sentences = [
         f"for {kind} {_best(story, ranked[0], ranked)}: {_all_clauses(story, ranked[0])}"
         for kind, ranked in by_kind.items()
     ]
-    return f"F{'; '.join(told)[1:]}, against {reference_words(story)}"
+    return f"F{'; '.join(sentences)[1:]}, against {reference_words(story)}"
 
 
 def _none_better(story: RunData, ranked: list[WireRank]) -> str:
@@ -130,10 +130,10 @@ def _none_better(story: RunData, ranked: list[WireRank]) -> str:
     for rows in chain.from_iterable(one.loads.values() for one in ranked):
         counts.update(map(str, rows["verdict"]))
     equal = [one.wire.name for one in ranked if one.verdicts <= EQUAL]
-    told, asked = sum(counts[word] for word in DECIDED | EQUAL), counts.total()
-    if not told:
+    decided, asked = sum(counts[word] for word in DECIDED | EQUAL), counts.total()
+    if not decided:
         return f"We don't know yet: none of {asked} comparisons with {reference} are decided"
-    beats = "beats" if told == asked else "is known to beat"
+    beats = "beats" if decided == asked else "is known to beat"
     if equal:
         others = f" and {len(equal) - 1} more" if len(equal) > 1 else ""
         return (
@@ -145,10 +145,10 @@ def _none_better(story: RunData, ranked: list[WireRank]) -> str:
     everywhere = " in every load" if counts["faster"] else ""
     first = (
         _best(story, near, known)
-        if story.exact and told == asked
+        if story.exact and decided == asked
         else f"{near.wire.name} comes nearest"
     )
-    doubt = "" if told == asked else f"; {asked - told} of {asked} comparisons are undecided"
+    doubt = "" if decided == asked else f"; {asked - decided} of {asked} comparisons are undecided"
     clauses = _clauses(story, near) or _all_clauses(story, near)
     return (
         f"No wire {beats} {reference}{everywhere}; {first}: {clauses}{_others(story, near)}{doubt}"
@@ -179,8 +179,8 @@ def _others(story: RunData, one: WireRank) -> str:
     references = rows["baseline"].map(lambda cell: story.wire(cell).id)
     found = ""
     for wire, mine in rows.groupby(references, sort=False):
-        for told in rank_wires(story, mine):
-            found += f"; against {story.wires[str(wire)].name}: {_all_clauses(story, told)}"
+        for rank in rank_wires(story, mine):
+            found += f"; against {story.wires[str(wire)].name}: {_all_clauses(story, rank)}"
     return found
 
 

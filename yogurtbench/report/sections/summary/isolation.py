@@ -17,12 +17,12 @@ def describe_isolation(story: RunData) -> str:
 
     Wires without a program beside none.
     """
-    told = isolation_results(story)
-    told = [one for one in told if one.has_program] or told
-    known = [one for one in told if not one.unknown]
-    if not told:
+    results = isolation_results(story)
+    results = [one for one in results if one.has_program] or results
+    known = [one for one in results if not one.unknown]
+    if not results:
         return ""
-    counts = f"{_shut(told)}; " if len(told) > 2 else ""
+    counts = f"{_shut(results)}; " if len(results) > 2 else ""
     if not known:
         return (
             f"{counts}who can capture or inject could not be found out for any." if counts else ""
@@ -33,19 +33,22 @@ def describe_isolation(story: RunData) -> str:
     ]
     more = f" and {len(same) - 1} more" if len(same) > 1 else ""
     verb = "are" if more else "is"
-    lead = f"tightest towards the host {verb} " if len(told) > 1 else ""
+    lead = f"tightest towards the host {verb} " if len(results) > 1 else ""
     kept_out = "" if counts else _kept_out(known, best)
     said = f"{counts}{lead}{best.wire.name}{more}: {_open_to(best)}{kept_out}."
     return said[0].upper() + said[1:] if counts or lead else said
 
 
-def _shut(told: list[IsolationResult]) -> str:
-    mute, deaf = sum(one.injection_proof for one in told), sum(one.capture_proof for one in told)
-    unsure = sum(bool(one.unknown) for one in told)
+def _shut(results: list[IsolationResult]) -> str:
+    mute, deaf = (
+        sum(one.injection_proof for one in results),
+        sum(one.capture_proof for one in results),
+    )
+    unsure = sum(bool(one.unknown) for one in results)
     doubt = f" ({unsure} not fully measured)" if unsure else ""
     are = "is" if mute == 1 or not mute else "are"
     return (
-        f"of {len(told)} live wires {mute or 'none'} {are} closed to injection from the host, "
+        f"of {len(results)} live wires {mute or 'none'} {are} closed to injection from the host, "
         f"{deaf or 'none'} to capture{doubt}"
     )
 
@@ -56,9 +59,9 @@ def _open_to(one: IsolationResult) -> str:
         [INJECTIONS[metric] for metric in one.injections],
     )
     if not heard and not spoke:
-        return "nobody on the host can capture or inject"
-    listens = f"{join_words(heard)} can capture" if heard else "nobody can capture"
-    talks = f"{join_words(spoke)} can inject" if spoke else "nobody can inject"
+        return "no one on the host can capture or inject"
+    listens = f"{join_words(heard)} can capture" if heard else "no one can capture"
+    talks = f"{join_words(spoke)} can inject" if spoke else "no one can inject"
     return f"{listens}, {talks}"
 
 

@@ -74,5 +74,5 @@ def _deaths(story: RunData, dead: int) -> str:
     if others := counts.total() - sum(count for _, count in counts.most_common(3)):
         parts.append(f"{others} elsewhere")
     if loops := looping(story.attempts):
-        parts.append(f"{len(loops)} go{'es' * (len(loops) == 1)} round in the kernel")
+        parts.append(f"{len(loops)} loop{'s' * (len(loops) == 1)} in the kernel")
     return f"; of the others {join_words(parts)}" if parts else ""

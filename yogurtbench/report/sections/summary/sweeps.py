@@ -114,10 +114,10 @@ def describe_levels(story: RunData) -> str:
     by_heading: dict[str, list[Level]] = {}
     for level in levels(story):
         by_heading.setdefault(level.heading, []).append(level)
-    told = [
+    leaders = [
         _leading(story, heading, mine) for heading, mine in list(by_heading.items())[:TELL_LEVELS]
     ]
-    return "; ".join(told)
+    return "; ".join(leaders)
 
 
 def _leading(story: RunData, heading: str, mine: list[Level]) -> str:
