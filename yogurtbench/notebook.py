@@ -29,7 +29,7 @@ class Run:
     @property
     def observations(self) -> pd.DataFrame:
         """One row a measured value: observations.parquet
-        (:data:`yogurtbench.results.run_folder.COLUMNS`).
+        (:data:`yogurtbench.results.frame.COLUMNS`).
 
         One more, ``rounding``, is how far its tool's rounding can have moved the value, in
         ``unit``.

@@ -19,7 +19,7 @@ from scipy import stats
 
 from yogurtbench.analysis import comparison, statistics
 from yogurtbench.core.records import Attempt, Observation, Status
-from yogurtbench.results.run_folder import to_frame
+from yogurtbench.results.frame import to_frame
 
 Floats = NDArray[np.float64]
 ONE = cell()

@@ -34,7 +34,7 @@ from yogurtbench.plan.estimate import too_coarse
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import advice, warnings
 from yogurtbench.report.terminal import run as terminal
-from yogurtbench.results import run_folder
+from yogurtbench.results.frame import COLUMNS, OBSERVATIONS, to_frame, write_tables
 
 DATA = Path(__file__).parents[1] / "data"
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -77,7 +77,7 @@ def compared(
     attempts = attempts_of(
         run, metric, lambda one: pairs[one.trial.block][one.trial.role != "cell"], **rest
     )
-    table = comparison.compare(run_folder.to_frame(attempts, "run"), run.plan())
+    table = comparison.compare(to_frame(attempts, "run"), run.plan())
     return table[(table["role"] == "cell") & (table["metric"] == metric)].iloc[0]
 
 
@@ -102,9 +102,7 @@ def gated(
             lambda one, v=values: v[one.trial.block] if one.trial.role == "cell" else base,
             **rest,
         )  # type: ignore[misc]
-        sides.append(
-            MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
-        )
+        sides.append(MeasuredRun.of("run", run.plan(), environment(run), to_frame(told, "run")))
     found = gate.decide(*sides).findings
     (mine,) = [one for one in found if one.metric == metric and one.role == "cell"]
     return mine
@@ -538,10 +536,10 @@ def test_a_frame_read_from_a_file_is_rounded_by_the_plan(tmp_path: Path) -> None
     attempts = attempts_of(
         run, "rtt_p50", lambda one: 12_000.0 if one.trial.role == "cell" else 11_000.0
     )
-    frame = run_folder.to_frame(attempts, "run")
-    run_folder.write_tables(tmp_path, frame, comparison.compare(frame, run.plan()))
-    read = pd.read_parquet(tmp_path / run_folder.OBSERVATIONS)
-    assert list(read.columns) == list(run_folder.COLUMNS)
+    frame = to_frame(attempts, "run")
+    write_tables(tmp_path, frame, comparison.compare(frame, run.plan()))
+    read = pd.read_parquet(tmp_path / OBSERVATIONS)
+    assert list(read.columns) == list(COLUMNS)
     pd.testing.assert_frame_equal(
         comparison.compare(read, run.plan()),
         comparison.compare(frame, run.plan()),
@@ -602,9 +600,7 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
     sides = []
     for value in (11_000.0, 12_000.0):
         told = attempts_of(run, "rtt_p50", lambda one, v=value: v)  # type: ignore[misc]
-        sides.append(
-            MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
-        )
+        sides.append(MeasuredRun.of("run", run.plan(), environment(run), to_frame(told, "run")))
     again = [
         MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
         for side in sides
@@ -619,7 +615,7 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
 def test_what_tells_nothing_is_kept_in_a_side_as_json_has_it() -> None:
     run = run_of("ping", 1, "instructions")
     told = attempts_of(run, "rtt_p99", lambda _: 1e5, options={"count": 10, "interval": 0.01})
-    side = MeasuredRun.of("run", run.plan(), environment(run), run_folder.to_frame(told, "run"))
+    side = MeasuredRun.of("run", run.plan(), environment(run), to_frame(told, "run"))
     again = MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
     assert math.isinf(next(iter(again.entries.values())).rounding("rtt_p99", 0))
 

@@ -29,6 +29,7 @@ from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import frame_digest
 from yogurtbench.runner import clock_check
 from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
@@ -116,7 +117,7 @@ def value(rows: pd.DataFrame, program: str, load: str, metric: str) -> float:
 
 
 def test_the_same_plan_has_the_same_digest_whatever_runs_beside_it(runs: list[Path]) -> None:
-    first, second = (run_folder.digest(frame(run)) for run in runs)
+    first, second = (frame_digest(frame(run)) for run in runs)
     assert first == second
 
 

@@ -17,6 +17,7 @@ from yogurtbench.core.metrics import METRICS_OF
 from yogurtbench.core.records import Attempt, Cell, Environment, Observation, Role, Trial
 from yogurtbench.plan.plan import Blocks, Plan, PlannedCell
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import to_frame, write_tables
 from yogurtbench.results.run_folder import StoredRun
 
 SHARED: dict[str, Any] = {
@@ -317,14 +318,14 @@ def stored(run: Invented, out: Path) -> Path:
     """The run in a folder, finished."""
     with StoredRun.create(out, run.name, MATRIX, run.plan(), environment(run)) as folder:
         (folder.path / "trials.jsonl").write_bytes(b"".join(_line(one) for one in run.attempts()))
-    write_tables(folder.path)
+    write_run_tables(folder.path)
     return folder.path
 
 
-def write_tables(run: Path) -> None:
+def write_run_tables(run: Path) -> None:
     """The tables of a run folder, as a report writes them."""
     frame = run_folder.load(run)[1]
-    run_folder.write_tables(run, frame, comparison.compare(frame, run_folder.read_plan(run)))
+    write_tables(run, frame, comparison.compare(frame, run_folder.read_plan(run)))
 
 
 def _line(attempt: Attempt) -> bytes:
@@ -336,7 +337,7 @@ def _line(attempt: Attempt) -> bytes:
 def side_of(run: Invented, attempts: list[Attempt] | None = None, name: str = "run") -> MeasuredRun:
     """A run as the gate sees it; with other attempts than its own where they are given."""
     told = list(run.attempts()) if attempts is None else attempts
-    return MeasuredRun.of(name, run.plan(), environment(run), run_folder.to_frame(told, name))
+    return MeasuredRun.of(name, run.plan(), environment(run), to_frame(told, name))
 
 
 def unseal(folder: Path) -> None:

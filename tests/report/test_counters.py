@@ -27,6 +27,7 @@ from yogurtbench.report.sections.counters import (
 from yogurtbench.report.sections.table import Row
 from yogurtbench.report.sections.warnings import collect_warnings
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import frame_digest, to_frame
 
 _FIELDS = (
     "rx_packets",
@@ -70,9 +71,7 @@ def details(**changes: Any) -> dict[str, Any]:
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return RunData.tell(
-        "run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run")
-    )
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, to_frame(told, "run"))
 
 
 def counting(**changes: Any) -> Invented:
@@ -235,7 +234,7 @@ def test_what_ran_blind_is_no_result() -> None:
     run = round_trips()
     attempts = list(run.attempts())
     with_it, without = (story_of(run, found) for found in ([*attempts, blind(run, 1.0)], attempts))
-    assert run_folder.digest(with_it.frame) == run_folder.digest(without.frame)
+    assert frame_digest(with_it.frame) == frame_digest(without.frame)
     assert with_it.comparison.equals(without.comparison) and with_it.blocks == without.blocks == 1
 
 

@@ -29,15 +29,14 @@ from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections.summary import summarise
 from yogurtbench.report.sections.warnings import collect_warnings
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import to_frame
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'{{7*7}}|`$(id)`\n# h"
 
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return RunData.tell(
-        "run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run")
-    )
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, to_frame(told, "run"))
 
 
 @pytest.fixture(scope="module")

@@ -26,14 +26,12 @@ from yogurtbench.report.sections.ranking import rank_wires
 from yogurtbench.report.sections.reachability import liveness
 from yogurtbench.report.sections.summary import summarise
 from yogurtbench.report.terminal.run import comparisons
-from yogurtbench.results import run_folder
+from yogurtbench.results.frame import to_frame
 
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return RunData.tell(
-        "run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run")
-    )
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, to_frame(told, "run"))
 
 
 def said(run: Invented) -> str:
@@ -595,7 +593,7 @@ def test_wires_that_are_held_to_nothing_are_reported_by_what_they_measured() -> 
     plan = replace(run.plan(), cells=tuple(cells))
     attempts = [one for one in run.attempts() if one.trial.role == "cell"]
     story = RunData.tell(
-        "run", "matrix", plan, environment(run), attempts, run_folder.to_frame(attempts, "run")
+        "run", "matrix", plan, environment(run), attempts, to_frame(attempts, "run")
     )
     assert "redirect is cheapest with 28\u202f113 guest instructions, then netkit l3" in summarise(
         story
@@ -626,9 +624,7 @@ def undecided(folder: Path, text: str = ASKED, **changes: Any) -> RunData:
         **changes,
     )
     attempts = list(run.attempts())
-    return RunData.tell(
-        "run", text, plan, environment(run), attempts, run_folder.to_frame(attempts, "run")
-    )
+    return RunData.tell("run", text, plan, environment(run), attempts, to_frame(attempts, "run"))
 
 
 @pytest.mark.parametrize(
@@ -680,9 +676,7 @@ def test_so_many_blocks_are_advised_as_the_noise_asks_for(tmp_path: Path) -> Non
             cells, noise=noise, baselines=(lambda one, base=base: base,), blocks=12, seed=4
         )
         attempts = list(run.attempts())
-        story = RunData.tell(
-            "r", "", plan, environment(run), attempts, run_folder.to_frame(attempts, "r")
-        )
+        story = RunData.tell("r", "", plan, environment(run), attempts, to_frame(attempts, "r"))
         advised = advice.give_advice(story)
         assert advised, noise
         asked.append(int(advised.command.rpartition("--blocks ")[2].split()[0]))

@@ -21,6 +21,7 @@ from yogurtbench.report.measured import levels
 from yogurtbench.report.run_data import RunData
 from yogurtbench.report.terminal import run as terminal
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import to_frame
 
 WIDTHS = [32, 40, 60, 80, 100, 130, 200]
 
@@ -31,7 +32,7 @@ def effects(run: Invented, width: int) -> list[Text]:
 
 def data_of(run: Invented, attempts: list[Attempt]) -> RunData:
     return RunData.tell(
-        "run", "", run.plan(), environment(run), attempts, run_folder.to_frame(attempts, "run")
+        "run", "", run.plan(), environment(run), attempts, to_frame(attempts, "run")
     )
 
 

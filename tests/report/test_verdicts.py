@@ -19,13 +19,12 @@ from yogurtbench.report.run_data import RunData
 from yogurtbench.report.sections import overhead
 from yogurtbench.report.sections.summary import summarise
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import to_frame
 
 
 def story_of(run: Invented, attempts: list[Attempt] | None = None) -> RunData:
     told = attempts if attempts is not None else list(run.attempts())
-    return RunData.tell(
-        "run", "matrix", run.plan(), environment(run), told, run_folder.to_frame(told, "run")
-    )
+    return RunData.tell("run", "matrix", run.plan(), environment(run), told, to_frame(told, "run"))
 
 
 def entry(found: dict[str, Any], one: Any, metric: str, role: str = "cell") -> dict[str, Any]:

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_runs import MATRIX, Invented, cell, environment, write_tables, yogurt_phone
+from fake_runs import MATRIX, Invented, cell, environment, write_run_tables, yogurt_phone
 from pyarrow import parquet
 
 from yogurtbench import report
 from yogurtbench.core.errors import MatrixError
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import COLUMNS, arrow_schema, frame_digest, to_frame
 from yogurtbench.results.run_folder import StoredRun
 
 
@@ -71,10 +72,10 @@ def test_two_writers_are_refused(small: Invented, tmp_path: Path) -> None:
 
 def test_parquet_has_the_columns_and_types_of_the_contract(small: Invented, tmp_path: Path) -> None:
     path = written(small, tmp_path)
-    write_tables(path)
+    write_run_tables(path)
     table = parquet.read_table(path / "observations.parquet")
-    assert tuple(table.column_names) == run_folder.COLUMNS
-    assert table.schema.equals(run_folder.schema())
+    assert tuple(table.column_names) == COLUMNS
+    assert table.schema.equals(arrow_schema())
     assert set(table["run"].to_pylist()) == {path.name}
     assert set(table["kernel"].to_pylist()) == {small.kernel}
     row = next(row for row in table.to_pylist() if row["load"] == "reachability")
@@ -88,8 +89,8 @@ def test_parquet_has_the_columns_and_types_of_the_contract(small: Invented, tmp_
 
 def test_an_empty_run_can_be_finished(small: Invented, tmp_path: Path) -> None:
     path = written(small, tmp_path, 0)
-    write_tables(path)
-    assert parquet.read_table(path / "observations.parquet").schema.equals(run_folder.schema())
+    write_run_tables(path)
+    assert parquet.read_table(path / "observations.parquet").schema.equals(arrow_schema())
 
 
 def test_a_pinned_pair_of_cpus_is_a_word(tmp_path: Path) -> None:
@@ -99,18 +100,16 @@ def test_a_pinned_pair_of_cpus_is_a_word(tmp_path: Path) -> None:
 
 def test_digest_depends_on_what_was_measured_and_on_nothing_else(small: Invented) -> None:
     attempts = list(small.attempts())
-    frame = run_folder.to_frame(attempts, "a")
-    assert run_folder.digest(frame) == run_folder.digest(
-        run_folder.to_frame(reversed(attempts), "b")
-    )
+    frame = to_frame(attempts, "a")
+    assert frame_digest(frame) == frame_digest(to_frame(reversed(attempts), "b"))
     changed = frame.copy()
     changed["value"] += 1e-9
-    assert run_folder.digest(changed) != run_folder.digest(frame)
+    assert frame_digest(changed) != frame_digest(frame)
 
 
 def test_digest_is_the_same_on_every_machine() -> None:
     run = Invented((cell(),), blocks=1, clock="instructions")
-    assert run_folder.digest(run_folder.to_frame(run.attempts(), "x")) == DIGEST
+    assert frame_digest(to_frame(run.attempts(), "x")) == DIGEST
 
 
 DIGEST = "5467d2b5b51c6f1a3a0cf087a9a225415b0a9945fafa2db98935da6807d1de58"

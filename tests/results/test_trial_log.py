@@ -21,6 +21,7 @@ from yogurtbench.core import files
 from yogurtbench.core.errors import MatrixError, YogurtError
 from yogurtbench.report.export import baseline
 from yogurtbench.results import run_folder, trial_log
+from yogurtbench.results.frame import to_frame
 from yogurtbench.results.run_folder import StoredRun
 from yogurtbench.results.trial_log import DamagedLine, Line, encode_line, read_lines
 
@@ -320,7 +321,7 @@ def test_no_mutated_line_escapes(data: st.DataObject) -> None:
     )
     for one in read_lines(text.encode("utf-8", "surrogatepass") + b"\n", ""):
         if isinstance(one, Line):
-            run_folder.to_frame([one.attempt], "run")
+            to_frame([one.attempt], "run")
         else:
             assert one.why and "\n" not in one.why
 

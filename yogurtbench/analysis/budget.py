@@ -19,6 +19,7 @@ from yogurtbench.core.wording import count_of, format_duration
 from yogurtbench.plan.estimate import block_seconds, is_estimated, max_decidable_cells
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import ROUNDING
 
 #: Standard deviations of a block's log-ratio that are assumed where nothing was measured; two equal
 #: labs, pinned to one CPU of a shared machine, had 2.4 %.
@@ -114,7 +115,7 @@ def _deviations(plan: Plan, folder: Path, lab: str) -> list[float]:
         # As reported: what rounding adds to an interval is no noise, and more blocks do not take it
         # away.
         table = comparison.compare(
-            run_folder.load(folder)[1].assign(**{run_folder.ROUNDING: 0.0}),
+            run_folder.load(folder)[1].assign(**{ROUNDING: 0.0}),
             run_folder.read_plan(folder),
         )
     except YogurtError:  # not a run, or a damaged one: it says nothing about noise

@@ -56,7 +56,7 @@ from yogurtbench.analysis.values import (
 from yogurtbench.core.metrics import FLOOR, FLOORED, HEADLINE, METRICS, unit_on
 from yogurtbench.core.records import ASIDE, AXES, Cell
 from yogurtbench.plan.plan import Plan
-from yogurtbench.results.run_folder import ROUNDING
+from yogurtbench.results.frame import ROUNDING
 
 #: What counts as equivalent where the matrix names no margin, by clock, as a share of the baseline.
 MARGIN = {"wall": 0.03, "instructions": 0.0}

@@ -147,7 +147,7 @@ class MeasuredRun:
     def of(
         cls, name: str, plan: Plan, environment: Environment, frame: pd.DataFrame
     ) -> MeasuredRun:
-        """From a run's plan, its environment and its tidy frame (run_folder.to_frame)."""
+        """From a run's plan, its environment and its tidy frame (to_frame)."""
         rows = drop_unresolved(frame, plan)[~frame["role"].isin(ASIDE)]
         values, words = BlockValues(rows), _words(rows)
         entries = [_entry(planned, values, words) for planned in plan.cells]

@@ -14,7 +14,7 @@ import pandas as pd
 from yogurtbench.core import resolution
 from yogurtbench.core.metrics import METRICS
 from yogurtbench.plan.plan import Plan
-from yogurtbench.results.run_folder import ROUNDING
+from yogurtbench.results.frame import ROUNDING
 
 Series = dict[int, float]  # block -> value
 Key = tuple[str, str, str]  # cell id, role, metric

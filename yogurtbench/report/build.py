@@ -12,7 +12,7 @@ from yogurtbench.report.charts.base import Chart
 from yogurtbench.report.export import markdown, pyperf, verdicts
 from yogurtbench.report.pages import run
 from yogurtbench.report.run_data import RunData
-from yogurtbench.results import run_folder
+from yogurtbench.results.frame import write_tables
 
 #: Each draws the charts it has data for, in the order of the page.
 DRAWERS = (forest.draw, levels.draw, ecdf.draw, hook_helper_grid.draw)
@@ -26,7 +26,7 @@ def write_report(folder: Path) -> list[Path]:
     for draw in DRAWERS:
         charts += draw(story)
     written = [
-        *run_folder.write_tables(folder, story.frame, story.comparison),
+        *write_tables(folder, story.frame, story.comparison),
         *_write_charts(folder / "charts", charts),
     ]
     written += [

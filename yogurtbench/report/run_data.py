@@ -14,6 +14,7 @@ from yogurtbench.core.metrics import HEADLINE
 from yogurtbench.core.records import ASIDE, Attempt, Cell, Environment
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import to_frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +153,7 @@ def _read(folder: Path, run: str, _states: tuple[tuple[int, int], ...], salvage:
     """Cache the last run (keyed by file size and mtime): page and terminal read it in turn."""
     plan, environment = run_folder.read_plan(folder), run_folder.read_environment(folder)
     trials = run_folder.read_trials(folder, plan, salvage=salvage)
-    frame = run_folder.to_frame(trials.attempts, run)
+    frame = to_frame(trials.attempts, run)
     matrix = run_folder.read_matrix(folder)
     story = RunData.tell(run, matrix, plan, environment, trials.attempts, frame)
     return replace(story, unchecked=trials.unchecked, lost=trials.lost)

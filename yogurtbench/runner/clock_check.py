@@ -24,6 +24,7 @@ from yogurtbench.hosts.choose import choose_host
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.plan.plan import Plan
 from yogurtbench.results import run_folder
+from yogurtbench.results.frame import frame_digest, to_frame
 from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
 
@@ -132,8 +133,8 @@ def _boot(
 def compare_boots(first: list[Attempt], second: list[Attempt]) -> ClockCheckResult:
     """Hold the attempts of two boots together."""
     digests = (
-        run_folder.digest(run_folder.to_frame(first, "")),
-        run_folder.digest(run_folder.to_frame(second, "")),
+        frame_digest(to_frame(first, "")),
+        frame_digest(to_frame(second, "")),
     )
     bad = (
         f"{_describe_row(one.trial)} {one.status}: {one.error}"

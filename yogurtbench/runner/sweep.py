@@ -14,7 +14,8 @@ from yogurtbench.analysis import comparison
 from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.plan.plan import Plan
-from yogurtbench.results.run_folder import StoredRun, to_frame
+from yogurtbench.results.frame import to_frame
+from yogurtbench.results.run_folder import StoredRun
 
 #: A wire so often found dead is not asked again by loads that need it alive; reachability still
 #: asks in each block.
