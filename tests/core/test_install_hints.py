@@ -15,7 +15,7 @@ import pytest
 from yogurtbench.core import install_hints
 from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import headers, programs
-from yogurtbench.hosts import choose, doctor, requirements
+from yogurtbench.hosts import checks, choose, requirements
 from yogurtbench.hosts.vm import accelerator, qemu
 from yogurtbench.hosts.vm.image import GuestImage, mmdebstrap
 
@@ -119,7 +119,7 @@ def test_a_machine_without_debians_keys(
     monkeypatch.setattr(requirements, "DEBIANS_KEYS", tmp_path / "none")
     with pytest.raises(HostError, match="the keys that Debian signs its packages with") as error:
         mmdebstrap.extract(tmp_path / "x.tar", ["bash"], "true")
-    (found,) = doctor._debians_keys()
+    (found,) = checks._debians_keys()
     assert found.state == "missing"
     if family == "opensuse":
         assert "we know no package" in str(error.value) and "we know no package" in found.detail
@@ -136,7 +136,7 @@ def test_a_machine_without_kernel_headers(
     monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)
     with pytest.raises(HostError) as error:
         headers.provide_headers()
-    (found,) = doctor._kernel_headers()
+    (found,) = checks._kernel_headers()
     for words in (str(error.value), found.mend):
         assert only(family, words) and f" {HEADERS[family]}" in words
 

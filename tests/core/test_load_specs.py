@@ -9,7 +9,7 @@ import pytest
 from yogurtbench.core import install_hints
 from yogurtbench.core.load_specs import LOADS, TOOLS, LoadSpec, loads_of
 from yogurtbench.core.metrics import METRICS
-from yogurtbench.hosts import doctor
+from yogurtbench.hosts import checks
 from yogurtbench.hosts.vm import overlay
 from yogurtbench.hosts.vm.image import recipe
 from yogurtbench.loads.registry import RUN
@@ -64,5 +64,5 @@ def test_a_tool_has_a_package_for_the_machine_and_for_the_guest_and_a_check(tool
         install_hints.package(tool, {"ID": "debian", "VERSION_CODENAME": recipe.SUITE})
         in recipe.PACKAGES
     )
-    assert tool in {check.what for check in doctor._tools()}
+    assert tool in {check.what for check in checks._tools()}
     assert any(tool in spec.tools for spec in LOADS.values())

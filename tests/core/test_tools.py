@@ -14,7 +14,7 @@ import pytest
 from matrices import cell
 
 from yogurtbench.core import tools
-from yogurtbench.hosts import choose, doctor
+from yogurtbench.hosts import checks, choose
 
 BUSYBOX = "BusyBox v1.35.0 (Debian 1:1.35.0-4+deb12u1+b1) multi-call binary."
 
@@ -115,7 +115,7 @@ def test_doctor_and_the_choice_of_a_host_know_it_both(
     put: Callable[[str, str, str, int], Path], name: str, out: str, err: str, code: int
 ) -> None:
     put(name, out, err, code)
-    found = {one.what: one for one in doctor._tools()}
+    found = {one.what: one for one in checks._tools()}
     what = "util-linux" if name == "mount" else name
     assert found[what].state == "missing" and "is not it" in found[what].detail
     package = tools.TOOLS[name].package
@@ -130,7 +130,7 @@ def test_what_is_not_there_is_named_with_its_package(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert tools.find_tools("ping").lacking == "ping, which is not installed"
-    found = {one.what: one for one in doctor._tools()}
+    found = {one.what: one for one in checks._tools()}
     assert found["ping"].detail.startswith("no ping on PATH: iputils-ping is needed for load ping")
     assert found["util-linux"].detail.endswith("no mount on PATH: no lab at all")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from yogurtbench.hosts import doctor, requirements
+from yogurtbench.hosts import checks, doctor, requirements
 from yogurtbench.hosts.doctor import NATIVE, VM, CheckResult
 from yogurtbench.hosts.vm import accelerator
 
@@ -156,7 +156,7 @@ def test_a_look_that_goes_wrong_is_a_finding(monkeypatch: pytest.MonkeyPatch) ->
         raise OSError("odd")
         yield
 
-    monkeypatch.setattr(doctor, "_LOOKS", (_strange_thing,))
+    monkeypatch.setattr(doctor, "LOOKS", (_strange_thing,))
     assert doctor.run_checks()[1] == CheckResult(
         "strange thing", "limited", "could not be examined: OSError: odd"
     )
@@ -283,7 +283,7 @@ class TestAnswer:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(
-            doctor.install_hints,
+            checks.install_hints,
             "os_release",
             lambda: {"ID": "ubuntu", "VERSION_CODENAME": "noble"},
         )
@@ -303,7 +303,7 @@ class TestAnswer:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         release = {"ID": "arch", "PRETTY_NAME": "Arch Linux"}
-        monkeypatch.setattr(doctor.install_hints, "os_release", lambda: release)
+        monkeypatch.setattr(checks.install_hints, "os_release", lambda: release)
         found = well(root="limited", qemu="missing", mmdebstrap="missing", guest_image="limited")
         answer = doctor.judge_checks(found)[0]
         assert (
@@ -372,12 +372,12 @@ def test_json_has_every_field() -> None:
 
 
 def test_pyperfs_advice_is_read_and_nothing_else() -> None:
-    assert doctor.tuning_advice(SHOWN) == [
+    assert checks.tuning_advice(SHOWN) == [
         "Perf event: Set max sample rate to 1",
         "Linux scheduler: Use isolcpus=<cpu list> kernel parameter to isolate CPUs",
     ]
-    assert doctor.tuning_advice(SHOWN.replace("Advices", "Errors")) == []
-    assert doctor.tuning_advice("") == []
+    assert checks.tuning_advice(SHOWN.replace("Advices", "Errors")) == []
+    assert checks.tuning_advice("") == []
 
 
 @pytest.mark.parametrize(("answer", "state"), [("kvm", "ok"), ("tcg", "limited")])
@@ -387,12 +387,12 @@ def test_kvm_is_believed_as_the_last_boot_under_it_showed(
     (tmp_path / "old.json").write_text('{"accelerator": "kvm", "reason": "long ago"}')
     os.utime(tmp_path / "old.json", (1, 1))
     (tmp_path / "new.json").write_text(json.dumps({"accelerator": answer, "reason": "as it was"}))
-    found = doctor._stored_probe(tmp_path)
+    found = checks._stored_probe(tmp_path)
     assert (found.state, found.detail) == (state, "last tried: as it was")
 
 
 def test_kvm_that_was_never_tried_is_no_promise(tmp_path: Path) -> None:
-    assert doctor._stored_probe(tmp_path).state == "limited"
+    assert checks._stored_probe(tmp_path).state == "limited"
 
 
 def test_pypis_bcc_is_distinguished_from_the_compiler(
@@ -402,7 +402,7 @@ def test_pypis_bcc_is_distinguished_from_the_compiler(
     (tmp_path / "bcc/__init__.py").write_text("raise RuntimeError('must not be imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "bcc", raising=False)
-    (found,) = doctor._bcc()
+    (found,) = checks._bcc()
     assert found.state == "missing"
     assert "not the BPF Compiler Collection" in found.detail
     assert found.mend.endswith("-m pip uninstall bcc")
@@ -424,9 +424,9 @@ def test_a_cache_that_cannot_be_written_is_missing(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "file"))
-    (found,) = doctor._cache_folder()
+    (found,) = checks._cache_folder()
     assert found.state == "missing"
     assert found.mend.startswith("export YOGURTBENCH_CACHE=")
     monkeypatch.setenv("YOGURTBENCH_CACHE", str(tmp_path / "not/there/yet"))
-    (found,) = doctor._cache_folder()
+    (found,) = checks._cache_folder()
     assert found.state == "ok"

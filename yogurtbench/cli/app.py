@@ -14,14 +14,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from yogurtbench.cli import completion
+from yogurtbench.cli.parameters import (
+    Blocks,
+    Clock,
+    Github,
+    Jobs,
+    Json,
+    Lab,
+    Matrix,
+    Only,
+    RunFolder,
+)
+from yogurtbench.cli.printing import (
+    check_github,
+    print_decision,
+    print_history,
+    print_json,
+    print_result,
+)
 from yogurtbench.core import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from yogurtbench.analysis.budget import BudgetEstimate
-    from yogurtbench.analysis.gate import Decision
-    from yogurtbench.analysis.history import History
     from yogurtbench.matrix.clocks import Begun, Plans
     from yogurtbench.plan.plan import Plan
 
@@ -34,62 +50,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Start with: yogurtbench run experiments/quickstart.yaml",
 )
-
-Matrix = Annotated[
-    Path,
-    typer.Argument(
-        help="A matrix: YAML (1.2) or JSON.",
-        show_default=False,
-        readable=False,
-        autocompletion=completion.complete_matrices,
-    ),
-]
-RunFolder = Annotated[
-    Path,
-    typer.Argument(
-        help="A run's folder: results/<name>/<time>-<hex>.",
-        show_default=False,
-        readable=False,
-        autocompletion=completion.complete_runs,
-    ),
-]
-Lab = Annotated[
-    Optional[str],
-    typer.Option(
-        help="auto, native or vm, instead of what the matrix says.",
-        autocompletion=completion.complete_words("lab"),
-    ),
-]
-Clock = Annotated[
-    Optional[str],
-    typer.Option(
-        help="auto, wall or instructions, instead of what the matrix says.",
-        autocompletion=completion.complete_words("clock"),
-    ),
-]
-Only = Annotated[
-    Optional[str],
-    typer.Option(
-        help="Only cells like this: 'hook=netkit_peer,payload=64'.",
-        autocompletion=completion.complete_selectors,
-    ),
-]
-Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
-Jobs = Annotated[
-    str,
-    typer.Option(
-        help="Trials side by side, on the instruction clock; auto: as many as CPUs and memory "
-        "allow.",
-        metavar="N|auto",
-    ),
-]
-Github = Annotated[
-    bool,
-    typer.Option(
-        "--github", help="Also add the report, as Markdown, to the job's summary on GitHub."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()
@@ -123,14 +83,14 @@ def run(
     """
     from yogurtbench.runner import session
 
-    _check_github(github)
+    check_github(github)
     wishes = session.RunOptions(
         out=out, resume=resume, budget=budget, quiet=quiet, jobs=_jobs(jobs)
     )
     ended = session.run(
         _plans(matrix, lab, clock, only, blocks, session.how_it_began(resume)), wishes
     )
-    _print_result(ended.folder, as_json, github=github)
+    print_result(ended.folder, as_json, github=github)
     return ended.exit_code
 
 
@@ -162,7 +122,7 @@ def plan(
     if as_json:
         from dataclasses import asdict
 
-        _print_json({**ahead.as_json(), "budget": [asdict(one) for one in bought]})
+        print_json({**ahead.as_json(), "budget": [asdict(one) for one in bought]})
     else:
         typer.echo(ahead.as_text(_lines_of(bought)))
     return 0
@@ -209,7 +169,7 @@ def report(
     from yogurtbench.core.errors import HostError
     from yogurtbench.report.run_data import RunData
 
-    _check_github(github)
+    check_github(github)
     if which_wire:
         from yogurtbench.report.export import wire_catalogue as pages
 
@@ -228,7 +188,7 @@ def report(
     ) as error:  # a full disk, another user's folder: what the run says can be printed all the same
         typer.echo(f"yogurtbench: {error}", err=True)
         code = error.exit_code
-    _print_result(run_folder, as_json, github=github)
+    print_result(run_folder, as_json, github=github)
     return code
 
 
@@ -249,7 +209,7 @@ def baseline(
 
     side = baselines.write(run_folder, out)
     if as_json:
-        _print_json({"file": str(out), "run": side.name, "cells": len(side.entries)})
+        print_json({"file": str(out), "run": side.name, "cells": len(side.entries)})
     else:
         typer.echo(f"{out}: {len(side.entries)} cells of {side.name}")
     return 0
@@ -305,7 +265,7 @@ def check(
     from yogurtbench.core.errors import MatrixError
     from yogurtbench.report.export import baseline as baselines
 
-    _check_github(github)
+    check_github(github)
     if base_program or base_programs:
         plan = _target_of(target, only)
         how = {"quiet": quiet, "as_json": as_json, "github": github}
@@ -316,7 +276,7 @@ def check(
             "--base-programs FOLDER"
         )
     decision = gate.decide(baselines.read(baseline), measured_run.read_run(target))
-    return _print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
+    return print_decision(decision, as_json, baselines.renewal(baseline, target), github=github)
 
 
 @app.command()
@@ -336,9 +296,9 @@ def compare(
     """
     from yogurtbench.analysis import gate, measured_run
 
-    _check_github(github)
+    check_github(github)
     if out is None:
-        return _print_decision(
+        return print_decision(
             gate.decide(measured_run.read_run(old), measured_run.read_run(new)),
             as_json,
             github=github,
@@ -349,7 +309,7 @@ def compare(
 
     pages.check(out)
     pair = RunPair.read(old, new)
-    code = _print_decision(pair.decision, as_json, github=github)
+    code = print_decision(pair.decision, as_json, github=github)
     try:
         pages.put(pair, out)
     except HostError as error:  # the decision stands, and is printed
@@ -383,7 +343,7 @@ def history(
     """
     from yogurtbench.analysis import history as histories
 
-    return _print_history(histories.read(histories.find_runs(experiment, out)), as_json)
+    return print_history(histories.read(histories.find_runs(experiment, out)), as_json)
 
 
 @app.command()
@@ -483,7 +443,7 @@ def clean(
         typer.echo(line, err=as_json or not dry_run)
     if dry_run:
         if as_json:
-            _print_json({"to_be_removed": [str(path) for path in found]})
+            print_json({"to_be_removed": [str(path) for path in found]})
         return 0
     asks = found and not yes and not as_json and sys.stdin.isatty() and sys.stderr.isatty()
     if asks and not typer.confirm("Remove?", err=True):
@@ -493,7 +453,7 @@ def clean(
         removed.append(str(path))
         typer.echo(f"removed {path}", err=as_json)
     if as_json:
-        _print_json({"removed": removed})
+        print_json({"removed": removed})
     return 0
 
 
@@ -523,7 +483,7 @@ def init(
     files = starts.write(question, file)
     then = f"yogurtbench plan {files[0]}"
     if as_json:
-        _print_json({"question": question, "files": [str(path) for path in files], "next": then})
+        print_json({"question": question, "files": [str(path) for path in files], "next": then})
     else:
         typer.echo("\n".join(f"wrote {path}" for path in files) + f"\nnext: {then}")
     return 0
@@ -546,7 +506,7 @@ def schema(
     if path:
         typer.echo(FILE)
     else:
-        _print_json(json_schema(), indent=2)
+        print_json(json_schema(), indent=2)
     return 0
 
 
@@ -560,12 +520,6 @@ def main(
 
         typer.echo(f"yogurtbench {__version__}")
         raise typer.Exit
-
-
-def _print_json(document: object, indent: int = 1) -> None:
-    import json
-
-    output.echo_json(json.dumps(document, indent=indent, ensure_ascii=False))
 
 
 def _plans(
@@ -653,107 +607,13 @@ def _check_sides(
         else ab.change_of_programs(plan, Path(base_programs or ""))
     )
     found = session.run_both_sides(change, out, quiet=quiet, jobs=jobs)
-    code = _print_decision(ab.decide_change(change, found), as_json, github=github)
+    code = print_decision(ab.decide_change(change, found), as_json, github=github)
     if stored and baseline:
         typer.echo(
             ab.compare_with_baseline(stored, found.new, baselines.renewal(baseline, found.new)),
             err=as_json,
         )
     return code
-
-
-def _check_github(github: bool) -> None:
-    """Complain before anything runs where there is no summary to add to."""
-    if github:
-        from yogurtbench.cli import github as hub
-
-        hub.summary()
-
-
-def _print_result(folder: Path, as_json: bool, *, github: bool) -> None:
-    from yogurtbench.report import summary
-    from yogurtbench.report.export import wire_catalogue
-    from yogurtbench.report.run_data import RunData
-    from yogurtbench.report.sections.summary import summarise
-    from yogurtbench.report.terminal import run as terminal
-
-    story = RunData.read(folder)
-    if github:
-        from yogurtbench.cli import github as hub
-
-        hub.append(summary(folder))
-    if as_json:
-        output.echo_json(story.comparison.to_json(orient="records", indent=1, force_ascii=False))
-        return
-    console = output.console()
-    lines = terminal.comparisons(story, console.width)
-    if not lines:
-        lines = terminal.measured(story, console.width)
-        lines += terminal.reachability(wire_catalogue.tried(story.attempts), console.width)
-    for line in lines:
-        console.print(line, overflow="fold")
-    for line in terminal.failures(story.attempts, console.width):
-        console.print(line)
-    typer.echo(summarise(story))
-    if (folder / "report.html").exists():
-        typer.echo(f"report: {folder / 'report.html'}")
-
-
-def _annotate(decision: Decision, renew: str) -> None:
-    """On GitHub: the decision in the job's summary, each regression as an annotation.
-
-    Stdout stays the result's.
-    """
-    from yogurtbench.cli import github as hub
-    from yogurtbench.report.sections import gate as reports
-
-    hub.append(reports.markdown(decision, renew))
-    for sentence in reports.regressions(decision):
-        typer.echo(hub.error("Regression", sentence), err=True)
-
-
-def _print_decision(decision: Decision, as_json: bool, renew: str = "", *, github: bool) -> int:
-    from yogurtbench.report.sections import gate as reports
-
-    if github:
-        _annotate(decision, renew)
-    if as_json:
-        output.echo_json(reports.as_json(decision, renew))
-        return decision.exit_code
-    console = output.console()
-    if decision.findings:
-        console.print(reports.table(decision, console.width))
-    for sentence in reports.sentences(decision, renew):
-        typer.echo(sentence)
-    return decision.exit_code
-
-
-def _print_history(history: History, as_json: bool) -> int:
-    from yogurtbench.core.errors import YogurtError
-    from yogurtbench.report.pages import history as timeline
-
-    if as_json:
-        _print_json(history.to_json())
-    else:
-        _print_tables(history)
-    try:
-        page = timeline.write(history)
-    except YogurtError as error:  # the result is printed; the page is no part of it
-        typer.echo(f"yogurtbench: {error}", err=True)
-        return 0
-    if not as_json:
-        typer.echo(f"chart: {page}")
-    return 0
-
-
-def _print_tables(history: History) -> None:
-    from yogurtbench.report.pages import history as timeline
-
-    console = output.console()
-    for table in timeline.tables(history, console.width):
-        console.print(table)
-    for sentence in filter(None, (timeline.answer(history), *timeline.sentences(history))):
-        typer.echo(sentence)
 
 
 def _with_homes(command: Callable[..., int]) -> Callable[..., int]:
