@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from yogurtbench.analysis import comparison, statistics
+from yogurtbench.analysis import comparison, precision, statistics
 from yogurtbench.core.records import Attempt, Observation, Status
 from yogurtbench.results.frame import to_frame
 
@@ -216,7 +216,7 @@ def left(
     attempts = [one for one in run.attempts() if one.trial.role != "canary"]
     found = [(one, pairs[one.trial.block][one.trial.role == "baseline"]) for one in attempts]
     frame = to_frame([_left(one, what) for one, what in found if what is not None], "run")
-    comparison.precision_reached(frame, 0.01, run.groups()[0])  # must not crash either
+    precision.precision_reached(frame, 0.01, run.groups()[0])  # must not crash either
     return (
         comparison.compare(frame, run.plan())
         .query("role == 'cell' and metric == 'rtt_p50'")
@@ -359,7 +359,7 @@ def test_the_geometric_mean_of_first_and_last_divides() -> None:
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.1, "drift"), (1.0, "steady")])
 def test_drift_is_last_over_first(factor: float, verdict: str) -> None:
-    found = comparison.drift(to_frame(many(drift=factor, noise=0.005).attempts(), "run"))
+    found = precision.drift(to_frame(many(drift=factor, noise=0.005).attempts(), "run"))
     assert list(found["verdict"]) == [verdict]
     assert found["ratio"].iloc[0] == pytest.approx(factor, rel=0.02)
 
@@ -389,25 +389,25 @@ def test_precision_is_half_the_intervals_width() -> None:
     canary = compared(run).query("role == 'canary' and metric == 'rtt_p50'").iloc[0]
     reached = max(math.sqrt(row["ratio_high"] / row["ratio_low"]) - 1 for row in (width, canary))
     group = run.groups()[0]
-    assert comparison.precision_reached(frame, reached * 1.001, group)
-    assert not comparison.precision_reached(frame, reached * 0.999, group)
+    assert precision.precision_reached(frame, reached * 1.001, group)
+    assert not precision.precision_reached(frame, reached * 0.999, group)
 
 
 def test_without_an_interval_precision_is_not_reached() -> None:
-    assert not comparison.precision_reached(
+    assert not precision.precision_reached(
         to_frame(Invented((ONE,), blocks=5).attempts(), "run"), 0.5
     )
 
 
 def test_dead_cells_and_cells_without_a_baseline_hold_nobody_up() -> None:
     dead = Invented((ONE,), dead=frozenset({ONE.id}), blocks=10, noise=1e-6)
-    assert comparison.precision_reached(to_frame(dead.attempts(), "run"), 0.01)
+    assert precision.precision_reached(to_frame(dead.attempts(), "run"), 0.01)
     alone = Invented((cell(load="reachability"),), blocks=2)
-    assert comparison.precision_reached(to_frame(alone.attempts(), "run"), 0.01, None)
+    assert precision.precision_reached(to_frame(alone.attempts(), "run"), 0.01, None)
 
 
 def test_on_the_instruction_clock_one_block_is_precise() -> None:
-    assert comparison.precision_reached(
+    assert precision.precision_reached(
         to_frame(Invented((ONE,), blocks=1, clock="instructions").attempts(), "run"), 1e-9
     )
 
@@ -526,7 +526,7 @@ def test_the_simulated_rule_is_the_sweeps(gate: str, adjust: Adjust) -> None:
         run = Invented(tuple(cell(headroom=room) for room in (32, 64, 96)), blocks=MOST, gate=gate)
         frame = to_frame(_attempts(run, log_ratios), "run")
         reached = [
-            comparison.precision_reached(frame[frame["block"] < m], 0.015, run.groups()[0])
+            precision.precision_reached(frame[frame["block"] < m], 0.015, run.groups()[0])
             for m in range(10, n + 1)
         ]
         assert reached[:-1] == [False] * (n - 10) and (reached[-1] or n == MOST)

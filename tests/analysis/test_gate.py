@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from yogurtbench.analysis.gate import Decision, Finding, decide
+from yogurtbench.analysis.findings import Decision, Finding
+from yogurtbench.analysis.gate import decide
 from yogurtbench.analysis.measured_run import MeasuredCell, MeasuredRun, plan_digest
 from yogurtbench.analysis.statistics import mann_whitney_cdf, shift
 from yogurtbench.core.records import Attempt, Environment, Observation, canonical

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from matrices import planned
 
 from yogurtbench import report
-from yogurtbench.analysis import change_points, comparison, gate
+from yogurtbench.analysis import change_points, comparison, gate, precision
+from yogurtbench.analysis.findings import Finding
 from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.analysis.values import BlockValues
 from yogurtbench.core import resolution
@@ -88,7 +89,7 @@ def gated(
     clock: str,
     metric: str = "rtt_p50",
     **rest: Any,
-) -> gate.Finding:
+) -> Finding:
     """The gate's finding on two sides of these values, over one baseline: ``base``, or the first of
     the old.
     """
@@ -662,7 +663,7 @@ def test_drift_within_the_rounding_is_none() -> None:
                 for place, value in ((0, 11_000.0), (9, last))
             ]
         )
-        assert list(comparison.drift(rows)["verdict"]) == [verdict]
+        assert list(precision.drift(rows)["verdict"]) == [verdict]
 
 
 def test_a_step_of_rounding_is_no_change_in_a_history() -> None:

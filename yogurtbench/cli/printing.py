@@ -10,7 +10,7 @@ import typer
 from yogurtbench.core import output
 
 if TYPE_CHECKING:
-    from yogurtbench.analysis.gate import Decision
+    from yogurtbench.analysis.findings import Decision
     from yogurtbench.analysis.history import History
 
 

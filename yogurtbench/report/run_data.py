@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from yogurtbench.analysis import comparison as analysis
+from yogurtbench.analysis import precision
 from yogurtbench.core.labels import WireLabel, traffic_names, wire_names
 from yogurtbench.core.metrics import HEADLINE
 from yogurtbench.core.records import ASIDE, Attempt, Cell, Environment
@@ -95,7 +96,7 @@ class RunData:
             frame=frame,
             comparison=analysis.compare(frame, plan),
             words=analysis.categorical_metrics(frame),
-            drift=analysis.drift(frame, plan.margins),
+            drift=precision.drift(frame, plan.margins),
             cells=cells,
             wires=wire_names(cells.values(), reference),
             traffic=traffic_names(cells),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yogurtbench.analysis import gate, measured_run
-from yogurtbench.analysis.gate import Decision
+from yogurtbench.analysis.findings import Decision
 from yogurtbench.core.labels import WireLabel, traffic_names, wire_names
 from yogurtbench.core.records import Cell
 from yogurtbench.report.run_data import RunData

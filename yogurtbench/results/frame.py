@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yogurtbench.core import files, resolution
-from yogurtbench.core.records import (
-    ASIDE,
-    AXES,
-    Attempt,
-    Observation,
-    canonical,
-)
+from yogurtbench.core.records import ASIDE, AXES, Attempt, Observation, canonical
 
 if TYPE_CHECKING:  # pandas and pyarrow take a second to import: a run starts without them
     import pandas as pd

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from yogurtbench import report
 from yogurtbench.analysis import gate, measured_run
-from yogurtbench.analysis.gate import Decision
+from yogurtbench.analysis.findings import Decision
 from yogurtbench.analysis.measured_run import MeasuredCell, MeasuredRun
 from yogurtbench.core import files, wire_source
 from yogurtbench.core.builds import BASE

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Protocol
 
-from yogurtbench.analysis import comparison
+from yogurtbench.analysis import precision
 from yogurtbench.core.records import Attempt, Trial
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.plan.plan import Plan
@@ -195,7 +195,7 @@ class Sweep:
         if block < self.plan.blocks.min:
             return True
         attempts = self._seen.get(group, [])
-        return not comparison.precision_reached(
+        return not precision.precision_reached(
             to_frame(attempts, ""), self.plan.blocks.precision, group or None
         )
 

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from yogurtbench.analysis.gate import Finding
+from yogurtbench.analysis.findings import Finding
 from yogurtbench.core.labels import INK, load_name, metric_name
 from yogurtbench.core.metrics import HEADLINE, METRICS
 from yogurtbench.report.charts.base import BAND, WIDTH, Chart, emulation_label, slug, style, to_svg

@@ -12,8 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from yogurtbench.analysis import gate
-from yogurtbench.analysis.gate import Finding
+from yogurtbench.analysis.findings import FINE, Finding
 from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core import files
 from yogurtbench.core.labels import load_name, metric_name
@@ -112,7 +111,7 @@ def _interest(one: Finding) -> tuple[bool, bool, bool]:
     return (
         not one.deciding,
         one.verdict not in ("regression", "improvement"),
-        one.verdict in gate.FINE,
+        one.verdict in FINE,
     )
 
 

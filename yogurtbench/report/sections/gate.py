@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from yogurtbench.analysis.gate import FINE, Decision, Finding
+from yogurtbench.analysis.findings import FINE, Decision, Finding
 from yogurtbench.analysis.measured_run import MeasuredRun
 from yogurtbench.core.labels import (
     WireLabel,
