@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from private_mounts import machine_mounts
 from trials import DIRECT, eventually, run_on, trial
 
 from yogurtbench.core.errors import HostError
@@ -82,7 +83,7 @@ def outside() -> dict[str, Any]:
     return {
         "devices": sorted(os.listdir("/sys/class/net")),
         "names": sorted(os.listdir(runs)) if runs.exists() else None,
-        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "mounts": machine_mounts(),
         "namespace": os.readlink("/proc/self/ns/net"),
         "forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
     }
