@@ -6,16 +6,19 @@ import argparse
 import atexit
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "tests", "commands", "root", "wheel", "vm", "regression"]
+nox.options.sessions = ["lint", "types", "suite", "regression"]
 
 
 @nox.session
@@ -35,6 +38,36 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy, strict."""
     session.run(sys.executable, "-I", "-m", "mypy")
+
+
+@nox.session
+def suite(session: nox.Session) -> None:
+    """All tests of the sessions tests, commands, root and vm: while one waits another computes.
+
+    What measures CPU time runs alone, at the end.
+    """
+    _ensure(session, "chromium", "cpio")
+    with _booting_guests(session):
+        one_more = _side_by_side("loadfile", 1 + (os.cpu_count() or 1))
+        _pytest(session, "not alone", *one_more, "--no-loadscope-reorder")
+    _pytest(session, "alone", *([] if session.posargs else ["tests/loads"]))
+
+
+@contextmanager
+def _booting_guests(session: nox.Session) -> Iterator[None]:
+    """Boot and save the guests that the tests resume, while other tests run.
+
+    A test that needs one waits for it.
+    """
+    argv = [sys.executable, "-I", "tools/boot_guests.py"]
+    with subprocess.Popen(argv, process_group=0) as booting:
+        try:
+            yield
+        finally:
+            if booting.poll() is None:
+                os.killpg(booting.pid, signal.SIGTERM)
+    if booting.returncode:
+        session.error("the guests could not be booted")
 
 
 @nox.session
@@ -91,16 +124,12 @@ def vm(session: nox.Session) -> None:
     """Real netkit in the guest.
 
     Three files side by side: an emulated guest keeps about one core busy, and waits now and then.
-    What compares two boots runs alone.
     """
     _ensure(session, "cpio")
-    if not session.posargs:
-        session.run(sys.executable, "-I", "tools/boot_guests.py")
     # Each process would read all the tests only to leave them out.
     folder = [] if session.posargs else ["tests/guest"]
-    side_by_side = [*_side_by_side("loadfile", 3), "--no-loadscope-reorder"]
-    _pytest(session, "vm and not alone", *side_by_side, *folder)
-    _pytest(session, "vm and alone", *folder)
+    with _booting_guests(session):
+        _pytest(session, "vm", *_side_by_side("loadfile", 3), "--no-loadscope-reorder", *folder)
 
 
 #: Each session's times, as JUnit's XML; gone with this process.

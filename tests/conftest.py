@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +59,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(900))  # the first one may build the guest
         if item.get_closest_marker("root") and os.geteuid() != 0 and not os.environ.get("CI"):
             item.add_marker(pytest.mark.skip(reason="needs root"))
+    items.sort(key=_order(items).__getitem__)
+
+
+def _order(items: list[pytest.Item]) -> dict[pytest.Item, int]:
+    """The place of each item in a session of several processes, which take file after file.
+
+    In turns one that waits a lot and one whose guest keeps a core busy; the small ones at the end.
+    """
+    files = list(dict.fromkeys(item.path for item in items))
+    marked = {
+        item.path for item in items if {"root", "commands"} & {m.name for m in item.iter_markers()}
+    }
+    guests = [path for path in files if HERE / "guest" in path.parents]
+    waiting = [path for path in files if path in marked and path not in guests]
+    in_turns = chain.from_iterable(zip_longest(waiting, [None, *guests]))
+    ordered = [path for path in dict.fromkeys([*in_turns, *files]) if path]
+    places = {path: place for place, path in enumerate(ordered)}
+    return {item: places[item.path] for item in items}
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ from yogurtbench.runner import clock_check
 from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
 
-pytestmark = [pytest.mark.vm, pytest.mark.alone]
+pytestmark = pytest.mark.vm
 
 #: Of the wires that test_guest_ab.py compiles too: their saved guest serves both.
 MATRIX = """
