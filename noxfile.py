@@ -48,8 +48,8 @@ def suite(session: nox.Session) -> None:
     """
     _ensure(session, "chromium", "cpio")
     with _booting_guests(session):
-        one_more = _side_by_side("loadfile", 1 + (os.cpu_count() or 1))
-        _pytest(session, "not alone", *one_more, "--no-loadscope-reorder")
+        side_by_side = _side_by_side("loadfile", 4)
+        _pytest(session, "not alone", *side_by_side, "--no-loadscope-reorder")
     _pytest(session, "alone", *([] if session.posargs else ["tests/loads"]))
 
 
@@ -218,12 +218,6 @@ def _git(*arguments: str) -> str:
     """What git says; empty where it refuses."""
     done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip()
-
-
-@nox.session
-def wheel(session: nox.Session) -> None:
-    """The package as a wheel, used from an empty folder."""
-    session.run(sys.executable, "tools/wheel.py")
 
 
 @nox.session

@@ -1,5 +1,5 @@
 """Builds the wheel, installs it into an environment of its own and uses it from an empty folder
-(nox -s wheel).
+(tests/cli/test_wheel.py).
 """
 
 from __future__ import annotations

@@ -479,7 +479,8 @@ def test_on_a_terminal_a_live_line_tells_time_spent_and_left(checkout: Path) -> 
         for line in live
         if (found := re.search(r"\(once\): (\d+) s, about \d+ s left", line))
     ]
-    assert spent[-3:] in ([0, 1, 2], [1, 2, 3])
+    first, second, third = spent[-3:]
+    assert first <= 1 and first < second < third  # a busy machine may miss one
     assert "its packages: done in" in shown and shown.endswith("\n")
 
 
