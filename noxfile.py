@@ -48,7 +48,7 @@ def suite(session: nox.Session) -> None:
     """
     _ensure(session, "chromium", "cpio")
     with _booting_guests(session):
-        side_by_side = _side_by_side("loadfile", 4)
+        side_by_side = _side_by_side("loadfile", 3)
         _pytest(session, "not alone", *side_by_side, "--no-loadscope-reorder")
     _pytest(session, "alone", *([] if session.posargs else ["tests/loads"]))
 

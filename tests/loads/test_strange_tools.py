@@ -178,6 +178,7 @@ def pinged(interval: float) -> float:
 
 
 @pytest.mark.root
+@pytest.mark.alone
 @pytest.mark.parametrize("streams", [1, 4])
 def test_the_offered_bitrate_is_the_matrix_s(in_room: InRoom, streams: int) -> None:
     throughput = in_room(offered, streams)

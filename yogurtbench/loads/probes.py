@@ -31,6 +31,10 @@ _AFTER_DROP = 0.03
 #: How long nothing may move in a TCP exchange (seconds): more than the fifth wait of a sender whose
 #: segments were lost (0.2 s, doubled each time, RFC 6298), as small ones are on a busy machine.
 _STALLED = 4.0
+#: Below this MTU (RFC 791) no more bytes than that are under way at once: 64 KiB in
+#: pieces of 36 overflow a CPU's backlog (net.core.netdev_max_backlog, 1,000 packets). Then Linux
+#: 6.18's TCP now and then counts as unsent what arrived, and takes no further acknowledgement.
+_SMALL_MTU, _SMALL_WINDOW = 576, 8192
 
 _TCP_PORT = 7007
 
@@ -147,6 +151,8 @@ def exchanges_tcp(lab: Lab) -> bool:
     with ExitStack() as undo:
         with lab.server.namespace.entered(), probing("TCP", f"listening on {lab.server.ipv4}"):
             listener = undo.enter_context(socket.create_server((lab.server.ipv4, _TCP_PORT)))
+            if lab.cell.mtu < _SMALL_MTU:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, _SMALL_WINDOW)
         with lab.client.namespace.entered(), probing("TCP", "a socket"):
             client = undo.enter_context(socket.socket())
         client.setblocking(False)
