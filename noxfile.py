@@ -6,7 +6,6 @@ import argparse
 import atexit
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -48,8 +47,7 @@ def suite(session: nox.Session) -> None:
     """
     _ensure(session, "chromium", "cpio")
     with _booting_guests(session):
-        side_by_side = _side_by_side("loadfile", 3)
-        _pytest(session, "not alone", *side_by_side, "--no-loadscope-reorder")
+        _pytest(session, "not alone", *_file_by_file())
     _pytest(session, "alone", *([] if session.posargs else ["tests/loads"]))
 
 
@@ -57,15 +55,13 @@ def suite(session: nox.Session) -> None:
 def _booting_guests(session: nox.Session) -> Iterator[None]:
     """Boot and save the guests that the tests resume, while other tests run.
 
-    A test that needs one waits for it.
+    A test that needs one waits for it. Tests that were chosen boot theirs themselves.
     """
-    argv = [sys.executable, "-I", "tools/boot_guests.py"]
-    with subprocess.Popen(argv, process_group=0) as booting:
-        try:
-            yield
-        finally:
-            if booting.poll() is None:
-                os.killpg(booting.pid, signal.SIGTERM)
+    if session.posargs:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-I", "tools/boot_guests.py"]) as booting:
+        yield
     if booting.returncode:
         session.error("the guests could not be booted")
 
@@ -129,7 +125,7 @@ def vm(session: nox.Session) -> None:
     # Each process would read all the tests only to leave them out.
     folder = [] if session.posargs else ["tests/guest"]
     with _booting_guests(session):
-        _pytest(session, "vm", *_side_by_side("loadfile", 3), "--no-loadscope-reorder", *folder)
+        _pytest(session, "vm", *_file_by_file(), *folder)
 
 
 #: Each session's times, as JUnit's XML; gone with this process.
@@ -160,6 +156,11 @@ def _print_slowest() -> None:
 def _side_by_side(share: str, most: int = 2) -> list[str]:
     """So many tests at a time, at most two a CPU; ``share``: how pytest-xdist deals them out."""
     return ["-n", str(min(most, 2 * (os.cpu_count() or 1))), "--dist", share]
+
+
+def _file_by_file() -> list[str]:
+    """Three files at a time, in the order of tests/conftest.py."""
+    return [*_side_by_side("loadfile", 3), "--no-loadscope-reorder"]
 
 
 @nox.session

@@ -168,14 +168,11 @@ class History:
 
     def to_json(self) -> dict[str, Any]:
         """JSON object; ratios without an interval have null for its ends."""
-        fields = {
+        return {
             "name": self.name,
             "runs": self.runs,
             "left_out": self.left_out,
             "note": self.note,
-        }
-        return {
-            **fields,
             "needed": change_points.FEWEST,
             "series": [_series_json(one) for one in self.series],
         }

@@ -107,8 +107,8 @@ def heard(text: str) -> None:
 
 @contextlib.contextmanager
 def showing(kind: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Show how building a part goes, on the console that ``say`` writes to, or in lines for
-    ``say``.
+    """Show how building a part goes, on the console that ``say`` writes to, or else in
+    lines.
     """
     progress = BuildProgress(kind)
 
