@@ -45,7 +45,7 @@ def suite(session: nox.Session) -> None:
 
     What measures CPU time runs alone, at the end.
     """
-    _ensure(session, "chromium", "cpio")
+    _ensure(session, "chromium", "cpio", "mkfs.ext4")
     with _booting_guests(session):
         _pytest(session, "not alone", *_file_by_file())
     _pytest(session, "alone", *([] if session.posargs else ["tests/loads"]))
@@ -111,6 +111,7 @@ def root(session: nox.Session) -> None:
 
     What measures CPU time runs alone.
     """
+    _ensure(session, "mkfs.ext4")
     _pytest(session, "root and not alone", *_side_by_side("worksteal", 3))
     _pytest(session, "root and alone")
 
@@ -177,6 +178,7 @@ def regression(session: nox.Session) -> None:
     """What the programs of bpf/ cost more than those of --base REV (the branch point from main), in
     today's guest.
     """
+    _ensure(session, "git")
     base = _base(session)
     session.log(f"the programs of {base} against those of the working tree")
     with tempfile.TemporaryDirectory() as scratch:

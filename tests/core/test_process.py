@@ -11,18 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from trials import eventually
+from trials import eventually, gone
 
 from yogurtbench.core import process
 from yogurtbench.core.process import CommandFailed
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended (a zombie has)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 def test_run_gives_exit_code_both_outputs_and_lifetime() -> None:

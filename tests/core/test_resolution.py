@@ -606,7 +606,8 @@ def test_sides_keep_it_and_old_ones_are_given_it() -> None:
         MeasuredRun.from_json(json.loads(json.dumps(side.to_json(), allow_nan=False)))
         for side in sides
     ]
-    assert gate.decide(*again).findings == gate.decide(*sides).findings
+    # as text: from Python 3.13 on two dataclasses that hold NaN are never equal
+    assert str(gate.decide(*again).findings) == str(gate.decide(*sides).findings)
     for entry in (data := again[0].to_json())["entries"]:
         del entry["roundings"]
     old = MeasuredRun.from_json(data)

@@ -33,7 +33,7 @@ DEADLY = {
     ),
     "stack": (
         f"{HEAD}\tvolatile char big[4096];\n{FILL}\treturn big[skb->len & 4095];\n}}\n",
-        "stack limit of 512 bytes",
+        "Looks like the BPF stack limit ",
     ),
     "dynamic": (
         f"{HEAD}\tchar a[skb->len];\n\ta[0] = 1;\n\treturn a[skb->len - 1];\n}}\n",

@@ -14,7 +14,7 @@ from dataclasses import replace
 import psutil
 import pytest
 from matrices import cell
-from trials import run_on
+from trials import eventually, gone, run_on
 
 from yogurtbench.core.builds import ProgramBuilds
 from yogurtbench.core.errors import HostError
@@ -183,11 +183,7 @@ def test_killed_with_sigkill_it_leaves_no_process_and_no_file(tmp_path):
     ) as ours:
         pid = int(ours.stdout.readline().split()[1])  # type: ignore[union-attr]
         ours.kill()
-    for _ in range(50):
-        if not psutil.pid_exists(pid):
-            break
-        time.sleep(0.1)
-    assert not psutil.pid_exists(pid)
+    assert eventually(lambda: gone(pid))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from yogurtbench.core.records import Attempt, Cell, Trial
@@ -53,6 +54,15 @@ def eventually(what: Callable[[], Any], seconds: float = 10.0) -> Any:
     while not (answer := what()) and time.monotonic() < deadline:
         time.sleep(0.005)  # between two looks, not instead of them
     return answer
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended (a zombie has: not every container's first process
+    takes note of its orphans' end)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def run_on(host: AgentHost, trials: Iterable[Trial]) -> Iterator[Attempt]:
