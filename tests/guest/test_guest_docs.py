@@ -94,6 +94,16 @@ def test_labs_are_brought_up_in_the_guest(
     assert "yg1-host" in said or "3 received" in said, said
 
 
+@pytest.mark.parametrize(
+    "line", [one for one in _NEEDING if one.arguments[0] == "profile"], ids=str
+)
+def test_profiles_are_made(
+    line: Command, kept_cache: Path, call: Callable[[list[str]], tuple[int, str]]
+) -> None:
+    code, said = call(line.arguments)
+    assert code == 0 and "guest instructions" in said, said
+
+
 def test_what_one_run_in_the_guest_leaves_serves_every_line_that_reads_runs(
     kept_cache: Path, call: Callable[[list[str]], tuple[int, str]]
 ) -> None:

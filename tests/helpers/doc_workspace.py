@@ -19,7 +19,7 @@ from yogurtbench.report.export import baseline as baselines
 
 #: Commands that need a guest (or root): these lines are run in the guest by tests marked vm, and as
 #: a plan by all.
-IN_A_GUEST = {"run", "lab"}
+IN_A_GUEST = {"run", "lab", "profile"}
 #: Exit codes that the pages themselves explain: a regression, or nobody can tell.
 JUDGED = {"check", "compare"}
 #: What takes minutes even in its smallest form, and is run elsewhere: test_instruction_clock.py

@@ -24,6 +24,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench.agent import environment, features
 from yogurtbench.agent.channel import Channel
+from yogurtbench.agent.recorder import Recorder
 from yogurtbench.agent.trial import attached_wire, describe_internal_error, run_trial
 from yogurtbench.core import process as shell
 from yogurtbench.core.builds import NOW, ProgramBuilds, program_set, user_program
@@ -32,6 +33,7 @@ from yogurtbench.core.load_specs import TOOLS
 from yogurtbench.core.printable import quoted
 from yogurtbench.core.process import CommandFailed
 from yogurtbench.core.records import Attempt, Trial
+from yogurtbench.ebpf.kernel_symbols import packed_functions
 from yogurtbench.ebpf.programs import Programs, compile_builds, program_sets
 from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab, Unsupported, bring_up, inherited, sandbox
@@ -62,6 +64,9 @@ def main() -> None:
     )
     orders: dict[str, Callable[[dict[str, Any]], None]] = {
         "trial": lambda order: _serve_trial(order, programs, channel),
+        # a trial too; its name is as long, for a longer order would move what comes after
+        "trace": lambda order: _serve_trial(order, programs, channel),
+        "names": lambda _order: _serve_names(channel),
         "lab": lambda order: _serve_command(order, programs, channel),
         "shell": lambda order: _serve_shell(order, programs, channel),
         "plan": lambda order: _serve_map(order, programs, channel),
@@ -136,11 +141,19 @@ def _serve_trial(order: dict[str, Any], programs: Mapping[str, Programs], channe
         if trial.clock != "instructions":  # there a word on the line would be among what is counted
             channel.send({"event": "phase", "phase": phase})
 
+    recorder = Recorder(channel) if order["op"] == "trace" else None
     try:
-        attempt = run_trial(trial, programs[program_set(trial)], tell)
+        attempt = run_trial(trial, programs[program_set(trial)], tell, recorder)
     except Exception as error:  # such as programs of a side that were not sent here
         attempt = Attempt.without_values(trial, "failed", describe_internal_error(error))
     channel.send({"event": "attempt", "attempt": attempt.to_json()})
+
+
+def _serve_names(channel: Channel) -> None:
+    """Tell the names of the kernel's functions."""
+    with _reporting_exit(channel) as end:
+        channel.send({"event": "symbols", "symbols": packed_functions(loaded=False)})
+        end(0)
 
 
 def _serve_command(

@@ -13,6 +13,7 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError
 
 from yogurtbench import lab, loads
+from yogurtbench.agent.recorder import TrialObserver
 from yogurtbench.core import install_hints
 from yogurtbench.core.builds import UserProgram, user_program
 from yogurtbench.core.clock import align_to_step, refuse_set_clock
@@ -73,7 +74,12 @@ class Phases:
         self._tell(name)
 
 
-def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _ignore) -> Attempt:
+def run_trial(
+    trial: Trial,
+    programs: Programs,
+    tell: Callable[[str], None] = _ignore,
+    observer: TrialObserver | None = None,
+) -> Attempt:
     """Run a trial in a fresh lab.
 
     What goes wrong there is the attempt's status, never an exception.
@@ -86,7 +92,7 @@ def run_trial(trial: Trial, programs: Programs, tell: Callable[[str], None] = _i
     phases = Phases("lab", tell)
     try:
         try:
-            measured, counted = _measure(trial, programs, phases)
+            measured, counted = _measure(trial, programs, phases, observer or TrialObserver())
             if measured.values.get("reachable") == 0:
                 phases.begin("lab")
                 _confirm_dead(trial, programs, phases)
@@ -159,7 +165,7 @@ def _confirm_dead(trial: Trial, programs: Programs, phases: Phases) -> None:
 
 
 def _measure(
-    trial: Trial, programs: Programs, phases: Phases
+    trial: Trial, programs: Programs, phases: Phases, observer: TrialObserver
 ) -> tuple[LoadResult, dict[str, Counters]]:
     traced = trial.cell.load == "reachability" and bool(layout())
     _require_tools(trial)
@@ -171,7 +177,7 @@ def _measure(
             with watchdog.watching():
                 network.settle()
                 if not probes:
-                    _require_reply(LoadContext(network, trial))
+                    _require_reply(LoadContext(network, trial), observer)
             before, noted = (wire.counters(), wire.tallies()) if wire else ({}, {})
             with _tracer_for(network, programs, wire, traced=traced) as seen:
                 phases.begin("load")
@@ -181,6 +187,7 @@ def _measure(
                 try:
                     with watchdog.watching() if probes else refuse_set_clock():
                         measured = _run_load(bench, wire, programs)
+                        observer.load_ended()
                 finally:
                     phases.begin("undo")
                 # Blind programs count nothing: there is no path to assert.
@@ -276,7 +283,7 @@ def _tracer_for(
     )
 
 
-def _require_reply(bench: LoadContext) -> None:
+def _require_reply(bench: LoadContext, observer: TrialObserver) -> None:
     """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be
     measured.
     """
@@ -284,6 +291,7 @@ def _require_reply(bench: LoadContext) -> None:
     ip = cell.ip or 4
     if not is_reachable(bench.lab, ip):
         control.require_measurable(f"IPv{ip}")
+        observer.found_dead(bench.lab, cell)
         metric = "reachable_v6" if cell.ip == 6 else "reachable"
         raise _Dead(Observation.of(metric, 0.0, bench.trial.clock))
 

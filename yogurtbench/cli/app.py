@@ -30,6 +30,7 @@ from yogurtbench.cli.printing import (
     print_decision,
     print_history,
     print_json,
+    print_profile,
     print_result,
 )
 from yogurtbench.core import output
@@ -383,6 +384,47 @@ def lab(
 
     wishes = lab_session.LabOptions(argv=command or [], pcap=pcap, trace=trace, as_json=as_json)
     return session.lab(_plans(matrix, lab, None, None, None).likely, cell, wishes)
+
+
+@app.command()
+def profile(
+    matrix: Matrix,
+    cell: Annotated[
+        str,
+        typer.Option(
+            help="A cell's id, the beginning of it, or 'hook=…,helper=…'.",
+            autocompletion=completion.complete_cells,
+        ),
+    ] = "",
+    against: Annotated[
+        str,
+        typer.Option(
+            help="Another cell of the matrix, to show what differs; baseline: the cell's own.",
+            autocompletion=completion.complete_cells,
+        ),
+    ] = "",
+    out: Annotated[Path, typer.Option(help="Where folders of results go.")] = Path("results"),
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Say which functions the instructions of a cell's round trip go to, exactly.
+
+    In emulation, whatever the machine has: a trial on the instruction clock is recorded, block by
+    block. Writes profile.html (a flame graph), profile.json and files for KCachegrind, flame graph
+    tools and speedscope to results/<name>/profile-<cell>.
+
+    Examples: yogurtbench profile experiments/cost.yaml --cell device=netkit,topology=direct ·
+    yogurtbench profile my.yaml --cell hook=netkit_peer --against baseline
+    """
+    from yogurtbench.runner import profiling
+
+    plan = _plans(matrix, "vm", "instructions", None, None).likely
+    found = profiling.profile_cells(plan, cell, against, profiling.sayer(quiet=quiet))
+    folder = profiling.write(found, out / plan.name)
+    print_profile(found, folder, as_json=as_json)
+    return 0
 
 
 @app.command()

@@ -12,6 +12,7 @@ from yogurtbench.core import output
 if TYPE_CHECKING:
     from yogurtbench.analysis.findings import Decision
     from yogurtbench.analysis.history import History
+    from yogurtbench.runner.profiling import Profiles
 
 
 def print_json(document: object, indent: int = 1) -> None:
@@ -27,6 +28,24 @@ def check_github(github: bool) -> None:
         from yogurtbench.cli import github as hub
 
         hub.summary()
+
+
+def print_profile(found: Profiles, folder: Path, *, as_json: bool) -> None:
+    """Print the answer of a profile, and its table of functions."""
+    from yogurtbench.profile.profile import as_json as document
+    from yogurtbench.report.export.profile import PAGE
+    from yogurtbench.report.sections.profile import answer
+    from yogurtbench.report.terminal import profile as terminal
+
+    if as_json:
+        print_json(document(found.cell, found.against))
+        return
+    console = output.console()
+    other = found.against
+    for line in terminal.changes(found.cell, other) if other else terminal.costs(found.cell):
+        console.print(line, overflow="fold")
+    typer.echo(answer(found.cell, other))
+    typer.echo(f"profile: {folder / PAGE}")
 
 
 def print_result(folder: Path, as_json: bool, *, github: bool) -> None:

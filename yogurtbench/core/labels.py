@@ -134,9 +134,13 @@ def _traffic(cell: Cell, differing: list[str]) -> str:
     return ", ".join([*said, *(f"{name} {getattr(cell, name)}" for name in differing)])
 
 
-def group_digits(value: float, spec: str = "") -> str:
-    """Return a number with its digits in threes, a narrow blank between them."""
-    return f"{value:,{spec}}".replace(",", "\u202f")
+def group_digits(value: float, spec: str = "", sign: str = "") -> str:
+    """Return a number with its digits in threes, a narrow blank between them.
+
+    ``sign``: ``+`` for one before positive numbers too.
+    """
+    text = f"{value:{sign},{spec}}".replace(",", "\u202f")
+    return text.replace("-", "−") if sign else text
 
 
 def metric_name(metric: str) -> str:

@@ -23,6 +23,7 @@ from yogurtbench.core.clock import sleep_until
 from yogurtbench.core.process import Background, Completed
 from yogurtbench.loads import host_counters
 from yogurtbench.loads.base import LoadContext, LoadFailed, packets_per_message
+from yogurtbench.loads.marks import marks
 
 _MS = 1_000_000
 #: Before its first message the client takes 100 ms to measure the clock's rate, and sleeps for 2 s.
@@ -106,6 +107,7 @@ def _wait_for_start(
 
 
 def _follow(stops: Stops, client: Background) -> None:
+    begin, end = marks()
     for moment, number in (
         (stops.first, signal.SIGSTOP),
         (stops.on, signal.SIGCONT),
@@ -114,4 +116,8 @@ def _follow(stops: Stops, client: Background) -> None:
         (stops.end, signal.SIGINT),
     ):
         sleep_until(moment)
+        if moment == stops.second:
+            end()
         os.killpg(client.process.pid, number)
+        if moment == stops.on:
+            begin()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -277,6 +277,27 @@ def deadline(cell: Cell, options: Mapping[str, Any], clock: str) -> float:
     """
     lifetime = load_seconds(cell.load, options) + float(options["timeout"])
     return 60.0 + lifetime * (SLOWEST if clock == "instructions" else 2.0)
+
+
+def narrow_plan(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
+    """Return a plan of these cells on the instruction clock, each once and for itself.
+
+    A count of instructions needs neither baseline nor blocks.
+    """
+    once = {
+        one.cell.id: replace(one, role="cell", group="", baselines=())
+        for one in cells
+        if one.role != "canary"
+    }
+    blocks = replace(plan.blocks, min=1, max=1)
+    return replace(
+        plan,
+        cells=tuple(once.values()),
+        clock="instructions",
+        lab="vm",
+        blocks=blocks,
+        asides=False,
+    )
 
 
 def first_block(plan: Plan) -> list[Trial]:

@@ -7,7 +7,7 @@ that carries both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,7 @@ from yogurtbench.core.builds import BASE
 from yogurtbench.core.errors import MatrixError
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.vm.host import SnapshotHost
-from yogurtbench.plan.plan import Plan, PlannedCell
+from yogurtbench.plan.plan import Plan, narrow_plan
 from yogurtbench.results import run_folder
 from yogurtbench.runner.progress import NoProgress
 from yogurtbench.runner.sweep import Sweep
@@ -40,7 +40,7 @@ def change_of_programs(plan: Plan, folder: Path) -> ProgramChange:
     """Return the programs of bpf/ against those of another folder, in every cell that has a
     program.
     """
-    now = _narrowed(
+    now = narrow_plan(
         plan, [one for one in plan.cells if one.cell.has_programs and one.cell.program == "builtin"]
     )
     if not now.cells:
@@ -73,29 +73,8 @@ def change_of_user_program(plan: Plan, file: Path) -> ProgramChange:
         raise files.raise_unwritable(file, error, "read") from error
     except ValueError as error:
         raise MatrixError(f"{file}: {error}") from error
-    now = _narrowed(plan, [one for one in plan.cells if one.cell.program == mine[0]])
+    now = narrow_plan(plan, [one for one in plan.cells if one.cell.program == mine[0]])
     return ProgramChange(now, replace(now, programs={mine[0]: text}))
-
-
-def _narrowed(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
-    """Return a plan of these cells, each once and for itself.
-
-    A count of instructions needs neither baseline nor blocks.
-    """
-    once = {
-        one.cell.id: replace(one, role="cell", group="", baselines=())
-        for one in cells
-        if one.role != "canary"
-    }
-    blocks = replace(plan.blocks, min=1, max=1)
-    return replace(
-        plan,
-        cells=tuple(once.values()),
-        clock="instructions",
-        lab="vm",
-        blocks=blocks,
-        asides=False,
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,13 @@ from yogurtbench.core.closing import Closing
 from yogurtbench.core.errors import HostError
 from yogurtbench.hosts.vm import console_log, cpio, scheduling
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.hosts.vm.qemu import GuestFds, MachineConfig, hardware_for, qemu_command
+from yogurtbench.hosts.vm.qemu import (
+    GuestFds,
+    MachineConfig,
+    TraceFiles,
+    hardware_for,
+    qemu_command,
+)
 from yogurtbench.hosts.vm.qmp import QmpClient
 
 _READY_SECONDS = {"kvm": 60.0, "tcg": 180.0}
@@ -53,6 +59,7 @@ class Guest(Closing):
         order: IO[bytes] | None = None,
         *,
         saved: bool = False,
+        trace: TraceFiles | None = None,
     ) -> None:
         self.hardware = hardware
         self._console = os.memfd_create("console")
@@ -67,6 +74,7 @@ class Guest(Closing):
             monitors.fileno(),
             order.fileno() if order else None,
             saved,
+            trace,
         )
         with agents, monitors, scheduling.pin_to_idle_cpu() if exact else nullcontext():
             self._process = _start(qemu_command(image, hardware, files), files, self._stderr)

@@ -15,12 +15,13 @@ from yogurtbench.core.records import Environment, Trial
 from yogurtbench.hosts import native
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.machine import Machine
-from yogurtbench.hosts.vm import accelerator, image, qemu, scheduling, snapshot
+from yogurtbench.hosts.vm import accelerator, image, qemu, scheduling, snapshot, tracing
 from yogurtbench.hosts.vm.accelerator import AcceleratorChoice
 from yogurtbench.hosts.vm.guest import Guest, boot_guest
 from yogurtbench.hosts.vm.image import GuestImage
 from yogurtbench.hosts.vm.overlay import agent_digest, build_overlay, read_base_programs
 from yogurtbench.hosts.vm.qemu import MachineConfig
+from yogurtbench.hosts.vm.tracing import Recorded
 
 
 def host(kernel: str, say: Callable[[str], None]) -> AgentHost:
@@ -100,6 +101,10 @@ class SnapshotHost(AgentHost):
         trace: TracebackType | None,
     ) -> None:
         self._saved.close()
+
+    def record(self, trial: Trial) -> Recorded:
+        """Run a trial and record what the guest executes. Raises HostError."""
+        return tracing.record_trial(self._saved, trial, self._say)
 
     def _ordered(self, trial: Trial) -> Guest:
         return snapshot.resume(self._saved, {"op": "trial", "trial": trial.to_json()})

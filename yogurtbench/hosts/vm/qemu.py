@@ -70,11 +70,25 @@ class MachineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceFiles:
+    """A plugin of QEMU's, and the descriptors that it writes its blocks and steps to (tracing)."""
+
+    plugin: Path
+    blocks: int
+    steps: int
+
+    def arguments(self) -> list[str]:
+        """Return the options of QEMU's command line."""
+        written = f"blocks={_path_of(self.blocks)},steps={_path_of(self.steps)}"
+        return ["-plugin", f"{self.plugin},{written}"]
+
+
+@dataclass(frozen=True, slots=True)
 class GuestFds:
     """Descriptors that QEMU inherits.
 
     ``order`` is None without (it is of guests that stop themselves). ``saved``: the guest goes on
-    from a saved state, which its monitor is given.
+    from a saved state, which its monitor is given. ``trace`` is None where nothing is recorded.
     """
 
     initramfs: int
@@ -83,11 +97,13 @@ class GuestFds:
     monitor: int
     order: int | None = None
     saved: bool = False
+    trace: TraceFiles | None = None
 
     @property
     def all(self) -> tuple[int, ...]:
         """Every descriptor there is."""
-        everyone = (self.initramfs, self.console, self.agent, self.monitor, self.order)
+        traced = (self.trace.blocks, self.trace.steps) if self.trace else ()
+        everyone = (self.initramfs, self.console, self.agent, self.monitor, self.order, *traced)
         return tuple(descriptor for descriptor in everyone if descriptor is not None)
 
 
@@ -124,6 +140,7 @@ def qemu_command(image: GuestImage, hardware: MachineConfig, files: GuestFds) ->
         *(_clock_arguments(files) if hardware.clock == "instructions" else []),
         # the state is read when the monitor says so
         *(["-incoming", "defer"] if files.saved else []),
+        *(files.trace.arguments() if files.trace else []),
     ]
 
 

@@ -28,7 +28,7 @@ from yogurtbench.hosts.vm import cache, qemu
 from yogurtbench.hosts.vm.cache import Say
 from yogurtbench.hosts.vm.guest import Guest, boot_guest, order_file
 from yogurtbench.hosts.vm.image import GuestImage
-from yogurtbench.hosts.vm.qemu import MachineConfig
+from yogurtbench.hosts.vm.qemu import MachineConfig, TraceFiles
 
 #: Generous: a machine whose cores are busy takes minutes to compile the wires in emulation.
 _SECONDS = 600.0
@@ -248,14 +248,17 @@ def _save(guest: Guest, image: GuestImage, path: Path | None) -> Snapshot:
         return Snapshot(image, guest.hardware, guest.ready, state)
 
 
-def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
+def resume(saved: Snapshot, order: dict[str, Any], trace: TraceFiles | None = None) -> Guest:
     """Return a guest that goes on from the saved state and carries out one order.
 
-    Its answer comes over ``channel``.
+    Its answer comes over ``channel``; ``trace``: what it executes is recorded there.
 
     Any number may be awake at once. Raises HostError where QEMU does not take the state.
     """
-    with order_file(order) as written, _restored(saved, "guest-panicked", written) as guest:
+    with (
+        order_file(order) as written,
+        _restored(saved, "guest-panicked", written, trace) as guest,
+    ):
         if order["op"] == "compile":  # it will stop itself again
             guest.monitor.execute("set-action", panic="pause")
         guest.monitor.execute("cont")
@@ -263,14 +266,19 @@ def resume(saved: Snapshot, order: dict[str, Any]) -> Guest:
 
 
 @contextmanager
-def _restored(saved: Snapshot, status: str, order: IO[bytes] | None = None) -> Iterator[Guest]:
+def _restored(
+    saved: Snapshot,
+    status: str,
+    order: IO[bytes] | None = None,
+    trace: TraceFiles | None = None,
+) -> Iterator[Guest]:
     """Yield a guest in the saved state, which stands still in this status of QEMU's.
 
     It stays when the block ends well, and is closed when the block raises.
     """
     # No initramfs: it is in the state, long unpacked.
     with _reopen(saved.state) as state, tempfile.TemporaryFile() as nothing, ExitStack() as failed:
-        guest = Guest(saved.image, saved.hardware, nothing, order, saved=True)
+        guest = Guest(saved.image, saved.hardware, nothing, order, saved=True, trace=trace)
         failed.callback(guest.close)
         _read_state(guest, state)
         _wait_until(guest, status, "be restored")

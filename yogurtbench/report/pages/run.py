@@ -26,8 +26,8 @@ def render(story: RunData, charts: list[Chart]) -> str:
     return fill("page.html", story=story, charts=charts, **_content(story))
 
 
-def fill(template: str, **content: Any) -> str:
-    """Return a page from a template, with style, script and a strict content policy."""
+def fill(template: str, script_name: str = "page.js", **content: Any) -> str:
+    """Return a page from a template, with style, a script and a strict content policy."""
     jinja = Environment(
         loader=PackageLoader("yogurtbench.report.pages"),
         autoescape=True,
@@ -42,7 +42,7 @@ def fill(template: str, **content: Any) -> str:
         "ensure_ascii": False,
         "default": _plain,
     }
-    script, css = _asset(jinja, "page.js"), _asset(jinja, "page.css")
+    script, css = _asset(jinja, script_name), _asset(jinja, "page.css")
     return jinja.get_template(template).render(
         script=script, css=css, policy=_policy(script), **content
     )

@@ -1,0 +1,131 @@
+"""Profiles of real wires: the same on every boot, and exact to the instruction."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_program import yogurtbench
+
+from yogurtbench.hosts.vm.host import SnapshotHost
+from yogurtbench.matrix.planner import load, make_plan
+from yogurtbench.matrix.selector import find_cell
+from yogurtbench.plan.plan import Plan
+from yogurtbench.runner import profiling
+
+pytestmark = pytest.mark.vm
+
+MATRIX = """
+name: profiled
+axes: {device: netkit, hook: [netkit_peer, tcx_ingress], helper: [redirect, redirect_peer]}
+baseline: {device: veth, topology: direct, hook: none, helper: none}
+loads: [reachability]
+"""
+REDIRECT = "hook=netkit_peer,helper=redirect"
+PEER = "hook=tcx_ingress,helper=redirect_peer"
+DEAD = "hook=netkit_peer,helper=redirect_peer"
+WIRE = """#include "yogurt.h"
+int wire(struct __sk_buff *skb)
+{
+%s	return bpf_redirect(YB_TARGET, 0);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("profile")
+    (made / "m.yaml").write_text(MATRIX)
+    return made
+
+
+@pytest.fixture(scope="module")
+def plan(folder: Path) -> Plan:
+    return make_plan(load(folder / "m.yaml"), lab="vm", clock="instructions")
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def test_it_is_the_same_on_two_boots_beside_busy_cores(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = profiling.with_round_trips(plan, find_cell(plan, REDIRECT))
+    first = profiling.profile_cell(plan, planned, print)
+
+    def anew(*arguments: Any) -> SnapshotHost:
+        return SnapshotHost(*arguments, anew=True)
+
+    monkeypatch.setattr(profiling, "SnapshotHost", anew)
+    with busy_cores():
+        second = profiling.profile_cell(plan, planned, print)
+    assert first.to_json() == second.to_json()
+    assert first.tree == second.tree
+    assert first.median and 0 <= first.instructions - first.median <= 1
+    assert first.cut == 0
+
+
+def test_the_command_names_what_redirect_peer_skips(folder: Path) -> None:
+    done = yogurtbench(
+        "profile", "m.yaml", "--cell", REDIRECT, "--against", PEER, "--json", cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert sum(one["self"] for one in document["functions"]) == pytest.approx(
+        document["instructions_per_round_trip"]
+    )
+    more = {one["name"]: one for one in document["differences"]}
+    assert more["netkit_xmit"]["self"] > 0 and more["dev_hard_start_xmit"]["self"] > 0
+    assert more["bpf_prog_redirect_forward"]["self"] > 0
+    assert (
+        sum(one["self"] for one in document["differences"])
+        == document["instructions_per_round_trip"]
+        - document["against"]["instructions_per_round_trip"]
+    )
+    (made,) = folder.glob("results/profiled/profile-*")
+    assert json.loads((made / "profile.json").read_text()) == document
+    assert {path.name for path in made.iterdir()} == {
+        *("profile.html", "profile.json", "profile.callgrind", "profile.folded"),
+        "profile.speedscope.json",
+    }
+
+
+def test_a_dead_wires_request_is_followed_to_its_drop(folder: Path) -> None:
+    done = yogurtbench("profile", "m.yaml", "--cell", DEAD, "--quiet", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "carries nothing" in done.stdout and "until skb_do_redirect drops it" in done.stdout
+
+
+def test_one_more_map_increment_is_exactly_its_instructions(tmp_path: Path) -> None:
+    (tmp_path / "less.c").write_text(WIRE % "\tYB_COUNT(0, skb);\n")
+    (tmp_path / "more.c").write_text(WIRE % "\tYB_COUNT(0, skb);\n\tYB_COUNT(1, skb);\n")
+    (tmp_path / "own.yaml").write_text(
+        "name: own\naxes: {device: netkit, hook: netkit_peer, program: [./less.c, ./more.c]}\n"
+        "loads: [sockperf]\n"
+    )
+    argv = ("--cell", "program=./more.c", "--against", "program=./less.c", "--json")
+    done = yogurtbench("profile", "own.yaml", *argv, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    more = {one["name"]: one["self"] for one in document["differences"] if one["self"]}
+    assert more.keys() == {"bpf_prog_yb_wire"}, more
+    assert (
+        more["bpf_prog_yb_wire"]
+        == document["instructions_per_round_trip"]
+        - document["against"]["instructions_per_round_trip"]
+        > 0
+    )

@@ -1,0 +1,122 @@
+"""Profile cells: record a trial of each in the emulator, and write where its instructions go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from yogurtbench.core import output
+from yogurtbench.core.builds import user_program
+from yogurtbench.core.errors import HostError, MatrixError
+from yogurtbench.core.labels import wire_name
+from yogurtbench.core.load_specs import LOADS
+from yogurtbench.core.metrics import HEADLINE
+from yogurtbench.core.records import Cell
+from yogurtbench.core.sayer import Sayer
+from yogurtbench.ebpf.wire import attachments
+from yogurtbench.hosts.vm.host import SnapshotHost
+from yogurtbench.matrix.load_options import Sockperf
+from yogurtbench.matrix.selector import find_cell
+from yogurtbench.plan.plan import Plan, PlannedCell, first_block, narrow_plan
+from yogurtbench.profile.profile import Profile
+from yogurtbench.profile.recording import Recording
+from yogurtbench.profile.round_trips import NoRoundTrips
+from yogurtbench.profile.symbols import Symbols
+from yogurtbench.report.export import profile as profile_files
+
+Say = Callable[[str], None]
+#: The loads whose round trips can be found in a recording, the one that is taken first.
+_PROFILED = ("sockperf", "sockperf_tcp")
+_PROGRAM, _AGENT = "sockperf", "python3"
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """The profile of a cell, and of the one that it was set against, if any."""
+
+    cell: Profile
+    against: Profile | None
+
+
+def profile_cells(plan: Plan, cell: str, against: str, say: Say) -> Profiles:
+    """Profile the cell that a selector or an id names, and another where ``against`` names one.
+
+    Raises MatrixError where one names no cell, HostError where a guest cannot be had or the cell
+    carries nothing.
+    """
+    if not cell:
+        raise MatrixError(
+            "profile: name a cell with --cell: its id, or axes as in hook=tcx_ingress"
+        )
+    first = with_round_trips(plan, find_cell(plan, cell))
+    other = _other(plan, first, against) if against else None
+    profiles = {one.cell: profile_cell(plan, one, say) for one in (first, other) if one}
+    return Profiles(profiles[first.cell], profiles[other.cell] if other else None)
+
+
+def _other(plan: Plan, first: PlannedCell, against: str) -> PlannedCell:
+    """Return the cell that the first is set against. Raises MatrixError."""
+    if against != "baseline":
+        return with_round_trips(plan, find_cell(plan, against))
+    planned = next((one for one in plan.cells if one.cell.wire_id == first.cell.wire_id), first)
+    if not planned.baselines:
+        raise MatrixError(f"--against: {wire_name(first.cell)} has no baseline in {plan.name}")
+    cell = next(one.cell for one in plan.cells if one.cell.id == planned.baselines[0])
+    return with_round_trips(plan, cell)
+
+
+def write(found: Profiles, folder: Path) -> Path:
+    """Write a profile's files below a folder; returns theirs. Raises HostError, MatrixError."""
+    names = [one.cell.id for one in (found.cell, found.against) if one]
+    target = folder / "-".join(["profile", *names])
+    profile_files.write(found.cell, found.against, target)
+    return target
+
+
+def sayer(*, quiet: bool) -> Say:
+    """Return who says on standard error what takes long."""
+    return _say_nothing if quiet else Sayer(output.console(stderr=True))
+
+
+def _say_nothing(_sentence: str) -> None:
+    return None
+
+
+def profile_cell(plan: Plan, planned: PlannedCell, say: Say) -> Profile:
+    """Profile one cell. Raises HostError."""
+    alone = narrow_plan(plan, [planned])
+    trial = first_block(alone)[0]
+    with SnapshotHost(planned.cell.kernel, say, alone.texts) as host:
+        say(f"recording {wire_name(planned.cell)}")
+        recorded = host.record(trial)
+        kernel = host.environment.kernel
+    attempt = recorded.attempt
+    values = {one.metric: one.value for one in attempt.observations}
+    median, dead = values.get(HEADLINE[trial.cell.load]), attempt.status == "skipped"
+    if median is None and not dead:
+        raise HostError(f"{wire_name(planned.cell)} is {attempt.status}: {attempt.error}")
+    recording = Recording.parse(recorded.blocks, recorded.steps)
+    loaded = {one.program for one in attachments(planned.cell, user_program(trial))}
+    symbols = Symbols.parse(recorded.symbols, _AGENT if dead else _PROGRAM, loaded)
+    try:
+        return Profile.of_recording(planned.cell, kernel, recording, symbols, median)
+    except NoRoundTrips as error:
+        raise HostError(f"{wire_name(planned.cell)} could not be profiled: {error}") from None
+
+
+def with_round_trips(plan: Plan, cell: Cell) -> PlannedCell:
+    """Return the cell of the same wire with a load that is profiled.
+
+    Made where the matrix has none.
+    """
+    same = {one.cell.load: one for one in plan.cells if one.cell.wire_id == cell.wire_id}
+    if cell.load in _PROFILED:
+        return next(one for one in plan.cells if one.cell == cell)
+    if found := next((same[load] for load in _PROFILED if load in same), None):
+        return found
+    payload = LOADS["sockperf"].payload
+    size = payload.default if payload else None
+    options = Sockperf(kind="sockperf").options("instructions", size)
+    asked = replace(cell, load="sockperf", payload=size, streams=None)
+    return replace(same[cell.load], cell=asked, options=options)
