@@ -17,7 +17,7 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "suite", "regression"]
+nox.options.sessions = ["lint", "suite"]
 
 
 @nox.session
@@ -43,12 +43,39 @@ def types(session: nox.Session) -> None:
 def suite(session: nox.Session) -> None:
     """All tests of the sessions tests, commands, root and vm: while one waits another computes.
 
-    What measures CPU time runs alone, at the end.
+    The sessions types and regression run beside them. What measures CPU time runs alone, at the
+    end.
     """
-    _ensure(session, "chromium", "cpio", "mkfs.ext4")
-    with _booting_guests(session):
+    _ensure(session, "chromium", "cpio", "git", "mkfs.ext4")
+    with _booting_guests(session), _running_beside(session, "types", "regression"):
         _pytest(session, "not alone", *_file_by_file())
     _pytest(session, "alone", *([] if session.posargs else ["tests/loads"]))
+
+
+@contextmanager
+def _running_beside(session: nox.Session, *others: str) -> Iterator[None]:
+    """Run other sessions beside the tests, and print what they said at the end.
+
+    Not beside tests that were chosen.
+    """
+    if session.posargs:
+        yield
+        return
+    argv = [sys.executable, "-I", "-m", "nox", "--session", *others]
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(argv, stdout=said, stderr=subprocess.STDOUT) as beside,
+    ):
+        try:
+            yield
+            beside.wait()
+        finally:
+            beside.terminate()
+            beside.wait()
+            said.seek(0)
+            print(said.read().decode(errors="replace"), flush=True)
+    if beside.returncode:
+        session.error(f"of {' and '.join(others)} one failed, see above")
 
 
 @contextmanager

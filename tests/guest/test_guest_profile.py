@@ -7,16 +7,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from own_program import yogurtbench
 
+from yogurtbench.core.builds import COMMON
 from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.matrix.selector import find_cell
-from yogurtbench.plan.plan import Plan
+from yogurtbench.plan.plan import Plan, first_block, narrow_plan
+from yogurtbench.profile.profile import differences
 from yogurtbench.runner import profiling
 
 pytestmark = pytest.mark.vm
@@ -30,12 +33,6 @@ loads: [reachability]
 REDIRECT = "hook=netkit_peer,helper=redirect"
 PEER = "hook=tcx_ingress,helper=redirect_peer"
 DEAD = "hook=netkit_peer,helper=redirect_peer"
-WIRE = """#include "yogurt.h"
-int wire(struct __sk_buff *skb)
-{
-%s	return bpf_redirect(YB_TARGET, 0);
-}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -110,22 +107,20 @@ def test_a_dead_wires_request_is_followed_to_its_drop(folder: Path) -> None:
     assert "carries nothing" in done.stdout and "until skb_do_redirect drops it" in done.stdout
 
 
-def test_one_more_map_increment_is_exactly_its_instructions(tmp_path: Path) -> None:
-    (tmp_path / "less.c").write_text(WIRE % "\tYB_COUNT(0, skb);\n")
-    (tmp_path / "more.c").write_text(WIRE % "\tYB_COUNT(0, skb);\n\tYB_COUNT(1, skb);\n")
-    (tmp_path / "own.yaml").write_text(
-        "name: own\naxes: {device: netkit, hook: netkit_peer, program: [./less.c, ./more.c]}\n"
-        "loads: [sockperf]\n"
-    )
-    argv = ("--cell", "program=./more.c", "--against", "program=./less.c", "--json")
-    done = yogurtbench("profile", "own.yaml", *argv, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    more = {one["name"]: one["self"] for one in document["differences"] if one["self"]}
-    assert more.keys() == {"bpf_prog_yb_wire"}, more
-    assert (
-        more["bpf_prog_yb_wire"]
-        == document["instructions_per_round_trip"]
-        - document["against"]["instructions_per_round_trip"]
-        > 0
-    )
+def test_what_the_counting_costs_is_exactly_in_the_programs_that_count(plan: Plan) -> None:
+    """The built-in wire with its map increments, and compiled without them."""
+    planned = profiling.with_round_trips(plan, find_cell(plan, REDIRECT))
+    (trial,) = first_block(narrow_plan(plan, [planned]))
+    with SnapshotHost("host", print, COMMON) as host:
+        counting, blind = (
+            profiling.profile_trial(host, replace(trial, role=role)) for role in ("cell", "blind")
+        )
+    more = {one.name: one.self for one in differences(counting, blind) if one.self}
+    assert more.keys() == {
+        f"bpf_prog_{role}_{way}"
+        for role in ("redirect", "primary_pass")
+        for way in ("forward", "return")
+    }
+    # each counts once; the first row's number, zero, takes a shorter instruction or two
+    assert max(more.values()) - min(more.values()) <= 4
+    assert sum(more.values()) == counting.instructions - blind.instructions > 0

@@ -12,7 +12,7 @@ from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.labels import wire_name
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.metrics import HEADLINE
-from yogurtbench.core.records import Cell
+from yogurtbench.core.records import Cell, Trial
 from yogurtbench.core.sayer import Sayer
 from yogurtbench.ebpf.wire import attachments
 from yogurtbench.hosts.vm.host import SnapshotHost
@@ -86,23 +86,27 @@ def _say_nothing(_sentence: str) -> None:
 def profile_cell(plan: Plan, planned: PlannedCell, say: Say) -> Profile:
     """Profile one cell. Raises HostError."""
     alone = narrow_plan(plan, [planned])
-    trial = first_block(alone)[0]
     with SnapshotHost(planned.cell.kernel, say, alone.texts) as host:
         say(f"recording {wire_name(planned.cell)}")
-        recorded = host.record(trial)
-        kernel = host.environment.kernel
+        return profile_trial(host, first_block(alone)[0])
+
+
+def profile_trial(host: SnapshotHost, trial: Trial) -> Profile:
+    """Run a trial, recorded, and profile it. Raises HostError."""
+    recorded, name = host.record(trial), wire_name(trial.cell)
     attempt = recorded.attempt
     values = {one.metric: one.value for one in attempt.observations}
     median, dead = values.get(HEADLINE[trial.cell.load]), attempt.status == "skipped"
     if median is None and not dead:
-        raise HostError(f"{wire_name(planned.cell)} is {attempt.status}: {attempt.error}")
+        raise HostError(f"{name} is {attempt.status}: {attempt.error}")
     recording = Recording.parse(recorded.blocks, recorded.steps)
-    loaded = {one.program for one in attachments(planned.cell, user_program(trial))}
+    loaded = {one.program for one in attachments(trial.cell, user_program(trial))}
     symbols = Symbols.parse(recorded.symbols, _AGENT if dead else _PROGRAM, loaded)
+    kernel = host.environment.kernel
     try:
-        return Profile.of_recording(planned.cell, kernel, recording, symbols, median)
+        return Profile.of_recording(trial.cell, kernel, recording, symbols, median)
     except NoRoundTrips as error:
-        raise HostError(f"{wire_name(planned.cell)} could not be profiled: {error}") from None
+        raise HostError(f"{name} could not be profiled: {error}") from None
 
 
 def with_round_trips(plan: Plan, cell: Cell) -> PlannedCell:
