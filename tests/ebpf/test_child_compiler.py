@@ -18,10 +18,11 @@ from typing import Any
 import psutil
 import pytest
 
+from yogurtbench.core.builds import UserProgram
 from yogurtbench.core.errors import HostError
 from yogurtbench.ebpf import child_compiler
 from yogurtbench.ebpf.child_compiler import try_compiling
-from yogurtbench.ebpf.programs import compiler_error
+from yogurtbench.ebpf.programs import Programs, compiler_error
 
 HEAD = "int wire(struct __sk_buff *skb)\n{\n"
 FILL = "\tfor (int i = 0; i < 4096; i++)\n\t\tbig[i] = i;\n"
@@ -45,6 +46,11 @@ DEADLY = {
     ),
     "fatal": (f"#pragma clang __debug llvm_fatal_error\n{HEAD}\treturn 0;\n}}\n", "LLVM ERROR"),
 }
+#: Deadly for the second way alone.
+DEADLY["way"] = (
+    f'{HEAD}#if YB_WAY\n\tasm volatile("no such thing" :::);\n#endif\n\treturn 0;\n}}\n',
+    "<inline asm>:1:2: invalid",
+)
 WRONG = {
     "plain": (
         f"{HEAD}\treturn YB_TARGT;\n}}\n",
@@ -101,6 +107,22 @@ def test_the_agent_survives_what_ends_the_compiler(tmp_path: Path) -> None:
             assert attempt["status"] == "failed", attempt
             assert attempt["error"].startswith(f"bcc could not compile {name}.c: ")
             assert said in attempt["error"] and "\x1b" not in attempt["error"]
+
+
+@pytest.mark.root
+def test_a_text_without_ways_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What compiled for one way does for the other; recording what it sees is another text."""
+    tried: list[str] = []
+    monkeypatch.setattr(
+        "yogurtbench.ebpf.programs.try_compiling", lambda *arguments: tried.append(arguments[1])
+    )
+    for name, body in (("plain.c", "\treturn 0;\n"), ("ways.c", "\treturn YB_WAY;\n")):
+        programs = Programs()
+        own = UserProgram(name, f"{HEAD}{body}}}\n")
+        for traced in (False, True):
+            for way in ("return", "forward"):
+                programs.theirs(own, way, traced=traced)
+    assert tried == ["plain.c"] * 2 + ["ways.c"] * 4
 
 
 def says(words: str) -> Callable[[], None]:

@@ -42,6 +42,8 @@ _FILES = (
 _TRACER = ("netns.h", "trace.c")
 _DROPS = ("netns.h", "drops.c")
 _WAYS = ("forward", "return")
+#: Tells the ways apart in a text (yogurt.h).
+_WAY = "YB_WAY"
 
 
 def source_folder() -> Path:
@@ -123,8 +125,12 @@ class Programs:
         key = (own.source, way, own.xdp, traced)
         if key not in self._own:
             flags = [f"-DYB_WAY={_WAYS.index(way)}", *(_tracing_flags() if traced else ())]
+            # what compiled for one way does for the other, where only constants of ours differ
+            tried = _WAY not in own.source and any(
+                (own.source, other, own.xdp, traced) in self._own for other in _WAYS
+            )
             self._own[key] = self._compiled(
-                user_source(own, traced=traced), flags, own.name, in_child=True
+                user_source(own, traced=traced), flags, own.name, in_child=not tried
             )
         return self._own[key]
 
