@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -62,4 +63,9 @@ def test_a_dearer_text_of_ones_own_is_a_regression(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(MATRIX.replace("payload: [64, 1400]", "payload: 64"))
     done = yogurtbench("check", "m.yaml", "--base-program", "old.c", "--quiet", cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "regression" in done.stdout
+    (regression,) = (one for one in done.stdout.splitlines() if one.startswith("regression: "))
+    more = re.search(r"\+(\d+) guest instructions \((.*)\)$", regression)
+    assert more, regression
+    grown = dict(one.split(" +") for one in more[2].split(", "))
+    assert {"bpf_prog_yb_wire", "bpf_user_rnd_u32"} <= grown.keys()
+    assert sum(map(int, grown.values())) == int(more[1])

@@ -638,7 +638,7 @@ def _check_sides(
     """
     from yogurtbench.core.errors import MatrixError
     from yogurtbench.report.export import baseline as baselines
-    from yogurtbench.runner import ab, session
+    from yogurtbench.runner import ab, profiling, session
 
     if base_program and base_programs:
         raise MatrixError("check: either --base-program or --base-programs, not both")
@@ -649,7 +649,10 @@ def _check_sides(
         else ab.change_of_programs(plan, Path(base_programs or ""))
     )
     found = session.run_both_sides(change, out, quiet=quiet, jobs=jobs)
-    code = print_decision(ab.decide_change(change, found), as_json, github=github)
+    decision = profiling.explain_regressions(
+        change, ab.decide_change(change, found), profiling.sayer(quiet=quiet)
+    )
+    code = print_decision(decision, as_json, github=github)
     if stored and baseline:
         typer.echo(
             ab.compare_with_baseline(stored, found.new, baselines.renewal(baseline, found.new)),

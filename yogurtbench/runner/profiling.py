@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from yogurtbench.analysis.findings import Decision
 from yogurtbench.core import output
 from yogurtbench.core.builds import user_program
 from yogurtbench.core.errors import HostError, MatrixError
@@ -19,16 +20,21 @@ from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.load_options import Sockperf
 from yogurtbench.matrix.selector import find_cell
 from yogurtbench.plan.plan import Plan, PlannedCell, first_block, narrow_plan
-from yogurtbench.profile.profile import Profile
+from yogurtbench.profile.profile import Profile, differences
 from yogurtbench.profile.recording import Recording
 from yogurtbench.profile.round_trips import NoRoundTrips
 from yogurtbench.profile.symbols import Symbols
 from yogurtbench.report.export import profile as profile_files
+from yogurtbench.report.sections.profile import difference_words
+from yogurtbench.runner.ab import ProgramChange
 
 Say = Callable[[str], None]
 #: The loads whose round trips can be found in a recording, the one that is taken first.
 _PROFILED = ("sockperf", "sockperf_tcp")
 _PROGRAM, _AGENT = "sockperf", "python3"
+#: What a profile explains; of how many cells, and by how many functions.
+_ROUND_TRIP = "rtt_p50"
+_EXPLAINED, _NAMED = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,44 @@ def profile_trial(host: SnapshotHost, trial: Trial) -> Profile:
         return Profile.of_recording(trial.cell, kernel, recording, symbols, median)
     except NoRoundTrips as error:
         raise HostError(f"{name} could not be profiled: {error}") from None
+
+
+def explain_regressions(change: ProgramChange, decision: Decision, say: Say) -> Decision:
+    """Return a decision whose regressions of round trips name the functions that grew.
+
+    Both sides are recorded, of the first few cells. Where that cannot be done, ``say`` gets the
+    reason, and the decision is as it was.
+    """
+    cells = {one.cell.id: one.cell for one in decision.regressions if one.metric == _ROUND_TRIP}
+    profiled = [one for one in cells.values() if one.load in _PROFILED][:_EXPLAINED]
+    try:
+        grown = dict(_grown(change, profiled, say)) if profiled else {}
+    except HostError as error:
+        say(f"which functions grew is not known: {error}")
+        return decision
+    findings = tuple(
+        replace(one, note="; ".join(filter(None, (one.note, grown.get(one.cell.id)))))
+        if one in decision.regressions and one.metric == _ROUND_TRIP
+        else one
+        for one in decision.findings
+    )
+    return replace(decision, findings=findings)
+
+
+def _grown(change: ProgramChange, cells: Iterable[Cell], say: Say) -> Iterator[tuple[str, str]]:
+    """Yield each cell's id and the functions that grew, in words."""
+    texts = change.old.texts | change.new.texts
+    sides = [{one.cell.id: one for one in plan.cells} for plan in (change.new, change.old)]
+    kernel = next(iter(change.new.cells)).cell.kernel
+    with SnapshotHost(kernel, say, texts, change.base) as host:
+        for cell in cells:
+            say(f"recording both sides of {wire_name(cell)}")
+            new, old = (
+                profile_trial(host, first_block(narrow_plan(plan, [side[cell.id]]))[0])
+                for plan, side in zip((change.new, change.old), sides, strict=True)
+            )
+            grown = [one for one in differences(new, old) if one.self > 0]
+            yield cell.id, ", ".join(map(difference_words, grown[:_NAMED]))
 
 
 def with_round_trips(plan: Plan, cell: Cell) -> PlannedCell:
