@@ -10,25 +10,25 @@ from typing import Any
 
 from matrices import cell
 
-from yogurtbench.profile.profile import Profile
+from yogurtbench.profile.profile import Profile, distinguished
 from yogurtbench.profile.recording import Recording
 from yogurtbench.profile.symbols import Symbols
 
 _DATA = Path(__file__).parents[1] / "data"
-#: The C names of the two wires' programs.
+#: The C names of the two wires' programs by their tags.
 PROGRAMS = {
-    "redirect": [
-        "redirect_forward",
-        "redirect_return",
-        "primary_pass_forward",
-        "primary_pass_return",
-    ],
-    "redirect_peer": [
-        "redirect_peer_forward",
-        "redirect_peer_return",
-        "peer_pass_forward",
-        "peer_pass_return",
-    ],
+    "redirect": {
+        "33c45f6c37cdea36": "primary_pass_return",
+        "65be2736b0f2ca8f": "redirect_forward",
+        "53c36631a801d36b": "primary_pass_forward",
+        "8de021ae9a2d50ec": "redirect_return",
+    },
+    "redirect_peer": {
+        "b4cebe5da66e437b": "peer_pass_forward",
+        "5173a7e1bdd52666": "redirect_peer_forward",
+        "c601eb2e538cb046": "peer_pass_return",
+        "1096e7722611957c": "redirect_peer_return",
+    },
 }
 _WIRES: dict[str, dict[str, Any]] = {
     "redirect": {"hook": "netkit_peer", "helper": "redirect"},
@@ -56,7 +56,8 @@ def symbols(name: str) -> Symbols:
 def profile(name: str) -> Profile:
     wire = cell("sockperf", device="netkit", **_WIRES[name])
     median = stored(name)["median"]
-    return Profile.of_recording(wire, "6.12.118", recording(name), symbols(name), median)
+    made = Profile.of_recording(wire, "6.12.118", recording(name), symbols(name), median)
+    return distinguished([made])[0]
 
 
 class Machine:

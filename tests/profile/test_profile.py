@@ -30,6 +30,7 @@ NAMES = Symbols(
         (KERNEL + 0x600, "kfree_skb_reason"),
     ],
     "sockperf",
+    {},
 )
 USER = 0x555555550000
 
@@ -189,18 +190,22 @@ def test_a_torn_last_line_is_no_block() -> None:
         ("panic.cold", "panic", "kernel"),
         ("bpf_prog_run_generic_xdp", "bpf_prog_run_generic_xdp", "kernel"),
         ("bpf_prog_65be2736b0f2ca8f_redirect_forwar\t[bpf]", "bpf_prog_redirect_forward", "bpf"),
-        ("bpf_prog_65be2736b0f2ca8f_mine", "bpf_prog_mine", "bpf"),
-        ("bpf_prog_65be2736b0f2ca8f", "bpf_prog_65be2736b0f2ca8f", "bpf"),
+        ("bpf_prog_65be2736b0f2ca8f_another", "bpf_prog_another", "bpf"),
+        ("bpf_prog_65be2736b0f2ca8f", "bpf_prog_redirect_forward", "bpf"),
+        ("bpf_prog_0000000000000000_mine", "bpf_prog_mine", "bpf"),
+        ("bpf_prog_0000000000000000", "bpf_prog_0000000000000000", "bpf"),
         ("tcp_sendmsg\t[mod]", "tcp_sendmsg", "kernel"),
     ],
 )
 def test_names(symbol: str, name: str, kind: str) -> None:
-    known = Symbols.parse(f"{KERNEL:x} {symbol}", "sockperf", ["redirect_forward", "other"])
+    known = Symbols.parse(
+        f"{KERNEL:x} {symbol}", "sockperf", {"65be2736b0f2ca8f": "redirect_forward"}
+    )
     assert known.at(KERNEL + 5) == Function(name, kind)  # type: ignore[arg-type]
 
 
 def test_code_of_users_is_named_by_program() -> None:
-    known = Symbols([], "sockperf")
+    known = Symbols([], "sockperf", {})
     assert known.at(0x555555554000).name == "sockperf"
     assert known.at(0x7FFFF7C00000).name == "sockperf's libraries"
     assert known.at(KERNEL).name == "[unknown]"

@@ -10,6 +10,9 @@ import pytest
 from browser import opened
 from recordings import profile
 
+from yogurtbench.core.errors import MatrixError
+from yogurtbench.report.export import profile_catalogue
+from yogurtbench.report.export.profile_catalogue import ProfiledWire
 from yogurtbench.report.pages import profile as page
 from yogurtbench.report.sections.profile import answer
 from yogurtbench.report.terminal import profile as terminal
@@ -102,3 +105,22 @@ def test_the_answer() -> None:
     )
     assert answer(one, one).endswith("every function takes as many.")
     assert "27\u202f992 guest instructions; the costliest" in answer(one, None)
+
+
+def test_the_page_of_all_wires_has_ten_functions_each_and_what_differs(tmp_path: Path) -> None:
+    cheap, dear = profile("redirect_peer"), profile("redirect")
+    file = tmp_path / "page.md"
+    wires = [ProfiledWire(cheap, None), ProfiledWire(dear, cheap)]
+    profile_catalogue.check(file)
+    profile_catalogue.write(wires, "yogurtbench profile m.yaml --page page.md", file)
+    text = file.read_text()
+    first, second = text.split("\n## ")[1:]
+    assert first.startswith(f"{cheap.name}\n") and second.startswith(f"{dear.name}\n")
+    assert sum(line.startswith("| `") for line in first.splitlines()) == 10
+    assert "| `netkit_xmit` | kernel | 650 | 2\u202f424 | +294 |" in second
+    assert f"What differs most from {cheap.name}: `__netif_receive_skb_core` −346, " in second
+    assert "`yogurtbench profile m.yaml --page page.md`" in text
+    profile_catalogue.check(file)  # its own it may overwrite
+    file.write_text("# Mine\n")
+    with pytest.raises(MatrixError, match="is not such a page of profiles"):
+        profile_catalogue.check(file)

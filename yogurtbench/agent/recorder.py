@@ -8,8 +8,8 @@ import socket
 from contextlib import suppress
 
 from yogurtbench.agent.channel import Channel
-from yogurtbench.core.records import Cell
 from yogurtbench.ebpf.kernel_symbols import packed_functions
+from yogurtbench.ebpf.wire import Wire
 from yogurtbench.lab import Lab
 from yogurtbench.loads.marks import marks
 
@@ -20,10 +20,10 @@ _PAYLOAD = 64
 class TrialObserver:
     """Hears how a trial goes, while its lab stands and its wire is attached."""
 
-    def load_ended(self) -> None:
+    def load_ended(self, wire: Wire | None) -> None:
         """Take note that the load has ended."""
 
-    def found_dead(self, network: Lab, cell: Cell) -> None:
+    def found_dead(self, network: Lab, wire: Wire | None) -> None:
         """Take note that the wire carries nothing."""
 
 
@@ -33,13 +33,15 @@ class Recorder(TrialObserver):
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 
-    def load_ended(self) -> None:
+    def load_ended(self, wire: Wire | None) -> None:
         """Send the names."""
-        self._channel.send({"event": "symbols", "symbols": packed_functions(loaded=True)})
+        symbols, tags = packed_functions(loaded=True), wire.names_by_tag() if wire else {}
+        self._channel.send({"event": "symbols", "symbols": symbols, "programs": tags})
 
-    def found_dead(self, network: Lab, cell: Cell) -> None:
+    def found_dead(self, network: Lab, wire: Wire | None) -> None:
         """Send a datagram from yogurt-1 to yogurt-2 between the marks, then the names."""
         begin, end = marks()
+        cell = network.cell
         six = cell.ip == 6
         address = network.server.ipv6 if six else network.server.ipv4
         with network.client.namespace.entered():
@@ -50,7 +52,7 @@ class Recorder(TrialObserver):
                 with suppress(OSError):  # what became of an earlier one is told here
                     sender.sendto(bytes(cell.payload or _PAYLOAD), (address, _PORT))
                 after()
-        self.load_ended()
+        self.load_ended(wire)
 
 
 def _nothing() -> None:

@@ -177,7 +177,7 @@ def _measure(
             with watchdog.watching():
                 network.settle()
                 if not probes:
-                    _require_reply(LoadContext(network, trial), observer)
+                    _require_reply(LoadContext(network, trial), wire, observer)
             before, noted = (wire.counters(), wire.tallies()) if wire else ({}, {})
             with _tracer_for(network, programs, wire, traced=traced) as seen:
                 phases.begin("load")
@@ -187,7 +187,7 @@ def _measure(
                 try:
                     with watchdog.watching() if probes else refuse_set_clock():
                         measured = _run_load(bench, wire, programs)
-                        observer.load_ended()
+                        observer.load_ended(wire)
                 finally:
                     phases.begin("undo")
                 # Blind programs count nothing: there is no path to assert.
@@ -283,7 +283,7 @@ def _tracer_for(
     )
 
 
-def _require_reply(bench: LoadContext, observer: TrialObserver) -> None:
+def _require_reply(bench: LoadContext, wire: Wire | None, observer: TrialObserver) -> None:
     """Resolve neighbours, and end the trial where the wire is dead: then nothing else can be
     measured.
     """
@@ -291,7 +291,7 @@ def _require_reply(bench: LoadContext, observer: TrialObserver) -> None:
     ip = cell.ip or 4
     if not is_reachable(bench.lab, ip):
         control.require_measurable(f"IPv{ip}")
-        observer.found_dead(bench.lab, cell)
+        observer.found_dead(bench.lab, wire)
         metric = "reachable_v6" if cell.ip == 6 else "reachable"
         raise _Dead(Observation.of(metric, 0.0, bench.trial.clock))
 

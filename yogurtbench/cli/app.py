@@ -403,6 +403,10 @@ def profile(
             autocompletion=completion.complete_cells,
         ),
     ] = "",
+    page: Annotated[
+        Optional[Path],
+        typer.Option(help="Profile every wire of the matrix, as a page of Markdown."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where folders of results go.")] = Path("results"),
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")
@@ -420,6 +424,8 @@ def profile(
     """
     from yogurtbench.runner import profiling
 
+    if page:
+        return _write_profiles(matrix, page, cell or against, quiet=quiet)
     plan = _plans(matrix, "vm", "instructions", None, None).likely
     found = profiling.profile_cells(plan, cell, against, profiling.sayer(quiet=quiet))
     folder = profiling.write(found, out / plan.name)
@@ -603,6 +609,22 @@ def _jobs(given: str) -> int | None:
     raise MatrixError(
         f"--jobs {given or repr('')}: a number of trials side by side, 1 or more, or auto"
     )
+
+
+def _write_profiles(matrix: Path, page: Path, cell: str, *, quiet: bool) -> int:
+    """Write the profile of every wire of a matrix."""
+    from yogurtbench.core.errors import MatrixError
+    from yogurtbench.report.export import profile_catalogue as pages
+    from yogurtbench.runner import profiling
+
+    if cell:
+        raise MatrixError("profile: --page is of every wire, so leave --cell and --against out")
+    pages.check(page)
+    plan = _plans(matrix, "vm", "instructions", None, None).likely
+    wires = profiling.profile_wires(plan, profiling.sayer(quiet=quiet))
+    pages.write(wires, f"yogurtbench profile {matrix} --page {page}", page)
+    typer.echo(f"page: {page}")
+    return 0
 
 
 def _target_of(target: Path, only: str | None) -> Plan:

@@ -59,13 +59,22 @@ def read_run_time(descriptor: int) -> RunTime:
     return parse_run_time(Path(f"/proc/self/fdinfo/{descriptor}").read_text())
 
 
+def read_tag(descriptor: int) -> str:
+    """Return a program's tag in hexadecimal."""
+    return _fields(Path(f"/proc/self/fdinfo/{descriptor}").read_text())["prog_tag"].strip()
+
+
 def parse_run_time(fdinfo: str) -> RunTime:
     """Return the text of a program's fdinfo.
 
     Raises Unsupported where it has no statistics (before Linux 5.1).
     """
-    fields = dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)
+    fields = _fields(fdinfo)
     try:
         return RunTime(int(fields["run_time_ns"]), int(fields["run_cnt"]))
     except KeyError as missing:
         raise Unsupported(f"this kernel keeps no {missing.args[0]} of BPF programs") from None
+
+
+def _fields(fdinfo: str) -> dict[str, str]:
+    return dict(line.split(":", 1) for line in fdinfo.splitlines() if ":" in line)

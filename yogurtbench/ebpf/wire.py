@@ -144,6 +144,13 @@ class Wire:
             for a, function in self.functions.items()
         }
 
+    def names_by_tag(self) -> dict[str, str]:
+        """Return each program's C name by its tag, a digest of its code (bpf_prog_calc_tag).
+
+        /proc/kallsyms has the tag, and of a long name the beginning.
+        """
+        return {run_time.read_tag(one.fd): a.program for a, one in self.functions.items()}
+
     def tallies(self) -> dict[str, list[Counters]]:
         """Return what a custom wire counted by itself (YB_COUNT), per way: a list by slot.
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from yogurtbench.core.labels import wire_name
 from yogurtbench.profile.profile import Profile
 from yogurtbench.profile.stacks import Path
 from yogurtbench.profile.symbols import Function
@@ -24,7 +23,7 @@ def callgrind(profile: Profile) -> str:
         "# callgrind format",
         "version: 1",
         "creator: yogurtbench",
-        f"cmd: {wire_name(profile.cell)}",
+        f"cmd: {profile.name}",
         "positions: line",
         f"events: {_EVENT}",
         f"summary: {profile.instructions}",
@@ -65,7 +64,7 @@ def speedscope(profile: Profile) -> str:
     document = {
         "$schema": _SPEEDSCOPE,
         "exporter": "yogurtbench",
-        "name": wire_name(profile.cell),
+        "name": profile.name,
         "shared": {"frames": [{"name": one.name, "file": one.kind} for one in frames]},
         "profiles": [
             {

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from yogurtbench.core.labels import wire_names
 from yogurtbench.core.records import Cell
 from yogurtbench.profile.recording import Recording
 from yogurtbench.profile.round_trips import RoundTrips, find_request, find_round_trips
@@ -41,7 +42,8 @@ class Profile:
     """Where the instructions of a round trip go.
 
     ``tree``: what the typical round trip executed; over a dead wire, which has none, a request.
-    ``median``: what the load reported, None over a dead wire.
+    ``median``: what the load reported, None over a dead wire. ``name``: the wire's, as
+    :func:`distinguished` gives it.
     """
 
     cell: Cell
@@ -49,6 +51,7 @@ class Profile:
     trips: RoundTrips
     tree: CallTree
     median: float | None
+    name: str = ""
 
     @classmethod
     def of_recording(
@@ -107,6 +110,12 @@ class Profile:
                 for one in self.functions
             ],
         }
+
+
+def distinguished(profiles: Sequence[Profile]) -> list[Profile]:
+    """Return profiles with the names of their wires, in which no two are alike."""
+    names = wire_names([one.cell for one in profiles], ())
+    return [replace(one, name=names[one.cell.wire_id].name) for one in profiles]
 
 
 def differences(profile: Profile, against: Profile) -> list[Difference]:

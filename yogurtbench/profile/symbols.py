@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -15,12 +15,10 @@ Kind = Literal["kernel", "bpf", "user", "irq"]
 #: at the end.
 _PROGRAMS_END = 0x6000_0000_0000
 #: bpf_prog_<tag>_<name>: the tag is a digest of the instructions (bpf_get_prog_name).
-_BPF = re.compile(r"^bpf_prog_[0-9a-f]{16}(?:_(.+))?$")
+_BPF = re.compile(r"^bpf_prog_([0-9a-f]{16})(?:_(.+))?$")
 #: What compilers add to the names of parts and copies of a function (GCC's -fipa-* and
 #: -freorder-blocks-and-partition): it differs from build to build.
 _SUFFIXES = re.compile(r"(\.(constprop|isra|part|cold|llvm)(\.\d+)*)+$")
-#: As many characters of a program's C name the kernel keeps (BPF_OBJ_NAME_LEN) where it has no BTF.
-_KEPT = 15
 #: Code that the CPU enters by itself.
 _ENTRIES = re.compile(r"^(asm_(sysvec|exc|common_interrupt|spurious)|irq_entries_start|asm_int)")
 
@@ -37,25 +35,25 @@ class Symbols:
     """Functions by address."""
 
     def __init__(
-        self, known: Iterable[tuple[int, str]], program: str, loaded: Collection[str] = ()
+        self, known: Iterable[tuple[int, str]], program: str, programs: Mapping[str, str]
     ) -> None:
         ordered = sorted(known)
         self._starts = [address for address, _ in ordered]
-        self._functions = [_function(name, loaded) for _, name in ordered]
+        self._functions = [_function(name, programs) for _, name in ordered]
         self._entries = {address for address, name in ordered if _ENTRIES.match(name)}
         self._program = Function(program, "user")
         self._libraries = Function(f"{program}'s libraries", "user")
         self._unknown = Function("[unknown]", "kernel")
 
     @classmethod
-    def parse(cls, text: str, program: str, loaded: Collection[str] = ()) -> Self:
+    def parse(cls, text: str, program: str, programs: Mapping[str, str]) -> Self:
         """Return the symbols of lines ``address name``.
 
-        ``program`` is the users' that runs, ``loaded`` the C names of the BPF programs. Raises
-        ValueError where a line is none.
+        ``program`` is the users' that runs, ``programs`` the C names of BPF programs by their
+        tags. Raises ValueError where a line is none.
         """
         rows = (line.split(" ", 1) for line in text.splitlines())
-        return cls(((int(address, 16), name) for address, name in rows), program, loaded)
+        return cls(((int(address, 16), name) for address, name in rows), program, programs)
 
     def at(self, address: int) -> Function:
         """Return the function that an address lies in."""
@@ -69,14 +67,12 @@ class Symbols:
         return address in self._entries
 
 
-def _function(name: str, programs: Iterable[str]) -> Function:
+def _function(name: str, programs: Mapping[str, str]) -> Function:
     name = _SUFFIXES.sub("", name.partition("\t")[0])
     if found := _BPF.match(name):
-        return Function(f"bpf_prog_{_whole(found[1] or name[9:], programs)}", "bpf")
+        # the kernel keeps 15 characters of a name (BPF_OBJ_NAME_LEN)
+        tag, named = found[1], found[2] or ""
+        whole = programs.get(tag, "")
+        fits = whole and whole.startswith(named)
+        return Function(f"bpf_prog_{whole if fits else named or tag}", "bpf")
     return Function(name, "kernel")
-
-
-def _whole(name: str, programs: Iterable[str]) -> str:
-    """Return the C name that a program's name is the beginning of, where only one can be meant."""
-    whole = [one for one in programs if len(name) == _KEPT and one.startswith(name)]
-    return whole[0] if len(whole) == 1 else name

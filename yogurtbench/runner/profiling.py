@@ -8,23 +8,22 @@ from pathlib import Path
 
 from yogurtbench.analysis.findings import Decision
 from yogurtbench.core import output
-from yogurtbench.core.builds import user_program
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.labels import wire_name
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.metrics import HEADLINE
 from yogurtbench.core.records import Cell, Trial
 from yogurtbench.core.sayer import Sayer
-from yogurtbench.ebpf.wire import attachments
 from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.load_options import Sockperf
 from yogurtbench.matrix.selector import find_cell
 from yogurtbench.plan.plan import Plan, PlannedCell, first_block, narrow_plan
-from yogurtbench.profile.profile import Profile, differences
+from yogurtbench.profile.profile import Profile, differences, distinguished
 from yogurtbench.profile.recording import Recording
 from yogurtbench.profile.round_trips import NoRoundTrips
 from yogurtbench.profile.symbols import Symbols
 from yogurtbench.report.export import profile as profile_files
+from yogurtbench.report.export.profile_catalogue import ProfiledWire
 from yogurtbench.report.sections.profile import difference_words
 from yogurtbench.runner.ab import ProgramChange
 
@@ -58,7 +57,8 @@ def profile_cells(plan: Plan, cell: str, against: str, say: Say) -> Profiles:
     first = with_round_trips(plan, find_cell(plan, cell))
     other = _other(plan, first, against) if against else None
     profiles = {one.cell: profile_cell(plan, one, say) for one in (first, other) if one}
-    return Profiles(profiles[first.cell], profiles[other.cell] if other else None)
+    named = distinguished([profiles[one.cell] for one in (first, other) if one])
+    return Profiles(named[0], named[1] if other else None)
 
 
 def _other(plan: Plan, first: PlannedCell, against: str) -> PlannedCell:
@@ -89,6 +89,25 @@ def _say_nothing(_sentence: str) -> None:
     return None
 
 
+def profile_wires(plan: Plan, say: Say) -> list[ProfiledWire]:
+    """Profile every wire of a plan, the baselines first.
+
+    A dead wire's request is followed to its drop. Raises HostError where a guest cannot be had.
+    """
+    wanted = {
+        one.cell.wire_id: with_round_trips(plan, one.cell)
+        for one in sorted(plan.cells, key=lambda one: one.role != "baseline")
+        if one.role != "canary"
+    }
+    wires = {one.cell.id: one.cell.wire_id for one in plan.cells}
+    profiles = distinguished([profile_cell(plan, one, say) for one in wanted.values()])
+    found = dict(zip(wanted, profiles, strict=True))
+    return [
+        ProfiledWire(found[wire], found[wires[one.baselines[0]]] if one.baselines else None)
+        for wire, one in wanted.items()
+    ]
+
+
 def profile_cell(plan: Plan, planned: PlannedCell, say: Say) -> Profile:
     """Profile one cell. Raises HostError."""
     alone = narrow_plan(plan, [planned])
@@ -106,8 +125,8 @@ def profile_trial(host: SnapshotHost, trial: Trial) -> Profile:
     if median is None and not dead:
         raise HostError(f"{name} is {attempt.status}: {attempt.error}")
     recording = Recording.parse(recorded.blocks, recorded.steps)
-    loaded = {one.program for one in attachments(trial.cell, user_program(trial))}
-    symbols = Symbols.parse(recorded.symbols, _AGENT if dead else _PROGRAM, loaded)
+    program = _AGENT if dead else _PROGRAM
+    symbols = Symbols.parse(recorded.symbols, program, recorded.programs)
     kernel = host.environment.kernel
     try:
         return Profile.of_recording(trial.cell, kernel, recording, symbols, median)

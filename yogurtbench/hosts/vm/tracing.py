@@ -45,13 +45,15 @@ class Recorded:
     """What a traced trial left.
 
     ``blocks`` and ``steps`` are the plugin's files (plugin/trace.c), ``symbols`` lines of an
-    address (hexadecimal) and the name of the kernel's function or loaded program that begins there.
+    address (hexadecimal) and the name of the kernel's function or loaded program that begins there,
+    ``programs`` the C names of the wire's by their tags.
     """
 
     attempt: Attempt
     blocks: bytes
     steps: bytes
     symbols: str
+    programs: dict[str, str]
 
 
 def record_trial(saved: Snapshot, trial: Trial, say: Say) -> Recorded:
@@ -65,8 +67,9 @@ def record_trial(saved: Snapshot, trial: Trial, say: Say) -> Recorded:
     with tempfile.TemporaryFile() as blocks, tempfile.TemporaryFile() as steps:
         files = TraceFiles(plugin, blocks.fileno(), steps.fileno())
         with snapshot.resume(saved, order, files) as guest:
-            symbols, attempt = _answers(guest, trial)
-        return Recorded(attempt, _content(blocks), _content(steps), built_in + symbols)
+            symbols, programs, attempt = _answers(guest, trial)
+        symbols = built_in + symbols
+        return Recorded(attempt, _content(blocks), _content(steps), symbols, programs)
 
 
 def _built_in_functions(saved: Snapshot) -> str:
@@ -83,13 +86,13 @@ def _built_in_functions(saved: Snapshot) -> str:
     return cache.ensure_file("symbols", name, ask, keep=_KEPT).read_text()
 
 
-def _answers(guest: Guest, trial: Trial) -> tuple[str, Attempt]:
-    """Return the names of what was loaded, and the attempt."""
-    symbols = ""
+def _answers(guest: Guest, trial: Trial) -> tuple[str, dict[str, str], Attempt]:
+    """Return the names of what was loaded, those of the wire's programs, and the attempt."""
+    symbols, programs = "", {}
     for event in _events(guest, "attempt", 2 * trial.deadline):
         if event["event"] == "symbols":
-            symbols = _unpacked(event["symbols"])
-    return symbols, Attempt.from_json(event["attempt"])
+            symbols, programs = _unpacked(event["symbols"]), event["programs"]
+    return symbols, programs, Attempt.from_json(event["attempt"])
 
 
 def _events(guest: Guest, last: str, seconds: float) -> Iterator[dict[str, Any]]:

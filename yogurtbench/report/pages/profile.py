@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yogurtbench.core.labels import group_digits, wire_name
+from yogurtbench.core.labels import group_digits
 from yogurtbench.profile.profile import Profile, differences
 from yogurtbench.profile.stacks import Path
 from yogurtbench.profile.symbols import Function
@@ -22,8 +22,8 @@ def render(profile: Profile, against: Profile | None) -> str:
         "profile.js",
         profile=profile,
         against=against,
-        title=wire_name(profile.cell),
-        other=wire_name(against.cell) if against else "",
+        title=profile.name,
+        other=against.name if against else "",
         answer=answer(profile, against),
         notes=notes(profile, against),
         functions=profile.functions,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yogurtbench.core.labels import group_digits, load_name, wire_name
+from yogurtbench.core.labels import group_digits, load_name
 from yogurtbench.profile.profile import Difference, Profile, differences
 
 #: Functions that a sentence names.
@@ -22,14 +22,14 @@ def answer(profile: Profile, against: Profile | None) -> str:
     found = differences(profile, against)
     what = "" if against.median else " (a request that is not answered)"
     second = f"{first}, {group_digits(abs(more)) + ' ' if more else ''}{word} over "
-    second += wire_name(against.cell) + what
+    second += against.name + what
     if not found:
         return f"{second}; every function takes as many."
     return f"{second}: {', '.join(map(difference_words, found[:_NAMED]))}."
 
 
 def _first(profile: Profile) -> str:
-    name, whole = wire_name(profile.cell), group_digits(profile.instructions)
+    name, whole = profile.name, group_digits(profile.instructions)
     if profile.median is not None:
         return f"A round trip over {name} takes {whole} guest instructions"
     sites = profile.drop_sites
@@ -52,10 +52,10 @@ def _notes(profile: Profile, *, named: bool) -> list[str]:
     trips = profile.trips
     if profile.median is None:
         return [
-            f"{wire_name(profile.cell)}: one UDP datagram of the agent's own on Linux "
+            f"{profile.name}: one UDP datagram of the agent's own on Linux "
             f"{profile.kernel}, from its system call to the return from it."
         ]
-    name = f"{wire_name(profile.cell)}: " if named else ""
+    name = f"{profile.name}: " if named else ""
     load = load_name(profile.cell.load)
     others = len(trips.all) - trips.equal
     found = [
