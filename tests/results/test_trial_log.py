@@ -157,6 +157,22 @@ def test_changed_plans_and_environments_are_named(tmp_path: Path) -> None:
         ),
         (lambda data: data["observations"][0].update(value=-1.0), "cannot be -1.0"),
         (lambda data: data["details"].update(devices=[1]), "details.devices: Expected `object`"),
+        (
+            lambda data: data["details"].update(quantiles={"a": 1.0}),
+            "details.quantiles: 'a' is no percent",
+        ),
+        (
+            lambda data: data["details"].update(quantiles={"101": 1.0}),
+            "details.quantiles: '101' is no percent",
+        ),
+        (
+            lambda data: data["details"].update(counters={"wire.forward": [1, 2, 3]}),
+            "details.counters.wire.forward: 3 numbers are no packets and bytes",
+        ),
+        (
+            lambda data: data["details"].update(tallies={"forward": [[1, 2], [3]]}),
+            "details.tallies.forward: 1 numbers are no packets and bytes",
+        ),
         (lambda data: data.update(colour="blue"), "an unknown key, 'colour'"),
     ],
 )

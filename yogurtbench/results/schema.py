@@ -14,7 +14,15 @@ from typing import Any, get_args
 import msgspec
 
 from yogurtbench.core.metrics import METRICS, METRICS_OF
-from yogurtbench.core.records import Attempt, Cell, Environment, Observation, Role, Status
+from yogurtbench.core.records import (
+    Attempt,
+    Cell,
+    Details,
+    Environment,
+    Observation,
+    Role,
+    Status,
+)
 from yogurtbench.plan.plan import Plan
 
 ROLES, STATUSES = frozenset(get_args(Role)), frozenset(get_args(Status))
@@ -24,6 +32,7 @@ _MOST = 2**31
 #: The loads' options that are numbers (matrix.load_options), and more than any of them is.
 _NUMBERS = frozenset({"count", "interval", "duration", "timeout", "bytes", "bitrate"})
 _MOST_OPTION = 2.0**53
+_ALL = 100.0
 _INTEGERS = ("headroom", "ip", "payload", "mtu", "streams")
 
 
@@ -64,6 +73,20 @@ def check_attempt(attempt: Attempt) -> None:
     check_finite(("deadline", trial.deadline), *attempt.seconds.items())
     for one in attempt.observations:
         _check_observation(one)
+    _check_details(attempt.details)
+
+
+def _check_details(details: Details) -> None:
+    """Check what readers take apart: percents, and pairs of packets and bytes."""
+    for percent in details.get("quantiles", {}):
+        if not (re.fullmatch(r"\d+(\.\d+)?", percent, re.ASCII) and float(percent) <= _ALL):
+            raise ValueError(f"details.quantiles: {percent!r} is no percent")
+    pairs = [(f"counters.{name}", pair) for name, pair in details.get("counters", {}).items()]
+    for way, slots in details.get("tallies", {}).items():
+        pairs += [(f"tallies.{way}", pair) for pair in slots]
+    for name, pair in pairs:
+        if len(pair) != len(("packets", "bytes")):
+            raise ValueError(f"details.{name}: {len(pair)} numbers are no packets and bytes")
 
 
 def _check_observation(one: Observation) -> None:
