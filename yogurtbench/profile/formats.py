@@ -37,11 +37,11 @@ def _callgrind_functions(profile: Profile) -> Iterator[str]:
     for (_, path), count in profile.tree.instructions.items():
         arcs.update(dict.fromkeys(pairwise(path), count))
     for cost in profile.functions:
-        yield from ("", f"ob={cost.function.kind}", f"fn={cost.function.name}", f"0 {cost.self}")
+        yield from ("", f"fl={cost.function.kind}", f"fn={cost.function.name}", f"0 {cost.self}")
         for (caller, callee), inclusive in arcs.items():
             if caller == cost.function:
                 calls = profile.tree.calls.get((caller, callee), 0)
-                yield from (f"cob={callee.kind}", f"cfn={callee.name}", f"calls={calls} 0")
+                yield from (f"cfi={callee.kind}", f"cfn={callee.name}", f"calls={calls} 0")
                 yield f"0 {inclusive}"
 
 
