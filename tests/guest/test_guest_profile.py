@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from own_program import yogurtbench
 
 from yogurtbench.core.builds import COMMON
+from yogurtbench.core.records import Trial
 from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.planner import load, make_plan
 from yogurtbench.matrix.selector import find_cell
@@ -58,18 +58,17 @@ def busy_cores() -> Iterator[None]:
             loop.wait()
 
 
-def test_it_is_the_same_on_two_boots_beside_busy_cores(
-    plan: Plan, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def trial(plan: Plan) -> Trial:
     planned = profiling.with_round_trips(plan, find_cell(plan, REDIRECT))
-    first = profiling.profile_cell(plan, planned, print)
+    return first_block(narrow_plan(plan, [planned]))[0]
 
-    def anew(*arguments: Any) -> SnapshotHost:
-        return SnapshotHost(*arguments, anew=True)
 
-    monkeypatch.setattr(profiling, "SnapshotHost", anew)
-    with busy_cores():
-        second = profiling.profile_cell(plan, planned, print)
+def test_it_is_the_same_on_two_boots_beside_busy_cores(trial: Trial) -> None:
+    with SnapshotHost("host", print, COMMON) as host:
+        first = profiling.profile_trial(host, trial)
+    with SnapshotHost("host", print, COMMON, anew=True) as other, busy_cores():
+        second = profiling.profile_trial(other, trial)
     assert first.to_json() == second.to_json()
     assert first.tree == second.tree
     assert first.median and 0 <= first.instructions - first.median <= 1
@@ -107,10 +106,8 @@ def test_a_dead_wires_request_is_followed_to_its_drop(folder: Path) -> None:
     assert "carries nothing" in done.stdout and "until skb_do_redirect drops it" in done.stdout
 
 
-def test_what_the_counting_costs_is_exactly_in_the_programs_that_count(plan: Plan) -> None:
+def test_what_the_counting_costs_is_exactly_in_the_programs_that_count(trial: Trial) -> None:
     """The built-in wire with its map increments, and compiled without them."""
-    planned = profiling.with_round_trips(plan, find_cell(plan, REDIRECT))
-    (trial,) = first_block(narrow_plan(plan, [planned]))
     with SnapshotHost("host", print, COMMON) as host:
         counting, blind = (
             profiling.profile_trial(host, replace(trial, role=role)) for role in ("cell", "blind")

@@ -18,16 +18,16 @@ _DATA = Path(__file__).parents[1] / "data"
 #: The C names of the two wires' programs by their tags.
 PROGRAMS = {
     "redirect": {
-        "33c45f6c37cdea36": "primary_pass_return",
-        "65be2736b0f2ca8f": "redirect_forward",
-        "53c36631a801d36b": "primary_pass_forward",
-        "8de021ae9a2d50ec": "redirect_return",
+        "33c45f6c37cdea36": ["primary_pass_return"],
+        "65be2736b0f2ca8f": ["redirect_forward"],
+        "53c36631a801d36b": ["primary_pass_forward"],
+        "8de021ae9a2d50ec": ["redirect_return"],
     },
     "redirect_peer": {
-        "b4cebe5da66e437b": "peer_pass_forward",
-        "5173a7e1bdd52666": "redirect_peer_forward",
-        "c601eb2e538cb046": "peer_pass_return",
-        "1096e7722611957c": "redirect_peer_return",
+        "b4cebe5da66e437b": ["peer_pass_forward"],
+        "5173a7e1bdd52666": ["redirect_peer_forward"],
+        "c601eb2e538cb046": ["peer_pass_return"],
+        "1096e7722611957c": ["redirect_peer_return"],
     },
 }
 _WIRES: dict[str, dict[str, Any]] = {

@@ -33,6 +33,8 @@ NAMES = Symbols(
     {},
 )
 USER = 0x555555550000
+#: Two programs of the same code have the same tag.
+TAGS = {"65be2736b0f2ca8f": ["redirect_return", "redirect_forward"]}
 
 
 @pytest.mark.parametrize("name", ["redirect", "redirect_peer"])
@@ -191,16 +193,14 @@ def test_a_torn_last_line_is_no_block() -> None:
         ("bpf_prog_run_generic_xdp", "bpf_prog_run_generic_xdp", "kernel"),
         ("bpf_prog_65be2736b0f2ca8f_redirect_forwar\t[bpf]", "bpf_prog_redirect_forward", "bpf"),
         ("bpf_prog_65be2736b0f2ca8f_another", "bpf_prog_another", "bpf"),
-        ("bpf_prog_65be2736b0f2ca8f", "bpf_prog_redirect_forward", "bpf"),
+        ("bpf_prog_65be2736b0f2ca8f_redirect_return", "bpf_prog_redirect_return", "bpf"),
         ("bpf_prog_0000000000000000_mine", "bpf_prog_mine", "bpf"),
         ("bpf_prog_0000000000000000", "bpf_prog_0000000000000000", "bpf"),
         ("tcp_sendmsg\t[mod]", "tcp_sendmsg", "kernel"),
     ],
 )
 def test_names(symbol: str, name: str, kind: str) -> None:
-    known = Symbols.parse(
-        f"{KERNEL:x} {symbol}", "sockperf", {"65be2736b0f2ca8f": "redirect_forward"}
-    )
+    known = Symbols.parse(f"{KERNEL:x} {symbol}", "sockperf", TAGS)
     assert known.at(KERNEL + 5) == Function(name, kind)  # type: ignore[arg-type]
 
 

@@ -144,12 +144,16 @@ class Wire:
             for a, function in self.functions.items()
         }
 
-    def names_by_tag(self) -> dict[str, str]:
-        """Return each program's C name by its tag, a digest of its code (bpf_prog_calc_tag).
+    def names_by_tag(self) -> dict[str, list[str]]:
+        """Return the programs' C names by their tag, a digest of the code (bpf_prog_calc_tag).
 
-        /proc/kallsyms has the tag, and of a long name the beginning.
+        /proc/kallsyms has the tag, and of a long name the beginning. Programs of the same code have
+        the same.
         """
-        return {run_time.read_tag(one.fd): a.program for a, one in self.functions.items()}
+        found: dict[str, list[str]] = {}
+        for attachment, function in self.functions.items():
+            found.setdefault(run_time.read_tag(function.fd), []).append(attachment.program)
+        return found
 
     def tallies(self) -> dict[str, list[Counters]]:
         """Return what a custom wire counted by itself (YB_COUNT), per way: a list by slot.

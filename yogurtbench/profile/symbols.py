@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -35,7 +35,7 @@ class Symbols:
     """Functions by address."""
 
     def __init__(
-        self, known: Iterable[tuple[int, str]], program: str, programs: Mapping[str, str]
+        self, known: Iterable[tuple[int, str]], program: str, programs: Mapping[str, Sequence[str]]
     ) -> None:
         ordered = sorted(known)
         self._starts = [address for address, _ in ordered]
@@ -46,7 +46,7 @@ class Symbols:
         self._unknown = Function("[unknown]", "kernel")
 
     @classmethod
-    def parse(cls, text: str, program: str, programs: Mapping[str, str]) -> Self:
+    def parse(cls, text: str, program: str, programs: Mapping[str, Sequence[str]]) -> Self:
         """Return the symbols of lines ``address name``.
 
         ``program`` is the users' that runs, ``programs`` the C names of BPF programs by their
@@ -67,12 +67,11 @@ class Symbols:
         return address in self._entries
 
 
-def _function(name: str, programs: Mapping[str, str]) -> Function:
+def _function(name: str, programs: Mapping[str, Sequence[str]]) -> Function:
     name = _SUFFIXES.sub("", name.partition("\t")[0])
     if found := _BPF.match(name):
         # the kernel keeps 15 characters of a name (BPF_OBJ_NAME_LEN)
         tag, named = found[1], found[2] or ""
-        whole = programs.get(tag, "")
-        fits = whole and whole.startswith(named)
-        return Function(f"bpf_prog_{whole if fits else named or tag}", "bpf")
+        whole = next((one for one in programs.get(tag, ()) if one.startswith(named)), None)
+        return Function(f"bpf_prog_{whole or named or tag}", "bpf")
     return Function(name, "kernel")

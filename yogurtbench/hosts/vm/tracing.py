@@ -53,7 +53,7 @@ class Recorded:
     blocks: bytes
     steps: bytes
     symbols: str
-    programs: dict[str, str]
+    programs: dict[str, list[str]]
 
 
 def record_trial(saved: Snapshot, trial: Trial, say: Say) -> Recorded:
@@ -86,7 +86,7 @@ def _built_in_functions(saved: Snapshot) -> str:
     return cache.ensure_file("symbols", name, ask, keep=_KEPT).read_text()
 
 
-def _answers(guest: Guest, trial: Trial) -> tuple[str, dict[str, str], Attempt]:
+def _answers(guest: Guest, trial: Trial) -> tuple[str, dict[str, list[str]], Attempt]:
     """Return the names of what was loaded, those of the wire's programs, and the attempt."""
     symbols, programs = "", {}
     for event in _events(guest, "attempt", 2 * trial.deadline):
