@@ -56,3 +56,16 @@ def test_what_is_there_is_read_though_no_patience_is_spent() -> None:
         waiting = Patience(0.5)
         assert waiting.is_readable(here)
         assert waiting.left > 0.4
+
+
+def test_a_wait_that_is_over_asks_once_and_does_not_wait() -> None:
+    """Left may be less than nothing after a slice that took too long, and a pause in the past."""
+    here, there = socket.socketpair()
+    with here, there:
+        there.send(b"!")
+        waiting = Patience(0.5)
+        waiting.left = -0.01
+        assert waiting.wait_a_slice([here]) == ([here], [])
+        assert not waiting.pause(1.0)
+        waiting.left = 0.5
+        assert waiting.pause(-0.01)

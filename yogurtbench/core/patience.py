@@ -52,7 +52,8 @@ class Patience:
         longest: float = SLICE,
     ) -> tuple[list[socket.socket], list[socket.socket]]:
         """Return which sockets can be read and written, at most ``longest`` seconds later."""
-        length = min(self.left, longest, SLICE)
+        # neither may be left any more: on a busy machine the last slice took longer than it was
+        length = max(0.0, min(self.left, longest, SLICE))
         readable, writable, _ = select.select(readers, writers, [], length)
         now = time.monotonic()
         self.left -= min(now - self._last, SLICE)
