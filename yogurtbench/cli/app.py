@@ -16,6 +16,7 @@ import typer
 from yogurtbench.cli import completion
 from yogurtbench.cli.parameters import (
     Blocks,
+    Cell,
     Clock,
     Github,
     Jobs,
@@ -23,6 +24,7 @@ from yogurtbench.cli.parameters import (
     Lab,
     Matrix,
     Only,
+    Quiet,
     RunFolder,
 )
 from yogurtbench.cli.printing import (
@@ -34,6 +36,7 @@ from yogurtbench.cli.printing import (
     print_result,
 )
 from yogurtbench.core import output
+from yogurtbench.core.sayer import sayer_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,9 +74,7 @@ def run(
         Optional[str], typer.Option(help="Start no trial after this long: 10m, 90s.")
     ] = None,
     jobs: Jobs = "auto",
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")
-    ] = False,
+    quiet: Quiet = False,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
@@ -246,9 +247,7 @@ def check(
     only: Only = None,
     out: Annotated[Path, typer.Option(help="Folder for the new runs.")] = Path("results"),
     jobs: Jobs = "auto",
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")
-    ] = False,
+    quiet: Quiet = False,
     github: Github = False,
     as_json: Json = False,
 ) -> int:
@@ -353,13 +352,7 @@ def lab(
     command: Annotated[
         Optional[list[str]], typer.Argument(help="The command and its arguments, after --.")
     ] = None,
-    cell: Annotated[
-        str,
-        typer.Option(
-            help="A cell's id, the beginning of it, or 'hook=…,helper=…'.",
-            autocompletion=completion.complete_cells,
-        ),
-    ] = "",
+    cell: Cell = "",
     pcap: Annotated[
         Optional[Path],
         typer.Option(help="Record one probe's frames on every device: pcapng.", show_default=False),
@@ -389,13 +382,7 @@ def lab(
 @app.command()
 def profile(
     matrix: Matrix,
-    cell: Annotated[
-        str,
-        typer.Option(
-            help="A cell's id, the beginning of it, or 'hook=…,helper=…'.",
-            autocompletion=completion.complete_cells,
-        ),
-    ] = "",
+    cell: Cell = "",
     against: Annotated[
         str,
         typer.Option(
@@ -408,9 +395,7 @@ def profile(
         typer.Option(help="Profile every wire of the matrix, as a page of Markdown."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where folders of results go.")] = Path("results"),
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")
-    ] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
     """Say which functions the instructions of a cell's round trip go to, exactly.
@@ -427,7 +412,9 @@ def profile(
     if page:
         return _write_profiles(matrix, page, cell or against, quiet=quiet)
     plan = _plans(matrix, "vm", "instructions", None, None).likely
-    found = profiling.profile_cells(plan, cell, against, profiling.sayer(quiet=quiet))
+    found = profiling.profile_cells(
+        plan, cell, against, sayer_on(output.console(stderr=True), quiet=quiet)
+    )
     folder = profiling.write(found, out / plan.name)
     print_profile(found, folder, as_json=as_json)
     return 0
@@ -621,7 +608,7 @@ def _write_profiles(matrix: Path, page: Path, cell: str, *, quiet: bool) -> int:
         raise MatrixError("profile: --page is of every wire, so leave --cell and --against out")
     pages.check(page)
     plan = _plans(matrix, "vm", "instructions", None, None).likely
-    wires = profiling.profile_wires(plan, profiling.sayer(quiet=quiet))
+    wires = profiling.profile_wires(plan, sayer_on(output.console(stderr=True), quiet=quiet))
     pages.write(wires, f"yogurtbench profile {matrix} --page {page}", page)
     typer.echo(f"page: {page}")
     return 0
@@ -672,7 +659,7 @@ def _check_sides(
     )
     found = session.run_both_sides(change, out, quiet=quiet, jobs=jobs)
     decision = profiling.explain_regressions(
-        change, ab.decide_change(change, found), profiling.sayer(quiet=quiet)
+        change, ab.decide_change(change, found), sayer_on(output.console(stderr=True), quiet=quiet)
     )
     code = print_decision(decision, as_json, github=github)
     if stored and baseline:

@@ -48,6 +48,13 @@ Only = Annotated[
         autocompletion=completion.complete_selectors,
     ),
 ]
+Cell = Annotated[
+    str,
+    typer.Option(
+        help="A cell's id, the beginning of it, or 'hook=…,helper=…'.",
+        autocompletion=completion.complete_cells,
+    ),
+]
 Blocks = Annotated[Optional[int], typer.Option(min=1, help="Run exactly so many blocks.")]
 Jobs = Annotated[
     str,
@@ -57,6 +64,7 @@ Jobs = Annotated[
         metavar="N|auto",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the result.")]
 Github = Annotated[
     bool,
     typer.Option(

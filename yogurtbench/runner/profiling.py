@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yogurtbench.analysis.findings import Decision
-from yogurtbench.core import output
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.labels import wire_name
 from yogurtbench.core.load_specs import LOADS
 from yogurtbench.core.metrics import HEADLINE
 from yogurtbench.core.records import Cell, Trial
-from yogurtbench.core.sayer import Sayer
 from yogurtbench.hosts.vm.host import SnapshotHost
 from yogurtbench.matrix.load_options import Sockperf
 from yogurtbench.matrix.selector import find_cell
@@ -78,15 +76,6 @@ def write(found: Profiles, folder: Path) -> Path:
     target = folder / "-".join(["profile", *names])
     profile_files.write(found.cell, found.against, target)
     return target
-
-
-def sayer(*, quiet: bool) -> Say:
-    """Return who says on standard error what takes long."""
-    return _say_nothing if quiet else Sayer(output.console(stderr=True))
-
-
-def _say_nothing(_sentence: str) -> None:
-    return None
 
 
 def profile_wires(plan: Plan, say: Say) -> list[ProfiledWire]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from yogurtbench import report
 from yogurtbench.core import allowance, output
 from yogurtbench.core.errors import HostError, MatrixError, YogurtError
-from yogurtbench.core.sayer import Sayer
+from yogurtbench.core.sayer import Sayer, sayer_on
 from yogurtbench.hosts.base import AgentHost
 from yogurtbench.hosts.choose import choose_plan_and_host
 from yogurtbench.matrix.clocks import Begun, Plans
@@ -61,7 +61,7 @@ def run(plans: Plans, wishes: RunOptions) -> RunResult:
     """
     budget = seconds("--budget", wishes.budget) if wishes.budget else None
     console = output.console(stderr=True)
-    say = _ignore if wishes.quiet else Sayer(console)
+    say = sayer_on(console, quiet=wishes.quiet)
     for note in plans.likely.notes:
         say(f"warning: {note}")
     check_resumable(plans.likely, wishes.resume)
@@ -99,9 +99,8 @@ def run_both_sides(
     be).
     """
     console = output.console(stderr=True)
-    return measure_both(
-        change, out, _ignore if quiet else Sayer(console), _shown(console, jobs, quiet=quiet), jobs
-    )
+    say = sayer_on(console, quiet=quiet)
+    return measure_both(change, out, say, _shown(console, jobs, quiet=quiet), jobs)
 
 
 def check_clock(jobs: int | None) -> clock_check.ClockCheckResult:
@@ -233,10 +232,6 @@ def _log_outcome(tally: SweepTotals, code: int, folder: Path, say: Callable[[str
         say(f"nothing could be measured: {tally.lacking or 'no trial was run'}")
     elif tally.bad:
         say(f"{tally.bad} trials failed; the report lists them with their errors")
-
-
-def _ignore(_sentence: str) -> None:
-    return None
 
 
 def _on_second_interrupt(_number: int, _frame: FrameType | None) -> None:
