@@ -147,7 +147,7 @@ def test_an_interrupt_is_a_call_that_nobody_made() -> None:
 
 def test_the_last_instruction_of_a_page_that_was_not_read_whole_is_not_counted_twice() -> None:
     machine = Machine().run(KERNEL + 0xFF8, "51", "e8").run(KERNEL + 0xFFD, "5", "e800000000")
-    first, second = machine.recorded().blocks.values()
+    first, second = machine.recorded().blocks
     assert (first.instructions, first.end) == (1, End.GOES_ON)
     assert (second.instructions, second.end) == (1, End.CALL)
 

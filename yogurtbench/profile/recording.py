@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import accumulate
@@ -59,18 +59,18 @@ class Block:
 class Recording:
     """What was executed between two marks.
 
-    ``executed``: numbers of ``blocks``, in order; ``slots``: by position in it, where on the stack
+    ``executed``: places in ``blocks``, in order; ``slots``: by position in it, where on the stack
     a call or a return has its return address, 0 for all others.
     """
 
-    blocks: dict[int, Block]
+    blocks: tuple[Block, ...]
     executed: Integers
     slots: Integers
 
     @classmethod
     def parse(cls, blocks: bytes, steps: bytes) -> Self:
         """Read the plugin's files. Raises ValueError where they are not such."""
-        known = dict(_parse_blocks(blocks))
+        known = tuple(_parse_blocks(blocks))
         words = np.frombuffer(steps[: len(steps) // 8 * 8], dtype=np.uint64)
         is_access = (words & _ACCESS) != 0
         executed = words[~is_access].astype(np.int64)
@@ -85,19 +85,18 @@ class Recording:
     @property
     def lengths(self) -> Integers:
         """Instructions of each executed block."""
-        table = np.array([self.blocks[number].instructions for number in range(len(self.blocks))])
+        table = np.array([block.instructions for block in self.blocks])
         return table[self.executed]
 
     @property
     def digests(self) -> npt.NDArray[np.uint64]:
         """The digest of each executed block."""
-        table = [self.blocks[number].digest for number in range(len(self.blocks))]
+        table = [block.digest for block in self.blocks]
         return np.array(table, dtype=np.uint64)[self.executed]
 
     def positions(self, end: End) -> Integers:
         """Return where in ``executed`` blocks with such an end are."""
-        table = np.array([self.blocks[number].end is end for number in range(len(self.blocks))])
-        return np.flatnonzero(table[self.executed])
+        return np.flatnonzero(_ends_with(self.blocks, end)[self.executed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +118,15 @@ class _Line:
         return cls(int(number, 16), addresses, lengths, bytes.fromhex(last))
 
 
-def _parse_blocks(text: bytes) -> Iterator[tuple[int, Block]]:
+def _parse_blocks(text: bytes) -> Iterator[Block]:
     whole = text[: text.rfind(b"\n") + 1]
     lines = [_Line.parse(line) for line in whole.splitlines()]
     across = {
         line.addresses[0] for line in lines if _is_across_pages(line.addresses[0], line.lengths[0])
     }
-    for line in lines:
+    for place, line in enumerate(lines):
+        if line.number != place:
+            raise ValueError(f"block {place} is numbered {line.number}")
         # The emulator begins a block of its own with an instruction that lies in two pages, and has
         # by then named it to the plugin as the last of the block before, as far as it had read it
         # (i386_tr_translate_insn, target/i386/tcg/translate.c).
@@ -133,7 +134,7 @@ def _parse_blocks(text: bytes) -> Iterator[tuple[int, Block]]:
         addresses = line.addresses[: -1 if unfinished else None]
         end = End.GOES_ON if unfinished else _end(line.last)
         digest = sum(map(_digest, addresses)) & _WORD
-        yield line.number, Block(addresses[0], len(addresses), end, digest)
+        yield Block(addresses[0], len(addresses), end, digest)
 
 
 def _is_across_pages(address: int, length: int) -> bool:
@@ -160,12 +161,17 @@ def _end(code: bytes) -> End:
     return End.RETURN if bare[:1] in (b"\xc3", b"\xc2") else End.GOES_ON
 
 
+def _ends_with(blocks: Sequence[Block], end: End) -> npt.NDArray[np.bool_]:
+    """Return which blocks have such an end."""
+    return np.array([block.end is end for block in blocks])
+
+
 def _slots(
-    words: npt.NDArray[np.uint64], is_access: npt.NDArray[np.bool_], known: dict[int, Block]
+    words: npt.NDArray[np.uint64], is_access: npt.NDArray[np.bool_], known: Sequence[Block]
 ) -> Integers:
     """Return the stack address of each executed block's call (a store) or return (a load)."""
     position = np.cumsum(~is_access) - 1
-    calls = np.array([known[number].end is End.CALL for number in range(len(known))])
+    calls = _ends_with(known, End.CALL)
     slots = np.zeros(int((~is_access).sum()), dtype=np.int64)
     where = np.flatnonzero(is_access)
     where = where[position[where] >= 0]

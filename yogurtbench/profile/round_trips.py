@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from yogurtbench.profile.recording import End, Recording
 LED_IN = 3
 
 _WORD = 1 << 64
+_Number = TypeVar("_Number", np.int64, np.uint64)
 
 
 class NoRoundTrips(ValueError):
@@ -69,7 +71,7 @@ def find_round_trips(recording: Recording) -> RoundTrips:
     reads that are farthest apart, always by the same instructions.
     """
     reads = [at for at in recording.positions(End.CLOCK).tolist() if recording.block(at).is_users]
-    sums = np.concatenate([[0], np.cumsum(recording.lengths)])
+    sums = _sums(recording.lengths)
     spans: dict[tuple[int, int], list[RoundTrip]] = defaultdict(list)
     for before, after in pairwise(reads):
         trip = RoundTrip(before + 1, after + 1, int(sums[after + 1] - sums[before + 1]))
@@ -77,7 +79,7 @@ def find_round_trips(recording: Recording) -> RoundTrips:
     found = max(spans.values(), key=_median, default=[])
     if len(found) <= LED_IN:
         raise NoRoundTrips("nothing in it was sent and answered")
-    typical, equal = _typical(np.concatenate([[np.uint64(0)], np.cumsum(recording.digests)]), found)
+    typical, equal = _typical(_sums(recording.digests), found)
     led_in = found[found.index(typical) - LED_IN].begin
     return RoundTrips(tuple(found), typical, equal, led_in, int(sums[-1]))
 
@@ -87,7 +89,7 @@ def find_request(recording: Recording) -> RoundTrips:
 
     Raises NoRoundTrips.
     """
-    sums = np.concatenate([[0], np.cumsum(recording.lengths)])
+    sums = _sums(recording.lengths)
     leaves = [
         at + 1
         for at in recording.positions(End.LEAVE).tolist()
@@ -103,6 +105,11 @@ def find_request(recording: Recording) -> RoundTrips:
         raise NoRoundTrips("no system call is in it")
     longest = max(calls, key=lambda call: call.instructions)
     return RoundTrips((), longest, 1, max(0, longest.begin - 1), int(sums[-1]))
+
+
+def _sums(numbers: npt.NDArray[_Number]) -> npt.NDArray[_Number]:
+    """Return the sums of the first none, one, two … of the numbers."""
+    return np.concatenate([np.zeros(1, dtype=numbers.dtype), np.cumsum(numbers)])
 
 
 def _address(recording: Recording, position: int) -> int:
