@@ -35,6 +35,19 @@ class ProgramChange:
     old: Plan
     base: Path | None = None
 
+    def host(self, say: Callable[[str], None], jobs: int | None = 1) -> SnapshotHost:
+        """Return the guest that carries and compiles both sides.
+
+        Raises MatrixError where the cells are of several kernels.
+        """
+        kernels = sorted({one.cell.kernel for one in self.new.cells})
+        if len(kernels) > 1:
+            raise MatrixError(
+                f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: "
+                "use --only"
+            )
+        return SnapshotHost(kernels[0], say, self.old.texts | self.new.texts, self.base, jobs=jobs)
+
 
 def change_of_programs(plan: Plan, folder: Path) -> ProgramChange:
     """Return the programs of bpf/ against those of another folder, in every cell that has a
@@ -96,14 +109,7 @@ def measure_both(
 
     Raises HostError where the guest cannot be had, MatrixError where nothing can be written.
     """
-    kernels = sorted({one.cell.kernel for one in change.new.cells})
-    if len(kernels) > 1:
-        raise MatrixError(
-            f"both sides run in one guest and the matrix has kernels {', '.join(kernels)}: "
-            "use --only"
-        )
-    texts = change.old.texts | change.new.texts
-    with SnapshotHost(kernels[0], say, texts, change.base, jobs=jobs) as host:
+    with change.host(say, jobs) as host:
         return AbRuns(*(_run(plan, host, out, show) for plan in (change.old, change.new)))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yogurtbench.analysis.findings import Decision
+from yogurtbench.core.builds import COMMON, ProgramBuilds
 from yogurtbench.core.errors import HostError, MatrixError
 from yogurtbench.core.labels import wire_name
 from yogurtbench.core.load_specs import LOADS
@@ -54,8 +55,9 @@ def profile_cells(plan: Plan, cell: str, against: str, say: Say) -> Profiles:
         )
     first = with_round_trips(plan, find_cell(plan, cell))
     other = _other(plan, first, against) if against else None
-    profiles = {one.cell: profile_cell(plan, one, say) for one in (first, other) if one}
-    named = distinguished([profiles[one.cell] for one in (first, other) if one])
+    chosen = [first, *([other] if other else [])]
+    profiles = _profile_each(plan, chosen, say)
+    named = distinguished([profiles[one.cell] for one in chosen])
     return Profiles(named[0], named[1] if other else None)
 
 
@@ -89,20 +91,29 @@ def profile_wires(plan: Plan, say: Say) -> list[ProfiledWire]:
         if one.role != "canary"
     }
     wires = {one.cell.id: one.cell.wire_id for one in plan.cells}
-    profiles = distinguished([profile_cell(plan, one, say) for one in wanted.values()])
-    found = dict(zip(wanted, profiles, strict=True))
+    profiles = distinguished(list(_profile_each(plan, wanted.values(), say).values()))
+    found = {one.cell.wire_id: one for one in profiles}
     return [
         ProfiledWire(found[wire], found[wires[one.baselines[0]]] if one.baselines else None)
         for wire, one in wanted.items()
     ]
 
 
-def profile_cell(plan: Plan, planned: PlannedCell, say: Say) -> Profile:
-    """Profile one cell. Raises HostError."""
-    alone = narrow_plan(plan, [planned])
-    with SnapshotHost(planned.cell.kernel, say, alone.texts) as host:
-        say(f"recording {wire_name(planned.cell)}")
-        return profile_trial(host, first_block(alone)[0])
+def _profile_each(plan: Plan, cells: Iterable[PlannedCell], say: Say) -> dict[Cell, Profile]:
+    """Return the profiles of cells, those that need the same guest in one. Raises HostError."""
+    guests: dict[tuple[str, ProgramBuilds], list[Trial]] = {}
+    for planned in cells:
+        alone = narrow_plan(plan, [planned])
+        guests.setdefault((planned.cell.kernel, alone.texts | COMMON), []).extend(
+            first_block(alone)
+        )
+    found = {}
+    for (kernel, texts), trials in guests.items():
+        with SnapshotHost(kernel, say, texts) as host:
+            for trial in trials:
+                say(f"recording {wire_name(trial.cell)}")
+                found[trial.cell] = profile_trial(host, trial)
+    return found
 
 
 def profile_trial(host: SnapshotHost, trial: Trial) -> Profile:
@@ -147,10 +158,8 @@ def explain_regressions(change: ProgramChange, decision: Decision, say: Say) -> 
 
 def _grown(change: ProgramChange, cells: Iterable[Cell], say: Say) -> Iterator[tuple[str, str]]:
     """Yield each cell's id and the functions that grew, in words."""
-    texts = change.old.texts | change.new.texts
     sides = [{one.cell.id: one for one in plan.cells} for plan in (change.new, change.old)]
-    kernel = next(iter(change.new.cells)).cell.kernel
-    with SnapshotHost(kernel, say, texts, change.base) as host:
+    with change.host(say) as host:
         for cell in cells:
             say(f"recording both sides of {wire_name(cell)}")
             new, old = (
