@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from neighbours import neighbours
 from own_program import yogurtbench
 
 from yogurtbench.core.builds import COMMON
@@ -47,17 +44,6 @@ def plan(folder: Path) -> Plan:
     return make_plan(load(folder / "m.yaml"), lab="vm", clock="instructions")
 
 
-@contextmanager
-def busy_cores() -> Iterator[None]:
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    try:
-        yield
-    finally:
-        for loop in loops:
-            loop.kill()
-            loop.wait()
-
-
 @pytest.fixture(scope="module")
 def trial(plan: Plan) -> Trial:
     planned = profiling.with_round_trips(plan, find_cell(plan, REDIRECT))
@@ -67,7 +53,7 @@ def trial(plan: Plan) -> Trial:
 def test_it_is_the_same_on_two_boots_beside_busy_cores(trial: Trial) -> None:
     with SnapshotHost("host", print, COMMON) as host:
         first = profiling.profile_trial(host, trial)
-    with SnapshotHost("host", print, COMMON, anew=True) as other, busy_cores():
+    with SnapshotHost("host", print, COMMON, anew=True) as other, neighbours():
         second = profiling.profile_trial(other, trial)
     assert first.to_json() == second.to_json()
     assert first.tree == second.tree

@@ -5,23 +5,22 @@ more is seen.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
+from neighbours import neighbours
 from own_program import DEARER, NOW
 from trials import DIRECT, trial
 
 from yogurtbench import __main__ as command
-from yogurtbench.core import process
 from yogurtbench.core.builds import ProgramBuilds
 from yogurtbench.core.metrics import metrics_of
 from yogurtbench.hosts.vm import snapshot
@@ -81,16 +80,6 @@ def runs(plan: Plan, host: SnapshotHost, tmp_path_factory: pytest.TempPathFactor
     first = swept(plan, host, tmp_path_factory.mktemp("run"))
     with neighbours(), SnapshotHost("host", print, plan.texts) as other:
         return [first, swept(plan, other, tmp_path_factory.mktemp("run"))]
-
-
-@contextmanager
-def neighbours() -> Iterator[None]:
-    """More processes than CPUs, QEMU's among them, which come and go: that interrupts others."""
-    argv = ["sh", "-c", "while :; do timeout 0.05 sh -c 'while :; do :; done'; sleep 0.05; done"]
-    with ExitStack() as undo:
-        for _ in range(os.cpu_count() or 1):
-            undo.enter_context(process.run_in_background(argv))
-        yield
 
 
 def swept(plan: Plan, host: SnapshotHost, out: Path) -> Path:
